@@ -1,0 +1,25 @@
+//! The words: ids, specs of app, function, trigger and binding, [`event::Event`], [`event::Invocation`],
+//! [`outcome::Outcome`], [`outcome::Blame`], and the ports [`event::Invoker`] and [`clock::Clock`].
+//!
+//! Plain values and pure functions. This room does no input or output, starts nothing, and knows no runtime,
+//! no file format and no wire. A type comes down here only when a second room needs it.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | names and identifiers | [`ids`] |
+//! | values between binding and function | [`datum`] |
+//! | what starts an invocation and how it ends | [`event`], [`outcome`] |
+//! | what an app is | [`spec`] |
+//! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
+//! | findings about a user's files | [`problem`] |
+//! | wall time, fault injection | [`clock`], [`faults`] |
+
+pub mod clock;
+pub mod datum;
+pub mod event;
+pub mod expression;
+pub mod faults;
+pub mod ids;
+pub mod outcome;
+pub mod problem;
+pub mod spec;

@@ -1,0 +1,126 @@
+//! How an invocation ends, and whose fault it was if it did not end well.
+
+use std::time::Duration;
+
+use crate::datum::Datum;
+
+/// Whose fault a failure is. Decides status code (4xx, 5xx by the app, 5xx by us), log level and meter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Blame {
+    /// The caller sent something that can't be served.
+    Caller,
+    /// The user's code or settings.
+    App,
+    /// Ingle or the machine it runs on.
+    Platform,
+}
+
+impl Blame {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::App => "app",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+/// The end of one attempt.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The function returned; its outputs by binding name (`$return` for the returned value).
+    Success(Outputs),
+    Failed(Failure),
+    /// The deadline passed and the worker was ended.
+    TimedOut(Failure),
+    /// The caller or a shutdown withdrew it before it ran.
+    Cancelled(Failure),
+    /// It was never started: no room, or nothing that could run it.
+    Rejected(Failure),
+}
+
+impl Outcome {
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Success(_))
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Success(_) => None,
+            Self::Failed(failure) | Self::TimedOut(failure) | Self::Cancelled(failure) | Self::Rejected(failure) => Some(failure),
+        }
+    }
+
+    /// One word for lines, spans and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Success(_) => "success",
+            Self::Failed(_) => "failed",
+            Self::TimedOut(_) => "timed_out",
+            Self::Cancelled(_) => "cancelled",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+}
+
+/// What a function handed over, in the order in which it was set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs(pub Vec<(String, Datum)>);
+
+impl Outputs {
+    pub fn get(&self, binding: &str) -> Option<&Datum> {
+        self.0.iter().find(|(name, _)| name == binding).map(|(_, datum)| datum)
+    }
+}
+
+/// A failed attempt, said so that a person can act on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub blame: Blame,
+    /// Stable code with a page in `docs/errors`, e.g. `E0301`.
+    pub code: &'static str,
+    /// Python's exception class (`ValueError`) or a short name of ours (`WorkerDied`).
+    pub kind: String,
+    pub message: String,
+    /// Python traceback with the frames of the platform folded; empty if there is none.
+    pub traceback: String,
+    /// `file:line` of the innermost frame in the user's code.
+    pub location: Option<String>,
+    pub hint: Option<String>,
+    /// How long the caller should wait before it tries again, where trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// User code may have run. False means that a repetition is certainly safe.
+    pub started: bool,
+    /// Not this invocation's doing: another invocation ended the worker that both shared.
+    pub bystander: bool,
+}
+
+impl Failure {
+    pub fn new(blame: Blame, code: &'static str, kind: &str, message: impl Into<String>) -> Self {
+        Self {
+            blame,
+            code,
+            kind: kind.to_owned(),
+            message: message.into(),
+            traceback: String::new(),
+            location: None,
+            hint: None,
+            retry_after: None,
+            started: true,
+            bystander: false,
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Marks that user code certainly did not run.
+    #[must_use]
+    pub fn not_started(mut self) -> Self {
+        self.started = false;
+        self
+    }
+}
