@@ -1,1 +1,27 @@
-//! Room `worker`.
+//! Language processes from start to retirement: wire contracts, the pool, one process.
+//!
+//! The rest of the server sees [`Pool`]: it is asked for a [`Slot`], the slot runs one call, and the answer says
+//! how it went. A slot is a *lane* (a socket and a thread of the worker) for a `def` function, or a place on the
+//! worker's event loop for an `async def` function. `proto/frames.md` has the contract with the Python side.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | who gets which worker, restarts, back-off | [`pool`] |
+//! | one process: start, load, logs, end | [`process`] |
+//! | running one call, time-outs | [`slot`] |
+//! | frames and messages | [`wire`] |
+//! | the Python files | [`shim`] |
+
+mod control;
+pub mod error;
+mod output;
+pub mod pool;
+pub mod process;
+pub mod shim;
+pub mod slot;
+pub mod wire;
+
+pub use error::Error;
+pub use pool::{Options, Pool};
+pub use slot::{Answer, Slot};
+pub use wire::message::{Call, Loaded};

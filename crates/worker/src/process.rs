@@ -1,0 +1,418 @@
+//! One worker process: start, import of the app, its sockets, its end.
+
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ingle_sandbox::process::{Group, Process, ProcessSpec, SOCKET_NUMBER};
+use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::ids::{InvocationId, WorkerId};
+use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::control::Control;
+use crate::error::Error;
+use crate::output::{Destination, Tail, forward};
+use crate::pool::Options;
+use crate::wire::frame::FrameReader;
+use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
+
+/// A body from a worker beyond this ends the worker: it would have to fit into the server's memory.
+pub(crate) const BODY_BYTES_MAX: u32 = 1 << 30;
+/// Reading a process's memory costs more than a call, so it is not read for each.
+const MEMORY_AGE_MAX: Duration = Duration::from_millis(200);
+/// How long the last words of a dead process may take to come through its pipes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A socket and a thread of the worker: room for one invocation of a `def` function.
+pub(crate) struct Lane {
+    pub(crate) stream: UnixStream,
+    pub(crate) reader: FrameReader,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Loading,
+    Ready,
+    /// Takes no new work.
+    Draining,
+    Gone,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    /// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
+    pub(crate) what: String,
+    /// The last lines of standard error.
+    pub(crate) tail: String,
+    /// The invocation that called `os._exit`, when that is how it ended.
+    pub(crate) culprit: Option<InvocationId>,
+    /// Ended by the server because this invocation was over its time.
+    pub(crate) timed_out: Option<InvocationId>,
+}
+
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    /// Idle lanes; the one used last is taken first, its thread and memory are warm.
+    pub(crate) idle: Vec<Lane>,
+    pub(crate) lanes: usize,
+    next_lane: u64,
+    /// Invocations in work, on lanes and on the event loop.
+    pub(crate) in_work: usize,
+    pub(crate) waiting: HashMap<InvocationId, oneshot::Sender<(Done, Bytes)>>,
+    stacks: Vec<oneshot::Sender<HashMap<String, String>>>,
+    exiting: Option<(Option<InvocationId>, i64)>,
+    pub(crate) timed_out: Option<InvocationId>,
+    pub(crate) completed: u64,
+}
+
+/// A running worker process.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) group: Group,
+    pub(crate) control: Control,
+    state: Mutex<State>,
+    ending: watch::Sender<Option<Arc<Ending>>>,
+    pub(crate) sink: LogSinkHandle,
+    memory: Mutex<Option<(tokio::time::Instant, u64)>>,
+    signals: Arc<Signals>,
+}
+
+/// What a worker tells the pool.
+#[derive(Default)]
+pub(crate) struct Signals {
+    /// Room for work appeared: whoever waits for a slot may look again.
+    pub(crate) room: Notify,
+    /// A worker takes no more work: the supervisor may have to start another.
+    pub(crate) changed: Notify,
+}
+
+impl Worker {
+    /// Starts a process and waits until it has imported the app.
+    pub(crate) async fn start(
+        id: WorkerId,
+        options: &Options,
+        tasks: &Tasks,
+        sink: &LogSinkHandle,
+        signals: &Arc<Signals>,
+    ) -> Result<(Arc<Self>, Loaded), Error> {
+        let failed = |source| Error::Start { python: options.python.clone(), source };
+        let (control, read, theirs) = Control::pair().map_err(failed)?;
+        let mut environment = options.environment.clone();
+        environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
+        let mut process = Process::start(ProcessSpec {
+            program: options.python.clone(),
+            arguments: vec![options.shim.clone().into_os_string()],
+            environment,
+            directory: options.app.root.clone(),
+            socket: theirs,
+        })
+        .map_err(failed)?;
+        let group = process.group();
+        let worker = Arc::new(Self {
+            id,
+            group,
+            control,
+            state: Mutex::new(State {
+                phase: Phase::Loading,
+                idle: Vec::new(),
+                lanes: 0,
+                next_lane: 0,
+                in_work: 0,
+                waiting: HashMap::new(),
+                stacks: Vec::new(),
+                exiting: None,
+                timed_out: None,
+                completed: 0,
+            }),
+            ending: watch::channel(None).0,
+            sink: sink.clone(),
+            memory: Mutex::default(),
+            signals: signals.clone(),
+        });
+        let (loaded, heard) = oneshot::channel();
+        let last_words = worker.watch(&mut process, read, loaded, tasks);
+        let reap = worker.clone().reap(process, last_words);
+        drop(tasks.spawn(TaskKind::WorkerPort, format!("{id} wait"), reap));
+        let loaded = worker.load(options, heard).await;
+        if loaded.is_err() {
+            group.kill();
+        }
+        let loaded = loaded?;
+        worker.state().phase = Phase::Ready;
+        Ok((worker, loaded))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the tasks that read the process's sockets and pipes.
+    fn watch(
+        self: &Arc<Self>,
+        process: &mut Process,
+        control: OwnedReadHalf,
+        loaded: LoadedSender,
+        tasks: &Tasks,
+    ) -> LastWords {
+        let name = |what: &str| format!("{} {what}", self.id);
+        drop(tasks.spawn(TaskKind::WorkerPort, name("control"), self.clone().read_control(control, loaded)));
+        let tail = Tail::default();
+        let (closed, all_read) = oneshot::channel::<()>();
+        if let Some((stdout, stderr)) = process.take_output() {
+            let destination =
+                |source, tail| Destination { worker: self.id, source, sink: self.sink.clone(), tail };
+            let out = forward(stdout, destination(LogSource::Stdout, Tail::default()));
+            drop(tasks.spawn(TaskKind::WorkerPort, name("stdout"), out));
+            let err = forward(stderr, destination(LogSource::Stderr, tail.clone()));
+            let err = async move {
+                err.await;
+                drop(closed);
+            };
+            drop(tasks.spawn(TaskKind::WorkerPort, name("stderr"), err));
+        }
+        LastWords { tail, all_read }
+    }
+
+    /// Sends `load` and waits for `loaded`, the end of the process, or the limit.
+    async fn load(&self, options: &Options, heard: oneshot::Receiver<Result<Loaded, Error>>) -> Result<Loaded, Error> {
+        let load = ToWorker::Load {
+            root: &options.app.root,
+            dialect: options.app.dialect,
+            script_file: &options.app.script_file,
+            functions: &options.app.functions,
+            development: options.development,
+        };
+        // If the process is gone already, the wait below tells how it ended.
+        self.control.send(&load).await.ok();
+        match tokio::time::timeout(options.import_timeout, heard).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_closed)) => {
+                let ending = self.ended().await;
+                Err(Error::Ended { ending: ending.what.clone(), output: indented(&ending.tail) })
+            }
+            Err(_elapsed) => {
+                // Python's fault handler prints the stacks of all threads when it is aborted.
+                self.group.abort();
+                let ending = self.ended().await;
+                Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
+            }
+        }
+    }
+
+    /// Waits for the end of the process and tells how it ended.
+    pub(crate) async fn ended(&self) -> Arc<Ending> {
+        let mut ending = self.ending.subscribe();
+        match ending.wait_for(Option::is_some).await.map(|ending| ending.clone()) {
+            Ok(Some(ending)) => ending,
+            // The sender lives in `self`, so this is unreachable; say something true all the same.
+            Ok(None) | Err(_) => Arc::new(Ending {
+                what: "ended".to_owned(),
+                tail: String::new(),
+                culprit: None,
+                timed_out: None,
+            }),
+        }
+    }
+
+    async fn reap(self: Arc<Self>, mut process: Process, last_words: LastWords) {
+        let status = process.wait().await;
+        // A process that left the group may hold the pipe open; what it says later is not waited for.
+        tokio::time::timeout(LAST_WORDS, last_words.all_read).await.ok();
+        let ending = {
+            let mut state = self.state();
+            state.phase = Phase::Gone;
+            state.idle.clear();
+            state.waiting.clear();
+            let exiting = state.exiting.take();
+            Ending {
+                what: match (&exiting, status) {
+                    (Some((_, status)), _) => format!("ended itself with os._exit({status})"),
+                    (None, Ok(status)) => describe(status),
+                    (None, Err(error)) => format!("was lost ({error})"),
+                },
+                tail: last_words.tail.text(),
+                culprit: exiting.and_then(|(id, _)| id),
+                timed_out: state.timed_out,
+            }
+        };
+        self.ending.send_replace(Some(Arc::new(ending)));
+        self.signals.room.notify_waiters();
+        self.signals.changed.notify_one();
+    }
+
+    async fn read_control(self: Arc<Self>, mut stream: OwnedReadHalf, loaded: LoadedSender) {
+        let mut reader = FrameReader::new(BODY_BYTES_MAX);
+        let mut loaded = Some(loaded);
+        loop {
+            let frame = match reader.read(&mut stream).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    self.broken(&error.to_string(), &mut loaded);
+                    break;
+                }
+            };
+            match serde_json::from_slice(&frame.header) {
+                Ok(message) => self.hear(message, frame.body, &mut loaded),
+                Err(error) => {
+                    self.broken(&error.to_string(), &mut loaded);
+                    break;
+                }
+            }
+        }
+        // Nobody can reach the process any more, so it must not go on.
+        self.group.kill();
+    }
+
+    fn hear(&self, message: FromWorker, body: Bytes, loaded: &mut Option<LoadedSender>) {
+        let tell = |answer, loaded: &mut Option<LoadedSender>| {
+            if let Some(sender) = loaded.take() {
+                // Nobody waits when the import was over its time; the process is ended then.
+                sender.send(answer).ok();
+            }
+        };
+        match message {
+            FromWorker::Hello { version, .. } if version != VERSION => {
+                tell(Err(Error::Version { theirs: version, ours: VERSION }), loaded);
+            }
+            FromWorker::Hello { .. } => {}
+            FromWorker::Loaded(found) => tell(Ok(*found), loaded),
+            FromWorker::Log(log) => self.log(log),
+            FromWorker::Done(done) => {
+                let waiting = done.id.parse().ok().and_then(|id| self.state().waiting.remove(&id));
+                if let Some(waiting) = waiting {
+                    // The slot may have given up on it; then the answer is worth nothing.
+                    waiting.send((done, body)).ok();
+                }
+            }
+            FromWorker::Stacks { stacks } => {
+                for waiting in std::mem::take(&mut self.state().stacks) {
+                    waiting.send(stacks.clone().into_iter().collect()).ok();
+                }
+            }
+            FromWorker::Exiting { id, status } => {
+                self.state().exiting = Some((id.and_then(|id| id.parse().ok()), status));
+            }
+        }
+    }
+
+    fn broken(&self, problem: &str, loaded: &mut Option<LoadedSender>) {
+        tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
+        if let Some(sender) = loaded.take() {
+            sender.send(Err(Error::Protocol { problem: problem.to_owned() })).ok();
+        }
+    }
+
+    pub(crate) fn log(&self, log: Log) {
+        let (level, source) = match log.level.as_str() {
+            "debug" => (LogLevel::Debug, LogSource::Logging),
+            "warning" => (LogLevel::Warning, LogSource::Logging),
+            "error" => (LogLevel::Error, LogSource::Logging),
+            "critical" => (LogLevel::Critical, LogSource::Logging),
+            "stdout" => (LogLevel::Info, LogSource::Stdout),
+            "stderr" => (LogLevel::Warning, LogSource::Stderr),
+            _ => (LogLevel::Info, LogSource::Logging),
+        };
+        self.sink.line(LogLine {
+            worker: self.id,
+            invocation: log.id.and_then(|id| id.parse().ok()),
+            level,
+            source,
+            logger: log.logger,
+            message: log.message,
+        });
+    }
+
+    /// One more lane. The caller has counted it in [`State::lanes`] already.
+    pub(crate) async fn open_lane(&self) -> std::io::Result<Lane> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let theirs = theirs.into_std()?;
+        theirs.set_nonblocking(false)?;
+        let lane = {
+            let mut state = self.state();
+            state.next_lane += 1;
+            state.next_lane
+        };
+        let message = ToWorker::Lane { lane };
+        self.control.send_with_descriptor(&message, std::os::fd::AsFd::as_fd(&theirs)).await?;
+        Ok(Lane { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX) })
+    }
+
+    /// Python's stacks of the invocations in work, if the worker's main thread still answers in time.
+    pub(crate) async fn stacks(&self, limit: Duration) -> HashMap<String, String> {
+        let (sender, receiver) = oneshot::channel();
+        self.state().stacks.push(sender);
+        let ask = async {
+            self.control.send(&ToWorker::Stacks).await.ok()?;
+            receiver.await.ok()
+        };
+        tokio::time::timeout(limit, ask).await.ok().flatten().unwrap_or_default()
+    }
+
+    /// Takes no new work from now on.
+    pub(crate) fn drain(&self) {
+        let mut state = self.state();
+        if state.phase != Phase::Gone {
+            state.phase = Phase::Draining;
+        }
+        // Closing our end of an idle lane ends its thread.
+        state.idle.clear();
+        drop(state);
+        self.signals.changed.notify_one();
+    }
+
+    /// Resident memory in bytes, read from the system at most every [`MEMORY_AGE_MAX`].
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        match *memory {
+            Some((at, bytes)) if at.elapsed() < MEMORY_AGE_MAX => bytes,
+            _ => {
+                let bytes = self.group.memory_bytes();
+                *memory = Some((tokio::time::Instant::now(), bytes));
+                bytes
+            }
+        }
+    }
+
+    /// Whoever waits for a slot may look again.
+    pub(crate) fn make_room(&self) {
+        self.signals.room.notify_one();
+    }
+}
+
+type LoadedSender = oneshot::Sender<Result<Loaded, Error>>;
+
+/// What is left of a process when it has ended.
+struct LastWords {
+    tail: Tail,
+    all_read: oneshot::Receiver<()>,
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("\n    {line}")).collect()
+}
+
+/// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
+fn describe(status: ExitStatus) -> String {
+    if let Some(signal) = status.signal() {
+        let name = match signal {
+            4 => " (SIGILL)",
+            6 => " (SIGABRT)",
+            7 => " (SIGBUS)",
+            8 => " (SIGFPE)",
+            9 => " (SIGKILL)",
+            11 => " (SIGSEGV)",
+            15 => " (SIGTERM)",
+            _ => "",
+        };
+        return format!("was ended by signal {signal}{name}");
+    }
+    format!("exited with status {}", status.code().unwrap_or(0))
+}

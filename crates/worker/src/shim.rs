@@ -1,0 +1,82 @@
+//! The Python side, carried in the binary and laid out on disk once per build.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+macro_rules! shim_files {
+    ($($name:literal),* $(,)?) => {
+        /// File name and text of every module of `python/ingle_worker`.
+        pub const FILES: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!("../../../python/ingle_worker/", $name)))),*
+        ];
+    };
+}
+
+shim_files![];
+
+/// Writes the modules below `cache` unless they are there, and returns the folder to start (`…/ingle_worker`).
+///
+/// The folder's name holds a digest of its content, so builds never mix, and Python's bytecode cache beside the
+/// files stays valid from one start to the next.
+///
+/// # Errors
+/// Those of the file system.
+pub fn install(cache: &Path) -> io::Result<PathBuf> {
+    let mut digest = Sha256::new();
+    for (name, text) in FILES {
+        digest.update(name);
+        digest.update([0]);
+        digest.update(text);
+        digest.update([0]);
+    }
+    let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let parent = cache.join("worker").join(digest);
+    let folder = parent.join("ingle_worker");
+    if folder.join("__main__.py").is_file() {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&parent)?;
+    // Another server may do the same now: each writes a folder of its own, the first rename wins.
+    let draft = parent.join(format!("draft-{}", std::process::id()));
+    fs::create_dir_all(&draft)?;
+    for (name, text) in FILES {
+        fs::write(draft.join(name), text)?;
+    }
+    match fs::rename(&draft, &folder) {
+        Ok(()) => Ok(folder),
+        Err(_) if folder.join("__main__.py").is_file() => {
+            fs::remove_dir_all(&draft)?;
+            Ok(folder)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_module_of_the_package_is_carried() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/ingle_worker");
+        let on_disk: BTreeSet<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "py"))
+            .collect();
+        let carried: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(carried, on_disk);
+    }
+
+    #[test]
+    fn a_second_install_changes_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = install(cache.path()).unwrap();
+        assert_eq!(install(cache.path()).unwrap(), folder);
+        assert_eq!(fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1);
+    }
+}

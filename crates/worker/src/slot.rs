@@ -1,0 +1,310 @@
+//! Room for one invocation in a worker, and what running a call in it can lead to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::ids::InvocationId;
+use ingle_types::outcome::{Blame, Failure, Outcome};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::process::{Ending, Lane, Phase, Worker};
+use crate::wire::frame;
+use crate::wire::message::{Call, Done, FromWorker, PythonError, ToWorker};
+
+/// How long a worker may take to tell where a function hangs, before it is ended.
+const STACKS_LIMIT: Duration = Duration::from_millis(300);
+/// How long the other invocations of a worker may go on after one of them was over its time.
+const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
+
+/// How a call went.
+#[derive(Debug)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// Time in the user's code, as the worker measured it.
+    pub user: Duration,
+    /// Resident memory of the worker afterwards, in bytes; 0 if unknown.
+    pub memory_bytes: u64,
+}
+
+/// Room for one invocation. Running a call uses it up; dropping it gives the room back.
+pub struct Slot {
+    worker: Arc<Worker>,
+    tasks: Tasks,
+    place: Option<Place>,
+}
+
+enum Place {
+    Lane(Box<Lane>),
+    Loop,
+}
+
+/// Why no answer came.
+enum Silence {
+    /// The socket was closed: the process is ending.
+    Ended,
+    TimedOut,
+    /// Something came that is no answer.
+    Nonsense(String),
+}
+
+impl Slot {
+    pub(crate) fn on_lane(worker: Arc<Worker>, tasks: Tasks, lane: Lane) -> Self {
+        Self { worker, tasks, place: Some(Place::Lane(Box::new(lane))) }
+    }
+
+    pub(crate) fn on_loop(worker: Arc<Worker>, tasks: Tasks) -> Self {
+        Self { worker, tasks, place: Some(Place::Loop) }
+    }
+
+    pub fn worker(&self) -> ingle_types::ids::WorkerId {
+        self.worker.id
+    }
+
+    /// Runs one call to its end. At the deadline the invocation fails and its worker is ended.
+    pub async fn run(mut self, call: Call, deadline: Option<Instant>) -> Answer {
+        let (header, body) = match call.encode() {
+            Ok(frame) => frame,
+            Err(error) => {
+                let failure = Failure::new(Blame::Platform, "E0306", "InputNotEncoded", error.to_string());
+                return self.answer(Outcome::Failed(failure.not_started()), Duration::ZERO);
+            }
+        };
+        let answered = match self.place.take() {
+            Some(Place::Lane(lane)) => self.run_on_lane(*lane, &header, &body, deadline).await,
+            Some(Place::Loop) | None => self.run_on_loop(call.id, &header, &body, deadline).await,
+        };
+        match answered {
+            Ok((done, body)) => {
+                let user = Duration::from_micros(done.user_us);
+                let outcome = outcome(done, &body);
+                self.answer(outcome, user)
+            }
+            Err(silence) => {
+                let outcome = self.explain(call.id, silence, deadline).await;
+                self.answer(outcome, Duration::ZERO)
+            }
+        }
+    }
+
+    async fn run_on_lane(
+        &mut self,
+        mut lane: Lane,
+        header: &[u8],
+        body: &[Bytes],
+        deadline: Option<Instant>,
+    ) -> Result<(Done, Bytes), Silence> {
+        let run = async {
+            frame::write(&mut lane.stream, header, body).await.map_err(|_closed| Silence::Ended)?;
+            loop {
+                let frame = match lane.reader.read(&mut lane.stream).await {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => return Err(Silence::Ended),
+                    Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                        return Err(Silence::Nonsense(error.to_string()));
+                    }
+                    Err(_closed) => return Err(Silence::Ended),
+                };
+                match serde_json::from_slice(&frame.header) {
+                    Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
+                    Ok(FromWorker::Log(log)) => self.worker.log(log),
+                    Ok(other) => return Err(Silence::Nonsense(format!("unexpected on a lane: {other:?}"))),
+                    Err(error) => return Err(Silence::Nonsense(error.to_string())),
+                }
+            }
+        };
+        let answered = within(deadline, run).await?;
+        let mut state = self.worker.state();
+        if state.phase == Phase::Ready {
+            state.idle.push(lane);
+        }
+        Ok(answered)
+    }
+
+    async fn run_on_loop(
+        &mut self,
+        id: InvocationId,
+        header: &[u8],
+        body: &[Bytes],
+        deadline: Option<Instant>,
+    ) -> Result<(Done, Bytes), Silence> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.worker.state();
+            if state.phase == Phase::Gone {
+                return Err(Silence::Ended);
+            }
+            state.waiting.insert(id, sender);
+        }
+        let run = async {
+            self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::Ended)?;
+            receiver.await.map_err(|_dropped| Silence::Ended)
+        };
+        let answered = within(deadline, run).await;
+        if answered.is_err() {
+            self.worker.state().waiting.remove(&id);
+        }
+        answered
+    }
+
+    /// Turns the missing answer into an outcome, and sees to it that a stuck or broken worker is ended.
+    async fn explain(&self, id: InvocationId, silence: Silence, deadline: Option<Instant>) -> Outcome {
+        match silence {
+            Silence::TimedOut => self.time_out(id, deadline).await,
+            Silence::Ended => {
+                // A worker whose sockets are closed can't be used any more, even if it should still run.
+                self.worker.drain();
+                self.worker.group.kill();
+                let ending = self.worker.ended().await;
+                ended_failure(id, &ending)
+            }
+            Silence::Nonsense(problem) => {
+                tracing::error!(worker = %self.worker.id, problem, "the worker broke the protocol; it is ended");
+                self.worker.drain();
+                self.worker.group.kill();
+                let message = format!("the worker's answer can't be read: {problem}");
+                let hint = "code of the app wrote to a file descriptor that is not its own, or the answer is over 1 GiB";
+                Outcome::Failed(Failure::new(Blame::App, "E0303", "WorkerAnswer", message).hint(hint))
+            }
+        }
+    }
+
+    async fn time_out(&self, id: InvocationId, deadline: Option<Instant>) -> Outcome {
+        self.worker.drain();
+        let stacks = self.worker.stacks(STACKS_LIMIT).await;
+        let stack = stacks.get(&id.uuid().to_string()).cloned().unwrap_or_default();
+        self.worker.state().timed_out = Some(id);
+        let worker = self.worker.clone();
+        // The others in this process are not to blame: they may finish, while a new worker takes what comes.
+        let end = async move {
+            let until = Instant::now() + BYSTANDER_GRACE;
+            while worker.state().in_work > 1 && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            worker.group.kill();
+        };
+        if self.worker.state().in_work > 1 {
+            drop(self.tasks.spawn(TaskKind::WorkerPort, format!("{} end", self.worker.id), end));
+        } else {
+            self.worker.group.kill();
+        }
+        let late = deadline.map_or(Duration::ZERO, |deadline| Instant::now().saturating_duration_since(deadline));
+        tracing::debug!(worker = %self.worker.id, invocation = %id, ?late, "over its time");
+        let mut failure =
+            Failure::new(Blame::App, "E0302", "FunctionTimeout", "the function did not finish within its time limit");
+        failure.location = innermost(&stack);
+        failure.traceback = stack;
+        failure.hint = Some("raise functionTimeout in host.json, or find out what it waits for".to_owned());
+        Outcome::TimedOut(failure)
+    }
+
+    fn answer(&self, outcome: Outcome, user: Duration) -> Answer {
+        Answer { outcome, user, memory_bytes: self.worker.memory_bytes() }
+    }
+
+    /// Tells the function that nobody waits for this invocation any more.
+    pub async fn cancel(&self, id: InvocationId) {
+        self.worker.control.send(&ToWorker::Cancel { id: id.uuid().to_string() }).await.ok();
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        {
+            let mut state = self.worker.state();
+            state.in_work = state.in_work.saturating_sub(1);
+            state.completed += 1;
+            if let Some(Place::Lane(lane)) = self.place.take() {
+                // Never used: it can serve the next one.
+                if state.phase == Phase::Ready {
+                    state.idle.push(*lane);
+                }
+            }
+        }
+        self.worker.make_room();
+    }
+}
+
+async fn within<T>(
+    deadline: Option<Instant>,
+    run: impl Future<Output = Result<T, Silence>>,
+) -> Result<T, Silence> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, run).await.unwrap_or(Err(Silence::TimedOut)),
+        None => run.await,
+    }
+}
+
+fn outcome(mut done: Done, body: &Bytes) -> Outcome {
+    if !done.ok {
+        return Outcome::Failed(raised(done.error.unwrap_or_default()));
+    }
+    match done.outputs(body) {
+        Ok(outputs) => Outcome::Success(outputs),
+        Err(problem) => Outcome::Failed(Failure::new(Blame::Platform, "E0305", "OutputNotRead", problem)),
+    }
+}
+
+fn raised(error: PythonError) -> Failure {
+    let mut failure = Failure::new(Blame::App, "E0301", &error.kind, error.message);
+    failure.traceback = error.traceback;
+    failure.location = error.location;
+    failure
+}
+
+/// The last `file:line` of a folded traceback is where the function stands.
+fn innermost(stack: &str) -> Option<String> {
+    let line = stack.lines().rev().find(|line| line.trim_start().starts_with("File \""))?;
+    let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
+    let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some(format!("{file}:{number}"))
+}
+
+fn ended_failure(id: InvocationId, ending: &Ending) -> Outcome {
+    let message = format!("the worker process {}", ending.what);
+    let other = ending.culprit.or(ending.timed_out).filter(|culprit| *culprit != id);
+    let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
+    if let Some(other) = other {
+        failure.message = format!("{} because of another invocation ({other})", failure.message);
+        failure.bystander = true;
+        failure.retry_after = Some(Duration::from_secs(1));
+        failure.hint = Some("it may have run in part; send it again only if that does no harm".to_owned());
+    } else {
+        failure.traceback.clone_from(&ending.tail);
+        failure.hint = Some(match ending.culprit {
+            Some(_) => "return or raise instead of calling os._exit".to_owned(),
+            None => "the last lines of standard error are above; a native library may be at fault".to_owned(),
+        });
+    }
+    Outcome::Failed(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ending(culprit: Option<InvocationId>) -> Ending {
+        Ending { what: "was ended by signal 11 (SIGSEGV)".to_owned(), tail: "dump".to_owned(), culprit, timed_out: None }
+    }
+
+    /// T-087: who is told what when a worker dies under several invocations.
+    #[test]
+    fn the_culprit_is_told_the_cause_and_a_bystander_that_it_is_one() {
+        let (mine, other) = (InvocationId::random(), InvocationId::random());
+        let Outcome::Failed(failure) = ended_failure(mine, &ending(None)) else { panic!("not failed") };
+        assert!(!failure.bystander);
+        assert_eq!(failure.traceback, "dump");
+        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else { panic!("not failed") };
+        assert!(failure.bystander);
+        assert!(failure.message.contains(&other.to_string()), "{}", failure.message);
+    }
+
+    #[test]
+    fn the_innermost_frame_is_the_place() {
+        let stack = "  File \"function_app.py\", line 3, in hello\n    work()\n  File \"lib/a.py\", line 12, in work\n    time.sleep(9)\n";
+        assert_eq!(innermost(stack).as_deref(), Some("lib/a.py:12"));
+        assert_eq!(innermost("nothing"), None);
+    }
+}

@@ -1,0 +1,4 @@
+//! Our own frames over a Unix socket (`proto/frames.md`): how they look, and what they say.
+
+pub mod frame;
+pub mod message;

@@ -1,0 +1,420 @@
+//! What frames say: headers as types, data to and from body bytes. The tables are in `proto/frames.md`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use ingle_types::datum::{Datum, HttpRequest, HttpResponse};
+use ingle_types::ids::InvocationId;
+use ingle_types::outcome::Outputs;
+use ingle_types::problem::Problem;
+use ingle_types::spec::{DeclaredFunction, Dialect};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+/// The version that both sides must have.
+pub const VERSION: u32 = 1;
+
+// === From the server ===
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToWorker<'a> {
+    Load { root: &'a Path, dialect: Dialect, script_file: &'a str, functions: &'a [DeclaredFunction], development: bool },
+    Lane { lane: u64 },
+    Cancel { id: String },
+    Stacks,
+    Stop,
+}
+
+/// What one function is called with.
+#[derive(Debug)]
+pub struct Call {
+    pub id: InvocationId,
+    pub function: ingle_types::ids::FunctionName,
+    /// By parameter, the trigger's among them.
+    pub inputs: Vec<(String, Datum)>,
+    pub metadata: Vec<(String, Datum)>,
+    pub trace: ingle_types::event::Trace,
+    /// Attempt (0 first) and the most there can be; absent without a retry policy.
+    pub retry: Option<(u32, i32)>,
+}
+
+impl Call {
+    /// Header and body pieces of the `invoke` frame.
+    ///
+    /// # Errors
+    /// Never for real data; `serde_json`'s error if a value can't be written as JSON.
+    pub fn encode(&self) -> Result<(Vec<u8>, Vec<Bytes>), serde_json::Error> {
+        let mut body = Vec::with_capacity(self.inputs.len());
+        for (_, datum) in &self.inputs {
+            push_body(datum, &mut body);
+        }
+        let header = InvokeHeader {
+            kind: "invoke",
+            id: self.id.uuid().to_string(),
+            function: self.function.as_str(),
+            inputs: Inputs(&self.inputs),
+            metadata: Metadata(&self.metadata),
+            trace: [&self.trace.parent, &self.trace.state],
+            retry: self.retry.map(|(count, max)| [i64::from(count), i64::from(max)]),
+        };
+        let mut bytes = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut bytes, &header)?;
+        Ok((bytes, body))
+    }
+}
+
+#[derive(Serialize)]
+struct InvokeHeader<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: String,
+    function: &'a str,
+    inputs: Inputs<'a>,
+    metadata: Metadata<'a>,
+    trace: [&'a str; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<[i64; 2]>,
+}
+
+struct Inputs<'a>(&'a [(String, Datum)]);
+
+impl Serialize for Inputs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, datum) in self.0 {
+            map.serialize_entry(name, &DatumHeader(datum))?;
+        }
+        map.end()
+    }
+}
+
+/// Metadata stands in the header as `[kind, text]`: it is small, and the SDK decodes it lazily.
+struct Metadata<'a>(&'a [(String, Datum)]);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, datum) in self.0 {
+            match datum {
+                Datum::Text(text) => map.serialize_entry(name, &["string", text])?,
+                Datum::Json(text) => map.serialize_entry(name, &["json", text])?,
+                // Numbers travel as JSON, as Azure's host sends them (facts 0.7).
+                Datum::Int(number) => map.serialize_entry(name, &["json", &number.to_string()])?,
+                Datum::Double(number) => map.serialize_entry(name, &["json", &number.to_string()])?,
+                Datum::Nothing
+                | Datum::Bytes(_)
+                | Datum::Texts(_)
+                | Datum::ManyBytes(_)
+                | Datum::Request(_)
+                | Datum::Response(_) => {}
+            }
+        }
+        map.end()
+    }
+}
+
+/// `[kind, value, size]`.
+struct DatumHeader<'a>(&'a Datum);
+
+impl Serialize for DatumHeader<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(3))?;
+        list.serialize_element(self.0.kind())?;
+        match self.0 {
+            Datum::Nothing | Datum::Text(_) | Datum::Bytes(_) | Datum::Json(_) => list.serialize_element(&())?,
+            Datum::Int(number) => list.serialize_element(number)?,
+            Datum::Double(number) => list.serialize_element(number)?,
+            Datum::Texts(texts) => list.serialize_element(&texts.iter().map(String::len).collect::<Vec<_>>())?,
+            Datum::ManyBytes(pieces) => list.serialize_element(&pieces.iter().map(Bytes::len).collect::<Vec<_>>())?,
+            Datum::Request(request) => list.serialize_element(&RequestHeader::from(&**request))?,
+            Datum::Response(response) => list.serialize_element(&ResponseHeader::from(&**response))?,
+        }
+        list.serialize_element(&body_bytes(self.0))?;
+        list.end()
+    }
+}
+
+fn body_bytes(datum: &Datum) -> usize {
+    match datum {
+        Datum::Nothing | Datum::Int(_) | Datum::Double(_) => 0,
+        Datum::Text(text) | Datum::Json(text) => text.len(),
+        Datum::Bytes(bytes) => bytes.len(),
+        Datum::Texts(texts) => texts.iter().map(String::len).sum(),
+        Datum::ManyBytes(pieces) => pieces.iter().map(Bytes::len).sum(),
+        Datum::Request(request) => request.body.len(),
+        Datum::Response(response) => response.body.len(),
+    }
+}
+
+fn push_body(datum: &Datum, body: &mut Vec<Bytes>) {
+    match datum {
+        Datum::Nothing | Datum::Int(_) | Datum::Double(_) => {}
+        Datum::Text(text) | Datum::Json(text) => body.push(Bytes::copy_from_slice(text.as_bytes())),
+        Datum::Bytes(bytes) => body.push(bytes.clone()),
+        Datum::Texts(texts) => body.push(Bytes::from(texts.concat())),
+        Datum::ManyBytes(pieces) => body.extend(pieces.iter().cloned()),
+        Datum::Request(request) => body.push(request.body.clone()),
+        Datum::Response(response) => body.push(response.body.clone()),
+    }
+}
+
+#[derive(Serialize)]
+struct RequestHeader<'a> {
+    method: &'a str,
+    url: &'a str,
+    headers: Pairs<'a>,
+    query: Pairs<'a>,
+    params: Pairs<'a>,
+}
+
+impl<'a> From<&'a HttpRequest> for RequestHeader<'a> {
+    fn from(request: &'a HttpRequest) -> Self {
+        Self {
+            method: &request.method,
+            url: &request.url,
+            headers: Pairs(&request.headers),
+            query: Pairs(&request.query),
+            params: Pairs(&request.route_parameters),
+        }
+    }
+}
+
+struct Pairs<'a>(&'a [(String, String)]);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+#[derive(Serialize)]
+struct ResponseHeader<'a> {
+    status: i64,
+    headers: &'a [(String, String)],
+}
+
+impl<'a> From<&'a HttpResponse> for ResponseHeader<'a> {
+    fn from(response: &'a HttpResponse) -> Self {
+        Self { status: response.status, headers: &response.headers }
+    }
+}
+
+// === From the worker ===
+
+/// Any header from the worker. Unknown fields are ignored, unknown types are an error.
+#[derive(Deserialize, Debug)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromWorker {
+    Hello { version: u32, pid: u32, python: String, executable: String },
+    Loaded(Box<Loaded>),
+    Log(Log),
+    Done(Done),
+    Stacks { stacks: BTreeMap<String, String> },
+    Exiting { id: Option<String>, status: i64 },
+}
+
+/// What the worker found when it imported the app.
+#[derive(Deserialize, Debug, Clone, Default)]
+pub struct Loaded {
+    pub functions: Vec<DeclaredFunction>,
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// Version of `azure-functions` in the app's environment.
+    #[serde(default)]
+    pub sdk: Option<String>,
+    #[serde(default)]
+    pub import_ms: f64,
+    /// The slowest imports: module and milliseconds.
+    #[serde(default)]
+    pub modules_max: Vec<(String, f64)>,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct Log {
+    pub id: Option<String>,
+    pub level: String,
+    #[serde(default)]
+    pub logger: String,
+    pub message: String,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct Done {
+    pub id: String,
+    pub ok: bool,
+    #[serde(default)]
+    outputs: serde_json::Map<String, Value>,
+    #[serde(default)]
+    pub error: Option<PythonError>,
+    #[serde(default)]
+    pub user_us: u64,
+    #[serde(default)]
+    pub cpu_us: u64,
+}
+
+/// An exception of the user's code.
+#[derive(Deserialize, Debug, Default)]
+pub struct PythonError {
+    pub kind: String,
+    pub message: String,
+    #[serde(default)]
+    pub traceback: String,
+    #[serde(default)]
+    pub location: Option<String>,
+}
+
+impl Done {
+    /// The outputs, cut out of the frame's body without copying it.
+    ///
+    /// # Errors
+    /// A sentence that says what does not fit: the worker's answer can't be trusted to be well-formed, because
+    /// user code runs in the same process.
+    pub fn outputs(&mut self, body: &Bytes) -> Result<Outputs, String> {
+        let mut rest = body.clone();
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        for (name, value) in std::mem::take(&mut self.outputs) {
+            let datum = read_datum(value, &mut rest).map_err(|problem| format!("output '{name}': {problem}"))?;
+            outputs.push((name, datum));
+        }
+        Ok(Outputs(outputs))
+    }
+}
+
+fn read_datum(value: Value, rest: &mut Bytes) -> Result<Datum, String> {
+    let (kind, value, size): (String, Value, usize) =
+        serde_json::from_value(value).map_err(|error| format!("not [kind, value, size]: {error}"))?;
+    if size > rest.len() {
+        return Err(format!("{size} bytes announced, {} there", rest.len()));
+    }
+    let bytes = rest.split_to(size);
+    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string());
+    Ok(match kind.as_str() {
+        "none" => Datum::Nothing,
+        "string" => Datum::Text(text(&bytes)?),
+        "json" => Datum::Json(text(&bytes)?),
+        "bytes" => Datum::Bytes(bytes),
+        "int" => Datum::Int(value.as_i64().ok_or("not a 64-bit whole number")?),
+        "double" => Datum::Double(value.as_f64().ok_or("not a number")?),
+        "collection_string" => {
+            Datum::Texts(read_pieces(value, bytes)?.iter().map(text).collect::<Result<_, _>>()?)
+        }
+        "collection_bytes" => Datum::ManyBytes(read_pieces(value, bytes)?),
+        "http" => {
+            let head: ResponseHead = serde_json::from_value(value).map_err(|error| error.to_string())?;
+            Datum::Response(Box::new(HttpResponse { status: head.status, headers: head.headers, body: bytes }))
+        }
+        other => return Err(format!("unknown kind '{other}'")),
+    })
+}
+
+#[derive(Deserialize)]
+struct ResponseHead {
+    status: i64,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+}
+
+fn read_pieces(sizes: Value, mut bytes: Bytes) -> Result<Vec<Bytes>, String> {
+    let sizes: Vec<usize> = serde_json::from_value(sizes).map_err(|error| error.to_string())?;
+    let mut pieces = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        if size > bytes.len() {
+            return Err("the sizes of the elements do not add up".to_owned());
+        }
+        pieces.push(bytes.split_to(size));
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingle_types::event::Trace;
+    use ingle_types::ids::FunctionName;
+    use proptest::prelude::*;
+
+    fn call(inputs: Vec<(String, Datum)>) -> Call {
+        Call {
+            id: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+            function: FunctionName::new("hello"),
+            inputs,
+            metadata: vec![
+                ("Id".to_owned(), Datum::Text("m1".to_owned())),
+                ("DequeueCount".to_owned(), Datum::Int(2)),
+            ],
+            trace: Trace::default(),
+            retry: None,
+        }
+    }
+
+    #[test]
+    fn an_invoke_header_reads_like_the_specification() {
+        let request = HttpRequest {
+            method: "POST".to_owned(),
+            url: "http://h/api/x?a=1".to_owned(),
+            headers: vec![("host".to_owned(), "h".to_owned())],
+            query: vec![("a".to_owned(), "1".to_owned())],
+            route_parameters: vec![],
+            body: Bytes::from_static(b"12345"),
+        };
+        let inputs = vec![
+            ("req".to_owned(), Datum::Request(Box::new(request))),
+            ("text".to_owned(), Datum::Text("ü".to_owned())),
+        ];
+        let (header, body) = call(inputs).encode().unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(
+            header,
+            serde_json::json!({
+                "type": "invoke", "id": "00000000-0000-4000-8000-000000000001", "function": "hello",
+                "inputs": {
+                    "req": ["http", {"method": "POST", "url": "http://h/api/x?a=1", "headers": {"host": "h"},
+                                     "query": {"a": "1"}, "params": {}}, 5],
+                    "text": ["string", null, 2],
+                },
+                "metadata": {"Id": ["string", "m1"], "DequeueCount": ["json", "2"]},
+                "trace": ["", ""],
+            })
+        );
+        assert_eq!(body.concat(), "12345ü".as_bytes());
+    }
+
+    fn read(header: &str, body: &'static [u8]) -> Result<Outputs, String> {
+        let FromWorker::Done(mut done) = serde_json::from_str(header).map_err(|error| error.to_string())? else {
+            return Err("not done".to_owned());
+        };
+        done.outputs(&Bytes::from_static(body))
+    }
+
+    #[test]
+    fn outputs_are_cut_from_the_body_in_order() {
+        let outputs = read(
+            r#"{"type":"done","id":"x","ok":true,"outputs":{"b":["collection_string",[1,2],3],"a":["http",{"status":201,"headers":[["x","y"]]},2]}}"#,
+            b"1223x",
+        );
+        let response = HttpResponse {
+            status: 201,
+            headers: vec![("x".to_owned(), "y".to_owned())],
+            body: Bytes::from_static(b"3x"),
+        };
+        assert_eq!(
+            outputs.unwrap().0,
+            vec![
+                ("b".to_owned(), Datum::Texts(vec!["1".to_owned(), "22".to_owned()])),
+                ("a".to_owned(), Datum::Response(Box::new(response))),
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_of_a_worker_makes_the_server_panic(kind in "[a-z_]{0,20}", value in "\\PC{0,40}", size in any::<u32>()) {
+            let value: Value = serde_json::from_str(&value).unwrap_or(Value::Null);
+            let header = serde_json::json!({"type":"done","id":"x","ok":true,"outputs":{"a":[kind, value, size]}});
+            let _outcome = read(&header.to_string(), b"abc");
+        }
+    }
+}
