@@ -1,0 +1,113 @@
+//! `cargo xtask test`: everything that has to hold, cheapest first.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::Program;
+use crate::setup::{self, Ready, TestPython};
+use crate::steps::Steps;
+use crate::tidy;
+
+/// How much is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    Full,
+    /// No release build, no scenarios, no licences, one Python.
+    Fast,
+}
+
+/// Prepares the machine and runs the checks; stops at the first that fails.
+///
+/// # Errors
+/// What failed and what to do about it. The table has been printed before.
+pub(crate) fn test(root: &Path, extent: Extent) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let result = run_steps(root, extent, &mut steps);
+    println!("\n{}", steps.table());
+    result
+}
+
+fn run_steps(root: &Path, extent: Extent, steps: &mut Steps) -> anyhow::Result<()> {
+    let full = extent == Extent::Full;
+    let ready = steps
+        .run("set-up", "read the lines above; CONTRIBUTING.md lists what is needed", || setup::setup(root))?;
+    for what in &ready.skipped {
+        steps.skip(what.clone());
+    }
+    steps.run("formatting", "run `cargo fmt --all`", || cargo(root, &["fmt", "--all", "--check"]))?;
+    steps.run("tidy", "each line names the rule and the place", || tidy::tidy(root))?;
+    steps.run(
+        "lints",
+        "mend what clippy says; `#[expect(…, reason = \"…\")]` where it is wrong",
+        || {
+            cargo(
+                root,
+                &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
+            )
+        },
+    )?;
+    if full {
+        steps.run("licences and sources", "choose another crate, or change deny.toml and say why", || {
+            cargo(root, &["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
+        })?;
+    }
+    python_tests(root, extent, &ready, steps)?;
+    if full { release_tests(root, &ready, steps) } else { quick_tests(root, steps) }
+}
+
+fn python_tests(root: &Path, extent: Extent, ready: &Ready, steps: &mut Steps) -> anyhow::Result<()> {
+    for python in ready.pythons.iter().filter(|python| extent == Extent::Full || python.is_default) {
+        let name = format!("worker on Python {}", python.version);
+        let advice =
+            format!("run one test: `{} -m unittest python/tests/<file>.py`", python.program.display());
+        steps.run(&name, &advice, || unittest(root, python))?;
+    }
+    Ok(())
+}
+
+fn unittest(root: &Path, python: &TestPython) -> anyhow::Result<()> {
+    let tests = ["-m", "unittest", "discover", "-s", "python/tests"];
+    Program::new(&python.program, root).args(tests).env("PYTHONDONTWRITEBYTECODE", "1").run()
+}
+
+/// Builds and tests in one profile, so that each crate is compiled once.
+fn release_tests(root: &Path, ready: &Ready, steps: &mut Steps) -> anyhow::Result<()> {
+    let binary = steps.run("release build", "the compiler says where", || release_build(root))?;
+    steps.run("tests and scenarios", "run one: `cargo nextest run --release <part of its name>`", || {
+        let run = ["nextest", "run", "--workspace", "--release", "--locked"];
+        let mut nextest = Program::new("cargo", root).args(run).env("INGLE_BINARY", &binary);
+        for python in &ready.pythons {
+            nextest = nextest.env(&variable(&python.version), &python.program);
+        }
+        nextest.run()
+    })
+}
+
+/// The environment variable under which a scenario finds a Python with the SDK: `INGLE_TEST_PYTHON_3_9`.
+fn variable(version: &str) -> String {
+    format!("INGLE_TEST_PYTHON_{}", version.replace('.', "_"))
+}
+
+fn release_build(root: &Path) -> anyhow::Result<PathBuf> {
+    cargo(root, &["build", "--workspace", "--bins", "--release", "--locked"])?;
+    Ok(setup::target(root)?.join("release/ingle"))
+}
+
+fn quick_tests(root: &Path, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.run("tests of the rooms", "run one: `cargo nextest run <part of its name>`", || {
+        cargo(root, &["nextest", "run", "--workspace", "--lib", "--bins", "--locked"])
+    })
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    Program::new("cargo", root).args(arguments).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_finds_its_python_by_version() {
+        assert_eq!(variable("3.13"), "INGLE_TEST_PYTHON_3_13");
+    }
+}

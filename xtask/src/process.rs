@@ -1,0 +1,96 @@
+//! Starts programs, and says in one sentence which one failed.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// A program to start in the workspace's folder.
+pub(crate) struct Program {
+    command: Command,
+    text: String,
+}
+
+impl Program {
+    #[expect(clippy::disallowed_methods, reason = "chores start programs; the rule is for the server")]
+    pub(crate) fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
+        let text = program.as_ref().to_string_lossy().into_owned();
+        let mut command = Command::new(program);
+        command.current_dir(directory);
+        Self { command, text }
+    }
+
+    #[must_use]
+    pub(crate) fn args<Argument: AsRef<OsStr>>(
+        mut self,
+        arguments: impl IntoIterator<Item = Argument>,
+    ) -> Self {
+        for argument in arguments {
+            self.text.push(' ');
+            self.text.push_str(&argument.as_ref().to_string_lossy());
+            self.command.arg(argument);
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it with its output on the terminal.
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        let status =
+            self.command.status().with_context(|| format!("`{}` could not be started", self.text))?;
+        if !status.success() {
+            bail!("`{}` ended with {status}", self.text);
+        }
+        Ok(())
+    }
+
+    /// Runs it quietly and returns what it wrote to standard output, without white space at the ends.
+    ///
+    /// # Errors
+    /// If it can't be started or fails; then with what it wrote to standard error.
+    pub(crate) fn read(mut self) -> anyhow::Result<String> {
+        self.command.stdin(Stdio::null());
+        let output =
+            self.command.output().with_context(|| format!("`{}` could not be started", self.text))?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            bail!("`{}` ended with {}: {}", self.text, output.status, complaint.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[test]
+    fn a_program_answers_with_its_output() {
+        assert_eq!(Program::new("echo", here()).args(["one", "two"]).read().unwrap(), "one two");
+    }
+
+    #[test]
+    fn a_failure_names_the_program_and_repeats_its_complaint() {
+        let script = "echo broken pipe wrench >&2; exit 3";
+        let error = Program::new("sh", here()).args(["-c", script]).read().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+        assert!(error.ends_with("broken pipe wrench"), "{error}");
+        assert!(Program::new("sh", here()).args(["-c", "exit 1"]).run().is_err());
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Program::new("no-such-program", here()).read().unwrap_err().to_string();
+        assert!(error.contains("no-such-program"), "{error}");
+    }
+}

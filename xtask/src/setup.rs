@@ -1,0 +1,162 @@
+//! Installs what the checks need and this machine lacks, and says each thing that it does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::interpreters::{self, Interpreter, Interpreters};
+use crate::process::Program;
+
+/// A Python with `azure-functions`, for the tests of the worker.
+#[derive(Debug)]
+pub(crate) struct TestPython {
+    pub(crate) version: String,
+    pub(crate) program: PathBuf,
+    pub(crate) is_default: bool,
+}
+
+/// What is ready after the set-up.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) pythons: Vec<TestPython>,
+    /// What this machine lacks and the checks go without.
+    pub(crate) skipped: Vec<String>,
+}
+
+/// The oldest, a middle and the newest version: enough to see what differs between them.
+const TESTED_MINORS: [u32; 3] = [9, 11, 13];
+
+/// Prepares this machine. Whatever is there already is left as it is, so a second run takes a second.
+///
+/// # Errors
+/// If something is missing that can't be installed here.
+pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
+    let interpreters = interpreters::find(root)?;
+    for interpreter in &interpreters.found {
+        let mark = if *interpreter == interpreters.default { " (default)" } else { "" };
+        println!("found Python {} at {}{mark}", interpreter.version(), interpreter.path.display());
+    }
+    cargo_tool(root, "nextest", "cargo-nextest", &[])?;
+    cargo_tool(root, "deny", "cargo-deny", &["--no-default-features"])?;
+    venv_module(root, &interpreters.default)?;
+    let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
+    for minor in tested_minors(interpreters.default.minor) {
+        add_python(root, &interpreters, minor, &mut ready)?;
+    }
+    for what in &ready.skipped {
+        println!("skipped: {what}");
+    }
+    Ok(ready)
+}
+
+fn tested_minors(default: u32) -> Vec<u32> {
+    let mut minors = TESTED_MINORS.to_vec();
+    minors.push(default);
+    minors.sort_unstable();
+    minors.dedup();
+    minors
+}
+
+fn add_python(root: &Path, interpreters: &Interpreters, minor: u32, ready: &mut Ready) -> anyhow::Result<()> {
+    let Some(interpreter) = interpreters.with_minor(minor) else {
+        ready.skipped.push(format!("Python 3.{minor} not on this machine"));
+        return Ok(());
+    };
+    let is_default = minor == interpreters.default.minor;
+    let program = environment(root, interpreter)?;
+    ready.pythons.push(TestPython { version: interpreter.version(), program, is_default });
+    Ok(())
+}
+
+/// Makes sure that `cargo <name>` works. cargo itself is there, or we would not run.
+fn cargo_tool(root: &Path, name: &str, package: &str, options: &[&str]) -> anyhow::Result<()> {
+    if Program::new("cargo", root).args([name, "--version"]).read().is_ok() {
+        return Ok(());
+    }
+    println!("installing {package}: `cargo {name}` is not there yet; this takes a few minutes, once");
+    let install = Program::new("cargo", root).args(["install", "--locked", package]).args(options);
+    install.run().with_context(|| format!("{package} could not be installed"))
+}
+
+/// Debian splits `venv` and `ensurepip` from its Python; other builds have both.
+fn venv_module(root: &Path, default: &Interpreter) -> anyhow::Result<()> {
+    let works = || Program::new(&default.path, root).args(["-c", "import venv, ensurepip"]).read().is_ok();
+    if works() {
+        return Ok(());
+    }
+    let package = format!("python{}-venv", default.version());
+    let is_root = Program::new("id", root).args(["-u"]).read().is_ok_and(|user| user == "0");
+    if !is_root || Program::new("apt-get", root).args(["--version"]).read().is_err() {
+        bail!(
+            "{} has no module `venv`: install it (on Debian: `apt-get install {package}`)",
+            default.path.display()
+        );
+    }
+    println!("installing {package}: {} has no module `venv`", default.path.display());
+    Program::new("apt-get", root).args(["update", "--quiet"]).run()?;
+    let install = Program::new("apt-get", root).args(["install", "--yes", "--quiet", &package]);
+    install.env("DEBIAN_FRONTEND", "noninteractive").run()?;
+    if !works() {
+        bail!("{package} is installed, but {} still has no module `venv`", default.path.display());
+    }
+    Ok(())
+}
+
+/// Makes the virtual environment of an interpreter under `target/venvs`, or finds it ready.
+///
+/// A file written last says that it is whole; without it the folder is made anew.
+fn environment(root: &Path, interpreter: &Interpreter) -> anyhow::Result<PathBuf> {
+    let version = interpreter.version();
+    let folder = target(root)?.join("venvs").join(&version);
+    let program = folder.join("bin/python");
+    let ready = folder.join("ready");
+    let wanted = format!("{} {}", interpreter.path.display(), sdk(interpreter.minor));
+    if std::fs::read_to_string(&ready).is_ok_and(|text| text == wanted) {
+        return Ok(program);
+    }
+    println!("making {} with {}", folder.display(), sdk(interpreter.minor));
+    let make = Program::new(&interpreter.path, root).args(["-m", "venv", "--clear"]).args([&folder]);
+    make.run().with_context(|| format!("no virtual environment for Python {version}"))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", sdk(interpreter.minor)];
+    Program::new(&program, root)
+        .args(install)
+        .run()
+        .with_context(|| format!("azure-functions could not be installed for Python {version}"))?;
+    std::fs::write(&ready, wanted).with_context(|| format!("{} can't be written", ready.display()))?;
+    Ok(program)
+}
+
+/// The version line of the SDK that fits an interpreter.
+fn sdk(minor: u32) -> &'static str {
+    match minor {
+        0..=9 => "azure-functions~=1.24.0",
+        10..=12 => "azure-functions>=1.24,<2",
+        _ => "azure-functions>=2",
+    }
+}
+
+/// cargo's target folder.
+pub(crate) fn target(root: &Path) -> anyhow::Result<PathBuf> {
+    let mut metadata = cargo_metadata::MetadataCommand::new();
+    metadata.manifest_path(root.join("Cargo.toml")).no_deps();
+    let metadata = metadata.exec().context("cargo's target folder is unknown")?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_interpreter_is_tested_too_but_not_twice() {
+        assert_eq!(tested_minors(12), [9, 11, 12, 13]);
+        assert_eq!(tested_minors(11), [9, 11, 13]);
+    }
+
+    #[test]
+    fn each_interpreter_gets_the_sdk_line_that_supports_it() {
+        assert_eq!(sdk(9), "azure-functions~=1.24.0");
+        assert_eq!(sdk(10), sdk(12));
+        assert_ne!(sdk(12), sdk(13));
+    }
+}
