@@ -1,1 +1,5 @@
 //! Room `gateway`.
+
+pub mod cors;
+pub mod limits;
+pub mod route;
