@@ -2,4 +2,6 @@
 
 pub mod cors;
 pub mod limits;
+pub mod request;
+pub mod response;
 pub mod route;

@@ -111,7 +111,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, BadPath> {
 }
 
 /// The byte of the two digits behind a `%`, and what follows them.
-fn escape(digits: &[u8]) -> Result<(u8, &[u8]), BadPath> {
+pub(crate) fn escape(digits: &[u8]) -> Result<(u8, &[u8]), BadPath> {
     let [high, low, rest @ ..] = digits else { return Err(BadPath::BadEscape) };
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let (high, low) = digit(high).zip(digit(low)).ok_or(BadPath::BadEscape)?;
