@@ -1,0 +1,107 @@
+"""Ends of the process that are not the worker's own: `os._exit`, faults in native code, forks."""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+
+from . import logs
+from .context import current_id
+from .frames import to_json
+
+_leave = os._exit
+_owner = os.getpid()
+_sockets = []
+_forked = False
+
+
+def install(control):
+    """Takes over `os._exit`, faults and forks. `control` is told before the process goes."""
+    # A copy of fd 2, which user code may close or replace.
+    try:
+        faulthandler.enable(file=os.dup(2), all_threads=True)
+    except (OSError, ValueError):
+        pass
+
+    def exit_told(status):
+        """`os._exit`, telling Ingle which invocation called it."""
+        if os.getpid() == _owner:
+            try:
+                control.send(to_json({"type": "exiting", "id": current_id(), "status": _as_status(status)}))
+            except OSError:
+                pass
+        _leave(status)
+
+    exit_told.__name__ = "_exit"
+    os._exit = exit_told
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _as_status(status):
+    return status if isinstance(status, int) else 1
+
+
+def leave(status):
+    """Ends the process without telling anyone."""
+    _leave(status)
+
+
+def watch(connected):
+    """A socket to close in a forked child."""
+    _sockets.append(connected)
+
+
+def unwatch(connected):
+    try:
+        _sockets.remove(connected)
+    except ValueError:
+        pass
+
+
+def _in_child():
+    # A child has its own business. Were it to answer on our sockets, the server would take its words for ours.
+    global _forked
+    _forked = True
+    for connected in _sockets:
+        try:
+            connected.close()
+        except OSError:
+            pass
+    logs.become_plain()
+    os._exit = _leave
+    if threading.current_thread() is threading.main_thread():
+        # `Process.terminate()` has to end the child, which our handler would not.
+        for number, handler in _handlers.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+
+
+_handlers = {}
+
+
+def install_signals(stop):
+    """Ctrl-C reaches the whole terminal group and is the server's affair; SIGTERM is `stop`. Apps may override."""
+
+    # A handler that does nothing rather than SIG_IGN, which the app's child processes would inherit.
+    def ignore(_number, _frame):
+        pass
+
+    def terminate(_number, _frame):
+        stop()
+
+    _handlers[signal.SIGINT] = ignore
+    _handlers[signal.SIGTERM] = terminate
+    for number, handler in _handlers.items():
+        signal.signal(number, handler)
+
+
+def leave_if_forked():
+    """Ends a forked child that came back from the function: it has no business in the worker's loops."""
+    if _forked:
+        try:
+            os.write(2, b"a child process forked by a function returned from it instead of calling os._exit; ended\n")
+        except OSError:
+            pass
+        sys.stdout.flush()
+        _leave(1)

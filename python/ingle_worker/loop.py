@@ -1,0 +1,246 @@
+"""The life of the worker: hello, load, serve, stop. The main thread runs the event loop and the control socket."""
+
+import asyncio
+import atexit
+import contextvars
+import gc
+import os
+import sys
+import types
+
+from . import crash, invoke, logs
+from .context import CURRENT, Invocation
+from .frames import Channel, ControlReader, ProtocolError, adopt, to_json
+from .lanes import Lane
+from .load import load
+
+VERSION = 1
+_DESCRIPTOR_VARIABLE = "INGLE_WORKER_FD"
+_TRUE = ("1", "true", "t", "yes", "y")
+_ASGI_SHUTDOWN_SECONDS_MAX = 5
+
+
+def main():
+    """Runs the worker until the server ends it."""
+    descriptor = os.environ.pop(_DESCRIPTOR_VARIABLE, None)
+    if descriptor is None or not descriptor.isdigit():
+        sys.stderr.write("ingle_worker is started by Ingle, which sets %s\n" % _DESCRIPTOR_VARIABLE)
+        sys.exit(2)
+    connected = adopt(int(descriptor))
+    # User code that looks for `__main__`, and processes that multiprocessing spawns, must not find the worker there.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    Worker(connected).run()
+
+
+class Worker:
+    """The process: its control socket, lanes, functions and event loop."""
+
+    def __init__(self, connected):
+        self._control = Channel(connected)
+        self._reader = ControlReader(connected)
+        self._connected = connected
+        self._lanes = {}
+        self._async_invocations = {}
+        self._apps = []
+        self.plans = {}
+        self.loop = None
+        self.base_context = None
+        self.stopping = False
+        self._finished = False
+
+    def run(self):
+        """Says hello, waits for `load`, then serves."""
+        debug = os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING", "").strip().lower() in _TRUE
+        crash.watch(self._connected)
+        self._send({
+            "type": "hello",
+            "version": VERSION,
+            "pid": os.getpid(),
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "executable": sys.executable,
+        })
+        logs.install(self._control, debug)
+        crash.install(self._control)
+        request = self._wait_for_load()
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(logs.asyncio_failed)
+        crash.install_signals(lambda: self.loop.call_soon_threadsafe(self._stop))
+        # The app is imported with the loop running, as in Azure: clients made at import time need one.
+        self.loop.call_soon(self._load, request)
+        self._run_loop()
+        self._finish()
+
+    def _run_loop(self):
+        while not self._finished:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # A task that user code started raised it. asyncio lets it through; the worker goes on.
+                crash.leave_if_forked()
+                logs.send("error", "asyncio", "a task raised %s, which ends only the task" % type(error).__name__)
+
+    def _send(self, header):
+        try:
+            self._control.send(to_json(header))
+        except OSError:
+            crash.leave(0)
+
+    def _wait_for_load(self):
+        while True:
+            frame = self._reader.take()
+            if frame is None:
+                if not self._reader.fill(blocking=True):
+                    crash.leave(0)
+                continue
+            header, _ = frame
+            if header["type"] == "load":
+                return header
+            if header["type"] == "stop":
+                self._finish()
+
+    def _load(self, request):
+        loaded = load(request)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.plans = loaded.plans
+        self._apps = loaded.apps
+        self.base_context = contextvars.copy_context()
+        # Nothing of what was imported is garbage; the collector need not look at it again.
+        gc.freeze()
+        self._send(loaded.header())
+        self.loop.add_reader(self._connected.fileno(), self._on_readable)
+        self._take_frames()
+
+    def _on_readable(self):
+        crash.leave_if_forked()
+        try:
+            alive = self._reader.fill(blocking=False)
+        except OSError:
+            alive = False
+        if not alive:
+            # The server died. Nobody waits for anything any more.
+            crash.leave(0)
+        self._take_frames()
+
+    def _take_frames(self):
+        try:
+            while True:
+                frame = self._reader.take()
+                if frame is None:
+                    return
+                self._on_frame(*frame)
+        except (ProtocolError, KeyError, TypeError, ValueError) as problem:
+            logs.send("critical", "ingle_worker", "the control socket carries nonsense: %r" % (problem,))
+            crash.leave(70)
+
+    def _on_frame(self, header, body):
+        kind = header["type"]
+        if kind == "invoke":
+            self._invoke(header, body)
+        elif kind == "lane":
+            self._open_lane(header["lane"])
+        elif kind == "cancel":
+            self._cancel(header["id"])
+        elif kind == "stacks":
+            from .stacks import stacks
+
+            self._send({"type": "stacks", "stacks": stacks(self.in_work())})
+        elif kind == "stop":
+            self._stop()
+
+    def _open_lane(self, number):
+        connected = adopt(self._reader.descriptors.popleft())
+        crash.watch(connected)
+        lane = Lane(self, number, connected)
+        self._lanes[lane] = connected
+        lane.start()
+
+    def lane_ended(self, lane):
+        """Called by the lane's thread when the server has closed it."""
+        connected = self._lanes.pop(lane, None)
+        if connected is not None:
+            crash.unwatch(connected)
+        if self.stopping:
+            self.wake()
+
+    def in_work(self):
+        """The invocations in work."""
+        found = [lane.invocation for lane in list(self._lanes)]
+        return [invocation for invocation in found if invocation is not None] + list(self._async_invocations.values())
+
+    def _cancel(self, identity):
+        for invocation in self.in_work():
+            if invocation.id == identity:
+                invocation.cancelled = True
+
+    def _invoke(self, header, body):
+        plan = self.plans.get(header["function"])
+        if plan is None or self.stopping:
+            self._control.send(*self.refuse(header))
+            return
+        invocation = Invocation(header["id"], header["function"], self._control, None)
+        self._async_invocations[invocation.id] = invocation
+        context = self.base_context.copy()
+        context.run(CURRENT.set, invocation)
+        if plan.is_async:
+            running = invoke.run_async(plan, invocation, header, body)
+            task = context.run(self.loop.create_task, running)
+        else:
+            # The server sends these over lanes; should it not, they must not block the loop.
+            task = context.run(self.loop.run_in_executor, None, context.copy().run, invoke.run, plan, invocation,
+                               header, body, self.loop)
+        invoke.KEPT_TASKS.keep(task).add_done_callback(lambda task: self._async_ended(invocation, task))
+
+    def _async_ended(self, invocation, task):
+        self._async_invocations.pop(invocation.id, None)
+        if not task.cancelled() and isinstance(task.exception(), OSError):
+            # Only the answer itself is outside the function's own error handling: the server is gone.
+            crash.leave(0)
+        if self.stopping:
+            self._check_idle()
+
+    def refuse(self, header):
+        """The answer to an invocation that is not run."""
+        if self.stopping:
+            error = invoke.ready_error("WorkerStopping", "the worker is stopping and takes no new invocation")
+        else:
+            error = invoke.ready_error("FunctionNotFound", "the worker has no function '%s'" % header["function"])
+        return invoke.refusal(header["id"], error)
+
+    def wake(self):
+        """Lets the main thread look whether everything is done. From any thread."""
+        self.loop.call_soon_threadsafe(self._check_idle)
+
+    def _stop(self):
+        self.stopping = True
+        self._check_idle()
+
+    def _check_idle(self):
+        if self.stopping and not self.in_work():
+            self._finished = True
+            self.loop.stop()
+
+    def _finish(self):
+        """The orderly end: exit handlers run, threads that user code left behind do not hold it up."""
+        for app in self._apps:
+            self._shut_down_asgi(app)
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                # User code may have put anything there.
+                pass
+        crash.leave(0)
+
+    def _shut_down_asgi(self, app):
+        """Ends the lifespan of an ASGI app that was started, which the SDK leaves to a finalizer."""
+        if not getattr(app, "startup_task_done", False):
+            return
+        app.startup_task_done = False
+        try:
+            self.loop.run_until_complete(
+                asyncio.wait_for(app.middleware.notify_shutdown(), _ASGI_SHUTDOWN_SECONDS_MAX))
+        except BaseException as error:
+            logs.send("error", "ingle_worker", "the ASGI app failed to shut down: %s" % type(error).__name__)

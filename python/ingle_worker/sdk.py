@@ -1,0 +1,41 @@
+"""The app's `azure.functions`: found in the app's environment at load, never imported by name here."""
+
+import importlib
+import os
+
+
+class Sdk:
+    """What the worker uses of the SDK, looked up once."""
+
+    def __init__(self):
+        self.functions = importlib.import_module("azure.functions")
+        meta = importlib.import_module("azure.functions.meta")
+        http = importlib.import_module("azure.functions.http")
+        self.version = getattr(self.functions, "__version__", None)
+        self.folder = os.path.dirname(os.path.abspath(self.functions.__file__)) + os.sep
+        self.Datum = meta.Datum
+        self.Out = self.functions.Out
+        self.HttpRequest = http.HttpRequest
+        self.HttpResponse = importlib.import_module("azure.functions._abc").HttpResponse
+        self._registry = self.functions.get_binding_registry()
+        # Only when the converter is the one we know is it safe to go around it.
+        self.http_is_stock = self._registry.get("httpTrigger") is getattr(http, "HttpRequestConverter", None)
+
+    def converter(self, binding_type):
+        """The SDK's converter class for a binding type, or None. Tolerates other capitals than Azure's."""
+        found = self._registry.get(binding_type)
+        if found is not None:
+            return found
+        lower = binding_type.lower()
+        for name, converter in getattr(self._registry, "_bindings", {}).items():
+            if name.lower() == lower:
+                return converter
+        return None
+
+    def has_implicit_output(self, binding_type):
+        """Whether a function may return a value without a `$return` binding, because of its trigger."""
+        converter = self.converter(binding_type)
+        if converter is None:
+            return binding_type.lower() != "durableclient"
+        check = getattr(converter, "has_implicit_output", None)
+        return bool(check()) if check is not None else False
