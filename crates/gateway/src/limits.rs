@@ -133,7 +133,8 @@ impl BodyMeter {
     /// Starts with what the headers say; a body that is stated too large is refused before it is read.
     ///
     /// A request with both `Content-Length` and `Transfer-Encoding`, or with lengths that differ, is how one request
-    /// is smuggled in another (RFC 9112, section 6.3).
+    /// is smuggled in another (RFC 9112, section 6.3). hyper has settled some of these before we see the headers: it
+    /// drops the length beside `chunked`, so this is the second lock on that door.
     ///
     /// # Errors
     /// [`Refusal::BodyTooLarge`] or [`Refusal::UnclearLength`].

@@ -241,6 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn examples_of_the_user_guide_are_true() {
+        let guide = include_str!("../../../docs/http.md");
+        let section = guide.split("### Examples").nth(1).and_then(|rest| rest.split("### ").next()).unwrap();
+        let rows: Vec<Vec<&str>> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        assert!(rows.len() >= 10, "{rows:?}");
+        for row in rows {
+            let [template, path, result] = row[..] else { panic!("{row:?}") };
+            let quoted: Vec<&str> = result.split('`').skip(1).step_by(2).collect();
+            let pairs: Vec<(&str, &str)> = quoted.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+            assert!(["nothing", "no match"].contains(&result) || !pairs.is_empty(), "{row:?}");
+            let expected = (result != "no match").then_some(pairs.as_slice());
+            check(template.trim_matches('`'), path.trim_matches('`'), expected);
+        }
+    }
+
+    #[test]
     fn literals_and_parameters() {
         check("hello", "/api/hello", Some(&[]));
         check("hello", "/API/Hello/", Some(&[]));

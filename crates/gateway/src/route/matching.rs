@@ -12,6 +12,14 @@ pub(crate) type Parameters = Vec<(String, String)>;
 ///
 /// Optional parameters that the path leaves out have no entry; those with a default have the default.
 pub(crate) fn matches(segments: &[Segment], path: &RequestPath<'_>) -> Option<Parameters> {
+    // Most routes that don't match differ in a literal. To see that first costs no allocation.
+    let differs = segments.iter().zip(&path.segments).any(|(segment, text)| match segment {
+        Segment::Literal(literal) => !same(literal, text),
+        Segment::Parameter(_) | Segment::CatchAll(_) | Segment::Mixed(_) => false,
+    });
+    if differs {
+        return None;
+    }
     let mut found: Vec<(&Parameter, Cow<'_, str>)> = Vec::new();
     let mut rest = path.segments.as_slice();
     for segment in segments {
@@ -30,14 +38,14 @@ pub(crate) fn matches(segments: &[Segment], path: &RequestPath<'_>) -> Option<Pa
         };
         rest = after;
         match segment {
-            Segment::Literal(literal) if same(literal, text) => {}
+            Segment::Literal(_) => {}
             Segment::Parameter(parameter) if !text.is_empty() => found.push((parameter, Cow::Borrowed(text))),
             Segment::Mixed(mixed) => {
                 found.extend(
                     match_mixed(mixed, text)?.into_iter().map(|(parameter, value)| (parameter, value.into())),
                 );
             }
-            Segment::Literal(_) | Segment::Parameter(_) | Segment::CatchAll(_) => return None,
+            Segment::Parameter(_) | Segment::CatchAll(_) => return None,
         }
     }
     if rest.is_empty() { collect(found) } else { None }
