@@ -1,0 +1,7 @@
+"""E0208: function.json declares two triggers."""
+
+import azure.functions as func
+
+
+def main(req: func.HttpRequest, message: func.QueueMessage) -> str:
+    return "never"

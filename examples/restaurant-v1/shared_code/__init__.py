@@ -1,0 +1,1 @@
+"""What the functions of the restaurant have in common."""
