@@ -1,1 +1,73 @@
-//! Room `connectors`.
+//! One module per outside service, each with its listener (trigger), readers (input) and writers (output).
+//!
+//! A writer changes nothing: it turns a value into [`Operation`]s of the store, which `dispatch` commits together
+//! with the acknowledgement of the event. Functions are reached only through [`ingle_types::event::Invoker`], so
+//! a listener runs in a test with a scripted one. This room never sees `worker`.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | queue trigger, queue output, acknowledging | [`queue`] |
+//! | documents (`cosmosDB`) in and out | [`documents`] |
+//! | how one value becomes several | [`collect`] |
+
+pub mod collect;
+pub mod documents;
+pub mod error;
+pub mod queue;
+
+use ingle_store::{Operation, Store};
+use ingle_types::datum::Datum;
+use ingle_types::event::Trace;
+use ingle_types::expression::Scope;
+use ingle_types::spec::{BindingKind, BindingSpec};
+
+pub use error::Error;
+
+/// What an output needs to know of the invocation that makes it.
+pub struct OutputContext<'a> {
+    pub scope: &'a dyn Scope,
+    pub trace: &'a Trace,
+    /// Hops of the event that is being worked on.
+    pub hop_count: u32,
+}
+
+/// What an input binding asks for, with every expression resolved.
+#[derive(Debug)]
+pub struct InputRequest {
+    pub binding: String,
+    what: documents::Request,
+}
+
+/// Resolves the expressions of an input binding; `None` if the binding is an output.
+///
+/// # Errors
+/// [`Error::Expression`].
+pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<InputRequest>, Error> {
+    match &binding.kind {
+        BindingKind::DocumentInput(input) => {
+            let what = documents::request(&binding.name, input, scope)?;
+            Ok(Some(InputRequest { binding: binding.name.clone(), what }))
+        }
+        BindingKind::HttpOutput | BindingKind::QueueOutput { .. } | BindingKind::DocumentOutput(_) => Ok(None),
+    }
+}
+
+/// Reads the value of an input binding.
+///
+/// # Errors
+/// [`Error::Input`]: a query outside the subset, or a failing store.
+pub async fn read_input(store: &Store, request: InputRequest) -> Result<Datum, Error> {
+    documents::read(store, &request.binding, request.what).await
+}
+
+/// What writing `value` to an output binding does to the store.
+///
+/// # Errors
+/// [`Error`]: an expression without value, or a value that this kind of output can't take.
+pub fn write_output(binding: &BindingSpec, value: Datum, context: &OutputContext<'_>) -> Result<Vec<Operation>, Error> {
+    match &binding.kind {
+        BindingKind::QueueOutput { queue } => queue::write(&binding.name, queue, value, context),
+        BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context),
+        BindingKind::HttpOutput | BindingKind::DocumentInput(_) => Ok(Vec::new()),
+    }
+}

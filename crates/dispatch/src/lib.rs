@@ -1,1 +1,89 @@
-//! Room `dispatch`.
+//! One invocation from event to outcome.
+//!
+//! ```text
+//! Event -> route -> admit -> bind inputs -> acquire worker -> run -> bind outputs + ack (one commit) -> meter -> log
+//! ```
+//!
+//! This room alone knows the order of the steps. Each is one function of the same name in [`life`], and the names
+//! are those of the spans. Listeners and the gateway see only [`ingle_types::event::Invoker`], which
+//! [`Dispatcher`] implements.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the steps | [`life`] |
+//! | how many may run or wait | [`admission`] |
+
+pub mod admission;
+pub mod life;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingle_store::Store;
+use ingle_tasks::{Detach, TaskKind, Tasks};
+use ingle_types::clock::ClockHandle;
+use ingle_types::event::futures::BoxFuture;
+use ingle_types::event::{Completion, Invocation, Invoker};
+use ingle_types::faults::Faults;
+use ingle_types::ids::FunctionName;
+use ingle_types::log::RecordSinkHandle;
+use ingle_types::spec::{AppSpec, FunctionSpec};
+use ingle_worker::Pool;
+
+use crate::admission::Gate;
+
+/// How a dispatcher is set up.
+pub struct Options {
+    /// Longest run of a function; `None`: no limit.
+    pub function_timeout: Option<Duration>,
+    /// Invocations of one function that may wait for a worker; more are refused at once.
+    pub waiting_max: usize,
+    /// How long someone who waits for an answer may wait for a worker.
+    pub wait_max: Duration,
+}
+
+/// The rooms that an invocation passes through.
+pub struct Rooms {
+    pub store: Store,
+    pub pool: Pool,
+    pub tasks: Tasks,
+    pub clock: ClockHandle,
+    pub faults: Faults,
+    pub records: RecordSinkHandle,
+}
+
+/// Runs invocations. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatcher(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) rooms: Rooms,
+    pub(crate) functions: HashMap<FunctionName, Arc<Function>>,
+}
+
+/// A function with what admits its invocations.
+pub(crate) struct Function {
+    pub(crate) spec: FunctionSpec,
+    pub(crate) gate: Gate,
+}
+
+impl Dispatcher {
+    pub fn new(app: &AppSpec, options: Options, rooms: Rooms) -> Self {
+        let function = |spec: &FunctionSpec| {
+            let function = Function { spec: spec.clone(), gate: Gate::new(options.waiting_max) };
+            (spec.name.clone(), Arc::new(function))
+        };
+        let functions = app.functions.iter().map(function).collect();
+        Self(Arc::new(Inner { options, rooms, functions }))
+    }
+}
+
+impl Invoker for Dispatcher {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<Completion> {
+        let life = life::live(self.0.clone(), invocation);
+        // What was accepted runs to its end, also when whoever asked for it goes away.
+        Box::pin(Detach::new(self.0.rooms.tasks.clone(), TaskKind::Invocation, life))
+    }
+}

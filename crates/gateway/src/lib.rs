@@ -1,7 +1,25 @@
-//! Room `gateway`.
+//! Every HTTP door: function routes and the admin API.
+//!
+//! Nobody below this room sees HTTP server types, and this room runs nothing itself: it hands events to an
+//! [`ingle_types::event::Invoker`].
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the steps of one request | [`service`] |
+//! | which function answers | [`route`], [`site`] |
+//! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
+//! | limits and cross-origin rules | [`limits`], [`cors`] |
+//! | the admin API and what it shows | [`admin`], [`state`] |
+//! | listening and stopping | [`server`] |
 
+pub mod admin;
 pub mod cors;
+pub mod failure;
 pub mod limits;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod server;
+pub mod service;
+pub mod site;
+pub mod state;

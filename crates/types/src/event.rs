@@ -66,6 +66,8 @@ pub struct Completion {
     pub id: InvocationId,
     pub outcome: Outcome,
     pub phases: Phases,
+    /// Outputs written and what became of the source, in a few words each.
+    pub effects: Vec<String>,
 }
 
 /// Where the time of an invocation went. Steps of the life of an invocation.

@@ -20,6 +20,7 @@ pub mod event;
 pub mod expression;
 pub mod faults;
 pub mod ids;
+pub mod log;
 pub mod outcome;
 pub mod problem;
 pub mod spec;

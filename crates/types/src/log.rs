@@ -1,8 +1,11 @@
-//! Lines that user code writes: `logging`, `print`, standard error, warnings.
+//! What is shown of an app at work: the lines of user code, and one record for each invocation.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::ids::{InvocationId, WorkerId};
+use crate::event::Phases;
+use crate::ids::{FunctionName, InvocationId, WorkerId};
+use crate::outcome::Failure;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -41,6 +44,8 @@ pub struct LogLine {
     pub worker: WorkerId,
     /// `None` for lines that belong to no invocation: they are shown too, never dropped.
     pub invocation: Option<InvocationId>,
+    /// The function of that invocation, while it is in work.
+    pub function: Option<FunctionName>,
     pub level: LogLevel,
     pub source: LogSource,
     /// Name of the Python logger; empty for standard output and error.
@@ -54,3 +59,28 @@ pub trait LogSink: Send + Sync + 'static {
 }
 
 pub type LogSinkHandle = Arc<dyn LogSink>;
+
+/// One invocation as it is shown in the one-line log: every step of its life, and what it led to.
+#[derive(Clone, Debug)]
+pub struct InvocationRecord {
+    pub id: InvocationId,
+    pub function: FunctionName,
+    pub received_at: SystemTime,
+    /// `POST /api/orders`, `queue orders`.
+    pub summary: String,
+    /// `success`, `failed`, `timed_out`, `cancelled`, `rejected`.
+    pub outcome: &'static str,
+    /// What the HTTP caller was answered.
+    pub status: Option<u16>,
+    pub phases: Phases,
+    /// Outputs written and what became of the source: `queue kitchen ×2`, `poison orders-poison`.
+    pub effects: Vec<String>,
+    pub failure: Option<Failure>,
+}
+
+/// Takes the records; must not block.
+pub trait RecordSink: Send + Sync + 'static {
+    fn record(&self, record: InvocationRecord);
+}
+
+pub type RecordSinkHandle = Arc<dyn RecordSink>;

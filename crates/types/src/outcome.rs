@@ -47,7 +47,10 @@ impl Outcome {
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Success(_) => None,
-            Self::Failed(failure) | Self::TimedOut(failure) | Self::Cancelled(failure) | Self::Rejected(failure) => Some(failure),
+            Self::Failed(failure)
+            | Self::TimedOut(failure)
+            | Self::Cancelled(failure)
+            | Self::Rejected(failure) => Some(failure),
         }
     }
 

@@ -102,7 +102,9 @@ pub struct BindingSpec {
 pub enum BindingKind {
     /// The HTTP response.
     HttpOutput,
-    QueueOutput { queue: Template },
+    QueueOutput {
+        queue: Template,
+    },
     DocumentInput(DocumentInput),
     DocumentOutput(DocumentOutput),
 }

@@ -65,6 +65,7 @@ impl Destination {
         self.sink.line(LogLine {
             worker: self.worker,
             invocation: None,
+            function: None,
             level,
             source: self.source,
             logger: String::new(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ingle_sandbox::process::{Group, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
-use ingle_types::ids::{InvocationId, WorkerId};
+use ingle_types::ids::{FunctionName, InvocationId, WorkerId};
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -65,6 +65,8 @@ pub(crate) struct State {
     next_lane: u64,
     /// Invocations in work, on lanes and on the event loop.
     pub(crate) in_work: usize,
+    /// The functions of the invocations in work, for their log lines.
+    pub(crate) functions: HashMap<InvocationId, FunctionName>,
     pub(crate) waiting: HashMap<InvocationId, oneshot::Sender<(Done, Bytes)>>,
     stacks: Vec<oneshot::Sender<HashMap<String, String>>>,
     exiting: Option<(Option<InvocationId>, i64)>,
@@ -125,6 +127,7 @@ impl Worker {
                 lanes: 0,
                 next_lane: 0,
                 in_work: 0,
+                functions: HashMap::new(),
                 waiting: HashMap::new(),
                 stacks: Vec::new(),
                 exiting: None,
@@ -320,9 +323,12 @@ impl Worker {
             "stderr" => (LogLevel::Warning, LogSource::Stderr),
             _ => (LogLevel::Info, LogSource::Logging),
         };
+        let invocation = log.id.and_then(|id| id.parse().ok());
+        let function = invocation.and_then(|id| self.state().functions.get(&id).cloned());
         self.sink.line(LogLine {
             worker: self.id,
-            invocation: log.id.and_then(|id| id.parse().ok()),
+            invocation,
+            function,
             level,
             source,
             logger: log.logger,

@@ -34,6 +34,8 @@ pub struct Slot {
     worker: Arc<Worker>,
     tasks: Tasks,
     place: Option<Place>,
+    /// What runs in it, once it runs.
+    running: Option<InvocationId>,
 }
 
 enum Place {
@@ -52,11 +54,11 @@ enum Silence {
 
 impl Slot {
     pub(crate) fn on_lane(worker: Arc<Worker>, tasks: Tasks, lane: Lane) -> Self {
-        Self { worker, tasks, place: Some(Place::Lane(Box::new(lane))) }
+        Self { worker, tasks, place: Some(Place::Lane(Box::new(lane))), running: None }
     }
 
     pub(crate) fn on_loop(worker: Arc<Worker>, tasks: Tasks) -> Self {
-        Self { worker, tasks, place: Some(Place::Loop) }
+        Self { worker, tasks, place: Some(Place::Loop), running: None }
     }
 
     pub fn worker(&self) -> ingle_types::ids::WorkerId {
@@ -72,6 +74,8 @@ impl Slot {
                 return self.answer(Outcome::Failed(failure.not_started()), Duration::ZERO);
             }
         };
+        self.running = Some(call.id);
+        self.worker.state().functions.insert(call.id, call.function.clone());
         let answered = match self.place.take() {
             Some(Place::Lane(lane)) => self.run_on_lane(*lane, &header, &body, deadline).await,
             Some(Place::Loop) | None => self.run_on_loop(call.id, &header, &body, deadline).await,
@@ -215,7 +219,10 @@ impl Drop for Slot {
         {
             let mut state = self.worker.state();
             state.in_work = state.in_work.saturating_sub(1);
-            state.completed += 1;
+            if let Some(id) = self.running {
+                state.functions.remove(&id);
+                state.completed += 1;
+            }
             if let Some(Place::Lane(lane)) = self.place.take() {
                 // Never used: it can serve the next one.
                 if state.phase == Phase::Ready {

@@ -1,0 +1,60 @@
+//! What can go wrong between a binding and its service.
+
+use ingle_types::expression::ExpressionError;
+use ingle_types::outcome::{Blame, Failure};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("binding '{binding}'")]
+    Expression { binding: String, source: ExpressionError },
+    #[error("output '{binding}' can't take this value: {problem}")]
+    Value { binding: String, problem: String },
+    #[error("input '{binding}' can't be read")]
+    Input { binding: String, source: ingle_store::Error },
+    #[error("queue '{queue}' is no valid name for a queue: {problem}")]
+    QueueName { queue: String, problem: &'static str },
+}
+
+impl Error {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Expression { .. } => "E0307",
+            Self::Value { .. } => "E0305",
+            Self::Input { source, .. } => source.code(),
+            Self::QueueName { .. } => "E0228",
+        }
+    }
+
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Expression { .. } | Self::Value { .. } | Self::QueueName { .. } => Blame::App,
+            Self::Input { source, .. } => source.blame(),
+        }
+    }
+
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Expression { .. } => {
+                Some("use a name that the trigger's data has, e.g. a property of the message".to_owned())
+            }
+            Self::Value { .. } => None,
+            Self::Input { source, .. } => source.hint(),
+            Self::QueueName { .. } => {
+                Some("3 to 63 lower-case letters, digits and single dashes, not at its ends".to_owned())
+            }
+        }
+    }
+
+    /// The same, as the end of an invocation.
+    pub fn failure(&self) -> Failure {
+        let mut message = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        let mut failure = Failure::new(self.blame(), self.code(), "BindingError", message);
+        failure.hint = self.hint();
+        failure
+    }
+}

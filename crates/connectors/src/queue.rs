@@ -1,0 +1,196 @@
+//! Queues in the embedded store: trigger, output, acknowledging.
+
+mod listener;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ingle_store::{MessageLease, NewMessage, Operation};
+use ingle_types::datum::Datum;
+use ingle_types::event::QueueDelivery;
+use ingle_types::expression::Template;
+use ingle_types::outcome::Outcome;
+
+use crate::OutputContext;
+use crate::collect::{Element, elements};
+use crate::error::Error;
+
+pub use listener::{Listener, ListenerOptions};
+
+const POISON_SUFFIX: &str = "-poison";
+const NAME_LENGTH_MAX: usize = 63;
+/// A failed message that has no poison queue to go to is not tried again for this long.
+const NO_POISON_QUEUE_DELAY: Duration = Duration::from_secs(600);
+
+/// The messages that writing `value` to a queue output comes to.
+///
+/// # Errors
+/// [`Error`]: an expression without value, or a resolved name that no queue can have.
+pub fn write(
+    binding: &str,
+    queue: &Template,
+    value: Datum,
+    context: &OutputContext<'_>,
+) -> Result<Vec<Operation>, Error> {
+    let queue = queue
+        .resolve(context.scope)
+        .map_err(|source| Error::Expression { binding: binding.to_owned(), source })?;
+    check_name(&queue).map_err(|problem| Error::QueueName { queue: queue.clone(), problem })?;
+    let message = |element| {
+        let body = match element {
+            Element::Text(text) => Bytes::from(text),
+            Element::Bytes(bytes) => bytes,
+        };
+        Operation::Enqueue(NewMessage {
+            hop_count: context.hop_count + 1,
+            trace_parent: context.trace.parent.clone(),
+            ..NewMessage::new(&queue, body)
+        })
+    };
+    Ok(elements(value).into_iter().map(message).collect())
+}
+
+/// What becomes of a leased message after an attempt.
+pub fn acknowledge(delivery: &QueueDelivery, outcome: &Outcome) -> Operation {
+    let lease = lease(delivery);
+    let Some(failure) = outcome.failure() else { return Operation::DeleteMessage(lease) };
+    // What was not the message's doing does not bring it nearer to the poison queue.
+    let counts = failure.started && !failure.bystander;
+    let release = |visible_after| Operation::ReleaseMessage { lease: lease.clone(), visible_after, counts };
+    if !counts {
+        return release(failure.retry_after.unwrap_or(Duration::ZERO));
+    }
+    if delivery.dequeue_count < delivery.max_dequeue_count {
+        return release(delivery.retry_delay);
+    }
+    match poison_queue(&delivery.queue) {
+        Some(poison_queue) => {
+            let reason = format!("{}: {}", failure.kind, failure.message);
+            Operation::PoisonMessage { lease, poison_queue, reason }
+        }
+        None => release(NO_POISON_QUEUE_DELAY),
+    }
+}
+
+/// Whether `acknowledge` moves the message to its poison queue; for the log line.
+pub fn poisons(operation: &Operation) -> Option<&str> {
+    match operation {
+        Operation::PoisonMessage { poison_queue, .. } => Some(poison_queue),
+        _ => None,
+    }
+}
+
+pub(crate) fn lease(delivery: &QueueDelivery) -> MessageLease {
+    MessageLease {
+        queue: delivery.queue.clone(),
+        message_id: delivery.message_id.clone(),
+        pop_receipt: delivery.pop_receipt.clone(),
+    }
+}
+
+/// Where the failed messages of a queue go; a poison queue itself has none, nor has one whose name would be too long.
+pub fn poison_queue(queue: &str) -> Option<String> {
+    if queue.ends_with(POISON_SUFFIX) || queue.len() + POISON_SUFFIX.len() > NAME_LENGTH_MAX {
+        return None;
+    }
+    Some(format!("{queue}{POISON_SUFFIX}"))
+}
+
+/// Azure's rule for names of queues.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    if !(3..=NAME_LENGTH_MAX).contains(&name.len()) {
+        return Err("it must have 3 to 63 characters");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        return Err("only lower-case letters, digits and dashes are allowed");
+    }
+    if name.starts_with('-') || name.ends_with('-') || name.contains("--") {
+        return Err("a dash stands between two letters or digits");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingle_types::event::Trace;
+    use ingle_types::expression::BindingData;
+    use ingle_types::outcome::{Blame, Failure, Outputs};
+    use std::time::UNIX_EPOCH;
+
+    fn delivery(queue: &str, dequeue_count: u32) -> QueueDelivery {
+        QueueDelivery {
+            queue: queue.to_owned(),
+            message_id: "m".to_owned(),
+            pop_receipt: "r".to_owned(),
+            dequeue_count,
+            max_dequeue_count: 5,
+            retry_delay: Duration::from_secs(3),
+        }
+    }
+
+    fn failed() -> Failure {
+        Failure::new(Blame::App, "E0301", "ValueError", "kaput")
+    }
+
+    /// T-061: the life of a message that fails.
+    #[test]
+    fn a_message_is_deleted_released_or_given_up() {
+        let check = |queue: &str, count, outcome: Outcome| acknowledge(&delivery(queue, count), &outcome);
+        let lease = lease(&delivery("orders", 1));
+        assert_eq!(check("orders", 1, Outcome::Success(Outputs::default())), Operation::DeleteMessage(lease.clone()));
+        assert_eq!(
+            check("orders", 4, Outcome::Failed(failed())),
+            Operation::ReleaseMessage { lease: lease.clone(), visible_after: Duration::from_secs(3), counts: true }
+        );
+        assert_eq!(
+            check("orders", 5, Outcome::TimedOut(failed())),
+            Operation::PoisonMessage {
+                lease,
+                poison_queue: "orders-poison".to_owned(),
+                reason: "ValueError: kaput".to_owned()
+            }
+        );
+        let kept = check("orders-poison", 5, Outcome::Failed(failed()));
+        assert!(matches!(kept, Operation::ReleaseMessage { visible_after: NO_POISON_QUEUE_DELAY, .. }), "{kept:?}");
+    }
+
+    #[test]
+    fn what_was_not_the_messages_doing_does_not_count() {
+        let check = |failure: Failure| acknowledge(&delivery("orders", 5), &Outcome::Failed(failure));
+        for failure in [failed().not_started(), Failure { bystander: true, ..failed() }] {
+            assert!(matches!(check(failure), Operation::ReleaseMessage { counts: false, .. }));
+        }
+    }
+
+    #[test]
+    fn a_list_becomes_messages_that_carry_trace_and_hops() {
+        let scope = BindingData::new("f", &[], &Datum::Nothing, UNIX_EPOCH);
+        let trace = Trace { parent: "00-a-b-01".to_owned(), state: String::new() };
+        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 3 };
+        let operations = write("out", &Template::literal("orders"), Datum::Json("[\"a\",\"b\"]".to_owned()), &context);
+        let messages: Vec<NewMessage> = operations
+            .unwrap()
+            .into_iter()
+            .map(|operation| match operation {
+                Operation::Enqueue(message) => message,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(messages.iter().map(|message| &message.body[..]).collect::<Vec<_>>(), [b"a", b"b"]);
+        assert!(messages.iter().all(|message| message.hop_count == 4 && message.trace_parent == "00-a-b-01"));
+        let error = write("out", &Template::literal("Orders"), Datum::Text("x".to_owned()), &context).unwrap_err();
+        assert_eq!(error.code(), "E0228");
+    }
+
+    #[test]
+    fn names_follow_azures_rule() {
+        for (name, good) in [("abc", true), ("a-b-9", true), ("ab", false), ("a--b", false), ("-abc", false), ("aBc", false)] {
+            assert_eq!(check_name(name).is_ok(), good, "{name}");
+        }
+        assert_eq!(poison_queue(&"a".repeat(60)), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! The running side of a queue trigger.
+//!
+//! Messages are leased in the order in which they were put in. With `batchSize` 1 and `newBatchThreshold` 0 one is
+//! worked on after the other, so a function sees them strictly in order; with larger numbers they are started in
+//! order and run side by side (facts 7.1). A full pool does not pile messages up here: no more than `batchSize +
+//! newBatchThreshold` are leased at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use ingle_store::{LeasedMessage, Operation, QueueWatch, Store};
+use ingle_tasks::{StopSignal, TaskKind, Tasks};
+use ingle_types::clock::ClockHandle;
+use ingle_types::datum::Datum;
+use ingle_types::event::{Delivery, Event, Invocation, InvokerHandle, QueueDelivery, Trace};
+use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::spec::{DataType, QueueOptions};
+use tokio::sync::Notify;
+
+use super::{lease, poison_queue};
+
+/// How long a lease lasts; it is renewed at half time for as long as the function runs (facts 7.1).
+const LEASE: Duration = Duration::from_secs(600);
+/// Pause after the store refused to answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub struct ListenerOptions {
+    pub function: FunctionName,
+    pub queue: String,
+    pub data_type: DataType,
+    pub queues: QueueOptions,
+}
+
+/// Turns the messages of one queue into invocations of one function.
+pub struct Listener {
+    options: ListenerOptions,
+    store: Store,
+    invoker: InvokerHandle,
+    tasks: Tasks,
+    clock: ClockHandle,
+    in_work: Arc<InWork>,
+}
+
+#[derive(Default)]
+struct InWork {
+    count: AtomicU32,
+    finished: Notify,
+}
+
+impl Listener {
+    pub fn new(
+        options: ListenerOptions,
+        store: Store,
+        invoker: InvokerHandle,
+        tasks: Tasks,
+        clock: ClockHandle,
+    ) -> Self {
+        Self { options, store, invoker, tasks, clock, in_work: Arc::default() }
+    }
+
+    /// Starts listening; ends when listeners are stopped.
+    pub fn start(self) {
+        let stop = self.tasks.stop_signal(TaskKind::Listener);
+        let name = format!("queue {}", self.options.queue);
+        let tasks = self.tasks.clone();
+        drop(tasks.spawn(TaskKind::Listener, name, self.run(stop)));
+    }
+
+    async fn run(self, mut stop: StopSignal) {
+        let mut watch = self.store.watch_queue(&self.options.queue);
+        while !stop.is_set() {
+            let wait = if self.in_work.count.load(Ordering::Acquire) > self.options.queues.new_batch_threshold {
+                Wait::ForRoom
+            } else {
+                match self.fetch().await {
+                    Ok(0) => Wait::ForMessages(self.next_due().await),
+                    Ok(_) => Wait::No,
+                    Err(error) => {
+                        tracing::error!(queue = %self.options.queue, code = error.code(), "can't fetch messages: {error}");
+                        Wait::Pause
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.wait() => {}
+                () = self.wait(wait, &mut watch) => {}
+            }
+        }
+    }
+
+    async fn wait(&self, wait: Wait, watch: &mut QueueWatch) {
+        match wait {
+            Wait::No => {}
+            Wait::ForRoom => self.in_work.finished.notified().await,
+            Wait::Pause => tokio::time::sleep(STORE_PAUSE).await,
+            Wait::ForMessages(due) => {
+                tokio::select! {
+                    () = watch.changed() => {}
+                    () = tokio::time::sleep(due) => {}
+                }
+            }
+        }
+    }
+
+    /// How long until a delayed message comes due; at most the longest polling interval, as a second pair of eyes.
+    async fn next_due(&self) -> Duration {
+        let longest = self.options.queues.max_polling_interval;
+        match self.store.next_visible_at(&self.options.queue).await {
+            Ok(Some(at)) => at.duration_since(self.clock.now()).unwrap_or(Duration::ZERO).min(longest),
+            Ok(None) => longest,
+            Err(_) => STORE_PAUSE,
+        }
+    }
+
+    /// Leases a batch and starts an invocation for each message.
+    async fn fetch(&self) -> Result<usize, ingle_store::Error> {
+        let queues = &self.options.queues;
+        let messages = self.store.lease_messages(&self.options.queue, queues.batch_size, LEASE).await?;
+        let count = messages.len();
+        for message in messages {
+            if message.dequeue_count > queues.max_dequeue_count {
+                self.give_up(message).await?;
+                continue;
+            }
+            let event = self.event(message);
+            self.in_work.count.fetch_add(1, Ordering::AcqRel);
+            let invocation = Invocation { id: InvocationId::random(), function: self.options.function.clone(), event };
+            drop(self.tasks.spawn(TaskKind::Invocation, "queue message", self.handle(invocation)));
+        }
+        Ok(count)
+    }
+
+    /// A message that was delivered more often than allowed is not handed to the function again.
+    async fn give_up(&self, message: LeasedMessage) -> Result<(), ingle_store::Error> {
+        let Some(poison_queue) = poison_queue(&self.options.queue) else { return Ok(()) };
+        let reason = format!("delivered {} times", message.dequeue_count);
+        self.store.commit(vec![Operation::PoisonMessage { lease: message.lease, poison_queue, reason }]).await
+    }
+
+    fn handle(&self, invocation: Invocation) -> impl Future<Output = ()> + Send + 'static {
+        let (invoker, store, in_work) = (self.invoker.clone(), self.store.clone(), self.in_work.clone());
+        let lease = match &invocation.event.delivery {
+            Delivery::Queue(delivery) => Some(lease(delivery)),
+            Delivery::Direct => None,
+        };
+        async move {
+            // Also counted down when the task is aborted or panics.
+            let _leave = Leave(in_work);
+            let mut running = invoker.invoke(invocation);
+            loop {
+                let half = tokio::time::sleep(LEASE / 2);
+                tokio::select! {
+                    _completion = &mut running => return,
+                    () = half => {
+                        let Some(lease) = &lease else { continue };
+                        if let Err(error) = store.extend_lease(lease, LEASE).await {
+                            tracing::warn!(queue = %lease.queue, message = %lease.message_id, "can't renew the lease: {error}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&self, message: LeasedMessage) -> Event {
+        let payload = payload(message.body.clone(), self.options.data_type);
+        let whole = match &payload {
+            Datum::Text(text) => text.clone(),
+            _ => String::from_utf8_lossy(&message.body).into_owned(),
+        };
+        let date = |time: SystemTime| Datum::Json(format!("\"{}\"", date_text(time)));
+        // The spellings are those that the SDK looks up (facts 4.1).
+        let metadata = vec![
+            ("QueueTrigger".to_owned(), Datum::Text(whole)),
+            ("DequeueCount".to_owned(), Datum::Int(i64::from(message.dequeue_count))),
+            ("ExpirationTime".to_owned(), date(message.expires_at)),
+            ("Id".to_owned(), Datum::Text(message.lease.message_id.clone())),
+            ("InsertionTime".to_owned(), date(message.inserted_at)),
+            ("NextVisibleTime".to_owned(), date(message.next_visible_at)),
+            ("PopReceipt".to_owned(), Datum::Text(message.lease.pop_receipt.clone())),
+        ];
+        let attempt = if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };
+        Event {
+            payload,
+            metadata,
+            summary: format!("queue {}{attempt}", self.options.queue),
+            received_at: self.clock.now(),
+            trace: Trace { parent: message.trace_parent, state: String::new() },
+            hop_count: message.hop_count,
+            delivery: Delivery::Queue(QueueDelivery {
+                queue: message.lease.queue,
+                message_id: message.lease.message_id,
+                pop_receipt: message.lease.pop_receipt,
+                dequeue_count: message.dequeue_count,
+                max_dequeue_count: self.options.queues.max_dequeue_count,
+                retry_delay: self.options.queues.visibility_timeout,
+            }),
+        }
+    }
+}
+
+enum Wait {
+    No,
+    ForRoom,
+    ForMessages(Duration),
+    Pause,
+}
+
+struct Leave(Arc<InWork>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.finished.notify_one();
+    }
+}
+
+/// Text where it is text, unless the trigger asks for bytes.
+fn payload(body: Bytes, data_type: DataType) -> Datum {
+    if data_type == DataType::Binary {
+        return Datum::Bytes(body);
+    }
+    match String::from_utf8(body.to_vec()) {
+        Ok(text) => Datum::Text(text),
+        Err(_) => Datum::Bytes(body),
+    }
+}
+
+/// `2026-10-25T00:10:00+00:00`, the form that the SDK parses.
+fn date_text(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Utc>::from(time).format("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+}

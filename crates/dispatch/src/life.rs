@@ -1,0 +1,285 @@
+//! The steps of one invocation, in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingle_connectors::{InputRequest, OutputContext, prepare_input, queue, read_input, write_output};
+use ingle_store::Operation;
+use ingle_types::datum::Datum;
+use ingle_types::event::{Completion, Delivery, Event, Invocation, Phases};
+use ingle_types::expression::BindingData;
+use ingle_types::faults::Fault;
+use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::log::InvocationRecord;
+use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
+use ingle_worker::pool::SlotKind;
+use ingle_worker::{Call, Slot};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::{Function, Inner};
+
+/// Longest wait for a worker when functions have no time limit and nobody waits for the answer.
+const WAIT_WITHOUT_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Runs an invocation from event to outcome.
+pub(crate) async fn live(inner: Arc<Inner>, invocation: Invocation) -> Completion {
+    let span = tracing::info_span!("invocation", id = %invocation.id, function = %invocation.function);
+    steps(inner, invocation).instrument(span).await
+}
+
+async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
+    let Invocation { id, function: name, event } = invocation;
+    let began = Instant::now();
+    let mut phases = Phases::default();
+    let mut effects = Vec::new();
+    let outcome = match route(&inner, &name) {
+        Ok(function) => {
+            let outcome = attempts(&inner, &function, id, &event, &mut phases).await;
+            settle(&inner, &function, &event, outcome, &mut phases, &mut effects).await
+        }
+        Err(failure) => Outcome::Rejected(failure),
+    };
+    phases.total = began.elapsed();
+    let completion = Completion { id, outcome, phases, effects };
+    if event.delivery != Delivery::Direct {
+        log(&inner, &name, &event, &completion);
+    }
+    completion
+}
+
+/// Runs the function; once more if another invocation took its worker down and running it twice does no harm.
+async fn attempts(
+    inner: &Inner,
+    function: &Function,
+    id: InvocationId,
+    event: &Event,
+    phases: &mut Phases,
+) -> Outcome {
+    let outcome = attempt(inner, function, id, event, phases).await;
+    match outcome.failure() {
+        Some(failure) if failure.bystander && is_safe(event) => attempt(inner, function, id, event, phases).await,
+        _ => outcome,
+    }
+}
+
+/// Requests that by their method change nothing (RFC 9110, section 9.2.1).
+fn is_safe(event: &Event) -> bool {
+    match &event.payload {
+        Datum::Request(request) => matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS"),
+        _ => false,
+    }
+}
+
+async fn attempt(
+    inner: &Inner,
+    function: &Function,
+    id: InvocationId,
+    event: &Event,
+    phases: &mut Phases,
+) -> Outcome {
+    let permit = match function.gate.enter() {
+        Ok(permit) => permit,
+        Err(failure) => return Outcome::Rejected(failure),
+    };
+    let binding = Instant::now();
+    let call = match bind_inputs(inner, function, id, event).await {
+        Ok(call) => call,
+        Err(failure) => return Outcome::Failed(failure.not_started()),
+    };
+    phases.bind += binding.elapsed();
+    let waiting = Instant::now();
+    let slot = match acquire(inner, function, event).await {
+        Ok(slot) => slot,
+        Err(failure) => return Outcome::Rejected(failure),
+    };
+    drop(permit);
+    phases.queue += waiting.elapsed();
+    if inner.rooms.faults.at("dispatch.run.before") == Fault::Fail {
+        return Outcome::Failed(planted("dispatch.run.before").not_started());
+    }
+    let running = Instant::now();
+    let deadline = inner.options.function_timeout.map(|limit| running + limit);
+    let answer = slot.run(call, deadline).await;
+    phases.user += running.elapsed();
+    phases.memory_bytes = answer.memory_bytes;
+    answer.outcome
+}
+
+fn route(inner: &Inner, name: &FunctionName) -> Result<Arc<Function>, Failure> {
+    let found = inner.functions.get(name).filter(|function| !function.spec.disabled).cloned();
+    found.ok_or_else(|| {
+        Failure::new(Blame::Caller, "E0231", "NoSuchFunction", format!("there is no function '{name}'")).not_started()
+    })
+}
+
+async fn bind_inputs(inner: &Inner, function: &Function, id: InvocationId, event: &Event) -> Result<Call, Failure> {
+    let mut inputs = vec![(function.spec.trigger_parameter.clone(), event.payload.clone())];
+    for request in input_requests(inner, function, event)? {
+        let name = request.binding.clone();
+        let value = read_input(&inner.rooms.store, request).await.map_err(|error| error.failure())?;
+        inputs.push((name, value));
+    }
+    Ok(Call {
+        id,
+        function: function.spec.name.clone(),
+        inputs,
+        metadata: event.metadata.clone(),
+        trace: event.trace.clone(),
+        retry: None,
+    })
+}
+
+fn input_requests(inner: &Inner, function: &Function, event: &Event) -> Result<Vec<InputRequest>, Failure> {
+    if function.spec.bindings.iter().all(|binding| binding.kind.is_output()) {
+        return Ok(Vec::new());
+    }
+    let scope = scope(inner, function, event);
+    let mut requests = Vec::new();
+    for binding in &function.spec.bindings {
+        requests.extend(prepare_input(binding, &scope).map_err(|error| error.failure())?);
+    }
+    Ok(requests)
+}
+
+fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> BindingData<'a> {
+    BindingData::new(function.spec.name.as_str(), &event.metadata, &event.payload, inner.rooms.clock.now())
+}
+
+async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Slot, Failure> {
+    let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
+    let wait = match event.delivery {
+        Delivery::Direct => inner.options.wait_max,
+        Delivery::Queue(_) => inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT),
+    };
+    inner.rooms.pool.acquire(kind, Instant::now() + wait).await
+}
+
+/// Writes the outputs and acknowledges the source, in one commit. What can't be written fails the invocation, and
+/// then the source is acknowledged as failed.
+async fn settle(
+    inner: &Inner,
+    function: &Function,
+    event: &Event,
+    outcome: Outcome,
+    phases: &mut Phases,
+    effects: &mut Vec<String>,
+) -> Outcome {
+    let began = Instant::now();
+    let outcome = match outcome {
+        Outcome::Success(outputs) => match bind_outputs(inner, function, event, outputs, effects).await {
+            Ok(outputs) => Outcome::Success(outputs),
+            Err(failure) => Outcome::Failed(failure),
+        },
+        other => other,
+    };
+    if !outcome.is_success() {
+        effects.clear();
+        acknowledge_failure(inner, event, &outcome, effects).await;
+    }
+    phases.bind += began.elapsed();
+    outcome
+}
+
+/// The outputs that are left are those for the caller.
+async fn bind_outputs(
+    inner: &Inner,
+    function: &Function,
+    event: &Event,
+    outputs: Outputs,
+    effects: &mut Vec<String>,
+) -> Result<Outputs, Failure> {
+    let (mut operations, outputs) = output_operations(inner, function, event, outputs)?;
+    effects.extend(summary(&operations));
+    if let Delivery::Queue(delivery) = &event.delivery {
+        operations.push(queue::acknowledge(delivery, &Outcome::Success(Outputs::default())));
+    }
+    if operations.is_empty() {
+        return Ok(outputs);
+    }
+    if inner.rooms.faults.at("dispatch.commit.before") == Fault::Fail {
+        return Err(planted("dispatch.commit.before"));
+    }
+    inner.rooms.store.commit(operations).await.map_err(|error| store_failure(&error))?;
+    // A fault here can only end the process: the commit has happened.
+    inner.rooms.faults.at("dispatch.commit.after");
+    Ok(outputs)
+}
+
+fn output_operations(
+    inner: &Inner,
+    function: &Function,
+    event: &Event,
+    outputs: Outputs,
+) -> Result<(Vec<Operation>, Outputs), Failure> {
+    let scope = scope(inner, function, event);
+    let context = OutputContext { scope: &scope, trace: &event.trace, hop_count: event.hop_count };
+    let mut operations = Vec::new();
+    let mut left = Vec::new();
+    for (name, value) in outputs.0 {
+        match function.spec.bindings.iter().find(|binding| binding.name == name) {
+            Some(binding) if !matches!(binding.kind, ingle_types::spec::BindingKind::HttpOutput) => {
+                operations.extend(write_output(binding, value, &context).map_err(|error| error.failure())?);
+            }
+            _ => left.push((name, value)),
+        }
+    }
+    Ok((operations, Outputs(left)))
+}
+
+async fn acknowledge_failure(inner: &Inner, event: &Event, outcome: &Outcome, effects: &mut Vec<String>) {
+    let Delivery::Queue(delivery) = &event.delivery else { return };
+    let operation = queue::acknowledge(delivery, outcome);
+    effects.extend(queue::poisons(&operation).map(|queue| format!("poison {queue}")));
+    if let Err(error) = inner.rooms.store.commit(vec![operation]).await {
+        // The lease runs out by itself, or is void after a restart: the message is not lost.
+        tracing::error!(queue = %delivery.queue, message = %delivery.message_id, code = error.code(),
+            "can't give a failed message back: {error}");
+    }
+}
+
+/// `queue orders ×2`, `documents restaurant/orders`.
+fn summary(operations: &[Operation]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for operation in operations {
+        let target = match operation {
+            Operation::Enqueue(message) => format!("queue {}", message.queue),
+            Operation::UpsertDocument { container, .. } => format!("documents {container}"),
+            _ => continue,
+        };
+        *counts.entry(target).or_insert(0_u32) += 1;
+    }
+    let text = |(target, count)| if count == 1 { target } else { format!("{target} ×{count}") };
+    counts.into_iter().map(text).collect()
+}
+
+fn store_failure(error: &ingle_store::Error) -> Failure {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    let mut failure = Failure::new(error.blame(), error.code(), "StoreError", message);
+    failure.hint = error.hint();
+    failure
+}
+
+fn planted(point: &str) -> Failure {
+    Failure::new(Blame::Platform, "E0403", "PlantedFault", format!("a fault was planted at {point}"))
+}
+
+fn log(inner: &Inner, name: &FunctionName, event: &Event, completion: &Completion) {
+    inner.rooms.records.record(InvocationRecord {
+        id: completion.id,
+        function: name.clone(),
+        received_at: event.received_at,
+        summary: event.summary.clone(),
+        outcome: completion.outcome.label(),
+        status: None,
+        phases: completion.phases,
+        effects: completion.effects.clone(),
+        failure: completion.outcome.failure().cloned(),
+    });
+}

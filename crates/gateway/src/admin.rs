@@ -1,0 +1,218 @@
+//! The admin door: a Unix socket in the app's state folder, for the commands of the same user.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | what runs, from the binary |
+//! | `GET /v1/state` | queues and containers |
+//! | `GET /v1/state/entries?name=&count=` | messages or documents |
+//! | `POST /v1/queues/messages?name=&delay=` | puts the body into a queue |
+//! | `POST /v1/state/reset?name=` | empties one or all |
+//! | `POST /v1/invoke?function=&method=&p.NAME=VALUE` | runs a function with the body as payload |
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use ingle_store::Store;
+use ingle_types::datum::{Datum, HttpRequest};
+use ingle_types::event::{Delivery, Event, Invocation, Trace};
+use ingle_types::ids::InvocationId;
+use ingle_types::log::InvocationRecord;
+use ingle_types::outcome::Outcome;
+use ingle_types::spec::{FunctionSpec, TriggerSpec};
+use serde_json::{Value, json};
+
+use crate::service::Rooms;
+use crate::{request, state};
+
+const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// Answers administrative requests.
+pub struct Admin {
+    pub store: Store,
+    pub rooms: Rooms,
+    pub functions: Vec<FunctionSpec>,
+    /// What `GET /v1/status` shows.
+    pub status: Box<dyn Fn() -> Value + Send + Sync>,
+}
+
+/// An answer that is not 200.
+struct Refused(StatusCode, String, &'static str);
+
+impl From<ingle_store::Error> for Refused {
+    fn from(error: ingle_store::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        if let Some(hint) = error.hint() {
+            text = format!("{text}\nhint: {hint}");
+        }
+        Self(StatusCode::INTERNAL_SERVER_ERROR, text, error.code())
+    }
+}
+
+impl Admin {
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (status, body) = match self.route(request).await {
+            Ok(value) => (StatusCode::OK, value),
+            Err(Refused(status, message, code)) => (status, json!({"error": {"code": code, "message": message}})),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Value, Refused> {
+        let (head, body) = request.into_parts();
+        let query = request::query(head.uri.query().unwrap_or_default());
+        let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let needed = |name: &'static str| {
+            value(name).ok_or_else(|| Refused(StatusCode::BAD_REQUEST, format!("`{name}` is missing"), "E0505"))
+        };
+        let body = async {
+            let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
+            let refused = |error| Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("can't read the body: {error}"), "E0503");
+            collected.map(http_body_util::Collected::to_bytes).map_err(refused)
+        };
+        let number = |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        match (&head.method, head.uri.path()) {
+            (&Method::GET, "/v1/status") => Ok((self.status)()),
+            (&Method::GET, "/v1/state") => Ok(state::list(&self.store).await?),
+            (&Method::GET, "/v1/state/entries") => {
+                let count = u32::try_from(number("count", 10)).unwrap_or(u32::MAX);
+                Ok(state::peek(&self.store, needed("name")?, count).await?)
+            }
+            (&Method::POST, "/v1/queues/messages") => {
+                let delay = Duration::from_secs(number("delay", 0));
+                Ok(state::send(&self.store, needed("name")?, body.await?, delay).await?)
+            }
+            (&Method::POST, "/v1/state/reset") => Ok(state::reset(&self.store, value("name")).await?),
+            (&Method::POST, "/v1/invoke") => {
+                let name = needed("function")?;
+                let parameters: Vec<(String, String)> = query
+                    .iter()
+                    .filter_map(|(key, value)| Some((key.strip_prefix("p.")?.to_owned(), value.clone())))
+                    .collect();
+                self.invoke(name, value("method"), parameters, body.await?).await
+            }
+            (_, path) => Err(Refused(StatusCode::NOT_FOUND, format!("there is nothing at {path}"), "E0501")),
+        }
+    }
+
+    /// `{"id","outcome","status"?,"headers"?,"body"?,"outputs","effects","failure"?,"durationMs"}`.
+    async fn invoke(
+        &self,
+        name: &str,
+        method: Option<&str>,
+        parameters: Vec<(String, String)>,
+        body: Bytes,
+    ) -> Result<Value, Refused> {
+        let function = self.functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
+        let function = function.ok_or_else(|| {
+            let known: Vec<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
+            let message = format!("there is no function '{name}'; there are: {}", known.join(", "));
+            Refused(StatusCode::NOT_FOUND, message, "E0231")
+        })?;
+        let id = InvocationId::random();
+        let received_at = self.rooms.clock.now();
+        let event = Event {
+            payload: payload(function, method, parameters, body),
+            metadata: Vec::new(),
+            delivery: Delivery::Direct,
+            received_at,
+            trace: Trace { parent: format!("00-{}-{:016x}-01", id.uuid().simple(), 1), state: String::new() },
+            hop_count: 0,
+            summary: "ingle invoke".to_owned(),
+        };
+        let invocation = Invocation { id, function: function.name.clone(), event };
+        let completion = self.rooms.invoker.invoke(invocation).await;
+        let shown = shown(&completion.outcome);
+        self.rooms.records.record(InvocationRecord {
+            id,
+            function: function.name.clone(),
+            received_at,
+            summary: "ingle invoke".to_owned(),
+            outcome: completion.outcome.label(),
+            status: None,
+            phases: completion.phases,
+            effects: completion.effects.clone(),
+            failure: completion.outcome.failure().cloned(),
+        });
+        let mut answer = json!({"id": id.to_string(), "outcome": completion.outcome.label(),
+            "effects": completion.effects, "durationMs": completion.phases.total.as_secs_f64() * 1000.0});
+        if let (Value::Object(answer), Value::Object(shown)) = (&mut answer, shown) {
+            answer.extend(shown);
+        }
+        Ok(answer)
+    }
+}
+
+fn payload(function: &FunctionSpec, method: Option<&str>, parameters: Vec<(String, String)>, body: Bytes) -> Datum {
+    let TriggerSpec::Http(trigger) = &function.trigger else {
+        return String::from_utf8(body.to_vec()).map_or(Datum::Bytes(body), Datum::Text);
+    };
+    let default = if body.is_empty() { "GET" } else { "POST" };
+    let method = method.map(str::to_uppercase).unwrap_or_else(|| match trigger.methods.as_slice() {
+        [] => default.to_owned(),
+        methods if methods.iter().any(|allowed| allowed == default) => default.to_owned(),
+        [first, ..] => first.clone(),
+    });
+    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
+    let content_type = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
+    Datum::Request(Box::new(HttpRequest {
+        method,
+        url: format!("http://localhost/{}", trigger.route),
+        headers: vec![("content-type".to_owned(), content_type.to_owned())],
+        query: parameters.clone(),
+        route_parameters: parameters,
+        body,
+    }))
+}
+
+fn shown(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Success(outputs) => {
+            let mut shown = json!({});
+            for (name, value) in &outputs.0 {
+                shown["outputs"][name] = datum(value);
+            }
+            shown
+        }
+        failed => {
+            let Some(failure) = failed.failure() else { return json!({}) };
+            json!({"failure": {"code": failure.code, "kind": failure.kind, "message": failure.message,
+                "traceback": failure.traceback, "location": failure.location, "hint": failure.hint,
+                "blame": failure.blame.as_str()}})
+        }
+    }
+}
+
+fn datum(value: &Datum) -> Value {
+    let text = |bytes: &Bytes| match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => json!({"bytes": bytes.len()}),
+    };
+    match value {
+        Datum::Nothing => Value::Null,
+        Datum::Text(text) => Value::from(text.as_str()),
+        Datum::Json(json) => serde_json::from_str(json).unwrap_or(Value::Null),
+        Datum::Bytes(bytes) => text(bytes),
+        Datum::Int(number) => Value::from(*number),
+        Datum::Double(number) => Value::from(*number),
+        Datum::Texts(texts) => Value::from(texts.clone()),
+        Datum::ManyBytes(pieces) => pieces.iter().map(text).collect(),
+        Datum::Request(_) => Value::Null,
+        Datum::Response(response) => {
+            json!({"status": response.status, "headers": response.headers, "body": text(&response.body)})
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Listening, connections, and how they end.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ingle_tasks::{StopSignal, TaskKind, Tasks};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::admin::Admin;
+use crate::service;
+
+/// How long a client may take to send the head of a request (T-033).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after `accept` failed, e.g. because no file descriptor is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Starts to accept connections for functions.
+pub fn serve(service: Arc<service::Service>, listener: TcpListener) {
+    let tasks = service.tasks.clone();
+    let accept = async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!("a connection ended before it was served: {error}");
+                        continue;
+                    }
+                    let stop = service.tasks.stop_signal(TaskKind::Connection);
+                    let connection = connection(stream, service.clone(), stop);
+                    drop(service.tasks.spawn(TaskKind::Connection, "http", connection));
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    };
+    drop(tasks.spawn(TaskKind::Acceptor, "http", accept));
+}
+
+/// Starts to accept connections for administration, on a Unix socket that only the owner can open.
+pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
+    let owner = tasks.clone();
+    let accept = async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let admin = admin.clone();
+                    let serve = service_fn(move |request| admin.clone().answer(request));
+                    let stop = owner.stop_signal(TaskKind::Connection);
+                    let http = builder().serve_connection(TokioIo::new(stream), serve);
+                    drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, stop)));
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    };
+    drop(tasks.spawn(TaskKind::Acceptor, "admin", accept));
+}
+
+async fn pause(error: &io::Error) {
+    tracing::warn!("can't accept a connection: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(80 * 1024).pipeline_flush(true);
+    builder
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: Arc<service::Service>, stop: StopSignal) {
+    let serve = service_fn(move |request| service.clone().answer(request));
+    until_stopped(builder().serve_connection(TokioIo::new(stream), serve), stop).await;
+}
+
+/// Serves until the client leaves, or until a stop: then the request in work is answered and no other is read.
+async fn until_stopped<I, S>(connection: http1::Connection<I, S>, mut stop: StopSignal)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.wait() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients that leave in the middle are everyday life.
+        tracing::debug!("a connection ended early: {error}");
+    }
+}

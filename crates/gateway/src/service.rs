@@ -1,0 +1,309 @@
+//! One request: limits, cross-origin rules, route, invocation, answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ALLOW, CONNECTION, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use ingle_tasks::{Detach, TaskKind, Tasks};
+use ingle_types::clock::ClockHandle;
+use ingle_types::datum::Datum;
+use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
+use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::log::{InvocationRecord, RecordSinkHandle};
+use ingle_types::outcome::{Failure, Outcome};
+use tokio::sync::{Semaphore, watch};
+
+use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
+use crate::route::Match;
+use crate::route::path::RequestPath;
+use crate::site::Site;
+use crate::{cors, failure, request, response};
+
+/// What a stated length is believed at once; more is reserved when this much has come.
+const BODY_BELIEVED_BYTES: usize = 1024 * 1024;
+const HOME: &str = "Ingle is running.\n";
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub limits: HeadLimits,
+    /// Errors are answered with their traceback.
+    pub development: bool,
+    /// How long requests wait for the app while it is still being imported.
+    pub start_wait: Duration,
+}
+
+/// The rooms behind the door.
+#[derive(Clone)]
+pub struct Rooms {
+    pub invoker: InvokerHandle,
+    pub tasks: Tasks,
+    pub clock: ClockHandle,
+    pub records: RecordSinkHandle,
+}
+
+/// What answers requests. Knows its app as soon as it is there.
+pub struct Service {
+    pub(crate) options: Options,
+    pub(crate) tasks: Tasks,
+    app: watch::Receiver<Option<Arc<Door>>>,
+}
+
+/// A site with what is needed to serve it.
+pub struct Door {
+    pub site: Site,
+    pub rooms: Rooms,
+    outstanding: AtomicU32,
+    concurrent: Option<Semaphore>,
+}
+
+impl Door {
+    pub fn new(site: Site, rooms: Rooms) -> Self {
+        let concurrent = site.http.concurrent_requests_max.map(|max| Semaphore::new(max as usize));
+        Self { site, rooms, outstanding: AtomicU32::new(0), concurrent }
+    }
+}
+
+impl Service {
+    pub fn new(options: Options, tasks: Tasks, app: watch::Receiver<Option<Arc<Door>>>) -> Self {
+        Self { options, tasks, app }
+    }
+
+    /// Answers one request; what goes wrong is an answer too.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (head, body) = request.into_parts();
+        let Some(door) = self.door().await else {
+            let message = "the app is still being imported";
+            let mut busy = failure::refusal(StatusCode::SERVICE_UNAVAILABLE, "E0304", message, None);
+            busy.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return Ok(busy.map(Full::new));
+        };
+        let origin = door.site.cors.is_some().then(|| head.headers.clone());
+        let mut response = match self.serve(&door, head, body).await {
+            Ok(response) | Err(response) => response,
+        };
+        for (name, value) in &door.site.http.custom_headers {
+            if let Ok((name, value)) = response::header(name, value) {
+                response.headers_mut().entry(name).or_insert(value);
+            }
+        }
+        if let (Some(cors), Some(origin)) = (&door.site.cors, origin) {
+            cors::decorate(cors, &origin, response.headers_mut());
+        }
+        Ok(response.map(Full::new))
+    }
+
+    /// The app, waited for while it is being imported.
+    async fn door(&self) -> Option<Arc<Door>> {
+        if let Some(door) = self.app.borrow().as_ref() {
+            return Some(door.clone());
+        }
+        let mut app = self.app.clone();
+        let ready = tokio::time::timeout(self.options.start_wait, app.wait_for(Option::is_some)).await;
+        ready.ok()?.ok()?.clone()
+    }
+
+    /// The steps; `Err` is an answer that was given before there was an invocation.
+    async fn serve(&self, door: &Arc<Door>, head: Parts, body: Incoming) -> Result<Response<Bytes>, Response<Bytes>> {
+        check_head(&self.options.limits, &head).map_err(refused)?;
+        if let Some(cors) = &door.site.cors
+            && let Some(answer) = cors::preflight(cors, &head.method, &head.headers)
+        {
+            return Ok(answer);
+        }
+        let (function, parameters) = find(&door.site, &head)?;
+        let _outstanding = self.enter(door)?;
+        let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
+        let _concurrent = match &door.concurrent {
+            Some(semaphore) => semaphore.acquire().await.ok(),
+            None => None,
+        };
+        let request = request::http_request("http", &head, parameters, body);
+        let (door, development) = (door.clone(), self.options.development);
+        let tasks = door.rooms.tasks.clone();
+        // Finished also when the caller goes away: its record is written then as well.
+        Ok(Detach::new(tasks, TaskKind::Invocation, invoke(door, function, request, trace(&head), development)).await)
+    }
+
+    fn enter(&self, door: &Arc<Door>) -> Result<Outstanding, Response<Bytes>> {
+        let before = door.outstanding.fetch_add(1, Ordering::AcqRel);
+        let place = Outstanding(door.clone());
+        match door.site.http.outstanding_requests_max {
+            Some(max) if before >= max => {
+                let message = format!("{max} requests are in work or wait already");
+                let hint = Some("extensions.http.maxOutstandingRequests in host.json sets this limit");
+                let mut busy = failure::refusal(StatusCode::TOO_MANY_REQUESTS, "E0308", &message, hint);
+                busy.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+                Err(busy)
+            }
+            _ => Ok(place),
+        }
+    }
+}
+
+struct Outstanding(Arc<Door>);
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Bytes> {
+    let hint = refusal.hint();
+    let mut response = failure::refusal(refusal.status(), refusal.code(), &refusal.to_string(), hint.as_deref());
+    if refusal.closes_connection() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+type Found = (FunctionName, Vec<(String, String)>);
+
+fn find(site: &Site, head: &Parts) -> Result<Found, Response<Bytes>> {
+    let path = head.uri.path();
+    let parsed = RequestPath::parse(path).map_err(|error| {
+        let hint = error.hint();
+        failure::refusal(StatusCode::BAD_REQUEST, error.code(), &error.to_string(), hint.as_deref())
+    })?;
+    match site.router.find(head.method.as_str(), &parsed) {
+        Match::Found { function, parameters } => Ok((function, parameters)),
+        Match::WrongMethod { allow } => {
+            let message = format!("{} is not allowed here; allowed: {}", head.method, allow.join(", "));
+            let mut response = failure::refusal(StatusCode::METHOD_NOT_ALLOWED, "E0502", &message, None);
+            if let Ok(allow) = HeaderValue::from_str(&allow.join(", ")) {
+                response.headers_mut().insert(ALLOW, allow);
+            }
+            Err(response)
+        }
+        Match::NotFound if path == "/" && matches!(head.method, Method::GET | Method::HEAD) => {
+            Err(failure::plain(StatusCode::OK, format!("{HOME}App: {}\n", site.name)))
+        }
+        Match::NotFound => {
+            let hint = "`ingle start` lists the routes when it starts";
+            Err(failure::refusal(StatusCode::NOT_FOUND, "E0501", "no function has this route", Some(hint)))
+        }
+    }
+}
+
+async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Bytes, Refusal> {
+    let mut meter = BodyMeter::start(&head.headers, max)?;
+    let mut whole: Option<BytesMut> = None;
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        // A connection that breaks in the middle of a body has no complete request to serve.
+        let frame = frame.map_err(|_broken| Refusal::LengthMismatch)?;
+        let Ok(piece) = frame.into_data() else { continue };
+        meter.add(piece.len())?;
+        match &mut whole {
+            None if first.is_empty() => first = piece,
+            None => {
+                let mut joined = BytesMut::with_capacity(meter.reserve_bytes().max(first.len() + piece.len()));
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&piece);
+                whole = Some(joined);
+            }
+            Some(joined) => {
+                if joined.len() >= BODY_BELIEVED_BYTES && joined.capacity() - joined.len() < piece.len() {
+                    joined.reserve(stated_rest(head, joined.len()).max(piece.len()));
+                }
+                joined.extend_from_slice(&piece);
+            }
+        }
+    }
+    meter.finish()?;
+    Ok(whole.map_or(first, BytesMut::freeze))
+}
+
+/// How much of the stated length is still to come; the meter has checked that it is within the limit.
+fn stated_rest(head: &Parts, seen: usize) -> usize {
+    let stated = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    stated.unwrap_or(0_usize).saturating_sub(seen)
+}
+
+/// W3C trace context of the caller; `invoke` makes one if there is none.
+fn trace(head: &Parts) -> Trace {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    Trace { parent: text("traceparent"), state: text("tracestate") }
+}
+
+async fn invoke(
+    door: Arc<Door>,
+    function: FunctionName,
+    request: ingle_types::datum::HttpRequest,
+    mut trace: Trace,
+    development: bool,
+) -> Response<Bytes> {
+    let id = InvocationId::random();
+    if trace.parent.is_empty() {
+        let span = &InvocationId::random().uuid().simple().to_string()[..16];
+        trace.parent = format!("00-{}-{span}-01", id.uuid().simple());
+    }
+    let path = request.url.splitn(4, '/').nth(3).and_then(|rest| rest.split('?').next()).unwrap_or_default();
+    let summary = format!("{} /{path}", request.method);
+    let received_at = door.rooms.clock.now();
+    let event = Event {
+        payload: Datum::Request(Box::new(request)),
+        metadata: Vec::new(),
+        delivery: Delivery::Direct,
+        received_at,
+        trace,
+        hop_count: 0,
+        summary: summary.clone(),
+    };
+    let completion = door.rooms.invoker.invoke(Invocation { id, function: function.clone(), event }).await;
+    let Completion { outcome, phases, effects, .. } = completion;
+    let label = outcome.label();
+    let (response, failure) = reply(&door.site, &function, id, outcome, development);
+    door.rooms.records.record(InvocationRecord {
+        id,
+        function,
+        received_at,
+        summary,
+        outcome: if failure.is_some() && label == "success" { "failed" } else { label },
+        status: Some(response.status().as_u16()),
+        phases,
+        effects,
+        failure,
+    });
+    response
+}
+
+fn reply(
+    site: &Site,
+    function: &FunctionName,
+    id: InvocationId,
+    outcome: Outcome,
+    development: bool,
+) -> (Response<Bytes>, Option<Failure>) {
+    let outputs = match outcome {
+        Outcome::Success(outputs) => outputs,
+        failed => {
+            let Some(failure) = failed.failure() else { return (Response::default(), None) };
+            let status = failure::status(&failed, failure);
+            return (failure::response(status, failure, id, development), Some(failure.clone()));
+        }
+    };
+    let binding = site.response_bindings.get(function).cloned().flatten();
+    let value = binding.and_then(|name| outputs.0.into_iter().find(|(output, _)| *output == name));
+    match response::respond(function, value.map(|(_, value)| value)) {
+        Ok(reply) => {
+            for note in reply.notes {
+                tracing::debug!(%function, invocation = %id, "{note}");
+            }
+            (reply.response, None)
+        }
+        Err(error) => {
+            let mut failure =
+                Failure::new(error.blame(), error.code(), "InvalidResponse", format!("{error}: {}", error.fault));
+            failure.hint = error.hint();
+            (failure::response(error.status(), &failure, id, development), Some(failure))
+        }
+    }
+}

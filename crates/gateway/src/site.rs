@@ -1,0 +1,72 @@
+//! What the HTTP door knows of one app: its routes, and how each function answers.
+
+use std::collections::HashMap;
+
+use ingle_types::ids::FunctionName;
+use ingle_types::problem::Problem;
+use ingle_types::spec::{AppSpec, BindingKind, CorsOptions, FunctionSpec, HttpOptions, TriggerSpec};
+
+use crate::response;
+use crate::route::template::Template;
+use crate::route::{PrefixError, RouteEntry, Router};
+
+/// The routes of one app. Replaced as a whole when the app changes.
+#[derive(Debug)]
+pub struct Site {
+    pub(crate) name: String,
+    pub(crate) router: Router,
+    /// The binding whose value is the response; `None`: the function has no HTTP output.
+    pub(crate) response_bindings: HashMap<FunctionName, Option<String>>,
+    pub(crate) http: HttpOptions,
+    pub(crate) cors: Option<CorsOptions>,
+}
+
+impl Site {
+    /// Builds the table. Functions whose route can't be read are left out and named in the problems.
+    ///
+    /// # Errors
+    /// [`PrefixError`]: no route can work.
+    pub fn new(app: &AppSpec) -> Result<(Self, Vec<Problem>), PrefixError> {
+        let mut problems = Vec::new();
+        let mut entries = Vec::new();
+        let mut response_bindings = HashMap::new();
+        for function in app.functions.iter().filter(|function| !function.disabled) {
+            let TriggerSpec::Http(trigger) = &function.trigger else { continue };
+            match Template::parse(&trigger.route) {
+                Ok(template) => {
+                    response_bindings.insert(function.name.clone(), response_binding(function));
+                    let methods = trigger.methods.clone();
+                    entries.push(RouteEntry { function: function.name.clone(), template, methods });
+                }
+                Err(error) => problems.push(route_problem(function, &trigger.route, &error)),
+            }
+        }
+        let mut http = app.host.http.clone();
+        http.custom_headers.retain(|(name, value)| match response::header(name, value) {
+            Ok(_) => true,
+            Err(fault) => {
+                let problem = Problem::error("E0110", format!("a custom header can't be sent: {fault}"));
+                problems.push(problem.at("host.json", None).fix("correct extensions.http.customHeaders"));
+                false
+            }
+        });
+        let router = Router::new(&app.host.http.route_prefix, entries)?;
+        let site = Self { name: app.name.clone(), router, response_bindings, http, cors: app.host.cors.clone() };
+        Ok((site, problems))
+    }
+}
+
+fn response_binding(function: &FunctionSpec) -> Option<String> {
+    let output = function.bindings.iter().find(|binding| matches!(binding.kind, BindingKind::HttpOutput));
+    output.map(|binding| binding.name.clone())
+}
+
+fn route_problem(function: &FunctionSpec, route: &str, error: &dyn std::error::Error) -> Problem {
+    let problem = Problem::error("E0233", format!("the route `{route}` can't be read: {error}"))
+        .function(function.name.as_str())
+        .fix("correct the route, e.g. `orders/{id:int}`");
+    match function.location.as_deref().and_then(|place| place.rsplit_once(':')) {
+        Some((file, line)) => problem.at(file, line.parse().ok()),
+        None => problem,
+    }
+}

@@ -1,0 +1,98 @@
+//! What the embedded store holds, as the JSON that `ingle state`, `ingle send` and the admin API show.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use ingle_store::{ContainerName, Error, MessageState, NewMessage, Operation, PeekedMessage, Reset, Store};
+use ingle_types::clock::unix_ms;
+use serde_json::{Value, json};
+
+/// `{"queues": [{"name","ready","leased","delayed","oldest"}], "containers": [{"name","documents","partitionKeyPath"}]}`;
+/// times are milliseconds since 1970.
+///
+/// # Errors
+/// The store's own.
+pub async fn list(store: &Store) -> Result<Value, Error> {
+    let queues: Vec<Value> = store
+        .queues()
+        .await?
+        .into_iter()
+        .map(|queue| {
+            json!({"name": queue.name, "ready": queue.ready, "leased": queue.leased, "delayed": queue.delayed,
+                "oldest": queue.oldest.map(unix_ms)})
+        })
+        .collect();
+    let containers: Vec<Value> = store
+        .containers()
+        .await?
+        .into_iter()
+        .map(|container| {
+            json!({"name": container.name.to_string(), "documents": container.documents,
+                "partitionKeyPath": container.partition_key_path})
+        })
+        .collect();
+    Ok(json!({"queues": queues, "containers": containers}))
+}
+
+/// The first entries of a queue (`orders`) or of a container (`database/container`).
+///
+/// # Errors
+/// The store's own.
+pub async fn peek(store: &Store, name: &str, count: u32) -> Result<Value, Error> {
+    if let Some(container) = container(name) {
+        let documents = store.documents(&container, count).await?;
+        let bodies: Vec<Value> = documents.into_iter().map(|document| document.body).collect();
+        return Ok(json!({"container": name, "documents": bodies}));
+    }
+    let messages = store.peek_messages(name, count).await?;
+    let messages: Vec<Value> = messages.into_iter().map(message).collect();
+    Ok(json!({"queue": name, "messages": messages}))
+}
+
+fn message(message: PeekedMessage) -> Value {
+    let state = match message.state {
+        MessageState::Ready => "ready",
+        MessageState::Delayed => "delayed",
+        MessageState::Leased => "leased",
+    };
+    let time = |time: SystemTime| unix_ms(time);
+    let mut shown = json!({"id": message.message_id, "state": state, "dequeueCount": message.dequeue_count,
+        "insertedAt": time(message.inserted_at), "visibleAt": time(message.next_visible_at)});
+    match std::str::from_utf8(&message.body) {
+        Ok(text) => shown["text"] = Value::from(text),
+        Err(_) => shown["bytes"] = json!({"size": message.body.len()}),
+    }
+    if let Some(poison) = message.poison {
+        shown["poison"] = json!({"reason": poison.reason, "queue": poison.queue, "attempts": poison.attempts});
+    }
+    shown
+}
+
+/// Puts a message into a queue.
+///
+/// # Errors
+/// The store's own.
+pub async fn send(store: &Store, queue: &str, body: Bytes, delay: Duration) -> Result<Value, Error> {
+    let bytes = body.len();
+    let message = NewMessage { visible_after: delay, ..NewMessage::new(queue, body) };
+    store.commit(vec![Operation::Enqueue(message)]).await?;
+    Ok(json!({"queue": queue, "bytes": bytes, "delaySeconds": delay.as_secs()}))
+}
+
+/// Empties a queue, a container, or everything (`None`).
+///
+/// # Errors
+/// The store's own.
+pub async fn reset(store: &Store, name: Option<&str>) -> Result<Value, Error> {
+    let what = match name {
+        None => Reset::All,
+        Some(name) => container(name).map_or_else(|| Reset::Queue(name.to_owned()), Reset::Container),
+    };
+    let report = store.reset(what).await?;
+    Ok(json!({"messages": report.messages, "documents": report.documents}))
+}
+
+fn container(name: &str) -> Option<ContainerName> {
+    let (database, container) = name.split_once('/')?;
+    Some(ContainerName::new(database, container))
+}

@@ -1,0 +1,173 @@
+//! Arguments as they are typed. What they mean is decided in the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser, Debug)]
+#[command(
+    name = "ingle",
+    version,
+    about = "Runs Azure Functions for Python: no account, no container, no network",
+    after_help = "Exit codes: 0 done, 1 the app has errors or the invocation failed, 2 bad arguments,\n3 the machine or the server stands in the way, 130 stopped by a second Ctrl-C."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// Write one JSON object per line instead of text (docs/cli.md has the shapes)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Never use colours (they are off anyway when the output is no terminal, or NO_COLOR is set)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// Folder for environments that Ingle builds [default: ~/.cache/ingle]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serve the functions of a folder
+    Start(StartArguments),
+    /// The same as `start`, as Azure's tool spells it
+    #[command(hide = true)]
+    Host {
+        #[command(subcommand)]
+        command: HostCommand,
+    },
+    /// Find what is wrong with an app, without serving it
+    Check(AppArguments),
+    /// Run one function now and print what it returns
+    Invoke(InvokeArguments),
+    /// Hand something to a function's source
+    #[command(subcommand)]
+    Send(SendCommand),
+    /// Look into the embedded store, or empty it
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Check the machine: interpreters, folders, ports
+    Doctor(AppArguments),
+    /// Explain an error code
+    Explain {
+        /// For example E0203; without it, all codes are listed
+        code: Option<String>,
+    },
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum HostCommand {
+    Start(StartArguments),
+}
+
+#[derive(Args, Debug, Clone)]
+pub(crate) struct AppArguments {
+    /// Folder of the app
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Interpreter to use instead of the one that is found
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) python: Option<PathBuf>,
+    /// Only these functions
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    pub(crate) functions: Vec<String>,
+    /// Where queues and documents are kept [default: .ingle in the app's folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(crate) struct StartArguments {
+    #[command(flatten)]
+    pub(crate) app: AppArguments,
+    /// Port for HTTP [default: Host.LocalHttpPort of local.settings.json, else 7071]; 0 takes a free one
+    #[arg(long, short)]
+    pub(crate) port: Option<u16>,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: std::net::IpAddr,
+    /// Origins that pages may call from, or `*`
+    #[arg(long, value_delimiter = ',', value_name = "ORIGIN")]
+    pub(crate) cors: Vec<String>,
+    /// Answer errors as in production: without traceback
+    #[arg(long)]
+    pub(crate) hide_errors: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InvokeArguments {
+    /// Name of the function
+    pub(crate) function: String,
+    /// Body or message; `@file` reads a file, `@-` standard input
+    #[arg(long, short, default_value = "", value_name = "TEXT|@FILE")]
+    pub(crate) data: String,
+    /// Method, for an HTTP function [default: the first that its route allows]
+    #[arg(long, short = 'X')]
+    pub(crate) method: Option<String>,
+    /// Route parameter or query parameter, for an HTTP function
+    #[arg(long, short = 'p', value_name = "NAME=VALUE")]
+    pub(crate) parameter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) at: Place,
+}
+
+/// Whose store or server is meant.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Place {
+    /// Folder of the app
+    #[arg(long = "app", default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Where its queues and documents are kept [default: .ingle in the app's folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SendCommand {
+    /// Put a message into a queue; without a running server it is worked on at the next start
+    Queue {
+        name: String,
+        /// The message; `@file` reads a file, `@-` standard input
+        message: String,
+        /// Seconds until it becomes visible
+        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+        delay: u64,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum StateCommand {
+    /// Queues and containers with their sizes
+    Ls {
+        #[command(flatten)]
+        at: Place,
+    },
+    /// The first messages of a queue, or documents of a container (`database/container`), without taking them
+    Peek {
+        /// `orders`, or `restaurant/orders`
+        name: String,
+        #[arg(long, short = 'n', default_value_t = 10)]
+        count: u32,
+        #[command(flatten)]
+        at: Place,
+    },
+    /// Delete everything, or one queue or container
+    Reset {
+        /// `orders`, or `restaurant/orders`; without it, everything
+        name: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        at: Place,
+    },
+}
