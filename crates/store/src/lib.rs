@@ -1,1 +1,44 @@
-//! Room `store`.
+//! All durable bytes: queues and documents in an embedded SQLite database, large message bodies in files beside
+//! it. What was acknowledged is on disk.
+//!
+//! One thread writes, with group commit: whoever commits at the same time shares one fsync. One thread reads what
+//! is committed, and one moves committed pages from the log into the database. Outside this room nobody sees SQL
+//! or files. It knows nothing of functions and bindings: when a message is given up on, or how a payload is
+//! encoded, is decided elsewhere.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | what can be asked, and the answers | [`Store`], [`Operation`], `model` |
+//! | how a group is committed, and what follows when the disk fails | `writer` |
+//! | what a step does to the rows | `queue`, `document` |
+//! | tables, versions, the check after an unclean end | `schema` |
+//! | large bodies | `blob` |
+//! | the subset of Cosmos DB's SQL | [`query`] |
+
+mod blob;
+mod database;
+mod document;
+mod error;
+mod keeper;
+mod ledger;
+mod lock;
+mod model;
+pub mod query;
+mod queue;
+mod reader;
+mod schema;
+mod step;
+mod store;
+mod watch;
+mod writer;
+
+pub use error::{Error, Source};
+pub use model::{
+    ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, MessageState, NewMessage,
+    Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
+};
+pub use store::Store;
+pub use watch::QueueWatch;
+
+#[cfg(test)]
+mod tests;

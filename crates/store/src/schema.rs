@@ -1,0 +1,175 @@
+//! Opening the database: settings, schema versions, and the check after an unclean end.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use crate::blob::{Blobs, Digest};
+use crate::error::Error;
+
+/// One entry per schema version; `user_version` counts how many have run. Never edit one, add one.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO facts VALUES ('closed_cleanly', 1), ('message_sequence', 0), ('change_number', 0);
+
+    CREATE TABLE queues (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+    -- state: 0 ready, 1 delayed, 2 leased. The body comes last, so that the rest is read without it.
+    CREATE TABLE messages (
+        sequence       INTEGER PRIMARY KEY,
+        queue_id       INTEGER NOT NULL,
+        state          INTEGER NOT NULL,
+        visible_at_ms  INTEGER NOT NULL,
+        expires_at_ms  INTEGER NOT NULL,
+        inserted_at_ms INTEGER NOT NULL,
+        dequeue_count  INTEGER NOT NULL,
+        lost_count     INTEGER NOT NULL,
+        lease_number   INTEGER NOT NULL,
+        hop_count      INTEGER NOT NULL,
+        message_id     BLOB NOT NULL,
+        trace_parent   TEXT NOT NULL,
+        poison_reason  TEXT,
+        poison_queue   TEXT,
+        poison_attempts INTEGER,
+        digest         BLOB,
+        body           BLOB
+    ) STRICT;
+    CREATE INDEX messages_ready ON messages (queue_id, sequence) WHERE state = 0;
+    CREATE INDEX messages_waiting ON messages (queue_id, visible_at_ms, state) WHERE state <> 0;
+    CREATE INDEX messages_digest ON messages (digest) WHERE digest IS NOT NULL;
+
+    CREATE TABLE containers (
+        id                 INTEGER PRIMARY KEY,
+        database           TEXT NOT NULL,
+        name               TEXT NOT NULL,
+        partition_key_path TEXT NOT NULL,
+        UNIQUE (database, name)
+    ) STRICT;
+
+    -- partition_key: JSON text, {} for none. change_number: for a feed of changes.
+    CREATE TABLE documents (
+        number        INTEGER PRIMARY KEY,
+        container_id  INTEGER NOT NULL,
+        id            TEXT NOT NULL,
+        partition_key TEXT NOT NULL,
+        etag          TEXT NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        change_number INTEGER NOT NULL,
+        body          TEXT NOT NULL,
+        UNIQUE (container_id, id, partition_key)
+    ) STRICT;
+    CREATE INDEX documents_changed ON documents (container_id, change_number);
+"];
+
+/// How many times a delivery that was lost with the whole server is not counted as an attempt.
+///
+/// A restart is nobody's fault, so a message that was in work at that time keeps its attempts. But a message
+/// that ends the server each time it is worked on must run out of attempts some day, or it does so for ever.
+const LOST_DELIVERIES_FORGIVEN: u32 = 10;
+
+/// Opens the database for the writer, brings it to the current schema, and checks it if the last owner did not
+/// close it. Nothing is written before the version is known to be ours.
+pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
+    let failed = |source| Error::sqlite(path, "opening the database", source);
+    let mut connection = Connection::open(path).map_err(failed)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(failed)?;
+    if found > known {
+        return Err(Error::NewerSchema { path: path.to_owned(), found, known });
+    }
+    settings(&connection).map_err(failed)?;
+    migrate(&mut connection, found).map_err(failed)?;
+    if !closed_cleanly(&connection).map_err(failed)? {
+        check(&connection, path)?;
+    }
+    Ok(connection)
+}
+
+/// A second connection that sees only what is committed and can't write.
+pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, Error> {
+    let failed = |source| Error::sqlite(path, "opening the database for reading", source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn settings(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
+    // Checkpoints belong to the keeper thread; macOS needs fullfsync for a commit to be on disk.
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 16777216;
+         PRAGMA fullfsync = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -8192;",
+    )
+}
+
+fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
+        if version > found {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.commit()?;
+        }
+    }
+    Ok(())
+}
+
+fn closed_cleanly(connection: &Connection) -> rusqlite::Result<bool> {
+    let value: Option<i64> = connection
+        .query_row("SELECT value FROM facts WHERE name = 'closed_cleanly'", (), |row| row.get(0))
+        .optional()?;
+    Ok(value == Some(1))
+}
+
+/// Reads every page after an unclean end (T-072).
+fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let answer: String = connection
+        .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
+        .map_err(|source| Error::sqlite(path, "checking the database", source))?;
+    if answer == "ok" { Ok(()) } else { Err(Error::Corrupt { path: path.to_owned(), detail: answer }) }
+}
+
+/// Starts the new owner's time: all leases are void, and only files of large bodies that somebody refers to stay.
+///
+/// Leases belong to the process that owns the store, so none can be held now.
+pub(crate) fn take_over(connection: &Connection, path: &Path, blobs: &Blobs) -> Result<(), Error> {
+    let failed = |source| Error::sqlite(path, "taking over the database", source);
+    connection
+        .execute(
+            "UPDATE messages SET state = 0, lease_number = lease_number + 1, lost_count = lost_count + 1,
+                 dequeue_count = dequeue_count - (lost_count < ?1)
+             WHERE state = 2",
+            [LOST_DELIVERIES_FORGIVEN],
+        )
+        .map_err(failed)?;
+    connection.execute("UPDATE facts SET value = 0 WHERE name = 'closed_cleanly'", ()).map_err(failed)?;
+    blobs.sweep(&referenced(connection).map_err(failed)?)
+}
+
+/// Gives back what is still leased, so that the next open does not count it as lost, and notes the clean end.
+pub(crate) fn hand_over(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "BEGIN IMMEDIATE;
+         UPDATE messages SET state = 0, lease_number = lease_number + 1, dequeue_count = dequeue_count - 1
+             WHERE state = 2;
+         UPDATE facts SET value = 1 WHERE name = 'closed_cleanly';
+         COMMIT;",
+    )?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+}
+
+fn referenced(connection: &Connection) -> rusqlite::Result<HashSet<Digest>> {
+    let mut statement = connection.prepare("SELECT digest FROM messages WHERE digest IS NOT NULL")?;
+    let rows = statement.query_map((), |row| row.get::<_, Digest>(0))?;
+    rows.collect()
+}

@@ -1,0 +1,125 @@
+//! Operations made ready for the writer thread: checked, encoded and numbered where the caller waits, so that
+//! the one writer only moves bytes.
+
+use serde_json::Value;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::blob::Pin;
+use crate::document::{self, NewDocument};
+use crate::error::Error;
+use crate::model::{ContainerName, MessageLease, NewMessage, Operation};
+
+#[derive(Debug)]
+pub(crate) enum Step {
+    Enqueue { message: NewMessage, message_id: Uuid, blob: Option<Pin> },
+    Delete(Fence),
+    Release { fence: Fence, visible_after: Duration, counts: bool },
+    Poison { fence: Fence, poison_queue: String, reason: String },
+    Upsert(Box<NewDocument>),
+    DeleteDocument { container: ContainerName, id: String, partition_key: Option<String> },
+}
+
+/// A lease, read back from its receipt.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fence {
+    pub(crate) queue: String,
+    pub(crate) message_id: Uuid,
+    pub(crate) sequence: i64,
+    pub(crate) lease_number: i64,
+}
+
+impl Fence {
+    /// A receipt that is not ours is treated like one that is out of date.
+    pub(crate) fn read(lease: &MessageLease) -> Result<Self, Error> {
+        Self::parse(lease).ok_or_else(|| Error::LeaseLost {
+            queue: lease.queue.clone(),
+            message_id: lease.message_id.clone(),
+        })
+    }
+
+    fn parse(lease: &MessageLease) -> Option<Self> {
+        let (sequence, lease_number) = lease.pop_receipt.split_once('-')?;
+        Some(Self {
+            queue: lease.queue.clone(),
+            message_id: Uuid::parse_str(&lease.message_id).ok()?,
+            sequence: i64::from_str_radix(sequence, 16).ok()?,
+            lease_number: i64::from_str_radix(lease_number, 16).ok()?,
+        })
+    }
+
+    pub(crate) fn lease(&self) -> MessageLease {
+        MessageLease {
+            queue: self.queue.clone(),
+            message_id: self.message_id.to_string(),
+            pop_receipt: format!("{:x}-{:x}", self.sequence, self.lease_number),
+        }
+    }
+
+    pub(crate) fn lost(&self) -> Error {
+        Error::LeaseLost { queue: self.queue.clone(), message_id: self.message_id.to_string() }
+    }
+}
+
+impl Step {
+    /// Everything but large bodies, whose files the caller writes: `blob` is the pin of this message's file.
+    pub(crate) fn prepare(operation: Operation, blob: Option<Pin>) -> Result<Self, Error> {
+        Ok(match operation {
+            Operation::Enqueue(message) => Self::Enqueue { message, message_id: Uuid::new_v4(), blob },
+            Operation::DeleteMessage(lease) => Self::Delete(Fence::read(&lease)?),
+            Operation::ReleaseMessage { lease, visible_after, counts } => {
+                Self::Release { fence: Fence::read(&lease)?, visible_after, counts }
+            }
+            Operation::PoisonMessage { lease, poison_queue, reason } => {
+                Self::Poison { fence: Fence::read(&lease)?, poison_queue, reason }
+            }
+            Operation::UpsertDocument { container, body, partition_key_path } => {
+                Self::Upsert(Box::new(NewDocument::prepare(container, body, partition_key_path)?))
+            }
+            Operation::DeleteDocument { container, id, partition_key } => {
+                let partition_key = partition_key.as_ref().map(partition_key_text).transpose()?;
+                Self::DeleteDocument { container, id, partition_key }
+            }
+        })
+    }
+
+    /// Pages of the database that this will dirty, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let bytes = match self {
+            Self::Enqueue { message, blob: None, .. } => message.body.len(),
+            Self::Upsert(document) => document.text.len(),
+            Self::Enqueue { .. }
+            | Self::Delete(_)
+            | Self::Release { .. }
+            | Self::Poison { .. }
+            | Self::DeleteDocument { .. } => 0,
+        };
+        1 + bytes / 4096
+    }
+}
+
+/// A partition key that a caller gave, as it is stored.
+pub(crate) fn partition_key_text(value: &Value) -> Result<String, Error> {
+    document::partition_key_text(Some(value))
+        .map_err(|found| Error::PartitionKey { path: "request".to_owned(), found })
+}
+
+#[cfg(test)]
+mod tests {
+    use ingle_types::outcome::Blame;
+
+    use super::*;
+
+    #[test]
+    fn a_receipt_reads_back_and_a_foreign_one_is_a_lost_lease() {
+        let fence =
+            Fence { queue: "orders".into(), message_id: Uuid::new_v4(), sequence: 300, lease_number: 17 };
+        let lease = fence.lease();
+        assert_eq!(Fence::read(&lease).unwrap(), fence);
+        for receipt in ["", "12c", "-", "12c-", "12c-11-1", "AgAAAAMAAAA", "12c-ffffffffffffffffff"] {
+            let error =
+                Fence::read(&MessageLease { pop_receipt: receipt.into(), ..lease.clone() }).unwrap_err();
+            assert_eq!((error.code(), error.blame()), ("E0402", Blame::Platform), "{receipt}");
+        }
+    }
+}

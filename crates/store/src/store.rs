@@ -1,0 +1,333 @@
+//! The handle that everybody else holds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use ingle_types::clock::{ClockHandle, from_unix_ms, unix_ms};
+use ingle_types::faults::{Fault, Faults};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::blob::{self, Blobs, Pin};
+use crate::database::Database;
+use crate::error::Error;
+use crate::keeper::Keeper;
+use crate::lock::DirectoryLock;
+use crate::model::{
+    ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, Operation, Options,
+    PeekedMessage, QueueSummary, Reset, ResetReport,
+};
+use crate::query::Query;
+use crate::queue::Leased;
+use crate::reader::{self, ReadJob};
+use crate::schema;
+use crate::step::{Fence, Step, partition_key_text};
+use crate::watch::{QueueWatch, Watches};
+use crate::writer::{Done, Job, Request, Writer};
+
+/// Jobs that may wait for the writer; then callers wait before they are let in.
+const JOBS_MAX: usize = 4096;
+const READS_MAX: usize = 1024;
+
+/// A cheap handle to the store. When the last one is dropped the threads end; [`Store::close`] ends them in order
+/// and makes the next open quicker.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    // Dropped in this order: the channels first, so that the threads end, then the threads are waited for.
+    jobs: mpsc::Sender<Job>,
+    reads: mpsc::Sender<ReadJob>,
+    watches: Watches,
+    blobs: Blobs,
+    clock: ClockHandle,
+    faults: Faults,
+    _threads: Threads,
+}
+
+/// Waits for its threads when it is dropped, so that the directory is free afterwards.
+struct Threads(Mutex<Vec<JoinHandle<()>>>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for thread in self.0.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Takes the directory and opens or makes the store in it. Blocks for the time of a few file operations, and
+    /// after an unclean end for the time it takes to read the database once.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], [`Error::NewerSchema`], [`Error::Corrupt`], [`Error::DiskFull`] or [`Error::Io`].
+    pub fn open(options: Options, clock: ClockHandle, faults: Faults) -> Result<Self, Error> {
+        Self::open_limited(options, clock, faults, None)
+    }
+
+    /// Like `open`, with an end to how large the database may grow, as if the disk were full then.
+    pub(crate) fn open_limited(
+        options: Options,
+        clock: ClockHandle,
+        faults: Faults,
+        pages_max: Option<u32>,
+    ) -> Result<Self, Error> {
+        let directory = options.directory;
+        std::fs::create_dir_all(&directory).map_err(|source| {
+            Error::io(format!("making the data directory {}", directory.display()), source)
+        })?;
+        let lock = DirectoryLock::take(&directory)?;
+        let path = directory.join("ingle.db");
+        let blobs = Blobs::open(directory.join("blobs"))?;
+        let ledger = Writer::open_ledger(path.clone(), blobs.clone(), pages_max)?;
+        let view = Database::new(schema::open_for_reading(&path)?, path.clone(), "reading the store");
+        let (jobs, job_queue) = mpsc::channel(JOBS_MAX);
+        let (reads, read_queue) = mpsc::channel(READS_MAX);
+        let watches = Watches::default();
+        let writer = Writer {
+            ledger,
+            jobs: job_queue,
+            group_max: options.group_max.max(1),
+            clock: clock.clone(),
+            faults: faults.clone(),
+            watches: watches.clone(),
+            keeper: Keeper::start(&path)?,
+            lock,
+            broken: None,
+            is_synchronous: true,
+        };
+        let threads = vec![
+            spawn("ingle-store-write", move || writer.run())?,
+            spawn("ingle-store-read", move || reader::run(view, read_queue))?,
+        ];
+        let inner =
+            Inner { jobs, reads, watches, blobs, clock, faults, _threads: Threads(Mutex::new(threads)) };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Does all operations or none, in one transaction, which is on disk when this returns. If the caller stops
+    /// waiting, it may still be done.
+    ///
+    /// # Errors
+    /// What is wrong with an operation, [`Error::LeaseLost`] among it: nothing was done then. [`Error::DiskFull`]:
+    /// nothing was done, try again later. [`Error::Io`]: the disk failed, and only the next open can tell whether
+    /// it was done; until then [`Error::Broken`].
+    pub async fn commit(&self, operations: Vec<Operation>) -> Result<(), Error> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let mut steps = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let blob = self.write_blob(&operation).await?;
+            steps.push(Step::prepare(operation, blob)?);
+        }
+        self.request(Request::Commit(steps)).await.map(drop)
+    }
+
+    async fn write_blob(&self, operation: &Operation) -> Result<Option<Pin>, Error> {
+        let Operation::Enqueue(message) = operation else { return Ok(None) };
+        if message.body.len() <= blob::INLINE_MAX {
+            return Ok(None);
+        }
+        let (blobs, body) = (self.0.blobs.clone(), message.body.clone());
+        let pin = aside(move || blobs.write(&body)).await??;
+        match self.0.faults.at("store.blob.written") {
+            Fault::None => Ok(Some(pin)),
+            Fault::Fail => Err(Error::injected("store.blob.written")),
+        }
+    }
+
+    /// Leases up to `count` messages in the order in which they were inserted. Nobody else gets them until the
+    /// lease ends, by time, by finishing or releasing the message, or with this process. A queue that does not
+    /// exist has no messages.
+    ///
+    /// A listener compares `dequeue_count` with its limit *before* it runs a message: one that ends the whole
+    /// server comes back with a higher count, and nobody else will notice.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Broken`] or [`Error::Closed`].
+    pub async fn lease_messages(
+        &self,
+        queue: &str,
+        count: u32,
+        lease: Duration,
+    ) -> Result<Vec<LeasedMessage>, Error> {
+        let request = Request::Lease { queue: queue.to_owned(), count, lease };
+        let Done::Leased(leased) = self.request(request).await? else { return Ok(Vec::new()) };
+        let mut messages = Vec::with_capacity(leased.len());
+        for Leased { mut message, blob } in leased {
+            if let Some(pin) = blob {
+                let blobs = self.0.blobs.clone();
+                match aside(move || blobs.read(&pin.digest)).await? {
+                    Ok(body) => message.body = body.into(),
+                    Err(error) => {
+                        // It stays leased and comes again later; the others must not wait for it.
+                        let id = &message.lease.message_id;
+                        tracing::error!(%queue, %id, %error, "the body of a message can't be read");
+                        continue;
+                    }
+                }
+            }
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+
+    /// Lets the lease end `lease_for` from now instead. Its receipt stays the same.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if somebody else has had the message since.
+    pub async fn extend_lease(&self, lease: &MessageLease, lease_for: Duration) -> Result<(), Error> {
+        let fence = Fence::read(lease)?;
+        self.request(Request::Extend { fence, lease_for }).await.map(drop)
+    }
+
+    /// Tells when the queue changes. It may not exist yet.
+    pub fn watch_queue(&self, queue: &str) -> QueueWatch {
+        self.0.watches.watch(queue)
+    }
+
+    /// When the next message that is delayed or leased becomes visible; in the past for one that is due.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn next_visible_at(&self, queue: &str) -> Result<Option<SystemTime>, Error> {
+        let queue = queue.to_owned();
+        let time_ms = self.read(move |database| reader::next_visible_at_ms(database, &queue)).await?;
+        Ok(time_ms.map(from_unix_ms))
+    }
+
+    /// One document by its id. Without a partition key the id must be unique in the container.
+    ///
+    /// # Errors
+    /// [`Error::AmbiguousDocument`] if it is not; [`Error::PartitionKey`] for a key that is no plain value.
+    pub async fn read_document(
+        &self,
+        container: &ContainerName,
+        id: &str,
+        partition_key: Option<&Value>,
+    ) -> Result<Option<Document>, Error> {
+        let (container, id) = (container.clone(), id.to_owned());
+        let partition_key = partition_key.map(partition_key_text).transpose()?;
+        self.read(move |database| reader::document(database, &container, &id, partition_key.as_deref())).await
+    }
+
+    /// Runs a query of the documented subset of Cosmos DB's SQL. Names of parameters may start with `@` or not.
+    ///
+    /// # Errors
+    /// [`Error::Query`] with the position of what is wrong or not supported.
+    pub async fn query_documents(
+        &self,
+        container: &ContainerName,
+        sql: &str,
+        parameters: &[(String, Value)],
+    ) -> Result<Vec<Value>, Error> {
+        let query = Query::parse(sql)?;
+        let (container, parameters) = (container.clone(), parameters.to_vec());
+        self.read(move |database| reader::query(database, &container, &query, &parameters)).await
+    }
+
+    /// All queues by name, empty ones too.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn queues(&self) -> Result<Vec<QueueSummary>, Error> {
+        let now_ms = unix_ms(self.0.clock.now());
+        self.read(move |database| reader::queues(database, now_ms)).await
+    }
+
+    /// The next messages in the order of delivery, without leasing them.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn peek_messages(&self, queue: &str, count: u32) -> Result<Vec<PeekedMessage>, Error> {
+        let (queue, blobs, now_ms) = (queue.to_owned(), self.0.blobs.clone(), unix_ms(self.0.clock.now()));
+        self.read(move |database| reader::peek(database, &blobs, &queue, count, now_ms)).await
+    }
+
+    /// All containers by database and name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn containers(&self) -> Result<Vec<ContainerSummary>, Error> {
+        self.read(reader::containers).await
+    }
+
+    /// The documents that were changed last, the latest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn documents(&self, container: &ContainerName, count: u32) -> Result<Vec<Document>, Error> {
+        let container = container.clone();
+        self.read(move |database| reader::documents(database, &container, count)).await
+    }
+
+    /// Removes everything that `what` names, leased messages too: whoever works on them loses the lease.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Broken`] or [`Error::Closed`].
+    pub async fn reset(&self, what: Reset) -> Result<ResetReport, Error> {
+        match self.request(Request::Reset(what)).await? {
+            Done::Reset(report) => Ok(report),
+            Done::Nothing | Done::Leased(_) => Ok(ResetReport::default()),
+        }
+    }
+
+    /// Finishes what was asked before, gives leases back, and lets go of the directory. Later calls get
+    /// [`Error::Closed`].
+    pub async fn close(&self) {
+        let (stopped, wait) = oneshot::channel();
+        if self.0.reads.send(ReadJob::Stop(stopped)).await.is_ok() {
+            // An error means that it has stopped already.
+            drop(wait.await);
+        }
+        match self.request(Request::Close).await {
+            Ok(_) | Err(Error::Closed) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the store did not close in order; the next start checks it")
+            }
+        }
+    }
+
+    async fn request(&self, request: Request) -> Result<Done, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.jobs.send(Job { request, reply }).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        // A caller that stopped waiting needs no answer.
+        let run = move |database: &Database| drop(reply.send(read(database)));
+        self.0.reads.send(ReadJob::Run(Box::new(run))).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+/// Runs file operations where they block nobody.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|source| Error::io("a file operation", std::io::Error::other(source)))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(4 * 1024 * 1024)
+        .spawn(work)
+        .map_err(|source| Error::io("starting a thread of the store", source))
+}
