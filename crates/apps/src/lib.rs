@@ -1,1 +1,41 @@
-//! Room `apps`.
+//! Read a folder into one resolved [`ingle_types::spec::AppSpec`], and prepare its Python environment.
+//!
+//! Three steps: [`read`] looks at the files and runs nothing; [`choose_interpreter`] and [`prepare_environment`]
+//! find the Python and install what the app requires; [`resolve`] turns what the source declares into functions
+//! that can run. Whatever is wrong in the files of an app is a [`ingle_types::problem::Problem`] with its place and
+//! a way to mend it, and never the reason to stop reading. This room never writes into the app's folder and never
+//! shows the value of a setting.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | which model a folder is written in | [`read`], `detect` |
+//! | host.json, local.settings.json, function.json, .funcignore | the modules of these names |
+//! | JSON with line numbers | [`json_place`] |
+//! | bindings and their properties | `bindings` |
+//! | duplicate names, filters, conflicts of routes | `resolve` |
+//! | Python and its packages | `interpreter`, `environment`, `requirements` |
+
+mod bindings;
+mod detect;
+mod environment;
+mod error;
+mod folder;
+pub mod funcignore;
+mod function_json;
+mod host_json;
+mod interpreter;
+pub mod json_place;
+mod local_settings;
+mod requirements;
+mod resolve;
+pub mod suggest;
+
+pub use environment::{Environment, Progress, Site, prepare_environment};
+pub use error::Error;
+pub use folder::{AppFolder, ReadOptions, read};
+pub use interpreter::{Interpreter, choose_interpreter};
+pub use requirements::{Requirements, RequirementsSource};
+pub use resolve::resolve;
+
+#[cfg(test)]
+mod tests;

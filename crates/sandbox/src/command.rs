@@ -94,10 +94,7 @@ pub async fn run(command: Command) -> Result<Output, Error> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_with(
-    command: Command,
-    on_line: &mut (dyn FnMut(Stream, &str) + Send),
-) -> Result<Output, Error> {
+pub async fn run_with(command: Command, on_line: &mut impl FnMut(Stream, &str)) -> Result<Output, Error> {
     let name = command.program.display().to_string();
     let deadline = Instant::now() + command.timeout;
     let (mut child, group) =
@@ -169,11 +166,11 @@ impl Drop for Group {
 }
 
 /// Reads both outputs until the program has ended and they are closed, or have lingered for too long.
-async fn follow(
+async fn follow<F: FnMut(Stream, &str)>(
     child: &mut Child,
     stdout: &mut Reader,
     stderr: &mut Reader,
-    on_line: &mut (dyn FnMut(Stream, &str) + Send),
+    on_line: &mut F,
 ) -> io::Result<ExitStatus> {
     let mut out_pipe = child.stdout.take();
     let mut err_pipe = child.stderr.take();
@@ -233,7 +230,7 @@ impl Reader {
         Self { stream, kept: Vec::new(), line: Vec::new() }
     }
 
-    fn take(&mut self, chunk: &[u8], on_line: &mut (dyn FnMut(Stream, &str) + Send)) {
+    fn take(&mut self, chunk: &[u8], on_line: &mut impl FnMut(Stream, &str)) {
         self.kept.extend_from_slice(chunk);
         // Cut rarely and much, so that a talkative program does not cost a copy per chunk.
         if self.kept.len() > 2 * OUTPUT_BYTES_MAX {
@@ -251,13 +248,13 @@ impl Reader {
         }
     }
 
-    fn finish(&mut self, on_line: &mut (dyn FnMut(Stream, &str) + Send)) {
+    fn finish(&mut self, on_line: &mut impl FnMut(Stream, &str)) {
         if !self.line.is_empty() {
             self.finish_line(on_line);
         }
     }
 
-    fn finish_line(&mut self, on_line: &mut (dyn FnMut(Stream, &str) + Send)) {
+    fn finish_line(&mut self, on_line: &mut impl FnMut(Stream, &str)) {
         on_line(self.stream, String::from_utf8_lossy(&self.line).trim_end_matches('\r'));
         self.line.clear();
     }

@@ -1,0 +1,219 @@
+//! The properties of one binding: found without regard to case, settings filled in, every finding at its place.
+
+use ingle_types::expression::{Template, fill_settings};
+use ingle_types::problem::Problem;
+use ingle_types::spec::DeclaredFunction;
+use serde_json::{Map, Value};
+
+use super::Reported;
+use crate::folder::{AppFolder, place};
+use crate::json_place::{Kind, Node};
+use crate::resolve::at_function;
+use crate::suggest::{did_you_mean, nearest};
+
+pub(super) struct Properties<'a> {
+    folder: &'a AppFolder,
+    declared: &'a DeclaredFunction,
+    object: &'a Map<String, Value>,
+    /// The binding in function.json, for lines; v2 has none.
+    node: Option<&'a Node>,
+    problems: &'a mut Vec<Problem>,
+    /// Keys that have been asked for.
+    used: Vec<String>,
+}
+
+impl<'a> Properties<'a> {
+    pub(super) fn new(
+        folder: &'a AppFolder,
+        declared: &'a DeclaredFunction,
+        index: usize,
+        object: &'a Map<String, Value>,
+        problems: &'a mut Vec<Problem>,
+    ) -> Self {
+        let bindings = folder.places.get(&declared.name).and_then(|root| root.get("bindings"));
+        let node = match bindings.map(|node| &node.kind) {
+            Some(Kind::List(items)) => items.get(index),
+            _ => None,
+        };
+        Self { folder, declared, object, node, problems, used: Vec::new() }
+    }
+
+    pub(super) fn function(&self) -> &'a str {
+        &self.declared.name
+    }
+
+    /// Puts a problem where the property stands: in function.json, or at the function.
+    fn at(&self, problem: Problem, key: &str) -> Problem {
+        let problem = at_function(problem, self.declared);
+        match self.node {
+            Some(node) => {
+                let file = format!("{}/function.json", self.declared.directory);
+                place(problem, &file, node.get(key).unwrap_or(node))
+            }
+            None => problem,
+        }
+    }
+
+    pub(super) fn error(&mut self, code: &str, key: &str, message: String) -> Reported {
+        let problem = self.at(Problem::error(code, message), key);
+        self.problems.push(problem);
+        Reported
+    }
+
+    pub(super) fn error_with_fix(&mut self, code: &str, key: &str, message: String, fix: String) -> Reported {
+        let problem = self.at(Problem::error(code, message), key).fix(fix);
+        self.problems.push(problem);
+        Reported
+    }
+
+    fn value(&mut self, key: &str) -> Option<&'a Value> {
+        self.used.push(key.to_owned());
+        let (_, value) = self.object.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+        Some(value).filter(|value| !value.is_null())
+    }
+
+    /// Marks keys that are accepted without effect here.
+    pub(super) fn ignore(&mut self, keys: &[&str]) {
+        self.used.extend(keys.iter().map(|key| (*key).to_owned()));
+    }
+
+    /// A text as it is written.
+    pub(super) fn plain_text(&mut self, key: &str) -> Result<Option<String>, Reported> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => {
+                let what = describe(other);
+                Err(self.error("E0232", key, format!("{key} is {what} instead of a text")))
+            }
+        }
+    }
+
+    /// A text with each `%NAME%` filled in.
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, Reported> {
+        let Some(text) = self.plain_text(key)? else { return Ok(None) };
+        match fill_settings(&text, |name| self.folder.setting(name).map(str::to_owned)) {
+            Ok(filled) => Ok(Some(filled)),
+            Err(missing) => {
+                let name = missing.0;
+                let meant = did_you_mean(&name, self.folder.setting_names());
+                let message = format!("{key} needs the app setting {name}, which is not set{meant}");
+                let fix = format!("add {name} to Values in local.settings.json, or to the environment");
+                Err(self.error_with_fix("E0220", key, message, fix))
+            }
+        }
+    }
+
+    /// As [`Self::text`], but it must be there and not empty.
+    pub(super) fn required_text(&mut self, key: &str) -> Result<String, Reported> {
+        match self.text(key)? {
+            Some(text) if !text.trim().is_empty() => Ok(text),
+            Some(_) => Err(self.error("E0232", key, format!("{key} is empty"))),
+            None => Err(self.error("E0232", key, format!("a binding of {} has no {key}", self.function()))),
+        }
+    }
+
+    /// A text with `{name}` expressions.
+    pub(super) fn template(&mut self, key: &str) -> Result<Option<Template>, Reported> {
+        match self.text(key)? {
+            Some(text) => self.parse(key, &text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn parse(&mut self, key: &str, text: &str) -> Result<Template, Reported> {
+        Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}")))
+    }
+
+    /// One of a few words, in any case.
+    pub(super) fn one_of(
+        &mut self,
+        key: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, Reported> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
+            Some(word) => Ok(Some(word)),
+            None => {
+                let fix = format!("write one of {}", words.join(", "));
+                Err(self.error_with_fix("E0232", key, format!("{key} can't be `{text}`"), fix))
+            }
+        }
+    }
+
+    /// A list of texts, or one text.
+    pub(super) fn texts(&mut self, key: &str) -> Result<Vec<String>, Reported> {
+        match self.value(key) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(vec![text.clone()]),
+            Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+                Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            }
+            Some(_) => Err(self.error("E0232", key, format!("{key} is no list of texts"))),
+        }
+    }
+
+    pub(super) fn direction(
+        &mut self,
+        words: &[&'static str],
+        usual: &'static str,
+    ) -> Result<&'static str, Reported> {
+        Ok(self.one_of("direction", words)?.unwrap_or(usual))
+    }
+
+    /// Reads the name of a connection setting. It has no effect, as the data are in the embedded store; but a name
+    /// that no setting has is worth a word, as it will fail in the cloud.
+    pub(super) fn connection(&mut self, keys: &[&'static str]) -> Result<(), Reported> {
+        for key in keys {
+            let Some(name) = self.text(key)? else { continue };
+            if name.is_empty()
+                || name.eq_ignore_ascii_case("AzureWebJobsStorage")
+                || self.has_connection(&name)
+            {
+                continue;
+            }
+            let names = self.folder.setting_names();
+            let meant = did_you_mean(&name, names);
+            let message = format!(
+                "{key} names the setting {name}, which is not set{meant}; the embedded store is used"
+            );
+            let fix = format!("add {name} to Values in local.settings.json before you deploy to the cloud");
+            let problem = self.at(Problem::warning("E0222", message), key).fix(fix);
+            self.problems.push(problem);
+        }
+        Ok(())
+    }
+
+    /// The names under which the cloud's host looks for a connection (facts 5.1).
+    fn has_connection(&self, name: &str) -> bool {
+        let whole = [name.to_owned(), format!("AzureWebJobs{name}"), format!("ConnectionStrings:{name}")];
+        let section = format!("{}__", name.to_lowercase());
+        whole.iter().any(|name| self.folder.setting(name).is_some())
+            || self.folder.setting_names().any(|set| set.to_lowercase().starts_with(&section))
+    }
+
+    /// Properties that nothing asked for: most likely misspelled.
+    pub(super) fn report_unused(&mut self) {
+        for key in self.object.keys() {
+            if self.used.iter().any(|used| used.eq_ignore_ascii_case(key)) {
+                continue;
+            }
+            let meant = nearest(key, self.used.iter().map(String::as_str));
+            let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            let message = format!("the property `{key}` has no effect{meant}");
+            let problem = self.at(Problem::warning("E0233", message), key);
+            self.problems.push(problem);
+        }
+    }
+}
+
+fn describe(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,159 @@
+//! What a folder is, and why; or what it nearly is.
+
+use std::path::{Path, PathBuf};
+
+use ingle_types::spec::Dialect;
+
+use crate::Error;
+use crate::suggest::nearest;
+
+/// The script that holds the decorators unless a setting names another.
+const DEFAULT_SCRIPT: &str = "function_app.py";
+
+/// How much is looked at to say what was perhaps meant.
+const NEAR_DEPTH_MAX: usize = 3;
+const NEAR_ENTRIES_MAX: usize = 2000;
+const NEAR_MISSES_MAX: usize = 5;
+
+pub(crate) struct Detected {
+    pub(crate) dialect: Dialect,
+    pub(crate) why: String,
+    pub(crate) script_file: String,
+    /// v1: names of the folders with a function.json, sorted.
+    pub(crate) directories: Vec<String>,
+}
+
+/// `script` is the value of the setting PYTHON_SCRIPT_FILE_NAME.
+///
+/// # Errors
+/// Neither model, or both.
+pub(crate) fn detect(root: &Path, script: Option<&str>) -> Result<Detected, Error> {
+    let script_file = script.filter(|name| is_script_name(name)).unwrap_or(DEFAULT_SCRIPT).to_owned();
+    let directories = function_directories(root)?;
+    let has_script = root.join(&script_file).is_file();
+    match (has_script, directories.first()) {
+        (true, Some(first)) => {
+            Err(Error::BothModels { script: script_file, function_json: format!("{first}/function.json") })
+        }
+        (true, None) => {
+            let by_setting =
+                if script_file == DEFAULT_SCRIPT { "" } else { ", named by PYTHON_SCRIPT_FILE_NAME" };
+            let why = format!("{script_file} with decorators (v2){by_setting}");
+            Ok(Detected { dialect: Dialect::AzureV2, why, script_file, directories })
+        }
+        (false, Some(_)) => {
+            let why = match directories.as_slice() {
+                [one] => format!("{one}/function.json (v1)"),
+                all => format!("{} folders with a function.json (v1)", all.len()),
+            };
+            Ok(Detected { dialect: Dialect::AzureV1, why, script_file, directories })
+        }
+        (false, None) => {
+            let mut near_misses = near_misses(root, &script_file);
+            if let Some(name) = script.filter(|name| !is_script_name(name)) {
+                let refused = format!(
+                    "PYTHON_SCRIPT_FILE_NAME is `{name}`, which is no name of a Python file in this folder"
+                );
+                near_misses.insert(0, refused);
+            }
+            Err(Error::NoApp { root: root.to_owned(), looked_for: script_file, near_misses })
+        }
+    }
+}
+
+/// A plain file name: nothing that could lead out of the folder (T-026).
+fn is_script_name(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".py") else { return false };
+    let plain = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
+    !stem.is_empty() && !stem.starts_with('-') && stem.chars().all(plain)
+}
+
+fn function_directories(root: &Path) -> Result<Vec<String>, Error> {
+    let unreadable = |source| Error::Unreadable { path: root.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && entry.path().join("function.json").is_file() {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| name.to_lowercase());
+    Ok(names)
+}
+
+/// One line for each thing that looks like the app that was meant.
+fn near_misses(root: &Path, script_file: &str) -> Vec<String> {
+    let files = look_around(root);
+    let mut misses = Vec::new();
+    for file in &files {
+        let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let folder = file.parent().map_or_else(String::new, |folder| folder.display().to_string());
+        let depth = file.components().count();
+        let shown = file.display();
+        if depth == 1 && name.ends_with(".py") {
+            if nearest(&name, [script_file]).is_some() {
+                misses.push(format!("{shown} is nearly {script_file}: rename it"));
+            } else if mentions_functions(&root.join(file)) {
+                misses.push(format!(
+                    "{shown} uses azure.functions: rename it to {script_file}, or set PYTHON_SCRIPT_FILE_NAME={name}"
+                ));
+            } else if matches!(name.as_str(), "main.py" | "app.py" | "handler.py" | "lambda_function.py") {
+                misses.push(format!("{shown} is Python, but uses no azure.functions"));
+            }
+        } else if depth > 1 && (name == DEFAULT_SCRIPT || name == "host.json") {
+            misses.push(format!("{folder} looks like an app: name that folder"));
+        } else if depth > 2 && name == "function.json" {
+            misses.push(format!("{shown} lies too deep: it must be in a folder right below the app"));
+        } else if depth == 1 && name == "function.json" {
+            misses.push(
+                "function.json lies here itself: move it into a folder with the name of the function"
+                    .to_owned(),
+            );
+        }
+    }
+    misses.dedup();
+    misses.truncate(NEAR_MISSES_MAX);
+    misses
+}
+
+fn mentions_functions(path: &Path) -> bool {
+    crate::folder::read_bytes(path)
+        .ok()
+        .flatten()
+        .is_some_and(|bytes| String::from_utf8_lossy(&bytes).contains("azure.functions"))
+}
+
+/// Files below `root`, relative to it, sorted, near ones first; bounded in depth and number.
+fn look_around(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut level = vec![PathBuf::new()];
+    let mut seen_count = 0;
+    for _ in 0..NEAR_DEPTH_MAX {
+        let mut below = Vec::new();
+        for folder in level {
+            let Ok(entries) = std::fs::read_dir(root.join(&folder)) else { continue };
+            for entry in entries.flatten() {
+                seen_count += 1;
+                if seen_count > NEAR_ENTRIES_MAX {
+                    return found;
+                }
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let path = folder.join(&name);
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() && !is_noise(&name) => below.push(path),
+                    Ok(kind) if kind.is_file() => found.push(path),
+                    _ => {}
+                }
+            }
+        }
+        level = below;
+    }
+    found.sort_by_key(|path| (path.components().count(), path.clone()));
+    found
+}
+
+/// Folders that hold others' code.
+fn is_noise(name: &str) -> bool {
+    name.starts_with('.') || matches!(name, "venv" | "env" | "node_modules" | "__pycache__" | "site-packages")
+}

@@ -1,0 +1,208 @@
+//! The packages of an app: found where they are, or installed once into a cached virtual environment.
+//!
+//! A cached environment is named by a hash of everything that decides what is in it, so it is never changed, only
+//! built; a file written last says that it is whole. The second start needs neither network nor installer.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use ingle_types::problem::Problem;
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+use crate::folder::{AppFolder, ReadOptions, find};
+use crate::interpreter::{Interpreter, configured, programs};
+use crate::requirements::{RequirementsSource, normalise};
+
+mod build;
+mod failure;
+
+/// The SDK that every app needs, whether it says so or not.
+const SDK: &str = "azure-functions";
+
+/// Written into an environment when it is whole.
+const READY: &str = ".ingle-ready";
+
+/// Changes when environments are built in another way.
+const LAYOUT_VERSION: &str = "1";
+
+/// What runs the app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    /// The program to start.
+    pub python: PathBuf,
+    pub site: Site,
+    /// E.g. `.venv in the app`, `cached environment 1f2e…`.
+    pub why: String,
+    /// Something was installed just now.
+    pub built: bool,
+    pub seconds: f64,
+    pub problems: Vec<Problem>,
+}
+
+/// Where the packages are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// `python` finds them by itself.
+    Python,
+    /// This folder must come first on the module search path.
+    Folder(PathBuf),
+}
+
+/// What happens while an environment is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Another start builds the same environment.
+    Waiting,
+    Creating {
+        environment: PathBuf,
+    },
+    Installing {
+        /// E.g. `requirements.txt`.
+        what: String,
+        /// `uv` or `pip`.
+        with: &'static str,
+    },
+    /// A line that the installer printed.
+    Line(String),
+    Compiling,
+}
+
+/// Finds or builds the environment of an app.
+///
+/// # Errors
+/// Installing failed, there is no network and nothing is cached, or the cache can't be written.
+pub async fn prepare_environment(
+    folder: &AppFolder,
+    interpreter: &Interpreter,
+    options: &ReadOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Environment, Error> {
+    let packaged = folder.root.join(".python_packages/lib/site-packages");
+    let found = |site, why: String, problems| Environment {
+        python: interpreter.path.clone(),
+        site,
+        why,
+        built: false,
+        seconds: 0.0,
+        problems,
+    };
+    if packaged.join("azure/functions").is_dir() {
+        return Ok(found(Site::Folder(packaged), ".python_packages in the app".to_owned(), Vec::new()));
+    }
+    if let Some(root) = &interpreter.environment {
+        let problems = missing(folder, interpreter, root).map(|names| vec![report(folder, &names, root)]);
+        return Ok(found(Site::Python, interpreter.why.clone(), problems.unwrap_or_default()));
+    }
+    let plan = Plan::new(folder, interpreter, options);
+    let python = plan.environment.join("bin/python");
+    let why = format!("cached environment {}", plan.hash);
+    let started = tokio::time::Instant::now();
+    let built = build::ensure(&plan, progress).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Environment { python, site: Site::Python, why, built, seconds, problems: Vec::new() })
+}
+
+/// Everything that decides how an environment is built, and where.
+struct Plan<'a> {
+    folder: &'a AppFolder,
+    interpreter: &'a Interpreter,
+    options: &'a ReadOptions,
+    uv: Option<PathBuf>,
+    /// The requirement for the SDK, unless the app has its own.
+    sdk: Option<&'static str>,
+    hash: String,
+    /// `<cache>/environments`.
+    store: PathBuf,
+    /// The folder of this environment. A virtual environment can't be moved, so it is built in place.
+    environment: PathBuf,
+}
+
+impl<'a> Plan<'a> {
+    fn new(folder: &'a AppFolder, interpreter: &'a Interpreter, options: &'a ReadOptions) -> Self {
+        let uv = find(&options.environment, "PATH").and_then(|path| programs(path, "uv").next());
+        let sdk = (!folder.requirements.mentioned.iter().any(|name| name == SDK))
+            .then(|| sdk_line(interpreter.version));
+        let (major, minor, patch) = interpreter.version;
+        let is_locked = uv.is_some() && folder.requirements.source == RequirementsSource::UvLock;
+        let mut hasher = Sha256::new();
+        let version = format!("{major}.{minor}.{patch}");
+        let path = interpreter.path.to_string_lossy();
+        let source = folder.requirements.source.file().unwrap_or_default();
+        let locked = if is_locked { "locked" } else { "" };
+        for part in [
+            LAYOUT_VERSION,
+            &version,
+            &path,
+            source,
+            locked,
+            sdk.unwrap_or_default(),
+            &folder.requirements.text,
+        ] {
+            // The length keeps two neighbours from reading as one.
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        let hash: String = hasher.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+        let store = options.cache.join("environments");
+        Self { folder, interpreter, options, uv, sdk, environment: store.join(&hash), store, hash }
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        self.store.join(format!("{}.{extension}", self.hash))
+    }
+}
+
+/// The line of the SDK that supports a version of Python.
+fn sdk_line(version: (u32, u32, u32)) -> &'static str {
+    match version.1 {
+        ..=9 => "azure-functions~=1.24.0",
+        10..=12 => "azure-functions>=1.24,<2",
+        _ => "azure-functions>=2",
+    }
+}
+
+/// Required names that a virtual environment does not have; `None` if it has all, or if that can't be known.
+fn missing(folder: &AppFolder, interpreter: &Interpreter, root: &Path) -> Option<Vec<String>> {
+    let sees_more = configured(root, &["include-system-site-packages"]);
+    if sees_more.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    let (major, minor, _) = interpreter.version;
+    let installed = installed_names(&root.join(format!("lib/python{major}.{minor}/site-packages")));
+    let sdk = SDK.to_owned();
+    let wanted = folder.requirements.names.iter().chain([&sdk]);
+    let missing: BTreeSet<String> = wanted.filter(|name| !installed.contains(*name)).cloned().collect();
+    (!missing.is_empty()).then(|| missing.into_iter().collect())
+}
+
+/// Normalised names of the distributions in a folder, by the names of their metadata folders (PEP 376, PEP 427).
+fn installed_names(site_packages: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(site_packages).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let stem =
+                [".dist-info", ".egg-info", ".egg-link"].iter().find_map(|end| name.strip_suffix(end))?;
+            // The parts of an egg's name are name, version and Python; of a wheel's name and version.
+            Some(normalise(stem.split('-').next().unwrap_or(stem)))
+        })
+        .collect()
+}
+
+fn report(folder: &AppFolder, names: &[String], root: &Path) -> Problem {
+    let shown = root.strip_prefix(&folder.root).unwrap_or(root).display();
+    let list = names.join(", ");
+    let python = root.join("bin/python");
+    let file = folder.requirements.source.file();
+    let what = match file {
+        Some("requirements.txt") if !names.iter().any(|name| name == SDK) => "-r requirements.txt".to_owned(),
+        _ => names.join(" "),
+    };
+    let problem = Problem::warning("E0602", format!("{shown} has not installed: {list}"));
+    let problem = match file {
+        Some(file) => problem.at(file, None),
+        None => problem,
+    };
+    problem.fix(format!("{} -m pip install {what}", python.display()))
+}

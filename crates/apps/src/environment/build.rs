@@ -1,0 +1,217 @@
+//! Building a cached environment: one builder at a time, whole or not there.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ingle_sandbox::command::{Command, Output, run_with};
+
+use super::{Plan, Progress, READY, failure};
+use crate::Error;
+use crate::requirements::RequirementsSource;
+
+/// How long one step may take. A large install over a slow line is minutes, not hours.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// How often a waiting start looks whether the other one is done.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Variables that would lead Python or pip away from the environment.
+const MISLEADING: [&str; 8] = [
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "VIRTUAL_ENV",
+    "PIP_USER",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_REQUIRE_VIRTUALENV",
+];
+
+/// Builds the environment unless it is there; returns whether it was built.
+pub(super) async fn ensure(plan: &Plan<'_>, progress: &mut dyn FnMut(Progress)) -> Result<bool, Error> {
+    if is_ready(plan) {
+        return Ok(false);
+    }
+    std::fs::create_dir_all(&plan.store).map_err(|source| cache_error(&plan.store, source))?;
+    // Held until the end; the system lets go of it when the process dies.
+    let lock = lock(plan, progress).await?;
+    if is_ready(plan) {
+        return Ok(false);
+    }
+    if plan.environment.exists() {
+        // A build that did not come to its end.
+        std::fs::remove_dir_all(&plan.environment)
+            .map_err(|source| cache_error(&plan.environment, source))?;
+    }
+    let mut builder = Builder { plan, progress, log: String::new() };
+    builder.build().await?;
+    drop(lock);
+    Ok(true)
+}
+
+fn is_ready(plan: &Plan<'_>) -> bool {
+    // The interpreter that an environment links to may have been removed since.
+    plan.environment.join(READY).is_file() && plan.environment.join("bin/python").exists()
+}
+
+fn cache_error(path: &Path, source: io::Error) -> Error {
+    Error::Cache { path: path.to_owned(), source }
+}
+
+async fn lock(plan: &Plan<'_>, progress: &mut dyn FnMut(Progress)) -> Result<File, Error> {
+    let path = plan.file("lock");
+    let failed = |source| cache_error(&path, source);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                if !std::mem::replace(&mut said, true) {
+                    progress(Progress::Waiting);
+                }
+                tokio::time::sleep(LOCK_INTERVAL).await;
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+    }
+}
+
+struct Builder<'a, 'p> {
+    plan: &'a Plan<'a>,
+    progress: &'p mut dyn FnMut(Progress),
+    /// Everything that the programs said.
+    log: String,
+}
+
+impl Builder<'_, '_> {
+    async fn build(&mut self) -> Result<(), Error> {
+        self.create().await?;
+        self.install().await?;
+        (self.progress)(Progress::Compiling);
+        let lib = self.plan.environment.join("lib").display().to_string();
+        // Some packages ship files that no Python can compile; that is no reason to stop.
+        self.run(&self.python(), &["-m", "compileall", "-q", &lib]).await?;
+        self.write_log()?;
+        let ready = self.plan.environment.join(READY);
+        std::fs::write(&ready, &self.plan.folder.requirements.text)
+            .map_err(|source| cache_error(&ready, source))
+    }
+
+    fn python(&self) -> PathBuf {
+        self.plan.environment.join("bin/python")
+    }
+
+    async fn create(&mut self) -> Result<(), Error> {
+        let environment = self.plan.environment.display().to_string();
+        (self.progress)(Progress::Creating { environment: self.plan.environment.clone() });
+        let interpreter = self.plan.interpreter.path.clone();
+        let output = match &self.plan.uv {
+            Some(uv) => {
+                let python = interpreter.display().to_string();
+                self.run(&uv.clone(), &["venv", "--quiet", "--python", &python, &environment]).await?
+            }
+            None => self.run(&interpreter, &["-m", "venv", &environment]).await?,
+        };
+        self.check(&output)
+    }
+
+    async fn install(&mut self) -> Result<(), Error> {
+        let list = self.requirements_file().await?;
+        let what =
+            self.plan.folder.requirements.source.file().or(self.plan.sdk).unwrap_or_default().to_owned();
+        let python = self.python().display().to_string();
+        let (program, with, mut args) = match self.plan.uv.clone() {
+            Some(uv) => (uv, "uv", vec!["pip", "install", "--python", &python]),
+            None => {
+                let options = [
+                    "-m",
+                    "pip",
+                    "install",
+                    "--no-input",
+                    "--disable-pip-version-check",
+                    "--progress-bar",
+                    "off",
+                ];
+                (self.python(), "pip", options.to_vec())
+            }
+        };
+        if let Some(list) = &list {
+            args.extend(["-r", list]);
+        }
+        args.extend(self.plan.sdk);
+        (self.progress)(Progress::Installing { what, with });
+        let output = self.run(&program, &args).await?;
+        self.check(&output)
+    }
+
+    /// The file that the installer reads: the app's own, or one made from pyproject.toml or uv.lock.
+    async fn requirements_file(&mut self) -> Result<Option<String>, Error> {
+        let requirements = &self.plan.folder.requirements;
+        let made = self.plan.file("requirements.txt");
+        let shown = made.display().to_string();
+        match (requirements.source, self.plan.uv.clone()) {
+            (RequirementsSource::Nothing, _) => Ok(None),
+            (RequirementsSource::RequirementsTxt, _) => Ok(Some("requirements.txt".to_owned())),
+            (RequirementsSource::UvLock, Some(uv)) => {
+                let args = [
+                    "export",
+                    "--frozen",
+                    "--no-dev",
+                    "--no-emit-project",
+                    "--no-hashes",
+                    "--format",
+                    "requirements-txt",
+                    "-q",
+                    "-o",
+                    &shown,
+                ];
+                let output = self.run(&uv, &args).await?;
+                self.check(&output)?;
+                Ok(Some(shown))
+            }
+            (RequirementsSource::Pyproject | RequirementsSource::UvLock, _) => {
+                let text = requirements.dependencies.join("\n") + "\n";
+                std::fs::write(&made, text).map_err(|source| cache_error(&made, source))?;
+                Ok(Some(shown))
+            }
+        }
+    }
+
+    async fn run(&mut self, program: &Path, args: &[&str]) -> Result<Output, Error> {
+        let mut env = self.plan.options.environment.clone();
+        env.retain(|name, _| !MISLEADING.contains(&name.as_str()));
+        env.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
+        let command = Command {
+            program: program.to_owned(),
+            args: args.iter().map(Into::into).collect(),
+            env,
+            cwd: self.plan.folder.root.clone(),
+            timeout: STEP_TIMEOUT,
+        };
+        self.log.push_str(&format!("$ {} {}\n", program.display(), args.join(" ")));
+        let progress = &mut self.progress;
+        let log = &mut self.log;
+        let mut on_line = |_, line: &str| {
+            log.push_str(line);
+            log.push('\n');
+            progress(Progress::Line(line.to_owned()));
+        };
+        Ok(run_with(command, &mut on_line).await?)
+    }
+
+    fn check(&self, output: &Output) -> Result<(), Error> {
+        if output.status.success() {
+            return Ok(());
+        }
+        self.write_log()?;
+        Err(failure::explain(&self.log, self.plan.file("log"), self.plan.interpreter.version))
+    }
+
+    fn write_log(&self) -> Result<(), Error> {
+        let path = self.plan.file("log");
+        std::fs::write(&path, &self.log).map_err(|source| cache_error(&path, source))
+    }
+}

@@ -1,0 +1,221 @@
+//! Step one: reading a folder without running anything in it.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use ingle_types::problem::Problem;
+use ingle_types::spec::{DeclaredFunction, Dialect, HostConfig};
+
+use crate::json_place::{self, Document, Node};
+use crate::{Error, detect, function_json, host_json, local_settings, requirements};
+
+/// Largest settings file in bytes that is read; what is longer is no settings file.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What the caller knows besides the folder.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// Only these functions (`--functions`); empty means what host.json says.
+    pub functions: Vec<String>,
+    /// The interpreter asked for (`--python`): a path, a name on PATH, or a version such as `3.12`.
+    pub python: Option<PathBuf>,
+    /// The environment of the process; this room does not read it itself.
+    pub environment: BTreeMap<String, String>,
+    pub home: PathBuf,
+    /// Where built environments are kept, e.g. `~/.cache/ingle`.
+    pub cache: PathBuf,
+}
+
+/// What stands in a folder. The functions of a v2 app are not known before its code is imported.
+#[derive(Clone, Debug)]
+pub struct AppFolder {
+    /// Absolute, links resolved.
+    pub root: PathBuf,
+    /// The folder's name.
+    pub name: String,
+    pub dialect: Dialect,
+    /// Why it is taken for that dialect, e.g. `function_app.py with decorators (v2)`.
+    pub why: String,
+    /// The script with the decorators, relative to the root; for v1 the name that would be one.
+    pub script_file: String,
+    /// v1 only.
+    pub declared: Vec<DeclaredFunction>,
+    pub host: HostConfig,
+    /// App settings for the worker's environment: names from local.settings.json, the value of the process
+    /// environment where that has one.
+    pub settings: BTreeMap<String, String>,
+    /// `Host.LocalHttpPort` of local.settings.json.
+    pub port: Option<u16>,
+    pub requirements: requirements::Requirements,
+    pub problems: Vec<Problem>,
+    /// Worth knowing, but nothing to mend.
+    pub notes: Vec<String>,
+    /// As in [`ReadOptions`]; settings are looked up there first.
+    pub environment: BTreeMap<String, String>,
+    /// `--functions`.
+    pub filter: Vec<String>,
+    /// Each function.json with its places, by function name.
+    pub(crate) places: BTreeMap<String, Node>,
+}
+
+impl AppFolder {
+    /// An app setting, found without regard to case; the process environment wins over local.settings.json.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        find(&self.environment, name).filter(|value| !value.is_empty()).or_else(|| find(&self.settings, name))
+    }
+
+    /// Names of all settings, those of the environment included.
+    pub(crate) fn setting_names(&self) -> impl Iterator<Item = &str> {
+        self.settings.keys().chain(self.environment.keys()).map(String::as_str)
+    }
+}
+
+pub(crate) fn find<'a>(settings: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    let exact = settings.get(name);
+    let any_case = || settings.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    exact.or_else(any_case).map(String::as_str)
+}
+
+/// Reads the folder: what it is, its settings, its requirements, and for v1 its functions.
+///
+/// # Errors
+/// The folder is not there, holds no app, or holds two. What is wrong inside its files is in
+/// [`AppFolder::problems`].
+pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
+    let root = existing_folder(root)?;
+    let local = local_settings::read(&root, &options.environment)?;
+    let script = setting_of(&options.environment, &local.values, "PYTHON_SCRIPT_FILE_NAME");
+    let detected = detect::detect(&root, script)?;
+    let settings = detect_settings(&options.environment, &local.values);
+    let host = host_json::read(&root, &settings)?;
+    let functions = match detected.dialect {
+        Dialect::AzureV1 => function_json::read_all(&root, &detected.directories, &settings)?,
+        Dialect::AzureV2 => function_json::Functions::default(),
+    };
+    let requirements = requirements::read(&root)?;
+    let mut problems = local.problems;
+    problems.extend(host.problems);
+    problems.extend(functions.problems);
+    problems.extend(requirements.problems);
+    let mut notes = local.notes;
+    notes.extend(host.notes);
+    let mut config = host.config;
+    config.cors = local.cors;
+    Ok(AppFolder {
+        name: root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned()),
+        root,
+        dialect: detected.dialect,
+        why: detected.why,
+        script_file: detected.script_file,
+        declared: functions.declared,
+        host: config,
+        settings: local.values,
+        port: local.port,
+        requirements: requirements.requirements,
+        problems,
+        notes,
+        environment: options.environment.clone(),
+        filter: options.functions.clone(),
+        places: functions.places,
+    })
+}
+
+/// Both sources of settings in one map, the environment winning where it is not empty.
+fn detect_settings(
+    environment: &BTreeMap<String, String>,
+    values: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut all = values.clone();
+    all.extend(
+        environment
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    all
+}
+
+fn setting_of<'a>(
+    environment: &'a BTreeMap<String, String>,
+    values: &'a BTreeMap<String, String>,
+    name: &str,
+) -> Option<&'a str> {
+    find(environment, name)
+        .filter(|value| !value.is_empty())
+        .or_else(|| find(values, name))
+        .filter(|value| !value.is_empty())
+}
+
+fn existing_folder(root: &Path) -> Result<PathBuf, Error> {
+    match root.canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(path) => Err(Error::NotAFolder(path)),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::FolderMissing(root.to_owned()))
+        }
+        Err(source) if source.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(Error::NotAFolder(root.to_owned()))
+        }
+        Err(source) => Err(Error::Unreadable { path: root.to_owned(), source }),
+    }
+}
+
+/// The bytes of a small file; `None` if it is not there.
+pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(unreadable(source)),
+    };
+    // A pipe or device in place of a settings file would block or never end.
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(unreadable(std::io::Error::other("it is larger than 8 MiB")));
+    }
+    Ok(Some(bytes))
+}
+
+/// A JSON file; `Ok(None)` if it is not there. What is wrong or forgiven in it goes to `problems`; with an error there
+/// the file counts as not there.
+pub(crate) fn read_json(
+    root: &Path,
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Document>, Error> {
+    let Some(bytes) = read_bytes(&root.join(name))? else { return Ok(None) };
+    let Ok(text) = String::from_utf8(bytes) else {
+        let problem = Problem::error("E0112", format!("{name} is not UTF-8")).at(name, None);
+        problems.push(problem.fix("save the file as UTF-8"));
+        return Ok(None);
+    };
+    match json_place::read(&text) {
+        Ok(document) => {
+            let forgiven = document.notes.iter().map(|note| {
+                Problem::warning("E0112", format!("{}; it is read all the same", note.message))
+                    .at(name, Some(note.line))
+            });
+            problems.extend(forgiven);
+            Ok(Some(document))
+        }
+        Err(error) => {
+            problems.push(
+                Problem::error("E0112", format!("{name} is no JSON: {error}")).at(name, Some(error.line)),
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// A problem at a value: in the file, or in the app setting that stands for it.
+pub(crate) fn place(problem: Problem, file: &str, node: &Node) -> Problem {
+    match &node.setting {
+        Some(setting) => problem.at(format!("app setting {setting}"), None),
+        None => problem.at(file, Some(node.line).filter(|line| *line > 0)),
+    }
+}

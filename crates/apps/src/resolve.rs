@@ -1,0 +1,198 @@
+//! Step three: declared functions become functions that can run, or problems that say why not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ingle_types::ids::FunctionName;
+use ingle_types::problem::{Problem, Severity};
+use ingle_types::spec::{AppSpec, DeclaredFunction, Dialect, FunctionSpec, TriggerSpec};
+
+use crate::bindings::{self, Resolved};
+use crate::folder::AppFolder;
+use crate::function_json::is_on;
+use crate::suggest::did_you_mean;
+
+mod routes;
+
+/// Resolves what the source declares: settings filled in, every name checked. `declared` is
+/// [`AppFolder::declared`] or what the worker found by importing the app; `more_problems` are the worker's.
+///
+/// A function with an error does not run; the others do.
+pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problems: Vec<Problem>) -> AppSpec {
+    let mut problems = folder.problems.clone();
+    problems.extend(more_problems);
+    let declared_count = declared.len();
+    let doubles = report_doubles(&declared, &mut problems);
+    let mut names: Vec<String> = declared.iter().map(|function| function.name.clone()).collect();
+    names.extend(problems.iter().filter_map(|problem| problem.function.clone()));
+    let wanted = wanted_names(folder, &names, &mut problems);
+
+    let mut functions = Vec::new();
+    for function in &declared {
+        let before = problems.len();
+        let spec = resolve_function(folder, function, &mut problems);
+        let failed = has_error(&problems[before..]) || doubles.contains(&function.name.to_lowercase());
+        let refused = problems[..before].iter().any(|problem| {
+            problem.severity == Severity::Error
+                && problem.function.as_deref().is_some_and(|name| name == function.name)
+        });
+        let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&function.name.to_lowercase()));
+        if let Some(spec) = spec.filter(|_| !failed && !refused && is_wanted) {
+            functions.push(spec);
+        }
+    }
+    functions.sort_by_cached_key(|function| function.name.as_str().to_lowercase());
+    routes::report_conflicts(&functions, &mut problems);
+    if functions.is_empty() {
+        problems.push(nothing_runs(folder, declared_count, wanted.is_some(), has_error(&problems)));
+    }
+    AppSpec {
+        name: folder.name.clone(),
+        root: folder.root.clone(),
+        dialect: folder.dialect,
+        host: folder.host.clone(),
+        functions,
+        problems,
+    }
+}
+
+fn has_error(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
+}
+
+fn resolve_function(
+    folder: &AppFolder,
+    declared: &DeclaredFunction,
+    problems: &mut Vec<Problem>,
+) -> Option<FunctionSpec> {
+    check_name(declared, problems);
+    let Resolved { trigger, trigger_parameter, bindings } = bindings::resolve(folder, declared, problems)?;
+    if declared.retry.is_some() {
+        let problem =
+            Problem::warning("E0233", format!("the retry policy of {} has no effect yet", declared.name));
+        problems.push(at_function(problem, declared));
+    }
+    Some(FunctionSpec {
+        name: FunctionName::new(&declared.name),
+        trigger,
+        trigger_parameter,
+        bindings,
+        disabled: declared.disabled || is_disabled_by_setting(folder, &declared.name),
+        is_async: declared.is_async,
+        location: location(declared),
+    })
+}
+
+pub(crate) fn at_function(problem: Problem, declared: &DeclaredFunction) -> Problem {
+    let file = declared.file.clone().unwrap_or_else(|| declared.script_file.clone());
+    problem.at(file, declared.line).function(&declared.name)
+}
+
+fn location(declared: &DeclaredFunction) -> Option<String> {
+    let file = declared.file.as_ref()?;
+    Some(declared.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}")))
+}
+
+fn is_disabled_by_setting(folder: &AppFolder, name: &str) -> bool {
+    [format!("AzureWebJobs.{name}.Disabled"), format!("AzureWebJobs_{name}_Disabled")]
+        .iter()
+        .any(|setting| folder.setting(setting).is_some_and(is_on))
+}
+
+/// Names appear in URLs, in paths and in settings, so only plain ones are let in (T-026).
+fn check_name(declared: &DeclaredFunction, problems: &mut Vec<Problem>) {
+    let name = &declared.name;
+    let plain = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
+    let is_fine = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= 128
+        && name.chars().all(plain)
+        && !name.eq_ignore_ascii_case("host");
+    if !is_fine {
+        let problem = Problem::error("E0234", format!("`{name}` can't be the name of a function"));
+        let fix = "a name starts with a letter, goes on with letters, digits, `_` and `-`, has at most 128 characters and is not `host`";
+        problems.push(at_function(problem, declared).fix(fix));
+    }
+}
+
+/// Which of two functions of one name is meant can't be known, so neither runs. Returns such names in lower case.
+fn report_doubles(declared: &[DeclaredFunction], problems: &mut Vec<Problem>) -> BTreeSet<String> {
+    let mut first: BTreeMap<String, &DeclaredFunction> = BTreeMap::new();
+    let mut doubles = BTreeSet::new();
+    for function in declared {
+        let key = function.name.to_lowercase();
+        if let Some(other) = first.get(&key) {
+            let elsewhere = location(other).unwrap_or_else(|| other.script_file.clone());
+            let problem = Problem::error(
+                "E0211",
+                format!("the name {} is already taken at {elsewhere}", function.name),
+            );
+            problems.push(
+                at_function(problem, function)
+                    .fix("give one of the two another name; until then neither runs"),
+            );
+            doubles.insert(key);
+        } else {
+            first.insert(key, function);
+        }
+    }
+    doubles
+}
+
+/// The functions that shall run, in lower case; `None` means all. The command line wins over host.json.
+fn wanted_names(
+    folder: &AppFolder,
+    names: &[String],
+    problems: &mut Vec<Problem>,
+) -> Option<BTreeSet<String>> {
+    let (filter, source) = match (folder.filter.as_slice(), folder.host.functions.as_slice()) {
+        ([], []) => return None,
+        ([], listed) => (listed, "functions in host.json"),
+        (asked, _) => (asked, "--functions"),
+    };
+    for wanted in filter {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) {
+            let meant = did_you_mean(wanted, names.iter().map(String::as_str));
+            let message = format!("{source} names `{wanted}`, which the app does not declare{meant}");
+            problems.push(Problem::error("E0231", message));
+        }
+    }
+    Some(filter.iter().map(|name| name.to_lowercase()).collect())
+}
+
+fn nothing_runs(folder: &AppFolder, declared_count: usize, is_filtered: bool, has_error: bool) -> Problem {
+    let (message, fix) = match (declared_count, folder.dialect) {
+        (0, Dialect::AzureV2) if has_error => (
+            format!("no function was found, as {} could not be read to its end", folder.script_file),
+            "mend the errors above",
+        ),
+        (0, Dialect::AzureV1) => ("no function.json can be used".to_owned(), "mend the errors above"),
+        (0, Dialect::AzureV2) => (
+            format!("{} was imported, but declares no function", folder.script_file),
+            "declare one: @app.route(route=\"hello\") above a function, with app = func.FunctionApp()",
+        ),
+        (_, _) if is_filtered && !has_error => (
+            "the app has functions, but the filter leaves none".to_owned(),
+            "name one of them, or drop the filter",
+        ),
+        (1, _) => ("the only function has an error or is left out".to_owned(), "mend the errors above"),
+        (count, _) => {
+            (format!("each of the {count} functions has an error or is left out"), "mend the errors above")
+        }
+    };
+    Problem::error("E0206", message).fix(fix)
+}
+
+/// For messages: where the function of a trigger is defined.
+fn shown_place(function: &FunctionSpec) -> String {
+    match &function.location {
+        Some(location) => format!("{} ({location})", function.name),
+        None => function.name.to_string(),
+    }
+}
+
+/// The route of an HTTP function that is not disabled.
+fn active_route(function: &FunctionSpec) -> Option<(&str, &[String])> {
+    match &function.trigger {
+        TriggerSpec::Http(http) if !function.disabled => Some((&http.route, &http.methods)),
+        TriggerSpec::Http(_) | TriggerSpec::Queue(_) => None,
+    }
+}
