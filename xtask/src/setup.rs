@@ -36,6 +36,8 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
         let mark = if *interpreter == interpreters.default { " (default)" } else { "" };
         println!("found Python {} at {}{mark}", interpreter.version(), interpreter.path.display());
     }
+    rust_component(root, "fmt", "rustfmt")?;
+    rust_component(root, "clippy", "clippy")?;
     cargo_tool(root, "nextest", "cargo-nextest", &[])?;
     cargo_tool(root, "deny", "cargo-deny", &["--no-default-features"])?;
     venv_module(root, &interpreters.default)?;
@@ -66,6 +68,16 @@ fn add_python(root: &Path, interpreters: &Interpreters, minor: u32, ready: &mut 
     let program = environment(root, interpreter)?;
     ready.pythons.push(TestPython { version: interpreter.version(), program, is_default });
     Ok(())
+}
+
+/// rustfmt and clippy belong to the toolchain, so only rustup can add them.
+fn rust_component(root: &Path, name: &str, component: &str) -> anyhow::Result<()> {
+    if Program::new("cargo", root).args([name, "--version"]).read().is_ok() {
+        return Ok(());
+    }
+    println!("installing {component}: `cargo {name}` is not there yet");
+    let add = Program::new("rustup", root).args(["component", "add", component]);
+    add.run().with_context(|| format!("{component} is missing; install it with your Rust toolchain"))
 }
 
 /// Makes sure that `cargo <name>` works. cargo itself is there, or we would not run.
