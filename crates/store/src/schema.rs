@@ -148,7 +148,7 @@ pub(crate) fn take_over(connection: &Connection, path: &Path, blobs: &Blobs) -> 
         .execute(
             "UPDATE messages SET state = 0, lease_number = lease_number + 1, lost_count = lost_count + 1,
                  dequeue_count = dequeue_count - (lost_count < ?1)
-             WHERE state = 2",
+             WHERE sequence IN (SELECT sequence FROM messages INDEXED BY messages_waiting WHERE state <> 0 AND state = 2)",
             [LOST_DELIVERIES_FORGIVEN],
         )
         .map_err(failed)?;
@@ -161,7 +161,8 @@ pub(crate) fn hand_over(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "BEGIN IMMEDIATE;
          UPDATE messages SET state = 0, lease_number = lease_number + 1, dequeue_count = dequeue_count - 1
-             WHERE state = 2;
+             WHERE sequence IN
+                 (SELECT sequence FROM messages INDEXED BY messages_waiting WHERE state <> 0 AND state = 2);
          UPDATE facts SET value = 1 WHERE name = 'closed_cleanly';
          COMMIT;",
     )?;
