@@ -1,2 +1,68 @@
-//! The binary.
-fn main() {}
+//! Ingle: runs Azure Functions for Python. Parse, read the surroundings, run one command, exit.
+
+mod app;
+mod cli;
+mod client;
+mod commands;
+mod exit;
+mod faults;
+mod printer;
+mod screen;
+mod server;
+mod surroundings;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command, HostCommand};
+use crate::exit::{CommandError, MACHINE};
+use crate::printer::Style;
+use crate::surroundings::Surroundings;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let surroundings = Surroundings::read(&cli.global);
+    let no_color = surroundings.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let style = Style::detect(cli.global.json, cli.global.no_color, no_color);
+    trace(&surroundings);
+    let code = match run(cli, &surroundings, style) {
+        Ok(code) => code,
+        Err(error) => error.report(style),
+    };
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        CommandError::new(MACHINE, "E0304", format!("can't start the threads of the server: {error}"))
+    })?;
+    let code = runtime.block_on(command(cli.command, surroundings, style));
+    // Threads of the runtime may hang in a system call; nothing of theirs is needed any more.
+    runtime.shutdown_background();
+    code
+}
+
+async fn command(command: Command, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+    match command {
+        Command::Start(arguments) | Command::Host { command: HostCommand::Start(arguments) } => {
+            Box::pin(commands::start::run(arguments, surroundings, style)).await
+        }
+        Command::Check(arguments) => Box::pin(commands::check::run(arguments, surroundings, style)).await,
+        Command::Invoke(arguments) => Box::pin(commands::invoke::run(arguments, surroundings, style)).await,
+        Command::Send(command) => commands::state::send(command, style).await,
+        Command::State(command) => commands::state::run(command, style).await,
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style),
+        Command::Explain { code } => commands::explain::run(code.as_deref(), style),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "ingle", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}
+
+/// Traces go to standard error; `INGLE_LOG=debug` shows more.
+fn trace(surroundings: &Surroundings) {
+    let filter = tracing_subscriber::EnvFilter::new(surroundings.get("INGLE_LOG").unwrap_or("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

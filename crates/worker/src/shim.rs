@@ -15,7 +15,27 @@ macro_rules! shim_files {
     };
 }
 
-shim_files![];
+shim_files![
+    "__init__.py",
+    "__main__.py",
+    "context.py",
+    "convert.py",
+    "crash.py",
+    "errors.py",
+    "frames.py",
+    "http_data.py",
+    "invoke.py",
+    "lanes.py",
+    "load.py",
+    "load_v1.py",
+    "load_v2.py",
+    "logs.py",
+    "loop.py",
+    "plan.py",
+    "problems.py",
+    "sdk.py",
+    "stacks.py",
+];
 
 /// Writes the modules below `cache` unless they are there, and returns the folder to start (`…/ingle_worker`).
 ///

@@ -148,7 +148,8 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(chunk);
         let bytes = bytes.to_vec();
         let (frames, written) = tokio::join!(
-            async {
+            // Takes its end along, so that the writer is not left waiting when the reader gives up.
+            async move {
                 let mut reader = FrameReader::new(1 << 20);
                 let mut frames = Vec::new();
                 while let Some(frame) = reader.read(&mut far).await? {

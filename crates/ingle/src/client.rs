@@ -1,0 +1,89 @@
+//! Talking to a running server over its admin socket.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use ingle_tasks::{TaskKind, Tasks};
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::exit::{APP, CommandError, MACHINE};
+use crate::server::admin_socket;
+
+/// A running server.
+pub(crate) struct Client {
+    stream: UnixStream,
+    tasks: Tasks,
+}
+
+impl Client {
+    /// The server of this state folder; `None` if none runs.
+    pub(crate) async fn connect(state: &Path, tasks: &Tasks) -> Option<Self> {
+        let stream = UnixStream::connect(admin_socket(state)).await.ok()?;
+        Some(Self { stream, tasks: tasks.clone() })
+    }
+
+    /// One request; the server's refusals are errors.
+    pub(crate) async fn request(self, method: Method, path: &str, query: &[(&str, &str)], body: Bytes) -> Result<Value, CommandError> {
+        let broken = |error: String| CommandError::new(MACHINE, "E0702", format!("the server did not answer: {error}"));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(self.stream)).await.map_err(|error| broken(error.to_string()))?;
+        drop(self.tasks.spawn(TaskKind::Connection, "client", async move {
+            // The answer, or its absence, is seen by the sender.
+            connection.await.ok();
+        }));
+        let request = Request::builder()
+            .method(method)
+            .uri(target(path, query))
+            .header("host", "ingle")
+            .body(Full::new(body))
+            .map_err(|error| broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let good = response.status().is_success();
+        let bytes = response.into_body().collect().await.map_err(|error| broken(error.to_string()))?.to_bytes();
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+        if good {
+            return Ok(value);
+        }
+        let message = value["error"]["message"].as_str().unwrap_or_default();
+        let code = value["error"]["code"].as_str().unwrap_or_default().to_owned();
+        // The code is the server's; a command error carries codes of this build.
+        Err(CommandError::new(APP, if code == "E0231" { "E0231" } else { "E0702" }, message.to_owned()))
+    }
+}
+
+fn target(path: &str, query: &[(&str, &str)]) -> String {
+    let mut text = path.to_owned();
+    for (index, (name, value)) in query.iter().enumerate() {
+        text.push(if index == 0 { '?' } else { '&' });
+        text.push_str(&encode(name));
+        text.push('=');
+        text.push_str(&encode(value));
+    }
+    text
+}
+
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_encoded() {
+        assert_eq!(target("/v1/x", &[("name", "a/b"), ("p.q", "ü &")]), "/v1/x?name=a%2Fb&p.q=%C3%BC%20%26");
+    }
+}

@@ -1,0 +1,8 @@
+//! One module per command.
+
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod invoke;
+pub(crate) mod start;
+pub(crate) mod state;

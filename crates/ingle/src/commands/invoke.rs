@@ -1,0 +1,110 @@
+//! `ingle invoke`: run one function now. Through the running server, or, without one, in a server that lives just
+//! for this call.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::log::{InvocationRecord, RecordSink};
+use serde_json::Value;
+
+use crate::app::{absolute, prepare};
+use crate::cli::{AppArguments, InvokeArguments};
+use crate::client::Client;
+use crate::commands::start::{planned_faults, progress};
+use crate::commands::state::payload;
+use crate::exit::{APP, CommandError, MACHINE, USAGE};
+use crate::printer::{Printer, Style, harmless, write_out};
+use crate::server::{Plan, Server};
+use crate::surroundings::Surroundings;
+
+/// The record is not printed: what the function returned is what was asked for.
+struct Quiet;
+
+impl RecordSink for Quiet {
+    fn record(&self, _record: InvocationRecord) {}
+}
+
+pub(crate) async fn run(arguments: InvokeArguments, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+    let body = payload(&arguments.data)?;
+    let query = query(&arguments)?;
+    let folder = absolute(&arguments.at.folder);
+    let state = Surroundings::state(&folder, arguments.at.state.as_ref());
+    let tasks = Tasks::new();
+    if let Some(client) = Client::connect(&state, &tasks).await {
+        return Ok(show(&call(client, &query, body).await?, style));
+    }
+    let printer = Printer::start(style, &tasks);
+    let app = AppArguments { folder, python: None, functions: Vec::new(), state: arguments.at.state };
+    let prepared = prepare(&app, surroundings, &mut progress(style, &printer)).await?;
+    let plan = Plan {
+        prepared,
+        state: state.clone(),
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        hide_errors: false,
+        sink: Arc::new(printer.clone()),
+        records: Arc::new(Quiet),
+        faults: planned_faults(surroundings)?,
+        listen: false,
+    };
+    let server = Server::start(plan, surroundings, tasks.clone()).await?;
+    let answer = match Client::connect(&state, &tasks).await {
+        Some(client) => call(client, &query, body).await,
+        None => Err(CommandError::new(MACHINE, "E0702", "the server that was just started can't be reached")),
+    };
+    server.stop().await;
+    drop(printer);
+    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    Ok(show(&answer?, style))
+}
+
+fn query(arguments: &InvokeArguments) -> Result<Vec<(String, String)>, CommandError> {
+    let mut query = vec![("function".to_owned(), arguments.function.clone())];
+    query.extend(arguments.method.iter().map(|method| ("method".to_owned(), method.clone())));
+    for parameter in &arguments.parameter {
+        let Some((name, value)) = parameter.split_once('=') else {
+            let message = format!("'{parameter}' is no NAME=VALUE");
+            return Err(CommandError::new(USAGE, "E0703", message));
+        };
+        query.push((format!("p.{name}"), value.to_owned()));
+    }
+    Ok(query)
+}
+
+async fn call(client: Client, query: &[(String, String)], body: Bytes) -> Result<Value, CommandError> {
+    let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    client.request(Method::POST, "/v1/invoke", &query, body).await
+}
+
+fn show(answer: &Value, style: Style) -> u8 {
+    let good = answer["outcome"] == "success";
+    let code = if good { 0 } else { APP };
+    if style.json {
+        write_out(&format!("{answer}\n"));
+        return code;
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut shown = String::new();
+    if let Some(outputs) = answer["outputs"].as_object() {
+        for (name, value) in outputs {
+            match value.get("status") {
+                Some(status) => shown.push_str(&format!("{status}\n{}\n", text(&value["body"]))),
+                None if name == "$return" => shown.push_str(&format!("{}\n", text(value))),
+                None => shown.push_str(&format!("{name}: {}\n", text(value))),
+            }
+        }
+    }
+    for effect in answer["effects"].as_array().into_iter().flatten() {
+        shown.push_str(&format!("→ {}\n", text(effect)));
+    }
+    if let Some(failure) = answer.get("failure") {
+        let traceback = text(&failure["traceback"]);
+        shown.push_str(&format!("{}: {}\n{}", text(&failure["kind"]), text(&failure["message"]), traceback));
+        shown.push_str(&format!("\n{} · {}\n", text(&failure["code"]), text(&answer["id"])));
+    }
+    write_out(&harmless(&shown));
+    code
+}

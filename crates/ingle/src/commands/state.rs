@@ -1,0 +1,175 @@
+//! `ingle state` and `ingle send`: the embedded store, through the running server or, without one, directly.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use ingle_connectors::queue::check_name;
+use ingle_gateway::state;
+use ingle_store::Store;
+use ingle_tasks::Tasks;
+use ingle_types::clock::SystemClock;
+use ingle_types::faults::Faults;
+use serde_json::Value;
+
+use crate::app::absolute;
+use crate::cli::{Place, SendCommand, StateCommand};
+use crate::client::Client;
+use crate::exit::{CommandError, USAGE};
+use crate::printer::{Style, harmless, write_out};
+use crate::server::open_store;
+use crate::surroundings::Surroundings;
+
+/// Whoever holds the store.
+enum Holder {
+    Server(Client),
+    Us(Store),
+}
+
+async fn holder(place: &Place) -> Result<Holder, CommandError> {
+    let state = Surroundings::state(&absolute(&place.folder), place.state.as_ref());
+    if let Some(client) = Client::connect(&state, &Tasks::new()).await {
+        return Ok(Holder::Server(client));
+    }
+    if !place.folder.is_dir() {
+        let message = format!("there is no folder '{}'", place.folder.display());
+        return Err(CommandError::new(USAGE, "E0101", message).hint("name the app's folder with --app"));
+    }
+    Ok(Holder::Us(open_store(&state, Arc::new(SystemClock), Faults::none())?))
+}
+
+pub(crate) async fn run(command: StateCommand, style: Style) -> Result<u8, CommandError> {
+    let shown = match command {
+        StateCommand::Ls { at } => match holder(&at).await? {
+            Holder::Server(client) => client.request(Method::GET, "/v1/state", &[], Bytes::new()).await?,
+            Holder::Us(store) => closing(&store, state::list(&store)).await?,
+        },
+        StateCommand::Peek { name, count, at } => match holder(&at).await? {
+            Holder::Server(client) => {
+                let query = [("name", name.as_str()), ("count", &count.to_string())];
+                client.request(Method::GET, "/v1/state/entries", &query, Bytes::new()).await?
+            }
+            Holder::Us(store) => closing(&store, state::peek(&store, &name, count)).await?,
+        },
+        StateCommand::Reset { name, yes, at } => {
+            if !yes && !confirmed(name.as_deref())? {
+                return Ok(0);
+            }
+            match holder(&at).await? {
+                Holder::Server(client) => {
+                    let query: Vec<(&str, &str)> = name.iter().map(|name| ("name", name.as_str())).collect();
+                    client.request(Method::POST, "/v1/state/reset", &query, Bytes::new()).await?
+                }
+                Holder::Us(store) => closing(&store, state::reset(&store, name.as_deref())).await?,
+            }
+        }
+    };
+    show(&shown, style);
+    Ok(0)
+}
+
+pub(crate) async fn send(command: SendCommand, style: Style) -> Result<u8, CommandError> {
+    let SendCommand::Queue { name, message, delay, at } = command;
+    check_name(&name).map_err(|problem| CommandError::new(USAGE, "E0228", format!("queue '{name}': {problem}")))?;
+    let body = payload(&message)?;
+    let shown = match holder(&at).await? {
+        Holder::Server(client) => {
+            let query = [("name", name.as_str()), ("delay", &delay.to_string())];
+            client.request(Method::POST, "/v1/queues/messages", &query, body).await?
+        }
+        Holder::Us(store) => closing(&store, state::send(&store, &name, body, Duration::from_secs(delay))).await?,
+    };
+    show(&shown, style);
+    Ok(0)
+}
+
+async fn closing(
+    store: &Store,
+    work: impl Future<Output = Result<Value, ingle_store::Error>>,
+) -> Result<Value, CommandError> {
+    let done = work.await;
+    store.close().await;
+    Ok(done?)
+}
+
+/// What an argument stands for: itself, `@file`, or `@-` for standard input.
+pub(crate) fn payload(argument: &str) -> Result<Bytes, CommandError> {
+    let cannot = |what: &str, error: std::io::Error| CommandError::new(USAGE, "E0106", format!("can't read {what}: {error}"));
+    match argument.strip_prefix('@') {
+        Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| cannot("standard input", error))?;
+            Ok(Bytes::from(bytes))
+        }
+        Some(file) => std::fs::read(Path::new(file)).map(Bytes::from).map_err(|error| cannot(&format!("'{file}'"), error)),
+        None => Ok(Bytes::copy_from_slice(argument.as_bytes())),
+    }
+}
+
+/// Asks on the terminal; without one, deleting needs `--yes`.
+fn confirmed(name: Option<&str>) -> Result<bool, CommandError> {
+    let what = name.map_or("everything".to_owned(), |name| format!("'{name}'"));
+    if !std::io::stdin().is_terminal() {
+        let message = format!("deleting {what} needs --yes when there is no terminal to ask on");
+        return Err(CommandError::new(USAGE, "E0703", message));
+    }
+    write_out(&format!("Delete {what}? [y/N] "));
+    std::io::stdout().flush().ok();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok();
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+fn show(shown: &Value, style: Style) {
+    let text = if style.json { shown.to_string() } else { harmless(&plain(shown)) };
+    write_out(&format!("{}\n", text.trim_end()));
+}
+
+/// A few lines for people.
+fn plain(shown: &Value) -> String {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if let Some(messages) = shown.get("messages").and_then(Value::as_array) {
+        if messages.is_empty() {
+            return format!("queue {} is empty", text(&shown["queue"]));
+        }
+        let line = |message: &Value| {
+            let body = message.get("text").map_or_else(|| format!("{} bytes", message["bytes"]["size"]), text);
+            let poison = message.get("poison").map(|poison| format!("  ({})", text(&poison["reason"]))).unwrap_or_default();
+            format!("{}  {:8} tries {}  {body}{poison}\n", text(&message["id"]), text(&message["state"]), message["dequeueCount"])
+        };
+        return messages.iter().map(line).collect();
+    }
+    if let Some(documents) = shown.get("documents").and_then(Value::as_array) {
+        if documents.is_empty() {
+            return format!("container {} is empty", text(&shown["container"]));
+        }
+        return documents.iter().map(|document| format!("{document}\n")).collect();
+    }
+    if shown.get("queues").is_some() {
+        return listing(&list(&shown["queues"]), &list(&shown["containers"]));
+    }
+    if let Some(queue) = shown.get("queue") {
+        return format!("put {} bytes into queue {}", shown["bytes"], text(queue));
+    }
+    format!("deleted {} messages and {} documents", shown["messages"], shown["documents"])
+}
+
+fn listing(queues: &[Value], containers: &[Value]) -> String {
+    let mut lines = String::new();
+    for queue in queues {
+        let name = queue["name"].as_str().unwrap_or_default();
+        lines.push_str(&format!(
+            "queue      {name}  {} ready, {} in work, {} delayed\n",
+            queue["ready"], queue["leased"], queue["delayed"]
+        ));
+    }
+    for container in containers {
+        let name = container["name"].as_str().unwrap_or_default();
+        lines.push_str(&format!("documents  {name}  {}\n", container["documents"]));
+    }
+    if lines.is_empty() { "nothing is stored".to_owned() } else { lines }
+}

@@ -1,0 +1,335 @@
+//! What the program says while it serves: text for people, one JSON object per line for programs.
+//!
+//! Lines are handed over through a bounded queue to one task that writes them; if the terminal can't keep up, lines
+//! of user code are left out and counted, records of invocations are waited for by nobody either, and the count is
+//! printed. Nothing is left out in silence.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use ingle_tasks::{StopSignal, TaskKind, Tasks};
+use ingle_types::clock::unix_ms;
+use ingle_types::log::{InvocationRecord, LogLine, LogSink, LogSource, RecordSink};
+use ingle_types::outcome::Blame;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// Lines that may wait for the terminal.
+const WAITING_MAX: usize = 16 * 1024;
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    pub(crate) json: bool,
+    pub(crate) color: bool,
+}
+
+impl Style {
+    pub(crate) fn detect(json: bool, no_color: bool, environment_says_no: bool) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self { json, color: !json && terminal && !no_color && !environment_says_no }
+    }
+
+    pub(crate) fn paint(self, color: Color, text: &str) -> String {
+        if !self.color {
+            return text.to_owned();
+        }
+        let code = match color {
+            Color::Red => "31",
+            Color::Green => "32",
+            Color::Yellow => "33",
+            Color::Dim => "2",
+            Color::Bold => "1",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Color {
+    Red,
+    Green,
+    Yellow,
+    Dim,
+    Bold,
+}
+
+/// Takes lines and records; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Printer {
+    sender: mpsc::Sender<Item>,
+    left_out: Arc<AtomicU64>,
+}
+
+enum Item {
+    Line(LogLine),
+    Record(Box<InvocationRecord>),
+    Text(String),
+}
+
+impl Printer {
+    pub(crate) fn start(style: Style, tasks: &Tasks) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let left_out = Arc::new(AtomicU64::new(0));
+        let stop = tasks.stop_signal(TaskKind::Printer);
+        drop(tasks.spawn(TaskKind::Printer, "printer", print(receiver, style, left_out.clone(), stop)));
+        Self { sender, left_out }
+    }
+
+    /// Text that was made ready to print.
+    pub(crate) fn text(&self, text: String) {
+        self.put(Item::Text(text));
+    }
+
+    fn put(&self, item: Item) {
+        if self.sender.try_send(item).is_err() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl LogSink for Printer {
+    fn line(&self, line: LogLine) {
+        self.put(Item::Line(line));
+    }
+}
+
+impl RecordSink for Printer {
+    fn record(&self, record: InvocationRecord) {
+        self.put(Item::Record(Box::new(record)));
+    }
+}
+
+async fn print(mut items: mpsc::Receiver<Item>, style: Style, left_out: Arc<AtomicU64>, mut stop: StopSignal) {
+    let mut batch = Vec::new();
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = items.recv_many(&mut batch, 256) => count,
+            () = stop.wait() => 0,
+        };
+        if count == 0 {
+            return;
+        }
+        let mut text = String::new();
+        for item in batch.drain(..) {
+            match item {
+                Item::Line(line) => text.push_str(&line_text(&line, style)),
+                Item::Record(record) => text.push_str(&record_text(&record, style)),
+                Item::Text(ready) => text.push_str(&ready),
+            }
+            text.push('\n');
+        }
+        match left_out.swap(0, Ordering::Relaxed) {
+            0 => {}
+            count if style.json => text.push_str(&format!("{}\n", json!({"event": "left_out", "lines": count}))),
+            count => text.push_str(&format!("… {count} lines were left out: the terminal was too slow\n")),
+        }
+        write_out(&text);
+    }
+}
+
+/// Writes to standard output. If nobody reads it any more, serving goes on.
+pub(crate) fn write_out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+}
+
+/// `12:03:11` in local time.
+fn clock_text(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Local>::from(time).format("%H:%M:%S").to_string()
+}
+
+fn milliseconds(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1000.0;
+    if ms >= 10.0 { format!("{ms:.0}") } else { format!("{ms:.1}") }
+}
+
+/// User code can print anything; control characters would let it forge lines or drive the terminal (T-056).
+pub(crate) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        let bidirectional = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if bidirectional || (character.is_control() && !matches!(character, '\n' | '\t')) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+fn line_text(line: &LogLine, style: Style) -> String {
+    if style.json {
+        let source = match line.source {
+            LogSource::Logging => "logging",
+            LogSource::Stdout => "stdout",
+            LogSource::Stderr => "stderr",
+        };
+        return json!({"event": "log", "worker": line.worker.to_string(), "source": source,
+            "invocation": line.invocation.map(|id| id.to_string()),
+            "function": line.function.as_ref().map(ToString::to_string),
+            "level": line.level.as_str(), "logger": line.logger, "message": line.message})
+        .to_string();
+    }
+    let owner = match (&line.function, line.invocation) {
+        (Some(function), _) => function.to_string(),
+        (None, Some(id)) => id.to_string().chars().take(12).collect(),
+        (None, None) => "(no invocation)".to_owned(),
+    };
+    let mark = match line.source {
+        LogSource::Stdout => "out",
+        LogSource::Stderr => "err",
+        LogSource::Logging => line.level.as_str(),
+    };
+    let color = match mark {
+        "error" | "critical" => Color::Red,
+        "warning" | "err" => Color::Yellow,
+        _ => Color::Dim,
+    };
+    let message = harmless(&line.message);
+    let logger = if matches!(line.logger.as_str(), "" | "root") { String::new() } else { format!("{}: ", harmless(&line.logger)) };
+    let mut lines = message.lines();
+    let head = format!("         {} {} {logger}{}", style.paint(Color::Dim, &owner), style.paint(color, mark), lines.next().unwrap_or_default());
+    lines.fold(head, |text, next| format!("{text}\n           {next}"))
+}
+
+fn record_text(record: &InvocationRecord, style: Style) -> String {
+    if style.json {
+        return record_json(record).to_string();
+    }
+    let phases = &record.phases;
+    let result = match record.status {
+        Some(status) => status.to_string(),
+        None => record.outcome.to_owned(),
+    };
+    let bad = record.failure.is_some() || record.status.is_some_and(|status| status >= 500);
+    let mut text = format!(
+        "{} {} {} {} {}ms {}",
+        style.paint(Color::Dim, &clock_text(record.received_at)),
+        style.paint(Color::Bold, record.function.as_str()),
+        harmless(&record.summary),
+        style.paint(if bad { Color::Red } else { Color::Green }, &result),
+        milliseconds(phases.total),
+        style.paint(
+            Color::Dim,
+            &format!(
+                "(queue {} · start {} · user {} · bind {})",
+                milliseconds(phases.queue),
+                milliseconds(phases.start),
+                milliseconds(phases.user),
+                milliseconds(phases.bind)
+            )
+        ),
+    );
+    if phases.memory_bytes > 0 {
+        text.push_str(&format!(" {}MB", phases.memory_bytes / 1_000_000));
+    }
+    for effect in &record.effects {
+        text.push_str(&format!(" → {effect}"));
+    }
+    let Some(failure) = &record.failure else { return text };
+    let place = failure.location.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+    let head = harmless(&format!("{}: {}{place}", failure.kind, failure.message));
+    text.push_str(&format!("\n         {}", style.paint(Color::Red, &head)));
+    // A caller's mistake needs no traceback of ours.
+    if failure.blame != Blame::Caller {
+        for line in harmless(&failure.traceback).lines() {
+            text.push_str(&format!("\n         {line}"));
+        }
+    }
+    let hint = failure.hint.as_ref().map(|hint| format!("hint: {hint} · ")).unwrap_or_default();
+    text.push_str(&format!("\n         {}", style.paint(Color::Dim, &format!("{hint}{} · {}", failure.code, record.id))));
+    text
+}
+
+fn record_json(record: &InvocationRecord) -> Value {
+    let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+    let phases = &record.phases;
+    let mut shown = json!({"event": "invocation", "id": record.id.to_string(), "function": record.function.as_str(),
+        "time": unix_ms(record.received_at), "summary": record.summary, "outcome": record.outcome,
+        "status": record.status, "effects": record.effects, "memoryBytes": phases.memory_bytes,
+        "phasesMs": {"queue": ms(phases.queue), "start": ms(phases.start), "user": ms(phases.user),
+            "bind": ms(phases.bind), "total": ms(phases.total)}});
+    if let Some(failure) = &record.failure {
+        shown["failure"] = json!({"blame": failure.blame.as_str(), "code": failure.code, "kind": failure.kind,
+            "message": failure.message, "traceback": failure.traceback, "location": failure.location,
+            "hint": failure.hint});
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingle_types::event::Phases;
+    use ingle_types::ids::{FunctionName, InvocationId, WorkerId};
+    use ingle_types::log::LogLevel;
+    use ingle_types::outcome::Failure;
+
+    const PLAIN: Style = Style { json: false, color: false };
+
+    fn record(failure: Option<Failure>) -> InvocationRecord {
+        InvocationRecord {
+            id: InvocationId::random(),
+            function: FunctionName::new("order"),
+            received_at: SystemTime::UNIX_EPOCH,
+            summary: "POST /api/orders".to_owned(),
+            outcome: "success",
+            status: Some(202),
+            phases: Phases {
+                user: Duration::from_micros(12_300),
+                bind: Duration::from_millis(2),
+                total: Duration::from_millis(14),
+                memory_bytes: 41_000_000,
+                ..Phases::default()
+            },
+            effects: vec!["queue orders".to_owned()],
+            failure,
+        }
+    }
+
+    #[test]
+    fn a_good_invocation_is_one_line() {
+        let text = record_text(&record(None), PLAIN);
+        let text = text.split_once(' ').unwrap().1;
+        assert_eq!(
+            text,
+            "order POST /api/orders 202 14ms (queue 0.0 · start 0.0 · user 12 · bind 2.0) 41MB → queue orders"
+        );
+    }
+
+    /// T-056: what user code prints can't forge lines or drive the terminal.
+    #[test]
+    fn control_characters_are_shown_not_obeyed() {
+        let line = LogLine {
+            worker: WorkerId(1),
+            invocation: None,
+            function: None,
+            level: LogLevel::Info,
+            source: LogSource::Stdout,
+            logger: String::new(),
+            message: "a\u{1b}[31mb\r12:00:00 forged\nnext\u{202e}".to_owned(),
+        };
+        let text = line_text(&line, PLAIN);
+        assert_eq!(
+            text,
+            "         (no invocation) out a\\u{1b}[31mb\\r12:00:00 forged\n           next\\u{202e}"
+        );
+        let json = line_text(&line, Style { json: true, color: false });
+        assert_eq!(json.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_tells_what_where_and_what_to_do() {
+        let mut failure = Failure::new(Blame::App, "E0301", "ValueError", "kaput").hint("mend it");
+        failure.location = Some("function_app.py:3".to_owned());
+        failure.traceback = "  File \"function_app.py\", line 3".to_owned();
+        let text = record_text(&record(Some(failure)), PLAIN);
+        for part in ["ValueError: kaput (function_app.py:3)", "File \"function_app.py\"", "hint: mend it", "E0301"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The process environment, read once. Only this room reads it; everything below gets values.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Global;
+
+/// What the surroundings say.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) home: PathBuf,
+    pub(crate) cache: PathBuf,
+}
+
+impl Surroundings {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+    pub(crate) fn read(global: &Global) -> Self {
+        // A variable that is no text can't be passed on through JSON or settings; nobody sets such names on purpose.
+        let variables: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let path = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = path("HOME").unwrap_or_else(|| PathBuf::from("/"));
+        let cache = global
+            .cache
+            .clone()
+            .or_else(|| path("INGLE_CACHE"))
+            .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("ingle")))
+            .unwrap_or_else(|| home.join(".cache/ingle"));
+        Self { home, cache, variables }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Where an app's queues and documents are kept.
+    pub(crate) fn state(folder: &Path, chosen: Option<&PathBuf>) -> PathBuf {
+        chosen.cloned().unwrap_or_else(|| folder.join(".ingle"))
+    }
+}
