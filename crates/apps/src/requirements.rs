@@ -84,6 +84,8 @@ struct Reader {
 
 impl Reader {
     fn file(&mut self, root: &Path, path: &Path, depth: usize) -> Result<(), Error> {
+        // One spelling for each file, so that a circle is recognised.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if depth > INCLUDE_DEPTH_MAX || !self.seen.insert(path.to_owned()) {
             return Ok(());
         }

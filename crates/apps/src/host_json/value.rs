@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
                 None => {
                     let problem = Problem::error(
                         "E0110",
-                        format!("`{name}` is no HTTP header with a text as its value"),
+                        format!("`{}` is no HTTP header with a text as its value", name.escape_debug()),
                     );
                     self.problems.push(place(problem, FILE, node));
                 }
@@ -165,8 +165,10 @@ fn integer(node: &Node) -> Option<i64> {
 pub(super) fn time_span(text: &str) -> Option<Duration> {
     let (whole, fraction) = match text.trim().rsplit_once(':') {
         // A dot after the last colon opens a fraction; one before the first colon ends the days.
-        Some((_, last)) if last.contains('.') => text.trim().rsplit_once('.')?,
-        _ => (text.trim(), ""),
+        Some((_, last)) if last.contains('.') => {
+            text.trim().rsplit_once('.').map(|(whole, digits)| (whole, Some(digits)))?
+        }
+        _ => (text.trim(), None),
     };
     let (days, clock) = whole.split_once('.').unwrap_or(("0", whole));
     let mut fields = clock.split(':').map(|field| number(field, 2));
@@ -176,8 +178,8 @@ pub(super) fn time_span(text: &str) -> Option<Duration> {
     let fits = fields.next().is_none() && hours < 24 && minutes < 60 && seconds < 60;
     let days = number(days, 5)?;
     let nanos = match fraction {
-        "" => 0,
-        digits => number(digits, 7)? * 10_u64.pow(9 - u32::try_from(digits.len()).ok()?),
+        None => 0,
+        Some(digits) => number(digits, 7)? * 10_u64.pow(9 - u32::try_from(digits.len()).ok()?),
     };
     let total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
     fits.then(|| Duration::from_secs(total) + Duration::from_nanos(nanos))

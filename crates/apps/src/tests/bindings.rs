@@ -1,0 +1,143 @@
+//! Bindings, one function at a time.
+
+use ingle_types::spec::{AppSpec, BindingKind};
+
+use super::{check_with, options};
+
+const TRIGGER: &str = r#"{"type": "queueTrigger", "name": "msg", "queueName": "orders"}"#;
+
+/// One function `F` with these bindings, each on a line of its own from line 2 on.
+fn check_bindings(bindings: &[&str], settings: &[(&str, &str)], problems: &[&str]) -> AppSpec {
+    let text = format!("{{\"bindings\": [\n{}\n]}}", bindings.join(",\n"));
+    let functions: &[&str] =
+        if problems.iter().any(|problem| problem.starts_with("error")) { &[] } else { &["F"] };
+    check_with(&[("F/function.json", &text), ("F/__init__.py", "")], &options(settings), problems, functions)
+}
+
+/// As [`check_bindings`], with one problem that keeps the only function from running.
+fn refused(bindings: &[&str], problem: &str) {
+    check_bindings(bindings, &[], &[problem, "error[E0206]: the only function has an error or is left out"]);
+}
+
+#[test]
+fn bindings_are_checked_one_by_one() {
+    let output = |rest: &str| format!("{{\"type\": \"queue\", \"name\": \"out\", {rest}}}");
+    refused(&[], "error[E0207] F/function.json:1: F has no trigger");
+    refused(
+        &[TRIGGER, &TRIGGER.replace("msg", "b")],
+        "error[E0208] F/function.json:1: F has 2 triggers: queueTrigger, queueTrigger",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "queue", "name": "MSG", "queueName": "abc"}"#],
+        "error[E0225] F/function.json:3: two bindings of F are named `MSG`",
+    );
+    refused(
+        &[&TRIGGER.replace("msg", "my-msg")],
+        "error[E0229] F/function.json:2: `my-msg` can't be the name of a binding; a Python name or `$return` can",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "queue", "queueName": "abc"}"#],
+        "error[E0229] F/function.json:3: a binding has no name",
+    );
+    refused(
+        &[
+            r#"{"type": "httptriger", "name": "req"}, {"type": "queueTrigger", "name": "m", "queueName": "abc"}"#,
+        ],
+        "error[E0224] F/function.json:2: the binding type `httptriger` is not known; did you mean `httpTrigger`?",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "blob", "name": "b"}"#],
+        "error[E0223] F/function.json:3: the binding type blob is not supported yet",
+    );
+    refused(&[TRIGGER, r#"{"name": "b"}"#], "error[E0232] F/function.json:3: a binding has no type");
+    refused(
+        &[TRIGGER, &output("\"queueName\": 5")],
+        "error[E0232] F/function.json:3: queueName is a number instead of a text",
+    );
+    refused(
+        &[TRIGGER, &output("\"connection\": \"\"")],
+        "error[E0232] F/function.json:3: a binding of F has no queueName",
+    );
+    refused(
+        &[TRIGGER, &output("\"queueName\": \"a{b\"")],
+        "error[E0230] F/function.json:3: queueName: `{` without `}`; write `{{` for the character itself, at character 2",
+    );
+    refused(
+        &[TRIGGER, &output("\"queueName\": \"abc\", \"direction\": \"in\"")],
+        "error[E0232] F/function.json:3: direction can't be `in`",
+    );
+    refused(
+        &[TRIGGER, &output("\"queueName\": \"abc\", \"dataType\": \"text\"")],
+        "error[E0232] F/function.json:3: dataType can't be `text`",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "cosmosDB", "name": "d", "databaseName": "a", "containerName": "b"}"#],
+        "error[E0232] F/function.json:3: a cosmosDB binding needs a direction: in or out",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "cosmosDB", "direction": "in", "name": "d", "databaseName": "a"}"#],
+        "error[E0232] F/function.json:3: a binding of F has no containerName",
+    );
+    refused(
+        &[r#"{"type": "httpTrigger", "name": "r", "route": "Admin/x"}"#],
+        "error[E0227] F/function.json:2: the route `Admin/x` starts with `Admin`, which belongs to the server",
+    );
+    refused(
+        &[r#"{"type": "httpTrigger", "name": "r", "methods": ["g t"]}"#],
+        "error[E0232] F/function.json:2: `G T` is no HTTP method",
+    );
+}
+
+#[test]
+fn queue_names_follow_the_rules_of_azure() {
+    let long = "a".repeat(64);
+    for name in ["ab", "a--b", "-ab", "ab-", "a_b", "ä12", long.as_str()] {
+        let trigger = TRIGGER.replace("orders", name);
+        refused(
+            &[&trigger],
+            &format!("error[E0228] F/function.json:2: `{name}` can't be the name of a queue"),
+        );
+    }
+    check_bindings(&[&TRIGGER.replace("orders", "Orders-2")], &[], &[]);
+}
+
+#[test]
+fn settings_and_expressions_fill_properties() {
+    let output = r#"{"type": "queue", "name": "out", "queueName": "%PREFIX%-{customer.id}-X"}"#;
+    let spec = check_bindings(&[TRIGGER, output], &[("prefix", "Shop")], &[]);
+    let BindingKind::QueueOutput { queue } = &spec.functions[0].bindings[0].kind else { panic!("{spec:?}") };
+    assert_eq!(queue.to_string(), "shop-{customer.id}-x");
+    check_bindings(
+        &[TRIGGER, output],
+        &[("PREFIXES", "x")],
+        &[
+            "error[E0220] F/function.json:3: queueName needs the app setting PREFIX, which is not set; did you mean `PREFIXES`?",
+            "error[E0206]: the only function has an error or is left out",
+        ],
+    );
+    let query = r#"{"type": "cosmosDB", "direction": "in", "name": "d", "databaseName": "shop", "containerName": "%C%", "sqlQuery": "SELECT * FROM c WHERE c.id = {id} AND c.x LIKE '%a b%'"}"#;
+    let spec = check_bindings(&[TRIGGER, query], &[("C", "orders")], &[]);
+    let BindingKind::DocumentInput(input) = &spec.functions[0].bindings[0].kind else { panic!("{spec:?}") };
+    assert_eq!(
+        input.sql_query.as_ref().unwrap().to_string(),
+        "SELECT * FROM c WHERE c.id = {id} AND c.x LIKE '%a b%'"
+    );
+}
+
+#[test]
+fn connections_without_a_setting_and_misspelled_properties_are_warned_about() {
+    let trigger = r#"{"type": "queueTrigger", "name": "msg", "queueName": "orders", "connection": "Shop", "queuName": "x"}"#;
+    let misspelled =
+        "warning[E0233] F/function.json:2: the property `queuName` has no effect; did you mean `queueName`?";
+    check_bindings(
+        &[trigger],
+        &[],
+        &[
+            "warning[E0222] F/function.json:2: connection names the setting Shop, which is not set; the embedded store is used",
+            misspelled,
+        ],
+    );
+    for setting in ["Shop", "AzureWebJobsShop", "Shop__queueServiceUri", "ConnectionStrings:shop"] {
+        check_bindings(&[trigger], &[(setting, "x")], &[misspelled]);
+    }
+}
