@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+import traceback
 
 from . import errors, problems
 from .plan import Problems, make_plan
@@ -51,6 +52,12 @@ class Loaded:
                 self.report(unfit.code, unfit.message, function=declared["name"], file=declared["file"],
                             line=declared["line"], fix=unfit.fix)
             return
+        except Exception as error:
+            # Annotations and decorators can be anything. One that breaks the checks must not hide the other functions.
+            self.report("E0210", "the function's signature can't be checked: %s: %s" % (
+                type(error).__name__, errors.safe_text(error)), function=declared["name"], file=declared["file"],
+                line=declared["line"], detail=traceback.format_exc())
+            return
         declared["is_async"] = plan.is_async
         self.plans[declared["name"]] = plan
         self.functions.append(declared)
@@ -70,6 +77,10 @@ def load(request):
         clock.note("azure.functions", time.perf_counter() - started)
         if loaded.sdk is not None:
             _load_app(root, request, loaded)
+    except BaseException as error:
+        # A mistake of ours, or an app that is stranger than we thought. The server has to hear of it either way.
+        loaded.report("E0201", "the app could not be indexed: %s: %s" % (type(error).__name__, errors.safe_text(error)),
+                      detail=traceback.format_exc())
     finally:
         clock.stop()
     loaded.import_ms = (time.perf_counter() - started) * 1000

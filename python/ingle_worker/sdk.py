@@ -3,6 +3,8 @@
 import importlib
 import os
 
+from .context import Context, Out
+
 
 class Sdk:
     """What the worker uses of the SDK, looked up once."""
@@ -15,6 +17,9 @@ class Sdk:
         self.folder = os.path.dirname(os.path.abspath(self.functions.__file__)) + os.sep
         self.Datum = meta.Datum
         self.Out = self.functions.Out
+        # So that `isinstance` says the same as in Azure, without classes of ours that derive from the app's.
+        self.Out.register(Out)
+        self.functions.Context.register(Context)
         self.HttpRequest = http.HttpRequest
         self.HttpResponse = importlib.import_module("azure.functions._abc").HttpResponse
         self._registry = self.functions.get_binding_registry()
@@ -28,7 +33,8 @@ class Sdk:
             return found
         lower = binding_type.lower()
         for name, converter in getattr(self._registry, "_bindings", {}).items():
-            if name.lower() == lower:
+            # The SDK also registers converters under `True`.
+            if isinstance(name, str) and name.lower() == lower:
                 return converter
         return None
 

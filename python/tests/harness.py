@@ -15,7 +15,7 @@ import uuid
 
 WORKER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ingle_worker")
 # Long enough for a machine under load; reached only by a worker that hangs, which is a failure.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 
 
 class Connection:

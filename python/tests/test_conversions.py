@@ -1,0 +1,438 @@
+"""Values in and out: through the app's own converters, for every annotation."""
+
+import json
+import unittest
+
+from harness import NOTHING, WorkerTest, collection, json_data, request, string
+
+QUEUE_METADATA = {
+    "QueueTrigger": ["string", "hello"],
+    "DequeueCount": ["json", "3"],
+    "ExpirationTime": ["json", '"2026-11-01T00:00:00+00:00"'],
+    "Id": ["string", "6d"],
+    "InsertionTime": ["json", '"2026-10-25T00:00:00+00:00"'],
+    "NextVisibleTime": ["json", '"2026-10-25T00:10:00+00:00"'],
+    "PopReceipt": ["string", "AgAA"],
+}
+
+
+class Http(WorkerTest):
+    APP = """
+        import json
+
+        @app.route(route="echo/{id}")
+        def echo(req: func.HttpRequest) -> func.HttpResponse:
+            text = json.dumps({
+                "method": req.method, "url": req.url, "agent": req.headers["User-Agent"],
+                "query": dict(req.params), "route": dict(req.route_params), "body": req.get_body().decode(),
+            })
+            return func.HttpResponse(text, status_code=201, mimetype="application/json", headers={"X-A": "b"})
+
+        @app.route()
+        def parsed(req: func.HttpRequest) -> str:
+            return json.dumps(req.get_json()["a"])
+
+        @app.route()
+        def form(req: func.HttpRequest) -> str:
+            return req.form["name"]
+
+        @app.route()
+        def text(req: func.HttpRequest) -> str:
+            return "gr\\u00fc\\u00df"
+
+        @app.route()
+        def raw(req: func.HttpRequest) -> bytes:
+            return b"\\x00\\xff"
+
+        @app.route()
+        def nothing(req: func.HttpRequest) -> None:
+            pass
+
+        @app.route()
+        def size(req: func.HttpRequest) -> func.HttpResponse:
+            return func.HttpResponse(req.get_body() * 2, mimetype="application/octet-stream")
+
+        @app.route()
+        def cookies(req: func.HttpRequest) -> func.HttpResponse:
+            response = func.HttpResponse("x")
+            for text in json.loads(req.get_body()):
+                response.headers.add("Set-Cookie", text)
+            return response
+
+        @app.route()
+        def repeated(req: func.HttpRequest) -> func.HttpResponse:
+            response = func.HttpResponse("x", headers={"Content-Type": "text/css"})
+            response.headers.add("Link", "a")
+            response.headers.add("Link", "b")
+            return response
+
+        @app.route()
+        def wrong(req: func.HttpRequest):
+            return {"a": 1}
+
+        @app.route()
+        def surrogate(req: func.HttpRequest):
+            return func.HttpResponse("x", headers={"X-A": "a\\ud800b"})
+
+        @app.route()
+        def bad_status(req: func.HttpRequest):
+            return func.HttpResponse("x", status_code="abc")
+    """
+
+    def setUp(self):
+        self.worker_process = self.good_app(self.APP)
+
+    def check(self, function, kind, payload, **arguments):
+        answer = self.worker_process.call(function, {"req": request(**arguments)})
+        self.assertTrue(answer.ok, answer.error)
+        found = answer.outputs["$return"]
+        self.assertEqual((found[0], found[2]), (kind, payload))
+        return found[1]
+
+    def test_request_and_response(self):
+        answer = self.worker_process.call("echo", {"req": request(
+            "POST", "http://h/api/echo/7?a=1", {"user-agent": "x", "host": "h"}, {"a": "1"}, {"id": "7"}, b"body")})
+        kind, value, _ = answer.outputs["$return"]
+        self.assertEqual((kind, value["status"]), ("http", 201))
+        self.assertEqual(value["headers"], [["X-A", "b"], ["content-type", "application/json"]])
+        self.assertEqual(answer.json(), {
+            "method": "POST", "url": "http://h/api/echo/7?a=1", "agent": "x", "query": {"a": "1"},
+            "route": {"id": "7"}, "body": "body"})
+        self.assertGreaterEqual(answer.header["user_us"], 0)
+
+    def test_body_kinds(self):
+        self.check("parsed", "string", b"[1]", body=b'{"a": [1]}')
+        self.check("form", "string", b"Ann", body=b"name=Ann",
+                   headers={"content-type": "application/x-www-form-urlencoded"})
+        self.check("text", "string", "grüß".encode())
+        self.check("raw", "bytes", b"\x00\xff")
+        self.check("nothing", "none", b"")
+
+    def test_body_larger_than_any_buffer(self):
+        body = bytes(range(256)) * 12_000
+        self.check("size", "http", body * 2, body=body)
+        # What follows a large frame is read rightly too.
+        self.check("size", "http", b"abab", body=b"ab")
+
+    def test_invalid_json_is_the_apps_error(self):
+        answer = self.worker_process.call("parsed", {"req": request(body=b"{")})
+        self.assertEqual(answer.error["kind"], "ValueError")
+        self.assertIn("JSON", answer.error["message"])
+
+    def test_cookies(self):
+        sent = ["k=v; Expires=Sun, 21 Oct 2035 07:28:00 GMT; Max-Age=60; Domain=example.org; Path=/; Secure; "
+                "HttpOnly; SameSite=None", "k2=v2", 'k3="a b"', "", "odd=1; Partitioned; Priority=High"]
+        value = self.check("cookies", "http", b"x", body=json.dumps(sent).encode())
+        found = [text for name, text in value["headers"] if name == "set-cookie"]
+        self.assertEqual(found[:3], [
+            "k=v; expires=Sun, 21 Oct 2035 07:28:00 GMT; max-age=60; domain=example.org; path=/; secure; "
+            "samesite=none; httponly", "k2=v2", "k3=a%20b"])
+        self.assertEqual(len(found), 4)
+        self.assertIn("odd=1", found[3])
+
+    def test_cookie_with_a_bad_expiry_is_an_error(self):
+        answer = self.worker_process.call("cookies", {"req": request(
+            body=json.dumps(["k=v; Expires=Xyz, 99 Abc 2035 07:28:00 GMT"]).encode())})
+        if answer.ok:
+            # Python's parser took the cookie apart as far as it could; nothing may be lost.
+            names = [text for name, text in answer.outputs["$return"][1]["headers"] if name == "set-cookie"]
+            self.assertIn("k=v", names[0])
+        else:
+            self.assertIn("is not a date", answer.error["message"])
+
+    def test_repeated_headers_are_kept(self):
+        value = self.check("repeated", "http", b"x")
+        self.assertEqual(value["headers"], [["Content-Type", "text/css"], ["Link", "a"], ["Link", "b"]])
+
+    def test_wrong_values_are_errors(self):
+        for function, word in (("wrong", "json.dumps"), ("bad_status", "status_code")):
+            answer = self.worker_process.call(function)
+            self.assertFalse(answer.ok)
+            self.assertIn(word, answer.error["message"])
+
+    def test_text_that_no_encoding_takes(self):
+        value = self.check("surrogate", "http", b"x")
+        self.assertEqual(value["headers"][0], ["X-A", "a\\ud800b"])
+
+
+class Inputs(WorkerTest):
+    APP = """
+        import json, typing
+        from typing import List, Dict, Optional
+
+        def show(value):
+            print(json.dumps(value))
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def message(msg: func.QueueMessage):
+            show([msg.id, msg.get_body().decode(), msg.dequeue_count, msg.pop_receipt, msg.expiration_time.year,
+                  msg.insertion_time.isoformat(), msg.time_next_visible.minute])
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def text(msg: str):
+            show(msg)
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def raw(msg: bytes):
+            show([type(msg).__name__, len(msg)])
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def mapping(msg: dict):
+            show(msg["a"])
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def items(msg: List[str]):
+            show(msg)
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def optional(msg: Optional[func.QueueMessage]):
+            show(msg.get_json())
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def unannotated(msg):
+            show(msg.get_body().decode())
+
+        @app.route()
+        @app.cosmos_db_input(arg_name="docs", connection="c", database_name="d", container_name="n")
+        def documents(req: func.HttpRequest, docs: func.DocumentList):
+            show(None if docs is None else [dict(doc) for doc in docs])
+            return ""
+
+        @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
+        def tick(timer: func.TimerRequest):
+            show(timer.past_due)
+
+        @app.event_hub_message_trigger(arg_name="events", connection="c", event_hub_name="e", cardinality="many")
+        def hub(events: List[func.EventHubEvent]):
+            show([event.get_body().decode() for event in events])
+
+        @app.generic_trigger(arg_name="thing", type="rabbitMQTrigger")
+        def generic(thing):
+            show(thing)
+            return {"returned": [1]}
+
+        @app.generic_trigger(arg_name="thing", type="rabbitMQTrigger")
+        def strange(thing):
+            return True if thing == "true" else float(thing)
+    """
+
+    def setUp(self):
+        self.worker_process = self.good_app(self.APP)
+
+    def check(self, function, inputs, printed, metadata=None):
+        answer = self.worker_process.call(function, inputs, metadata=metadata or {})
+        self.assertTrue(answer.ok, answer.error)
+        self.assertEqual([json.loads(message) for message in answer.messages("stdout")], [printed])
+        return answer
+
+    def test_queue_messages(self):
+        self.check("message", {"msg": string("hello")}, [
+            "6d", "hello", 3, "AgAA", 2026, "2026-10-25T00:00:00+00:00", 10], QUEUE_METADATA)
+        self.check("text", {"msg": string("hello")}, "hello")
+        self.check("raw", {"msg": ("bytes", None, b"\x00\xff")}, ["bytes", 2])
+        self.check("optional", {"msg": string("[1]")}, [1])
+        self.check("unannotated", {"msg": string("a")}, "a")
+
+    def test_json_into_dict_and_list(self):
+        self.check("mapping", {"msg": string('{"a": {"b": 1}}')}, {"b": 1})
+        self.check("items", {"msg": string('["x"]')}, ["x"])
+        for text, word in (("no", "not JSON"), ("[]", "is a list")):
+            answer = self.worker_process.call("mapping", {"msg": string(text)})
+            self.assertIn(word, answer.error["message"])
+
+    def test_documents(self):
+        self.check("documents", {"req": request(), "docs": json_data([{"id": "1"}])}, [{"id": "1"}])
+        self.check("documents", {"docs": json_data({"id": "1"}), "req": request(body=b"xyz")}, [{"id": "1"}])
+        self.check("documents", {"req": request(), "docs": NOTHING}, None)
+        self.check("documents", {"req": request()}, None)
+
+    def test_timer_events_and_generic(self):
+        self.check("tick", {"timer": json_data({"IsPastDue": True})}, True)
+        self.check("hub", {"events": collection("collection_string", [b"a", b"", b"b"])}, ["a", "", "b"],
+                   {"SystemPropertiesArray": ["json", "[{},{},{}]"]})
+        answer = self.check("generic", {"thing": json_data({"a": 1})}, '{"a": 1}')
+        self.assertEqual(answer.outputs["$return"][0], "json")
+        self.assertEqual(answer.json(), {"returned": [1]})
+        self.check("generic", {"thing": NOTHING}, None)
+
+    def test_numbers_that_generic_triggers_return(self):
+        for text, expected in (("true", ("int", 1, b"")), ("1.5", ("double", 1.5, b"")), ("nan", ("string", None, b"nan"))):
+            answer = self.worker_process.call("strange", {"thing": string(text)})
+            self.assertEqual(answer.outputs["$return"], expected)
+
+    def test_data_that_the_converter_refuses(self):
+        answer = self.worker_process.call("message", {"msg": json_data({})}, metadata=QUEUE_METADATA)
+        self.assertEqual(answer.error["kind"], "TypeError")
+        self.assertIn("queueTrigger", answer.error["message"])
+
+
+class Outputs(WorkerTest):
+    APP = """
+        import json
+        from typing import List
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def last_wins(req: func.HttpRequest, out: func.Out[str]) -> str:
+            out.set("first")
+            out.set("second")
+            return out.get()
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def never_set(req: func.HttpRequest, out: func.Out[func.QueueMessage]) -> str:
+            return "x"
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def many(req: func.HttpRequest, out: func.Out[List[str]]) -> str:
+            out.set(["a", "b"])
+            return isinstance(out, func.Out) and "Out" or "no"
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def message(req: func.HttpRequest, out: func.Out[func.QueueMessage]) -> str:
+            out.set(func.QueueMessage(id="1", body="b"))
+            return ""
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def mapping(req: func.HttpRequest, out: func.Out[dict]) -> str:
+            out.set({"a": 1})
+            return ""
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def raw(req: func.HttpRequest, out: func.Out[bytes]) -> str:
+            out.set(b"\\xff")
+            return ""
+
+        @app.route()
+        @app.cosmos_db_output(arg_name="doc", connection="c", database_name="d", container_name="n")
+        def document(req: func.HttpRequest, doc: func.Out[func.Document]) -> str:
+            doc.set(func.Document.from_dict({"id": "1"}))
+            return ""
+
+        @app.route()
+        @app.cosmos_db_output(arg_name="docs", connection="c", database_name="d", container_name="n")
+        def documents(req: func.HttpRequest, docs: func.Out[func.DocumentList]) -> str:
+            docs.set(func.DocumentList([func.Document.from_dict({"id": "1"}), func.Document.from_dict({"id": "2"})]))
+            return ""
+
+        @app.route()
+        @app.cosmos_db_output(arg_name="docs", connection="c", database_name="d", container_name="n")
+        def plain_documents(req: func.HttpRequest, docs: func.Out) -> str:
+            docs.set([{"id": "1"}])
+            return ""
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        @app.queue_output(arg_name="$return", queue_name="r", connection="c")
+        def returned(msg: str) -> str:
+            return msg + "!" if msg else None
+
+        @app.queue_trigger(arg_name="msg", queue_name="q", connection="c")
+        def no_place(msg: str):
+            return "lost"
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def wrong(req: func.HttpRequest, out: func.Out[str]) -> str:
+            out.set(object())
+            return ""
+    """
+
+    def setUp(self):
+        self.worker_process = self.good_app(self.APP)
+
+    def check(self, function, name, kind, payload, inputs=None):
+        answer = self.worker_process.call(function, inputs)
+        self.assertTrue(answer.ok, answer.error)
+        found = answer.outputs[name]
+        self.assertEqual(found[0], kind)
+        self.assertEqual(json.loads(found[2]) if kind == "json" else found[2], payload)
+        return answer
+
+    def test_outputs(self):
+        self.assertEqual(self.check("last_wins", "out", "string", b"second").text(), "second")
+        self.assertEqual(self.check("many", "out", "json", ["a", "b"]).text(), "Out")
+        self.check("message", "out", "json", {"id": "1", "body": "b"})
+        self.check("mapping", "out", "json", {"a": 1})
+        self.check("raw", "out", "bytes", b"\xff")
+        self.check("document", "doc", "json", [{"id": "1"}])
+        self.check("documents", "docs", "json", [{"id": "1"}, {"id": "2"}])
+        self.check("plain_documents", "docs", "json", [{"id": "1"}])
+        self.assertEqual(list(self.worker_process.call("never_set").outputs), ["$return"])
+
+    def test_returned_values(self):
+        self.check("returned", "$return", "string", b"a!", {"msg": string("a")})
+        self.check("returned", "$return", "none", b"", {"msg": string("")})
+        answer = self.worker_process.call("no_place", {"msg": string("a")})
+        self.assertIn("without a $return binding returned", answer.error["message"])
+        answer = self.worker_process.call("wrong")
+        self.assertIn("'out'", answer.error["message"])
+
+
+class ContextArgument(WorkerTest):
+    def test_all_fields(self):
+        worker = self.good_app("""
+            import json
+
+            @app.route()
+            def fields(req: func.HttpRequest, context: func.Context) -> str:
+                trace, retry = context.trace_context, context.retry_context
+                return json.dumps([
+                    context.invocation_id, context.function_name, context.function_directory,
+                    trace.trace_parent, trace.Traceparent, trace.trace_state, trace.Tracestate, trace.attributes,
+                    retry.retry_count, retry.max_retry_count, retry.exception,
+                    context.thread_local_storage.invocation_id == context.invocation_id, context.cancelled,
+                    type(context).__name__,
+                ])
+            """)
+        where, identity = worker.begin("fields", {"req": request()}, trace=["00-a-b-01", "k=v"], retry=[1, 3])
+        answer = worker.finish((where, identity))
+        self.assertEqual(answer.json(), [
+            identity, "fields", worker.root, "00-a-b-01", "00-a-b-01", "k=v", "k=v", {}, 1, 3, None, True, False,
+            "Context"])
+        answer = worker.call("fields")
+        self.assertEqual(answer.json()[8:10], [0, 0])
+
+
+class WebApplications(WorkerTest):
+    def test_asgi_and_wsgi(self):
+        asgi = self.app("""
+            import azure.functions as func
+
+            async def asgi(scope, receive, send):
+                if scope["type"] == "lifespan":
+                    assert (await receive())["type"] == "lifespan.startup"
+                    await send({"type": "lifespan.startup.complete"})
+                    assert (await receive())["type"] == "lifespan.shutdown"
+                    print("shut down")
+                    await send({"type": "lifespan.shutdown.complete"})
+                    return
+                await send({"type": "http.response.start", "status": 202, "headers": [(b"x-a", b"b")]})
+                await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+            app = func.AsgiFunctionApp(asgi)
+            """)
+        self.assertEqual(asgi.loaded["problems"], [])
+        self.assertTrue(asgi.loaded["functions"][0]["is_async"])
+        answer = asgi.call_async("http_app_func", {"req": request(url="http://h/api/x")})
+        self.assertEqual(answer.outputs["$return"][1]["status"], 202)
+        asgi.control.send({"type": "stop"})
+        asgi.control.receive_until("log", message="shut down")
+        wsgi = self.app("""
+            import azure.functions as func
+
+            def wsgi(environ, start_response):
+                start_response("203 Fine", [("Content-Type", "text/plain")])
+                return [environ["PATH_INFO"].encode()]
+
+            app = func.WsgiFunctionApp(wsgi)
+            """)
+        answer = wsgi.call("http_app_func", {"req": request(url="http://h/api/x")})
+        self.assertEqual((answer.outputs["$return"][1]["status"], answer.text()), (203, "/api/x"))
+
+
+if __name__ == "__main__":
+    unittest.main()
