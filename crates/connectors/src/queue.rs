@@ -34,7 +34,9 @@ pub fn write(
 ) -> Result<Vec<Operation>, Error> {
     let queue = queue
         .resolve(context.scope)
-        .map_err(|source| Error::Expression { binding: binding.to_owned(), source })?;
+        .map_err(|source| Error::Expression { binding: binding.to_owned(), source })?
+        // As for names that stand in the app: Azure lowers them too.
+        .to_lowercase();
     check_name(&queue).map_err(|problem| Error::QueueName { queue: queue.clone(), problem })?;
     let message = |element| {
         let body = match element {
@@ -182,7 +184,7 @@ mod tests {
             .collect();
         assert_eq!(messages.iter().map(|message| &message.body[..]).collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(messages.iter().all(|message| message.hop_count == 4 && message.trace_parent == "00-a-b-01"));
-        let error = write("out", &Template::literal("Orders"), Datum::Text("x".to_owned()), &context).unwrap_err();
+        let error = write("out", &Template::literal("or ders"), Datum::Text("x".to_owned()), &context).unwrap_err();
         assert_eq!(error.code(), "E0228");
     }
 

@@ -3,5 +3,7 @@
 //! The only room that starts processes. It sees nothing but `types`, so that it stays small enough to be reviewed
 //! as the security boundary.
 
+#![expect(clippy::disallowed_types, reason = "this is the room that starts processes")]
+
 pub mod command;
 pub mod process;

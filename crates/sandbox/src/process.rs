@@ -71,7 +71,6 @@ impl Group {
 impl Process {
     /// Starts the process as leader of a new process group. It is killed when the server dies.
     pub fn start(spec: ProcessSpec) -> io::Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "this room starts processes")]
         let mut command = tokio::process::Command::new(&spec.program);
         command
             .args(&spec.arguments)
