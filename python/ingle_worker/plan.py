@@ -108,7 +108,7 @@ def _sort_bindings(bindings, problems):
                                   "give it direction out, or another name"))
             continue
         if name in by_name:
-            problems.append(Unfit("E0209", "two bindings are named '%s'" % name, "rename one of them"))
+            problems.append(Unfit("E0225", "two bindings are named '%s'" % name, "rename one of them"))
         by_name[name] = (kind, direction)
     if not triggers:
         problems.append(Unfit("E0207", "the function has no trigger",

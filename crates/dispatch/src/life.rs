@@ -20,6 +20,13 @@ use tracing::Instrument;
 
 use crate::{Function, Inner};
 
+/// Names a step in the invocation's span, as it begins. The names are those of the module's functions.
+macro_rules! step {
+    ($name:literal) => {
+        tracing::debug!(step = $name)
+    };
+}
+
 /// Longest wait for a worker when functions have no time limit and nobody waits for the answer.
 const WAIT_WITHOUT_LIMIT: Duration = Duration::from_secs(3600);
 
@@ -34,6 +41,7 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     let began = Instant::now();
     let mut phases = Phases::default();
     let mut effects = Vec::new();
+    step!("route");
     let outcome = match route(&inner, &name) {
         Ok(function) => {
             let outcome = attempts(&inner, &function, id, &event, &mut phases).await;
@@ -43,6 +51,7 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     };
     phases.total = began.elapsed();
     let completion = Completion { id, outcome, phases, effects };
+    step!("log");
     if event.delivery != Delivery::Direct {
         log(&inner, &name, &event, &completion);
     }
@@ -79,16 +88,19 @@ async fn attempt(
     event: &Event,
     phases: &mut Phases,
 ) -> Outcome {
+    step!("admit");
     let permit = match function.gate.enter() {
         Ok(permit) => permit,
         Err(failure) => return Outcome::Rejected(failure),
     };
+    step!("bind_inputs");
     let binding = Instant::now();
     let call = match bind_inputs(inner, function, id, event).await {
         Ok(call) => call,
         Err(failure) => return Outcome::Failed(failure.not_started()),
     };
     phases.bind += binding.elapsed();
+    step!("acquire");
     let waiting = Instant::now();
     let slot = match acquire(inner, function, event).await {
         Ok(slot) => slot,
@@ -99,6 +111,7 @@ async fn attempt(
     if inner.rooms.faults.at("dispatch.run.before") == Fault::Fail {
         return Outcome::Failed(planted("dispatch.run.before").not_started());
     }
+    step!("run");
     let running = Instant::now();
     let deadline = inner.options.function_timeout.map(|limit| running + limit);
     let answer = slot.run(call, deadline).await;
@@ -166,6 +179,7 @@ async fn settle(
     phases: &mut Phases,
     effects: &mut Vec<String>,
 ) -> Outcome {
+    step!("bind_outputs");
     let began = Instant::now();
     let outcome = match outcome {
         Outcome::Success(outputs) => match bind_outputs(inner, function, event, outputs, effects).await {

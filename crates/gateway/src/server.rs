@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use crate::service;
 
 /// How long a client may take to send the head of a request (T-033).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last bytes of an answer may take to leave after a stop.
+const LAST_BYTES: Duration = Duration::from_millis(200);
 /// Pause after `accept` failed, e.g. because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -54,10 +57,12 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let admin = admin.clone();
-                    let serve = service_fn(move |request| admin.clone().answer(request));
+                    let in_work = InWork::default();
+                    let answers = in_work.clone();
+                    let serve = service_fn(move |request| answers.track(admin.clone().answer(request)));
                     let stop = owner.stop_signal(TaskKind::Connection);
                     let http = builder().serve_connection(TokioIo::new(stream), serve);
-                    drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, stop)));
+                    drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, in_work, stop)));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -78,12 +83,34 @@ fn builder() -> http1::Builder {
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: Arc<service::Service>, stop: StopSignal) {
-    let serve = service_fn(move |request| service.clone().answer(request));
-    until_stopped(builder().serve_connection(TokioIo::new(stream), serve), stop).await;
+    let in_work = InWork::default();
+    let answers = in_work.clone();
+    let serve = service_fn(move |request| answers.track(service.clone().answer(request)));
+    until_stopped(builder().serve_connection(TokioIo::new(stream), serve), in_work, stop).await;
+}
+
+/// Whether a connection has a request in work.
+#[derive(Clone, Default)]
+struct InWork(Arc<AtomicBool>);
+
+impl InWork {
+    fn track<F: Future>(&self, answer: F) -> impl Future<Output = F::Output> + use<F> {
+        let flag = self.0.clone();
+        flag.store(true, Ordering::Release);
+        async move {
+            let output = answer.await;
+            flag.store(false, Ordering::Release);
+            output
+        }
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Serves until the client leaves, or until a stop: then the request in work is answered and no other is read.
-async fn until_stopped<I, S>(connection: http1::Connection<I, S>, mut stop: StopSignal)
+async fn until_stopped<I, S>(connection: http1::Connection<I, S>, in_work: InWork, mut stop: StopSignal)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
@@ -93,7 +120,12 @@ where
         ended = connection.as_mut() => ended,
         () = stop.wait() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            if in_work.is_set() {
+                connection.await
+            } else {
+                // A client that has said nothing yet is not waited for; an answer on its way is.
+                tokio::time::timeout(LAST_BYTES, connection).await.unwrap_or(Ok(()))
+            }
         }
     };
     if let Err(error) = ended {

@@ -62,7 +62,13 @@ fn response_binding(function: &FunctionSpec) -> Option<String> {
 }
 
 fn route_problem(function: &FunctionSpec, route: &str, error: &dyn std::error::Error) -> Problem {
-    let problem = Problem::error("E0232", format!("the route `{route}` can't be read: {error}"))
+    let mut cause = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        cause = format!("{cause}: {inner}");
+        source = inner.source();
+    }
+    let problem = Problem::error("E0232", format!("the route `{route}` can't be read: {cause}"))
         .function(function.name.as_str())
         .fix("correct the route, e.g. `orders/{id:int}`");
     match function.location.as_deref().and_then(|place| place.rsplit_once(':')) {

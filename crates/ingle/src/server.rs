@@ -166,9 +166,9 @@ impl Server {
         unfinished.extend(tasks.stop(TaskKind::Acceptor, GRACE).await);
         std::fs::remove_file(&self.admin_socket).ok();
         unfinished.extend(tasks.stop(TaskKind::Listener, GRACE).await);
+        unfinished.extend(tasks.stop(TaskKind::Connection, GRACE).await);
+        // Also those that go on although their client has left.
         unfinished.extend(tasks.stop(TaskKind::Invocation, GRACE).await);
-        // A keep-alive connection waits for its client; its last answer has been written by now.
-        tasks.stop(TaskKind::Connection, Duration::from_millis(500)).await;
         tasks.stop(TaskKind::Supervisor, GRACE).await;
         self.pool.stop(GRACE).await;
         self.store.close().await;
