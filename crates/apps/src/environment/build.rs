@@ -11,6 +11,8 @@ use super::{Plan, Progress, READY, failure};
 use crate::Error;
 use crate::requirements::RequirementsSource;
 
+/// What `venv` says when it can't put pip into an environment.
+const NO_ENSUREPIP: &str = "ensurepip is not";
 /// How long one step may take. A large install over a slow line is minutes, not hours.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
@@ -45,7 +47,7 @@ pub(super) async fn ensure(plan: &Plan<'_>, progress: &mut dyn FnMut(Progress)) 
         std::fs::remove_dir_all(&plan.environment)
             .map_err(|source| cache_error(&plan.environment, source))?;
     }
-    let mut builder = Builder { plan, progress, log: String::new() };
+    let mut builder = Builder { plan, progress, log: String::new(), pip_from_outside: false };
     builder.build().await?;
     drop(lock);
     Ok(true)
@@ -84,6 +86,8 @@ struct Builder<'a, 'p> {
     progress: &'p mut dyn FnMut(Progress),
     /// Everything that the programs said.
     log: String,
+    /// The environment has no pip of its own.
+    pip_from_outside: bool,
 }
 
 impl Builder<'_, '_> {
@@ -113,9 +117,20 @@ impl Builder<'_, '_> {
                 let python = interpreter.display().to_string();
                 self.run(&uv.clone(), &["venv", "--quiet", "--python", &python, &environment]).await?
             }
-            None => self.run(&interpreter, &["-m", "venv", &environment]).await?,
+            None => self.create_with_venv(&interpreter, &environment).await?,
         };
         self.check(&output)
+    }
+
+    /// Debian ships `venv` without what puts pip into it, as a package of its own. The pip of the interpreter, if it
+    /// has one, can install into the environment from outside.
+    async fn create_with_venv(&mut self, interpreter: &Path, environment: &str) -> Result<Output, Error> {
+        let output = self.run(interpreter, &["-m", "venv", environment]).await?;
+        if output.status.success() || !self.log.contains(NO_ENSUREPIP) {
+            return Ok(output);
+        }
+        self.pip_from_outside = true;
+        self.run(interpreter, &["-m", "venv", "--clear", "--without-pip", environment]).await
     }
 
     async fn install(&mut self) -> Result<(), Error> {
@@ -126,16 +141,13 @@ impl Builder<'_, '_> {
         let (program, with, mut args) = match self.plan.uv.clone() {
             Some(uv) => (uv, "uv", vec!["pip", "install", "--python", &python]),
             None => {
-                let options = [
-                    "-m",
-                    "pip",
-                    "install",
-                    "--no-input",
-                    "--disable-pip-version-check",
-                    "--progress-bar",
-                    "off",
-                ];
-                (self.python(), "pip", options.to_vec())
+                let quiet = ["install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"];
+                if self.pip_from_outside {
+                    let args = [&["-m", "pip", "--python", &python], &quiet[..]].concat();
+                    (self.plan.interpreter.path.clone(), "pip", args)
+                } else {
+                    (self.python(), "pip", [&["-m", "pip"], &quiet[..]].concat())
+                }
             }
         };
         if let Some(list) = &list {

@@ -19,7 +19,8 @@ struct World {
 const PYTHON: &str = r#"#!/bin/sh
 case "$*" in
   -I*) echo "$0"; echo VERSION; echo "" ;;
-  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo venv >> "$HOME/calls" ;;
+  "-m venv --clear --without-pip "*) mkdir -p "$5/bin"; cp "$0" "$5/bin/python"; echo "venv without pip" >> "$HOME/calls" ;;
+  "-m venv "*) [ ! -f "$HOME/no-ensurepip" ] || { echo "ensurepip is not available"; exit 1; }; mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo venv >> "$HOME/calls" ;;
   "-m pip "*) echo "pip: $*" >> "$HOME/calls"; echo "Collecting things"; [ ! -f "$HOME/pip" ] || . "$HOME/pip" ;;
   "-m compileall "*) echo compile >> "$HOME/calls"; exit 1 ;;
 esac
@@ -214,6 +215,22 @@ async fn an_environment_is_built_once_and_kept() {
     let third = world.prepare(&interpreter).await.0.unwrap();
     assert!(third.built && third.python != first.python);
     assert!(world.calls()[7].ends_with("-r requirements.txt"), "{:?}", world.calls());
+}
+
+/// Debian's Python without the package that holds `ensurepip`, and pip installed for the interpreter.
+#[tokio::test]
+async fn an_interpreter_without_ensurepip_installs_from_outside() {
+    let world = World::new(&[]).alone();
+    let mut world = world;
+    world.options.environment.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    write(&world.path("home"), &[("no-ensurepip", "")]);
+    let interpreter = plain(world.python("bin/python3", "3.11.7"));
+    let environment = world.prepare(&interpreter).await.0.unwrap();
+    assert!(environment.built);
+    let calls = world.calls();
+    assert_eq!(calls[0], "venv without pip");
+    let python = environment.python.display();
+    assert!(calls[1].starts_with(&format!("pip: -m pip --python {python} install --no-input")), "{calls:?}");
 }
 
 #[tokio::test]
