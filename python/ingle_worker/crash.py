@@ -14,6 +14,7 @@ _leave = os._exit
 _owner = os.getpid()
 _sockets = []
 _forked = False
+_fork_masks = threading.local()
 
 
 def install(control):
@@ -35,7 +36,7 @@ def install(control):
 
     exit_told.__name__ = "_exit"
     os._exit = exit_told
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 def _as_status(status):
@@ -59,6 +60,16 @@ def unwatch(connected):
         pass
 
 
+def _before_fork():
+    # Python forgets signals that reach a new child before it is ready. Ours would otherwise live on after a
+    # `Process.terminate()` right behind its start: without our handler, SIGTERM would have ended it.
+    _fork_masks.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _after_fork():
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork_masks.mask)
+
+
 def _in_child():
     # A child has its own business. Were it to answer on our sockets, the server would take its words for ours.
     global _forked
@@ -75,6 +86,7 @@ def _in_child():
         for number, handler in _handlers.items():
             if signal.getsignal(number) is handler:
                 signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+    _after_fork()
 
 
 _handlers = {}

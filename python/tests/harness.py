@@ -4,6 +4,7 @@ import array
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import uuid
 
 WORKER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ingle_worker")
 # Long enough for a machine under load; reached only by a worker that hangs, which is a failure.
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = int(os.environ.get("PATIENCE", "60"))
 
 
 class Connection:
@@ -139,7 +140,7 @@ class Worker:
         self.root = root
         self.process = subprocess.Popen(
             [sys.executable, entry], pass_fds=[theirs.fileno()], env=variables, cwd=root, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         theirs.close()
         self.control = Connection(ours)
         self.lanes = []
@@ -194,7 +195,8 @@ class Worker:
         try:
             self.process.communicate(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            # Children that it forked hold its pipes open.
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.communicate()
 
 
