@@ -48,7 +48,9 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
             let what = documents::request(&binding.name, input, scope)?;
             Ok(Some(InputRequest { binding: binding.name.clone(), what }))
         }
-        BindingKind::HttpOutput | BindingKind::QueueOutput { .. } | BindingKind::DocumentOutput(_) => Ok(None),
+        BindingKind::HttpOutput | BindingKind::QueueOutput { .. } | BindingKind::DocumentOutput(_) => {
+            Ok(None)
+        }
     }
 }
 
@@ -64,7 +66,11 @@ pub async fn read_input(store: &Store, request: InputRequest) -> Result<Datum, E
 ///
 /// # Errors
 /// [`Error`]: an expression without value, or a value that this kind of output can't take.
-pub fn write_output(binding: &BindingSpec, value: Datum, context: &OutputContext<'_>) -> Result<Vec<Operation>, Error> {
+pub fn write_output(
+    binding: &BindingSpec,
+    value: Datum,
+    context: &OutputContext<'_>,
+) -> Result<Vec<Operation>, Error> {
     match &binding.kind {
         BindingKind::QueueOutput { queue } => queue::write(&binding.name, queue, value, context),
         BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context),

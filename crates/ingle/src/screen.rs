@@ -63,7 +63,8 @@ fn python(summary: &Summary) -> String {
 fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String) {
     match &function.trigger {
         TriggerSpec::Http(trigger) => {
-            let methods = if trigger.methods.is_empty() { "ANY".to_owned() } else { trigger.methods.join(",") };
+            let methods =
+                if trigger.methods.is_empty() { "ANY".to_owned() } else { trigger.methods.join(",") };
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
             (methods, format!("{base}{prefix}/{}", trigger.route.trim_start_matches('/')))
         }
@@ -77,7 +78,9 @@ fn outputs(function: &FunctionSpec) -> String {
         .iter()
         .filter_map(|binding| match &binding.kind {
             BindingKind::QueueOutput { queue } => Some(format!("queue {queue}")),
-            BindingKind::DocumentOutput(output) => Some(format!("documents {}/{}", output.database, output.container)),
+            BindingKind::DocumentOutput(output) => {
+                Some(format!("documents {}/{}", output.database, output.container))
+            }
             BindingKind::HttpOutput | BindingKind::DocumentInput(_) => None,
         })
         .collect();
@@ -92,7 +95,8 @@ fn problems(summary: &Summary, style: Style) -> Vec<String> {
         .map(|problem| {
             let color = if problem.severity == Severity::Error { Color::Red } else { Color::Yellow };
             let text = harmless(&problem.to_string());
-            let (first, rest) = text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
+            let (first, rest) =
+                text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
             let first = style.paint(color, first);
             rest.map_or_else(|| first.clone(), |rest| format!("{first}\n{rest}"))
         })

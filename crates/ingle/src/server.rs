@@ -72,7 +72,11 @@ pub(crate) struct Summary {
 
 impl Server {
     /// Builds the rooms from the bottom up. The port is taken first, so that a second server fails at once.
-    pub(crate) async fn start(plan: Plan, surroundings: &Surroundings, tasks: Tasks) -> Result<Self, CommandError> {
+    pub(crate) async fn start(
+        plan: Plan,
+        surroundings: &Surroundings,
+        tasks: Tasks,
+    ) -> Result<Self, CommandError> {
         let clock: ClockHandle = Arc::new(SystemClock);
         let listener = listen(plan.address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(plan.address, &error))?;
@@ -93,7 +97,12 @@ impl Server {
             wait_max: WAIT_MAX,
         };
         let invoker: InvokerHandle = Arc::new(Dispatcher::new(&app, options, rooms));
-        let rooms = Rooms { invoker: invoker.clone(), tasks: tasks.clone(), clock: clock.clone(), records: plan.records };
+        let rooms = Rooms {
+            invoker: invoker.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            records: plan.records,
+        };
         let options =
             Options { limits: HeadLimits::default(), development: !plan.hide_errors, start_wait: WAIT_MAX };
         let (_door, receiver) = watch::channel(Some(Arc::new(Door::new(site, rooms.clone()))));
@@ -124,7 +133,9 @@ impl Server {
 
     fn serve_admin(&self, rooms: Rooms) -> Result<(), CommandError> {
         if self.admin_socket.as_os_str().len() > SOCKET_PATH_MAX {
-            tracing::warn!("the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server");
+            tracing::warn!(
+                "the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server"
+            );
             return Ok(());
         }
         // The store's lock is ours, so a socket that is still there belongs to a server that was killed.
@@ -155,7 +166,14 @@ impl Server {
                 data_type: trigger.data_type,
                 queues: app.host.queues.clone(),
             };
-            Listener::new(options, self.store.clone(), self.invoker.clone(), self.tasks.clone(), clock.clone()).start();
+            Listener::new(
+                options,
+                self.store.clone(),
+                self.invoker.clone(),
+                self.tasks.clone(),
+                clock.clone(),
+            )
+            .start();
         }
     }
 

@@ -105,7 +105,12 @@ impl Tasks {
 
     /// Starts a task. A panic in it is logged with its name and ends only this task.
     #[expect(clippy::disallowed_methods, reason = "the one place where tasks are started")]
-    pub fn spawn<F>(&self, kind: TaskKind, name: impl Into<Cow<'static, str>>, future: F) -> JoinHandle<F::Output>
+    pub fn spawn<F>(
+        &self,
+        kind: TaskKind,
+        name: impl Into<Cow<'static, str>>,
+        future: F,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -287,7 +292,8 @@ mod tests {
             wait.await.unwrap();
             done.send(()).unwrap();
         });
-        let polled = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context).is_pending()));
+        let polled =
+            std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context).is_pending()));
         assert!(polled.await);
         drop(future);
         go.send(()).unwrap();

@@ -19,6 +19,9 @@ const STACKS_LIMIT: Duration = Duration::from_millis(300);
 /// How long the other invocations of a worker may go on after one of them was over its time.
 const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
 
+/// When another worker can take what this one did not.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
 /// How a call went.
 #[derive(Debug)]
 pub struct Answer {
@@ -194,10 +197,15 @@ impl Slot {
         } else {
             self.worker.group.kill();
         }
-        let late = deadline.map_or(Duration::ZERO, |deadline| Instant::now().saturating_duration_since(deadline));
+        let late =
+            deadline.map_or(Duration::ZERO, |deadline| Instant::now().saturating_duration_since(deadline));
         tracing::debug!(worker = %self.worker.id, invocation = %id, ?late, "over its time");
-        let mut failure =
-            Failure::new(Blame::App, "E0302", "FunctionTimeout", "the function did not finish within its time limit");
+        let mut failure = Failure::new(
+            Blame::App,
+            "E0302",
+            "FunctionTimeout",
+            "the function did not finish within its time limit",
+        );
         failure.location = innermost(&stack);
         failure.traceback = stack;
         failure.hint = Some("raise functionTimeout in host.json, or find out what it waits for".to_owned());
@@ -246,7 +254,13 @@ async fn within<T>(
 
 fn outcome(mut done: Done, body: &Bytes) -> Outcome {
     if !done.ok {
-        return Outcome::Failed(raised(done.error.unwrap_or_default()));
+        let error = done.error.unwrap_or_default();
+        // The worker was told to stop just before the call reached it, and did not run it.
+        if error.kind == "WorkerStopping" && error.traceback.is_empty() {
+            let failure = Failure::new(Blame::Platform, "E0309", &error.kind, error.message);
+            return Outcome::Cancelled(Failure { retry_after: Some(RETRY_SOON), ..failure.not_started() });
+        }
+        return Outcome::Failed(raised(error));
     }
     match done.outputs(body) {
         Ok(outputs) => Outcome::Success(outputs),
@@ -293,7 +307,12 @@ mod tests {
     use super::*;
 
     fn ending(culprit: Option<InvocationId>) -> Ending {
-        Ending { what: "was ended by signal 11 (SIGSEGV)".to_owned(), tail: "dump".to_owned(), culprit, timed_out: None }
+        Ending {
+            what: "was ended by signal 11 (SIGSEGV)".to_owned(),
+            tail: "dump".to_owned(),
+            culprit,
+            timed_out: None,
+        }
     }
 
     /// T-087: who is told what when a worker dies under several invocations.
@@ -303,9 +322,20 @@ mod tests {
         let Outcome::Failed(failure) = ended_failure(mine, &ending(None)) else { panic!("not failed") };
         assert!(!failure.bystander);
         assert_eq!(failure.traceback, "dump");
-        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else { panic!("not failed") };
+        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else {
+            panic!("not failed")
+        };
         assert!(failure.bystander);
         assert!(failure.message.contains(&other.to_string()), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_call_that_a_stopping_worker_refused_has_not_started() {
+        let answer =
+            r#"{"type":"done","id":"x","ok":false,"error":{"kind":"WorkerStopping","message":"stopping"}}"#;
+        let FromWorker::Done(done) = serde_json::from_str(answer).unwrap() else { panic!("not done") };
+        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new()) else { panic!("not cancelled") };
+        assert!(!failure.started);
     }
 
     #[test]

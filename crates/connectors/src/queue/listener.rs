@@ -71,7 +71,8 @@ impl Listener {
     async fn run(self, mut stop: StopSignal) {
         let mut watch = self.store.watch_queue(&self.options.queue);
         while !stop.is_set() {
-            let wait = if self.in_work.count.load(Ordering::Acquire) > self.options.queues.new_batch_threshold {
+            let wait = if self.in_work.count.load(Ordering::Acquire) > self.options.queues.new_batch_threshold
+            {
                 Wait::ForRoom
             } else {
                 match self.fetch().await {
@@ -126,7 +127,8 @@ impl Listener {
             }
             let event = self.event(message);
             self.in_work.count.fetch_add(1, Ordering::AcqRel);
-            let invocation = Invocation { id: InvocationId::random(), function: self.options.function.clone(), event };
+            let invocation =
+                Invocation { id: InvocationId::random(), function: self.options.function.clone(), event };
             drop(self.tasks.spawn(TaskKind::Invocation, "queue message", self.handle(invocation)));
         }
         Ok(count)
@@ -181,7 +183,8 @@ impl Listener {
             ("NextVisibleTime".to_owned(), date(message.next_visible_at)),
             ("PopReceipt".to_owned(), Datum::Text(message.lease.pop_receipt.clone())),
         ];
-        let attempt = if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };
+        let attempt =
+            if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };
         Event {
             payload,
             metadata,
