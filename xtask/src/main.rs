@@ -1,4 +1,4 @@
-//! The chores of this repository: `cargo xtask test`, `setup` and `tidy`.
+//! The chores of this repository: `cargo xtask test`, `setup`, `tidy` and `bench`.
 //!
 //! | to find | look in |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | what it installs | [`setup`] |
 //! | which interpreters it finds | [`interpreters`] |
 //! | the rules about files and edges | [`tidy`] |
+//! | what is prepared for measuring | [`bench`] |
 //! | how a program is started | [`process`] |
 #![expect(
     clippy::print_stdout,
@@ -13,6 +14,7 @@
     reason = "a tool for the terminal talks to the terminal"
 )]
 
+mod bench;
 mod check;
 mod interpreters;
 mod process;
@@ -32,6 +34,9 @@ Usage: cargo xtask <command>
                  --fast leaves out the release build, the scenarios, the licences and all Pythons but one
   setup          install what the checks need, and say what
   tidy           check the rules about files and edges
+  bench [--quick]
+                 measure Ingle beside its peers and write docs/performance.md (ten minutes)
+                 --quick only sees that everything runs (a minute)
 ";
 
 fn main() -> ExitCode {
@@ -53,6 +58,8 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["test", "--fast"] => check::test(&root, check::Extent::Fast),
         ["setup"] => setup::setup(&root).map(|_| ()),
         ["tidy"] => tidy::tidy(&root),
+        ["bench"] => bench::bench(&root, bench::Extent::Full),
+        ["bench", "--quick"] => bench::bench(&root, bench::Extent::Quick),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -1,0 +1,61 @@
+"""Figures: several readings of one thing, and how they are shown."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import Callable, List
+
+
+@dataclass
+class Figure:
+    """Readings of one quantity, in the unit that its measure names."""
+
+    readings: List[float] = field(default_factory=list)
+
+    def add(self, reading: float) -> None:
+        self.readings.append(reading)
+
+    @property
+    def median(self) -> float:
+        """NaN if there is no reading."""
+        return statistics.median(self.readings) if self.readings else math.nan
+
+    def show(self, unit: Callable[[float], str]) -> str:
+        """`167 ms (160 ms to 181 ms)`, or a dash without readings."""
+        if not self.readings:
+            return "–"
+        if len(self.readings) == 1:
+            return unit(self.readings[0])
+        return f"**{unit(self.median)}** ({unit(min(self.readings))} to {unit(max(self.readings))})"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that leaves one to three digits before the point."""
+    if math.isnan(value):
+        return "–"
+    if value < 0.000_999_5:
+        return f"{value * 1e6:.0f} µs"
+    if value < 0.0995:
+        return f"{value * 1e3:.2f} ms"
+    if value < 0.999_5:
+        return f"{value * 1e3:.0f} ms"
+    return f"{value:.2f} s"
+
+
+def per_second(noun: str) -> Callable[[float], str]:
+    """Shows a rate: `13,263 requests/s`."""
+    return lambda value: "–" if math.isnan(value) else f"{value:,.0f} {noun}/s"
+
+
+def megabytes(value: float) -> str:
+    """Shows bytes in MB of 1,000,000 bytes."""
+    return "–" if math.isnan(value) else f"{value / 1e6:.1f} MB"
+
+
+def ratio(figure: Figure, base: Figure) -> str:
+    """How many times `base` the figure is, by medians; a dash if one of them is missing."""
+    if not figure.readings or not base.readings or base.median == 0:
+        return "–"
+    return f"{figure.median / base.median:.2f}"

@@ -1,0 +1,136 @@
+"""Writes what was measured as a page in Markdown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Callable, List, Sequence
+
+from drain import QueueResults
+from figures import Figure, megabytes, per_second, ratio, seconds
+from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
+from systems import INGLE, INGLE_ASYNC, PEERS
+
+ALL = [INGLE.name, INGLE_ASYNC.name, *(peer.name for peer in PEERS)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise about one figure."""
+
+    what: str
+    figure: Figure
+    unit: Callable[[float], str]
+    limit: float
+    at_least: bool
+
+    def row(self) -> List[str]:
+        sign = "≥" if self.at_least else "≤"
+        return [self.what, f"{sign} {self.unit(self.limit)}", self.figure.show(self.unit), self.verdict()]
+
+    def verdict(self) -> str:
+        if math.isnan(self.figure.median):
+            return "not measured"
+        met = self.figure.median >= self.limit if self.at_least else self.figure.median <= self.limit
+        return "met" if met else "**missed**"
+
+
+def targets(http: HttpResults, queue: QueueResults) -> List[Target]:
+    name = INGLE.name
+    requests, messages = per_second("requests"), per_second("messages")
+    return [
+        Target("first answer after the start", http.first_answer[name], seconds, 1.0, False),
+        Target("p50, 1 client", http.p50[name], seconds, 250e-6, False),
+        Target(f"throughput, {MANY_CLIENTS} clients, {WORKERS} workers", http.requests[name], requests, 8000, True),
+        Target("memory of host and 1 worker, PSS", http.one_worker_pss[name], megabytes, 40e6, False),
+        Target("the same, alone (see [Memory](#memory))", http.one_worker_alone[name], megabytes, 40e6, False),
+        Target("queue drained by 1 worker", queue.rate[1], messages, 5000, True),
+    ]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; a bar inside of a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def comparison(what: str, figures: Table, unit: Callable[[float], str], names: Sequence[str] = ALL) -> str:
+    """One row a system that was measured, with its ratio to Ingle's `def` function."""
+    base = figures[INGLE.name]
+    measured = [name for name in names if figures[name].readings]
+    rows = [[name, figures[name].show(unit), ratio(figures[name], base)] for name in measured]
+    return table(["system", what, "ratio to Ingle"], rows)
+
+
+def memory(pss: Table, alone: Table) -> str:
+    base = pss[INGLE.name]
+    measured = [name for name in ALL if pss[name].readings]
+    rows = [[name, pss[name].show(megabytes), alone[name].show(megabytes), ratio(pss[name], base)] for name in measured]
+    return table(["system", "PSS", "alone", "ratio of PSS to Ingle"], rows)
+
+
+def queue_part(queue: QueueResults, extent: Extent) -> str:
+    messages = per_second("messages")
+    rows = [
+        [f"drain {extent.messages:,} messages, {workers} worker process{'es' if workers > 1 else ''}", figure.show(messages)]
+        for workers, figure in queue.rate.items()
+    ]
+    rows.append([f"one message, from sending to done ({len(queue.single.readings)} readings)", queue.single.show(seconds)])
+    rows.append([f"one forced write of 4 KiB ({queue.filesystem})", queue.disk.show(seconds)])
+    text = table(["measure", "figure"], rows)
+    if queue.left_out:
+        text += f"\n{queue.left_out:,} lines of the log were left out; those runs end when the queue was seen empty.\n"
+    return text
+
+
+def page(machine: Sequence[str], http: HttpResults, queue: QueueResults, extent: Extent) -> str:
+    """The whole report."""
+    limits = table(["promise", "target", "measured", ""], [target.row() for target in targets(http, queue)])
+    echo_rate = {name: Figure([ECHO_BYTES / took for took in figure.readings]) for name, figure in http.echo.items()}
+    echo_figures = HttpResults().echo
+    echo_figures.update(echo_rate)
+    parts = [
+        "# Performance",
+        "Written by `cargo xtask bench`, which measures Ingle and its peers in the same run, on one machine, the client included. "
+        "Compare figures inside of one report only.",
+        "\n".join(f"- {line}" for line in machine),
+        "Each figure is the median, with the smallest and the largest reading in brackets. A ratio of 2.00 means twice the figure "
+        "of Ingle's `def` function.",
+        "## Targets\n\n" + limits.rstrip(),
+        f"## First answer\n\nFrom exec of the server to the first complete answer of the hello function, environment and bytecode "
+        f"cached, one worker, {extent.starts} start(s) of each system.\n\n"
+        + comparison("time", http.first_answer, seconds).rstrip(),
+        f"## Latency, 1 client\n\nThe hello function: one query parameter in, a JSON greeting out. {WORKERS} worker processes, "
+        f"{extent.load_rounds} round(s) of {extent.load_s} s.\n\n"
+        + comparison("p50", http.p50, seconds)
+        + "\n"
+        + comparison("p99", http.p99, seconds).rstrip(),
+        f"## Throughput, {MANY_CLIENTS} clients\n\nThe same servers.\n\n"
+        + comparison("answered", http.requests, per_second("requests"))
+        + "\n"
+        + comparison(f"p99 with {MANY_CLIENTS} clients", http.busy_p99, seconds).rstrip(),
+        "## Memory\n\nAll processes of a system. PSS divides a page among all processes of the machine that have it, and other "
+        "Pythons have pages of the same interpreter; \"alone\" is what the system would need without them. One worker, after a "
+        "second of 1 client:\n\n"
+        + memory(http.one_worker_pss, http.one_worker_alone)
+        + f"\n{WORKERS} workers, after the throughput run:\n\n"
+        + memory(http.two_workers_pss, http.two_workers_alone).rstrip(),
+        f"## A body of {ECHO_BYTES // 1_000_000} MB\n\nPosted and returned, one at a time; body bytes per second of the whole "
+        "exchange.\n\n" + comparison("echoed", echo_figures, lambda value: f"{megabytes(value)}/s").rstrip(),
+        "## Queue\n\nA `def` function that reads each message as JSON; `batchSize` 32. Each commit is forced to the disk.\n\n"
+        + queue_part(queue, extent).rstrip(),
+        "## Read with care\n\n" + "\n".join(f"- {line}" for line in cautions(http)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def cautions(http: HttpResults) -> List[str]:
+    return [
+        "Ingle writes a line for each invocation to a file, as it does by default. The peers write none: gunicorn and "
+        "functions-framework have no access log by default, and uvicorn's is switched off.",
+        "gunicorn's sync worker closes the connection after each answer, so its figures include connecting.",
+        "uvicorn runs with uvloop and httptools, and the bare application has no routes, no validation and no framework.",
+        "functions-framework runs 4 threads for each core in a worker, Ingle as many as there are calls at once; the others run one "
+        "call or one event loop a worker.",
+        *(sorted(set(http.complaints))),
+    ]

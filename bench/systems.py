@@ -1,0 +1,79 @@
+"""The systems that are compared, and how each is started."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, List, Tuple
+
+from servers import Server, free_port
+
+# What one start needs: the command and the environment, for a port and a number of workers.
+Recipe = Callable[["Place", int, int], Tuple[List[str], Dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are: the binary under test, copies of the apps, and a scratch folder."""
+
+    binary: Path
+    apps: Path
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class System:
+    name: str
+    recipe: Recipe
+    hello: str
+    echo: str
+    is_ingle: bool = False
+
+    def start(self, place: Place, workers: int) -> Server:
+        port = 0 if self.is_ingle else free_port()
+        command, environment = self.recipe(place, port, workers)
+        return Server(command, environment, place.scratch / "server.log", port or None)
+
+
+def ingle_command(place: Place, app: str, workers: int, functions: Tuple[str, ...] = ()) -> Tuple[List[str], Dict[str, str]]:
+    """Default settings: one line for each invocation, durable writes, no limits lifted."""
+    command = [str(place.binary), "--json", "--cache", str(place.scratch / "cache"), "start"]
+    command += [str(place.apps / app), "--port", "0", "--state", str(place.scratch / "state")]
+    command += ["--functions", *functions] if functions else []
+    return command, {"FUNCTIONS_WORKER_PROCESS_COUNT": str(workers)}
+
+
+def ingle(place: Place, _port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+    return ingle_command(place, "hello", workers)
+
+
+def functions_framework(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+    program = str(Path(sys.executable).parent / "functions-framework")
+    source = str(place.apps / "peers/framework_hello.py")
+    command = [program, "--target", "hello", "--source", source, "--host", "127.0.0.1", "--port", str(port)]
+    return command, {"WORKERS": str(workers)}
+
+
+def gunicorn(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+    command = [sys.executable, "-m", "gunicorn", "--workers", str(workers), "--bind", f"127.0.0.1:{port}"]
+    return [*command, "--chdir", str(place.apps / "peers"), "flask_hello:app"], {}
+
+
+def uvicorn(module: str) -> Recipe:
+    def recipe(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+        command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--app-dir", str(place.apps / "peers")]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+        return [*command, "--no-access-log", "--log-level", "warning"], {}
+
+    return recipe
+
+
+INGLE = System("Ingle, `def`", ingle, "/api/hello?name=Ada", "/api/echo", is_ingle=True)
+INGLE_ASYNC = System("Ingle, `async def`", ingle, "/api/hello_async?name=Ada", "/api/echo", is_ingle=True)
+PEERS = [
+    System("functions-framework (gunicorn)", functions_framework, "/hello?name=Ada", "/echo"),
+    System("gunicorn sync + Flask", gunicorn, "/hello?name=Ada", "/echo"),
+    System("uvicorn + FastAPI", uvicorn("fastapi_hello"), "/hello?name=Ada", "/echo"),
+    System("uvicorn, bare ASGI", uvicorn("asgi_hello"), "/hello?name=Ada", "/echo"),
+]

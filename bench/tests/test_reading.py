@@ -1,0 +1,85 @@
+"""What wrk and the server's log print is read right. Nothing here measures time."""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import drain
+import servers
+import wrk
+
+REPORT = """Running 3s test @ http://127.0.0.1:1/hello
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     2.55ms    1.69ms  17.45ms   73.39%
+    Req/Sec    13.34k     1.17k   15.49k    80.00%
+  Latency Distribution
+     50%  {p50}
+     75%    3.22ms
+     90%    4.62ms
+     99%    {p99}
+  39847 requests in 3.00s, 4.33MB read
+{errors}Requests/sec:  13263.06
+Transfer/sec:      1.44MB
+"""
+
+
+class Wrk(unittest.TestCase):
+    def check(self, p50, p99, errors, expected):
+        load = wrk.parse(REPORT.format(p50=p50, p99=p99, errors=errors))
+        for got, want in zip((load.p50_s, load.p99_s, load.requests_per_s), (*expected[:2], 13263.06)):
+            self.assertAlmostEqual(got, want, places=9)
+        self.assertEqual((load.bad_answers, load.socket_errors), expected[2:])
+
+    def test_units_are_told_apart(self):
+        self.check("157.00us", "3.57ms", "", (0.000157, 0.00357, 0, 0))
+        self.check("1.20s", "1.10m", "", (1.2, 66.0, 0, 0))
+
+    def test_failures_are_counted(self):
+        errors = "  Socket errors: connect 1, read 20, write 0, timeout 3\n  Non-2xx or 3xx responses: 7\n"
+        self.check("1.00ms", "2.00ms", errors, (0.001, 0.002, 7, 24))
+
+    def test_anything_else_is_refused(self):
+        for text in ("", "unable to connect to 127.0.0.1:1", REPORT.format(p50="fast", p99="2.00ms", errors="")):
+            with self.assertRaises(wrk.Unreadable):
+                wrk.parse(text)
+
+
+class Log(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.log = Path(folder.name) / "log"
+
+    def test_the_span_reaches_from_the_first_begin_to_the_last_end(self):
+        line = '{"event":"invocation","time":%d,"outcome":"%s","phasesMs":{"total":%d}}\n'
+        lines = [line % (5000, "success", 1000), line % (4000, "success", 500), line % (1000, "failed", 9000)]
+        self.log.write_text("a warning\n" + "".join(lines) + '{"event":"left_out","lines":3}\n')
+        self.assertEqual(drain.spans(self.log), (4.0, 6.0, 2, 3))
+
+    def test_the_ready_line_counts_once_it_is_complete(self):
+        self.log.write_text('{"event":"ready","address"')
+        self.assertIsNone(servers.first_event(self.log, "ready"))
+        self.log.write_text('warning\n{"event":"other"}\n{"event":"ready","address":"a"}\n')
+        self.assertEqual(servers.first_event(self.log, "ready"), {"event": "ready", "address": "a"})
+
+
+class Memory(unittest.TestCase):
+    def test_a_page_counts_once_in_a_system_of_two(self):
+        def mapping(address, inode, pss, shared, private):
+            head = f"{address}-ffff0000 r-xp 00001000 08:01 {inode} /lib/some.so\n"
+            sizes = f"Pss: {pss} kB\nShared_Clean: {shared} kB\nShared_Dirty: 0 kB\n"
+            return head + sizes + f"Private_Clean: 0 kB\nPrivate_Dirty: {private} kB\n"
+
+        # A library at different addresses, a page of a parent at the same one, and memory of one's own.
+        one = mapping("a0000000", 7, 15, 30, 5) + mapping("b0000000", 0, 10, 20, 100)
+        other = mapping("c0000000", 7, 10, 20, 0) + mapping("b0000000", 0, 10, 20, 50)
+        self.assertEqual(servers.proportional([one, other]), 45 * 1024)
+        self.assertEqual(servers.alone([one, other]), (5 + 100 + 50 + 30 + 20) * 1024)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,69 @@
+"""Figures and tables are written as they are meant."""
+
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import report
+from drain import QueueResults
+from figures import Figure, megabytes, per_second, ratio, seconds
+from measures import QUICK, HttpResults, rotated
+from systems import INGLE, PEERS
+
+
+class Figures(unittest.TestCase):
+    def test_durations_have_the_unit_that_fits(self):
+        cases = {157e-6: "157 µs", 0.00357: "3.57 ms", 0.999e-3: "999 µs", 0.167: "167 ms", 1.234: "1.23 s"}
+        cases[float("nan")] = "–"
+        for value, expected in cases.items():
+            self.assertEqual(seconds(value), expected)
+
+    def test_a_figure_shows_median_and_extremes(self):
+        self.assertEqual(Figure([3e6, 1e6, 2e6]).show(megabytes), "**2.0 MB** (1.0 MB to 3.0 MB)")
+        self.assertEqual(Figure([12345.6]).show(per_second("messages")), "12,346 messages/s")
+        self.assertEqual(Figure().show(seconds), "–")
+
+    def test_a_ratio_compares_medians(self):
+        self.assertEqual(ratio(Figure([1, 4, 9]), Figure([2])), "2.00")
+        self.assertEqual(ratio(Figure(), Figure([2])), "–")
+        self.assertEqual(ratio(Figure([1]), Figure([0])), "–")
+
+
+class Rounds(unittest.TestCase):
+    def test_each_round_begins_with_another_system(self):
+        self.assertEqual("".join(rotated("abc", 4)), "abcbcacababc")
+
+
+class Page(unittest.TestCase):
+    def test_a_table_escapes_bars(self):
+        self.assertEqual(report.table(["a", "b"], [["1|2", "3"]]), "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |\n")
+
+    def test_a_comparison_leaves_out_what_was_not_measured(self):
+        results = HttpResults()
+        results.p50[INGLE.name].add(1e-4)
+        results.p50[PEERS[0].name].add(3e-4)
+        lines = report.comparison("p50", results.p50, seconds).splitlines()
+        self.assertEqual(lines[0], "| system | p50 | ratio to Ingle |")
+        self.assertEqual(lines[2:], ["| Ingle, `def` | 100 µs | 1.00 |", f"| {PEERS[0].name} | 300 µs | 3.00 |"])
+
+    def test_a_target_is_met_missed_or_not_measured(self):
+        def check(readings, at_least, expected):
+            target = report.Target("queue", Figure(readings), per_second("messages"), 5000, at_least)
+            self.assertEqual(target.row()[3], expected)
+
+        check([5000], True, "met")
+        check([4999], True, "**missed**")
+        check([5000], False, "met")
+        check([5001, 5002], False, "**missed**")
+        check([], True, "not measured")
+
+    def test_the_page_names_every_promise_and_ends_no_line_in_white_space(self):
+        text = report.page(["a machine"], HttpResults(), QueueResults(), QUICK)
+        self.assertEqual(text.count("not measured"), 6)
+        self.assertEqual([line for line in text.splitlines() if line != line.rstrip()], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
