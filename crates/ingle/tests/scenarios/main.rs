@@ -1,0 +1,21 @@
+//! Stories through the real binary: each starts `ingle` in a folder of its own and talks to it as its users do.
+//!
+//! `INGLE_BINARY` names the program; without it, what was built last is taken. A story runs on the oldest and on the
+//! newest Python, unless it is about something that Python has no part in.
+
+mod broken;
+mod command_line;
+mod concurrency;
+mod crash;
+mod documents;
+mod durability;
+mod environment;
+mod errors;
+mod http;
+mod logs;
+mod malformed;
+mod order;
+mod poison;
+mod processes;
+mod restaurant;
+mod stopping;

@@ -1,0 +1,162 @@
+//! How a server is to be started.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::app::App;
+use crate::call::{Call, Done};
+use crate::machine::{binary, cache};
+use crate::python::Python;
+use crate::server::Server;
+
+/// The folders of a story; gone when the last server in them is.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn app(&self) -> std::path::PathBuf {
+        self.0.path().join("app")
+    }
+
+    pub(crate) fn state(&self) -> std::path::PathBuf {
+        self.0.path().join("state")
+    }
+}
+
+/// A server that is not started yet.
+#[derive(Clone)]
+pub struct Launch {
+    pub(crate) home: Arc<Home>,
+    pub(crate) python: Option<Python>,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) json: bool,
+    pub(crate) expected: Vec<String>,
+}
+
+impl Launch {
+    pub(crate) fn new(app: &App, python: &Python) -> Self {
+        let home = tempfile::Builder::new().prefix("ingle-").tempdir();
+        let home = Home(home.unwrap_or_else(|error| panic!("no folder for the story: {error}")));
+        app.write(&home.app());
+        Self {
+            home: Arc::new(home),
+            python: Some(python.clone()),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            json: true,
+            expected: Vec::new(),
+        }
+    }
+
+    /// One more argument of `ingle start`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// A variable in the environment of the server.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Ends the server at a fault point, as `kill -9` would: `store.commit.before@3=abort`.
+    #[must_use]
+    pub fn fault(self, plan: &str) -> Self {
+        self.variable("INGLE_FAULTS", plan)
+    }
+
+    /// Without `--python`: Ingle chooses, and prepares an environment.
+    #[must_use]
+    pub fn own_choice_of_python(mut self) -> Self {
+        self.python = None;
+        self
+    }
+
+    /// Text for people instead of JSON.
+    #[must_use]
+    pub fn text(mut self) -> Self {
+        self.json = false;
+        self
+    }
+
+    /// A part of an ERROR line that the server may write to its standard error in this story.
+    #[must_use]
+    pub fn may_complain(mut self, part: &str) -> Self {
+        self.expected.push(part.to_owned());
+        self
+    }
+
+    /// The app's folder.
+    pub fn folder(&self) -> std::path::PathBuf {
+        self.home.app()
+    }
+
+    /// Starts it and waits until it serves.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub fn start(self) -> Server {
+        Server::start(self)
+    }
+
+    /// Starts it, and expects it to end by itself.
+    pub fn run(&self) -> Done {
+        let arguments = self.words();
+        let call = Call::new(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        self.variables.iter().fold(call, |call, (name, value)| call.variable(name, value)).run()
+    }
+
+    /// `ingle check --json` on the same app.
+    pub fn check(&self) -> Done {
+        let mut call = Call::new(&["check", "--json"]).path(&self.home.app());
+        if let Some(python) = &self.python {
+            call = call.word("--python").path(&python.program);
+        }
+        call.run()
+    }
+
+    fn words(&self) -> Vec<String> {
+        let text = |path: &Path| path.display().to_string();
+        let mut words = vec!["start".to_owned(), text(&self.home.app())];
+        words.extend(["--port".to_owned(), "0".to_owned(), "--state".to_owned(), text(&self.home.state())]);
+        if self.json {
+            words.push("--json".to_owned());
+        }
+        if let Some(python) = &self.python {
+            words.extend(["--python".to_owned(), text(&python.program)]);
+        }
+        words.extend(self.arguments.clone());
+        words
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = bare_command();
+        command.args(self.words()).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// The binary with an environment in which nothing of the developer's own set-up changes the story.
+pub(crate) fn bare_command() -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        let ours = name_text.starts_with("INGLE_")
+            || name_text.starts_with("NEXTEST")
+            || name_text.starts_with("CARGO");
+        if ours || matches!(&*name_text, "VIRTUAL_ENV" | "PYTHONPATH" | "PYTHONHOME" | "NO_COLOR") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("INGLE_CACHE", cache()).process_group(0);
+    command
+}
