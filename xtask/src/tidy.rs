@@ -2,6 +2,7 @@
 //! test that shows it firing.
 
 mod codes;
+mod commands;
 mod documents;
 mod edges;
 mod sources;
@@ -104,7 +105,7 @@ fn is_ours(name: &str) -> bool {
 
 type Rule = fn(&Tree) -> Vec<Offence>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     sources::length,
     sources::module_docs,
     sources::no_mod_rs,
@@ -112,6 +113,7 @@ const RULES: [Rule; 10] = [
     sources::embedded_python,
     codes::code_without_page,
     codes::page_without_code,
+    commands::command_without_page,
     documents::trailing_space,
     documents::changelog,
     documents::links,
