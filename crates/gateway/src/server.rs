@@ -78,11 +78,7 @@ async fn pause(error: &io::Error) {
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(80 * 1024)
-        .pipeline_flush(true);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(80 * 1024);
     builder
 }
 
