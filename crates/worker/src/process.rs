@@ -261,10 +261,12 @@ impl Worker {
             let frame = match reader.read(&mut stream).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err(error) => {
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     self.broken(&error.to_string(), &mut loaded);
                     break;
                 }
+                // A process that dies before it has read everything resets the connection: that is an end, too.
+                Err(_closed) => break,
             };
             match serde_json::from_slice(&frame.header) {
                 Ok(message) => self.hear(message, frame.body, &mut loaded),
