@@ -98,6 +98,16 @@ impl Launch {
         self.home.app()
     }
 
+    /// Where queues and documents will be.
+    pub fn state_folder(&self) -> std::path::PathBuf {
+        self.home.state()
+    }
+
+    /// A command of the command line about this app, which no server serves yet.
+    pub fn call(&self, words: &[&str]) -> Call {
+        Call::new(words).word("--app").path(&self.folder()).word("--state").path(&self.state_folder())
+    }
+
     /// Starts it and waits until it serves.
     ///
     /// # Panics

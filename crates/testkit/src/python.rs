@@ -30,6 +30,23 @@ impl Python {
         found.unwrap_or_else(|| panic!("no Python with azure-functions: run `cargo xtask setup`"))
     }
 
+    /// Root of the virtual environment that it belongs to.
+    pub fn environment(&self) -> PathBuf {
+        self.program.ancestors().nth(2).map(PathBuf::from).unwrap_or_default()
+    }
+
+    /// What a short program prints.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let output =
+            std::process::Command::new(&self.program).arg("-c").arg(program).args(arguments).output();
+        let output = output.unwrap_or_else(|error| panic!("can't start {}: {error}", self.program.display()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
     /// Runs a story on one version, if this machine has it.
     #[expect(clippy::print_stdout, reason = "whoever reads the test's output must see what was not tested")]
     pub fn tell(version: &'static str, story: impl FnOnce(&Self)) {

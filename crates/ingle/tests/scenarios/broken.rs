@@ -20,12 +20,6 @@ fn reported(done: &Done) -> Vec<(String, String, u64)> {
     assert_eq!(report["event"], "checked");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let problems = report["problems"].as_array().cloned().unwrap_or_default();
-    for problem in &problems {
-        assert!(
-            problem["message"].is_string() && problem["fix"].is_string(),
-            "no cause or no fix: {problem}"
-        );
-    }
     problems
         .iter()
         .map(|problem| {

@@ -100,13 +100,24 @@ fn crash_beside_others(server: &Server, target: &str) -> Response {
     })
 }
 
-fn assert_failed(server: &Server, function: &str, answer: &Response, status: u16, code: &str, parts: &[&str]) {
+fn assert_failed(
+    server: &Server,
+    function: &str,
+    answer: &Response,
+    status: u16,
+    code: &str,
+    parts: &[&str],
+) {
     let text = answer.clone().status(status).text();
     for part in parts.iter().chain([&code]) {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     let record = server.invocations(function, 1).remove(0);
-    assert_eq!((&record["failure"]["code"], &record["failure"]["blame"]), (&json!(code), &json!("app")), "{record}");
+    assert_eq!(
+        (&record["failure"]["code"], &record["failure"]["blame"]),
+        (&json!(code), &json!("app")),
+        "{record}"
+    );
 }
 
 fn os_exit_fails_only_its_invocation(python: &Python) {
@@ -212,8 +223,15 @@ fn a_message_that_kills_its_worker_ends_in_the_poison_queue(python: &Python) {
     let server = app().start(python);
     let put_aside = poisoned(&server, "segfault", 5);
     assert_eq!((&put_aside["text"], &put_aside["poison"]["attempts"]), (&json!("segfault"), &json!(5)));
-    assert!(put_aside["poison"]["reason"].as_str().is_some_and(|reason| reason.contains("SIGSEGV")), "{put_aside}");
-    let runs = server.stop().events.into_iter().filter(|event| event["function"] == "crash_message" && event["event"] == "invocation");
+    assert!(
+        put_aside["poison"]["reason"].as_str().is_some_and(|reason| reason.contains("SIGSEGV")),
+        "{put_aside}"
+    );
+    let runs = server
+        .stop()
+        .events
+        .into_iter()
+        .filter(|event| event["function"] == "crash_message" && event["event"] == "invocation");
     assert_eq!(runs.count(), 5, "tried more often than allowed");
 }
 

@@ -1,1 +1,100 @@
-//! To come.
+//! Requirements without a virtual environment: Ingle builds one, once. No story needs a network: the packages are those
+//! of the test's own environment, packed again.
+
+use std::path::Path;
+
+use ingle_testkit::{App, Launch, Python, on_each_python};
+use serde_json::Value;
+
+on_each_python!(requirements_are_installed_once, what_can_not_be_installed_is_named);
+
+/// Makes wheels of installed distributions, and one of a package of our own (PyPA specifications, "Binary distribution
+/// format").
+const PACK: &str = r#"
+import importlib.metadata as metadata, pathlib, sys, zipfile
+target = pathlib.Path(sys.argv[1])
+target.mkdir(parents=True)
+for name in ("azure-functions", "werkzeug", "markupsafe"):
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        continue
+    tags = [line[5:] for line in found.read_text("WHEEL").splitlines() if line.startswith("Tag: ")]
+    stem = "%s-%s-%s" % (found.metadata["Name"].replace("-", "_"), found.version, tags[0])
+    with zipfile.ZipFile(target / (stem + ".whl"), "w") as wheel:
+        for file in found.files:
+            path = str(file)
+            if path.startswith("..") or path.endswith((".pyc", "INSTALLER", "REQUESTED", "direct_url.json")):
+                continue
+            wheel.write(found.locate_file(file), path)
+with zipfile.ZipFile(target / "greeting-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("greeting.py", "def greet():\n    return 'Good evening'\n")
+    wheel.writestr("greeting-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+    wheel.writestr("greeting-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr("greeting-1.0.dist-info/RECORD", "greeting.py,,\ngreeting-1.0.dist-info/METADATA,,\ngreeting-1.0.dist-info/WHEEL,,\ngreeting-1.0.dist-info/RECORD,,\n")
+"#;
+
+/// An app with requirements, a cache of its own, and no index but a folder.
+fn launch(python: &Python, requirement: &str) -> Launch {
+    let app = App::python(
+        r#"
+import greeting
+
+@app.route(route="greet")
+def greet(req: func.HttpRequest) -> str:
+    return greeting.greet() + " from " + sys.prefix
+"#,
+    )
+    .file("requirements.txt", &format!("{requirement}\nazure-functions\n"));
+    let base = python.run("import sys; import os; print(os.path.realpath(sys.executable))", &[]);
+    let launch = app.launch(&Python { version: python.version, program: base.into() });
+    let (packages, cache) = (beside(&launch, "packages"), beside(&launch, "cache"));
+    python.run(PACK, &[&packages]);
+    launch
+        .variable("INGLE_CACHE", &cache)
+        .variable("PIP_NO_INDEX", "1")
+        .variable("PIP_FIND_LINKS", &packages)
+        .variable("UV_NO_INDEX", "1")
+        .variable("UV_FIND_LINKS", &packages)
+}
+
+fn beside(launch: &Launch, name: &str) -> String {
+    launch.folder().parent().unwrap_or(Path::new("/")).join(name).display().to_string()
+}
+
+fn is_progress(event: &&Value) -> bool {
+    event["event"] == "progress"
+}
+
+fn requirements_are_installed_once(python: &Python) {
+    let launch = launch(python, "greeting");
+    let first = launch.clone().start();
+    let answer = first.get("/api/greet").status(200).text();
+    let cache = beside(&launch, "cache");
+    assert!(answer.starts_with("Good evening from ") && answer.contains(&cache), "{answer}");
+    let events = first.stop().events;
+    let progress: Vec<&Value> = events.iter().filter(is_progress).collect();
+    assert!(
+        progress.iter().any(|event| event["message"].to_string().contains("requirements.txt")),
+        "{progress:?}"
+    );
+    // Without any place to get packages from.
+    let nowhere = launch.variable("PIP_FIND_LINKS", "/nowhere").variable("UV_FIND_LINKS", "/nowhere");
+    let second = nowhere.start();
+    assert_eq!(second.get("/api/greet").status(200).text(), answer);
+    let events = second.stop().events;
+    assert_eq!(events.iter().filter(is_progress).count(), 0, "the second start built something");
+}
+
+fn what_can_not_be_installed_is_named(python: &Python) {
+    let launch = launch(python, "a-package-that-nobody-wrote");
+    let done = launch.run();
+    assert!(matches!(done.code, Some(1 | 3)), "{done:#?}");
+    let error = done.json();
+    assert!(error["code"].as_str().is_some_and(|code| code.starts_with("E06")), "{error}");
+    assert!(
+        error["message"].as_str().is_some_and(|message| message.contains("a-package-that-nobody-wrote")),
+        "{error}"
+    );
+    assert!(error["hint"].is_string(), "{error}");
+}

@@ -108,14 +108,22 @@ fn methods_and_routes_find_their_function(python: &Python) {
     let mut allowed: Vec<&str> = refused.header("allow").split(", ").collect();
     allowed.sort_unstable();
     assert_eq!(allowed, ["GET", "PUT"]);
-    let check = |path: &str, expected: Value| assert_eq!(server.get(path).status(200).json(), expected, "{path}");
+    let check =
+        |path: &str, expected: Value| assert_eq!(server.get(path).status(200).json(), expected, "{path}");
     check("/api/items/42", json!(["number", "42"]));
     check("/api/items/bread", json!(["word", "bread"]));
     check("/api/files/2024/menu.pdf", json!("2024/menu.pdf"));
     check("/api/files", Value::Null);
     check("/api/pages", json!({}));
     check("/api/pages/3", json!({"number": "3"}));
-    for path in ["/api/items/breads", "/api/items/4x", "/api/nobody", "/only-get", "/api/pages/three", "/api//items/1"] {
+    for path in [
+        "/api/items/breads",
+        "/api/items/4x",
+        "/api/nobody",
+        "/only-get",
+        "/api/pages/three",
+        "/api//items/1",
+    ] {
         let text = server.get(path).status(404).text();
         assert!(text.contains("E0501"), "{path}: {text}");
     }
@@ -138,7 +146,8 @@ fn headers_query_and_parameters_arrive(python: &Python) {
 }
 
 fn cookies_go_out_one_by_one(python: &Python) {
-    let answer = server(python).send(Request::get("/api/cookies").header("Cookie", "a=1").header("Cookie", "b=2"));
+    let answer =
+        server(python).send(Request::get("/api/cookies").header("Cookie", "a=1").header("Cookie", "b=2"));
     let answer = answer.status(200);
     assert_eq!(answer.json(), "a=1; b=2");
     assert_eq!(answer.all("set-cookie"), ["first=1; path=/", "second=2; max-age=60; httponly"]);
@@ -180,7 +189,8 @@ fn a_body_of_a_hundred_megabytes_arrives_and_a_larger_one_does_not(python: &Pyth
     let large = Bytes::from(vec![b'x'; 101 * MEGABYTE]);
     let whole = large.slice(..100 * MEGABYTE);
     assert_eq!(server.post("/api/length", whole).status(200).text(), (100 * MEGABYTE).to_string());
-    let mut head = format!("POST /api/length HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", large.len()).into_bytes();
+    let mut head = format!("POST /api/length HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", large.len())
+        .into_bytes();
     let answer = server.raw(&head);
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("E0503"), "{answer}");
     // The same without a stated length: refused as soon as it is too much.
@@ -194,7 +204,8 @@ fn a_body_of_a_hundred_megabytes_arrives_and_a_larger_one_does_not(python: &Pyth
     assert_eq!(server.post("/api/length", "12345").status(200).text(), "5");
     server.invocations("length", 2);
     let ended = server.stop();
-    let runs = ended.events.iter().filter(|event| event["event"] == "invocation" && event["function"] == "length");
+    let runs =
+        ended.events.iter().filter(|event| event["event"] == "invocation" && event["function"] == "length");
     assert_eq!(runs.count(), 2, "a refused body must not reach the function");
 }
 
@@ -232,7 +243,11 @@ fn pages_from_elsewhere_need_permission(python: &Python) {
     let server = App::python(APP).launch(python).argument("--cors").argument("https://shop.example").start();
     let ask = |origin: &str| {
         let request = Request::new("OPTIONS", "/api/only-get").header("Origin", origin);
-        server.send(request.header("Access-Control-Request-Method", "PUT").header("Access-Control-Request-Headers", "x-a"))
+        server.send(
+            request
+                .header("Access-Control-Request-Method", "PUT")
+                .header("Access-Control-Request-Headers", "x-a"),
+        )
     };
     let allowed = ask("https://shop.example").status(204);
     assert_eq!(allowed.header("access-control-allow-origin"), "https://shop.example");

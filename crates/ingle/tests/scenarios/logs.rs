@@ -123,8 +123,14 @@ fn lines_of_neighbours_do_not_mix(python: &Python) {
     });
     let records = server.invocations("number", 20);
     for record in records {
-        let number = record["summary"].as_str().and_then(|summary| summary.rsplit('/').next()).unwrap_or("?").to_owned();
-        let lines = server.wait_for_many(3, "parts", |event| event["event"] == "log" && event["invocation"] == record["id"]);
+        let number = record["summary"]
+            .as_str()
+            .and_then(|summary| summary.rsplit('/').next())
+            .unwrap_or("?")
+            .to_owned();
+        let lines = server.wait_for_many(3, "parts", |event| {
+            event["event"] == "log" && event["invocation"] == record["id"]
+        });
         let said: Vec<&str> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
         assert_eq!(said, [0, 1, 2].map(|part| format!("part {part} of {number}")));
     }

@@ -31,7 +31,8 @@ fn refused(server: &Server, head: &str, statuses: &[&str]) {
 #[test]
 fn a_body_of_unclear_length_is_refused_and_the_connection_closed() {
     let server = server();
-    let check = |lines: &str| refused(&server, &format!("POST /api/echo HTTP/1.1\r\nHost: x\r\n{lines}"), &["400"]);
+    let check =
+        |lines: &str| refused(&server, &format!("POST /api/echo HTTP/1.1\r\nHost: x\r\n{lines}"), &["400"]);
     check("Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd");
     check("Content-Length: 4, 5\r\n\r\nabcd");
     check("Content-Length: +4\r\n\r\nabcd");
@@ -66,7 +67,8 @@ fn chunks_count_more_than_a_stated_length() {
 fn broken_chunks_are_refused() {
     let server = server();
     let check = |chunks: &str| {
-        let head = format!("POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        let head =
+            format!("POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
         refused(&server, &head, &["400"]);
     };
     check("zz\r\nabc\r\n0\r\n\r\n");
@@ -99,7 +101,14 @@ fn a_head_that_is_none_is_refused() {
 #[test]
 fn a_path_with_two_readings_is_refused() {
     let server = server();
-    for path in ["/api/%zz", "/api/%0d%0aX-Forged:1", "/api/%00", "/api/%ff%fe", "/../../api/echo", "/api/a%2f..%2fecho"] {
+    for path in [
+        "/api/%zz",
+        "/api/%0d%0aX-Forged:1",
+        "/api/%00",
+        "/api/%ff%fe",
+        "/../../api/echo",
+        "/api/a%2f..%2fecho",
+    ] {
         let answer = server.raw(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("E0505"), "{path}: {answer}");
     }
@@ -112,7 +121,11 @@ fn a_head_that_is_too_large_is_refused() {
     let start = "GET /api/echo HTTP/1.1\r\nHost: x\r\n";
     let long = "a".repeat(9000);
     refused(&server, &format!("GET /api/{long} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), &["414"]);
-    refused(&server, &format!("GET /api/echo?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &long[..5000]), &["414"]);
+    refused(
+        &server,
+        &format!("GET /api/echo?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &long[..5000]),
+        &["414"],
+    );
     let many: String = (0..150).map(|number| format!("X-{number}: 1\r\n")).collect();
     refused(&server, &format!("{start}{many}Connection: close\r\n\r\n"), &["431"]);
     let large: String = (0..20).map(|number| format!("X-{number}: {}\r\n", &long[..4000])).collect();
@@ -123,11 +136,13 @@ fn a_head_that_is_too_large_is_refused() {
 #[test]
 fn a_body_that_breaks_off_reaches_no_function() {
     let server = server();
-    let answer = raw_cut(server.address(), b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+    let answer =
+        raw_cut(server.address(), b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     server.get("/api/smuggled").status(200);
     server.invocations("smuggled", 1);
     let ended = server.stop();
-    let runs = ended.events.iter().filter(|event| event["event"] == "invocation" && event["function"] == "echo");
+    let runs =
+        ended.events.iter().filter(|event| event["event"] == "invocation" && event["function"] == "echo");
     assert_eq!(runs.count(), 0, "half a request was served");
 }
