@@ -1,6 +1,6 @@
 //! Apps with mistakes: each is reported with its code and place, and what is good runs all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ingle_testkit::{App, Done, Python, on_each_python};
 use serde_json::Value;
@@ -14,67 +14,85 @@ on_each_python!(
     an_app_that_can_not_be_imported_says_why,
 );
 
-/// What a report says: code, file, and the line in a range of lines.
+/// What `ingle check` says: code, file, and line (0 without one).
 fn reported(done: &Done) -> Vec<(String, String, u64)> {
     let report = done.json();
     assert_eq!(report["event"], "checked");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let problems = report["problems"].as_array().cloned().unwrap_or_default();
-    problems
-        .iter()
-        .map(|problem| {
-            (text(&problem["code"]), text(&problem["file"]), problem["line"].as_u64().unwrap_or(0))
-        })
-        .collect()
+    let found = |problem: &Value| {
+        (text(&problem["code"]), text(&problem["file"]), problem["line"].as_u64().unwrap_or(0))
+    };
+    report["problems"].as_array().into_iter().flatten().map(found).collect()
 }
 
+/// Places with the codes that stand there.
+type Findings = BTreeMap<String, BTreeSet<String>>;
+
+fn note(findings: &mut Findings, place: &str, code: &str) {
+    findings.entry(place.to_owned()).or_default().insert(code.to_owned());
+}
+
+fn assert_same(reported: &Findings, promised: &Findings) {
+    let differences: Vec<String> = reported
+        .keys()
+        .chain(promised.keys())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .filter(|place| reported.get(*place) != promised.get(*place))
+        .map(|place| {
+            format!("{place}: promised {:?}, reported {:?}", promised.get(place), reported.get(place))
+        })
+        .collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// The app's comments promise a code for each block of lines; the README promises one for host.json.
 fn each_mistake_of_the_v2_app_is_reported_where_it_stands(python: &Python) {
     let app = App::folder("examples/broken");
-    let done = app.launch(python).check().code(1);
-    let reported = reported(&done);
     let source = app.text("function_app.py");
-    let lines: Vec<&str> = source.lines().collect();
-    let mut promised = BTreeSet::new();
-    for (index, line) in lines.iter().enumerate() {
-        let Some(code) = line.strip_prefix("# E").and_then(|rest| rest.get(..4)) else { continue };
-        let end = lines[index..].iter().position(|line| line.is_empty()).unwrap_or(lines.len() - index);
-        let stands = (index as u64 + 2)..=(index as u64 + end as u64);
-        let code = format!("E{code}");
-        let found = reported
-            .iter()
-            .any(|(known, file, line)| *known == code && file == "function_app.py" && stands.contains(line));
-        assert!(found, "{code} is not reported in lines {stands:?}: {reported:#?}");
-        promised.insert(code);
+    let mut promised = Findings::new();
+    // Which block a line belongs to: that of the comment above it.
+    let mut blocks = Vec::new();
+    let mut block = "the head".to_owned();
+    for line in source.lines() {
+        let code = line.strip_prefix("# ").and_then(|comment| comment.get(..5));
+        if let Some(code) = code.filter(|code| code.starts_with("E0")) {
+            block = format!("{code} in line {}", blocks.len() + 1);
+            note(&mut promised, &block, code);
+        }
+        blocks.push(block.clone());
     }
-    // The README's only other mistake is in host.json.
-    let in_host: Vec<_> = reported.iter().filter(|(_, file, _)| file == "host.json").collect();
-    assert_eq!(in_host.len(), 1, "{in_host:?}");
-    assert!(in_host[0].2 == 5, "{in_host:?}");
-    let unexpected: Vec<_> =
-        reported.iter().filter(|(code, file, _)| file != "host.json" && !promised.contains(code)).collect();
-    assert!(unexpected.is_empty(), "{unexpected:?}");
+    note(&mut promised, "host.json:5", "E0111");
+    let mut found = Findings::new();
+    for (code, file, line) in reported(&app.launch(python).check().code(1)) {
+        let index = usize::try_from(line).unwrap_or(0).wrapping_sub(1);
+        let place = match blocks.get(index) {
+            Some(block) if file == "function_app.py" => block.clone(),
+            _ => format!("{file}:{line}"),
+        };
+        note(&mut found, &place, &code);
+    }
+    assert_same(&found, &promised);
 }
 
+/// The modules' docstrings promise a code for each folder; two folders have no module.
 fn each_mistake_of_the_v1_app_is_reported_where_it_stands(python: &Python) {
     let app = App::folder("examples/broken-v1");
-    let reported = reported(&app.launch(python).check().code(1));
-    let mut folders = BTreeSet::new();
+    let mut promised = Findings::new();
     for path in app.paths().filter(|path| path.ends_with("/__init__.py")) {
-        let folder = path.trim_end_matches("/__init__.py");
         let text = app.text(path);
-        let Some(code) = text.strip_prefix("\"\"\"E").and_then(|rest| rest.get(..4)) else { continue };
-        let code = format!("E{code}");
-        let found = reported.iter().find(|(known, file, _)| *known == code && file.starts_with(folder));
-        assert!(found.is_some(), "{code} is not reported for {folder}: {reported:#?}");
-        assert!(found.is_some_and(|(_, _, line)| *line > 0), "no line for {folder}: {reported:#?}");
-        folders.insert(folder.to_owned());
+        let code = text.strip_prefix("\"\"\"").and_then(|text| text.get(..5));
+        if let Some(code) = code.filter(|code| code.starts_with("E0")) {
+            note(&mut promised, path.trim_end_matches("/__init__.py"), code);
+        }
     }
-    assert!(folders.len() >= 8, "{folders:?}");
-    for (folder, code) in [("missing_script", "E0213"), ("path_outside", "E0221")] {
-        let found = reported.iter().any(|(known, file, _)| known == code && file.starts_with(folder));
-        assert!(found, "{code} is not reported for {folder}: {reported:#?}");
+    note(&mut promised, "missing_script", "E0213");
+    note(&mut promised, "path_outside", "E0221");
+    let mut found = Findings::new();
+    for (code, file, _) in reported(&app.launch(python).check().code(1)) {
+        note(&mut found, file.split('/').next().unwrap_or_default(), &code);
     }
-    assert!(!reported.iter().any(|(_, file, _)| file.starts_with("good")), "{reported:#?}");
+    assert_same(&found, &promised);
 }
 
 fn each_finding_says_what_is_wrong_and_what_to_do(python: &Python) {

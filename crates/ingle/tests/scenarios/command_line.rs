@@ -1,6 +1,6 @@
 //! The commands, their exit codes, and what programs read from them.
 
-use ingle_testkit::{App, Call, Done, Launch, Python, Server};
+use ingle_testkit::{App, Call, Done, Launch, Python};
 use serde_json::{Value, json};
 
 const APP: &str = r#"
@@ -187,22 +187,28 @@ fn a_folder_that_is_no_app_is_exit_code_three() {
     assert!(done.stderr.contains("/no/such/folder"), "{done:?}");
 }
 
+/// A path on the command line is meant from where it is typed.
+#[test]
+fn a_relative_python_is_found() {
+    let launch = launch();
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(Python::any().environment(), folder.path().join("env")).unwrap();
+    for python in ["env/bin/python", "./env"] {
+        let call = Call::new(&["check", "--json", "--python", python]).path(&launch.folder());
+        assert_eq!(call.inside(folder.path()).run().code(0).json()["errors"], 0, "{python}");
+    }
+}
+
 #[test]
 fn a_port_in_use_is_exit_code_three() {
     let server = launch().start();
     let port = server.address().rsplit(':').next().unwrap_or_default().to_owned();
-    let done = launch().argument("--port").argument(&port).run();
-    // The last --port counts, or a doubled one is refused: both leave the first server alone.
-    let done = if done.code == Some(2) { second_on(&server, &port) } else { done };
+    let second = Call::new(&["start", "--json", "--port", &port, "--python"]).path(&Python::any().program);
+    let done =
+        second.word("--state").path(&server.state_folder().join("second")).path(&server.folder()).run();
     let error = done.code(3).json();
     assert_eq!(error["code"], "E0701", "{error}");
     assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("--port")), "{error}");
-}
-
-fn second_on(server: &Server, port: &str) -> Done {
-    let state = server.state_folder().join("second");
-    let call = Call::new(&["start", "--json", "--port", port, "--python"]).path(&Python::any().program);
-    call.word("--state").path(&state).path(&server.folder()).run()
 }
 
 #[test]

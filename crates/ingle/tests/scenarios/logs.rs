@@ -48,8 +48,7 @@ async def tasks(req: func.HttpRequest) -> str:
         print("from a task")
     await asyncio.gather(task())
     await asyncio.get_running_loop().run_in_executor(None, logging.info, "from run_in_executor")
-    if hasattr(asyncio, "to_thread"):
-        await asyncio.to_thread(print, "from to_thread")
+    await asyncio.to_thread(print, "from to_thread")
     return "said"
 
 @app.route(route="number/{number:int}")
@@ -97,7 +96,7 @@ fn lines_of_threads_belong_to_who_started_them(python: &Python) {
     let server = start(python);
     server.get("/api/threads").status(200);
     server.get("/api/tasks").status(200);
-    let mut said = vec![
+    let said = [
         ("threads", "from a thread"),
         ("threads", "from an executor"),
         ("threads", "Exception in thread breaker"),
@@ -105,7 +104,6 @@ fn lines_of_threads_belong_to_who_started_them(python: &Python) {
         ("tasks", "from run_in_executor"),
         ("tasks", "from to_thread"),
     ];
-    said.retain(|(_, part)| python.version != "3.8" || *part != "from to_thread");
     for (function, part) in said {
         let line = server.log(part);
         let id = server.invocations(function, 1).remove(0)["id"].clone();

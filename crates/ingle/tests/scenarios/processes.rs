@@ -10,7 +10,8 @@ use serde_json::json;
 on_each_python!(
     three_processes_share_the_work,
     a_killed_process_takes_only_its_own_requests_along,
-    the_number_is_checked
+    a_request_that_never_reached_a_killed_process_is_run_by_another,
+    the_number_is_checked,
 );
 
 const APP: &str = r#"
