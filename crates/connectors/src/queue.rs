@@ -9,7 +9,7 @@ use ingle_store::{MessageLease, NewMessage, Operation};
 use ingle_types::datum::Datum;
 use ingle_types::event::QueueDelivery;
 use ingle_types::expression::Template;
-use ingle_types::outcome::Outcome;
+use ingle_types::outcome::{Blame, Outcome};
 
 use crate::OutputContext;
 use crate::collect::{Element, elements};
@@ -56,8 +56,9 @@ pub fn write(
 pub fn acknowledge(delivery: &QueueDelivery, outcome: &Outcome) -> Operation {
     let lease = lease(delivery);
     let Some(failure) = outcome.failure() else { return Operation::DeleteMessage(lease) };
-    // What was not the message's doing does not bring it nearer to the poison queue.
-    let counts = failure.started && !failure.bystander;
+    // What was not the message's doing does not bring it nearer to the poison queue. The app's own mistakes are,
+    // also those that are found before its code runs, or the message would come back for ever.
+    let counts = !failure.bystander && (failure.started || failure.blame == Blame::App);
     let release = |visible_after| Operation::ReleaseMessage { lease: lease.clone(), visible_after, counts };
     if !counts {
         return release(failure.retry_after.unwrap_or(Duration::ZERO));
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
     use ingle_types::event::Trace;
     use ingle_types::expression::BindingData;
-    use ingle_types::outcome::{Blame, Failure, Outputs};
+    use ingle_types::outcome::{Failure, Outputs};
     use std::time::UNIX_EPOCH;
 
     fn delivery(queue: &str, dequeue_count: u32) -> QueueDelivery {
@@ -173,9 +174,17 @@ mod tests {
     #[test]
     fn what_was_not_the_messages_doing_does_not_count() {
         let check = |failure: Failure| acknowledge(&delivery("orders", 5), &Outcome::Failed(failure));
-        for failure in [failed().not_started(), Failure { bystander: true, ..failed() }] {
+        let busy = Failure::new(Blame::Platform, "E0308", "NoRoom", "busy").not_started();
+        for failure in [busy, Failure { bystander: true, ..failed() }] {
             assert!(matches!(check(failure), Operation::ReleaseMessage { counts: false, .. }));
         }
+    }
+
+    /// T-061: an input that can't be bound fails before the function runs, each time.
+    #[test]
+    fn the_apps_own_mistake_counts_also_before_its_code_runs() {
+        let operation = acknowledge(&delivery("orders", 5), &Outcome::Failed(failed().not_started()));
+        assert!(matches!(operation, Operation::PoisonMessage { .. }), "{operation:?}");
     }
 
     #[test]

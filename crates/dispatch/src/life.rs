@@ -104,12 +104,13 @@ async fn attempt(
     phases.bind += binding.elapsed();
     step!("acquire");
     let waiting = Instant::now();
-    let slot = match acquire(inner, function, event).await {
-        Ok(slot) => slot,
+    let (slot, starting) = match acquire(inner, function, event).await {
+        Ok(acquired) => acquired,
         Err(failure) => return Outcome::Rejected(failure),
     };
     drop(permit);
-    phases.queue += waiting.elapsed();
+    phases.start += starting;
+    phases.queue += waiting.elapsed().saturating_sub(starting);
     if inner.rooms.faults.at("dispatch.run.before") == Fault::Fail {
         return Outcome::Failed(planted("dispatch.run.before").not_started());
     }
@@ -168,7 +169,7 @@ fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> Binding
     BindingData::new(function.spec.name.as_str(), &event.metadata, &event.payload, inner.rooms.clock.now())
 }
 
-async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Slot, Failure> {
+async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<(Slot, Duration), Failure> {
     let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
     let wait = match event.delivery {
         Delivery::Direct => inner.options.wait_max,

@@ -24,7 +24,7 @@ use ingle_types::event::{Delivery, Event, Invocation, Trace};
 use ingle_types::ids::InvocationId;
 use ingle_types::log::InvocationRecord;
 use ingle_types::outcome::Outcome;
-use ingle_types::spec::{FunctionSpec, TriggerSpec};
+use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::service::Rooms;
@@ -173,7 +173,12 @@ fn payload(
     body: Bytes,
 ) -> Datum {
     let TriggerSpec::Http(trigger) = &function.trigger else {
-        return String::from_utf8(body.to_vec()).map_or(Datum::Bytes(body), Datum::Text);
+        let wants_bytes =
+            matches!(&function.trigger, TriggerSpec::Queue(queue) if queue.data_type == DataType::Binary);
+        return match String::from_utf8(body.to_vec()) {
+            Ok(text) if !wants_bytes => Datum::Text(text),
+            _ => Datum::Bytes(body),
+        };
     };
     let default = if body.is_empty() { "GET" } else { "POST" };
     let method = method.map(str::to_uppercase).unwrap_or_else(|| match trigger.methods.as_slice() {

@@ -14,7 +14,7 @@ use ingle_worker::pool::AppToLoad;
 use ingle_worker::{Loaded, Pool, shim};
 
 use crate::cli::AppArguments;
-use crate::exit::{APP, CommandError, MACHINE, chain};
+use crate::exit::{APP, CommandError, chain, exit_of};
 use crate::surroundings::Surroundings;
 
 /// Longest time for importing an app.
@@ -60,8 +60,8 @@ pub(crate) async fn prepare(
     Ok(Prepared { folder, interpreter, environment })
 }
 
-fn from_apps(error: &ingle_apps::Error) -> CommandError {
-    let exit = if error.blame() == ingle_types::outcome::Blame::App { APP } else { MACHINE };
+pub(crate) fn from_apps(error: &ingle_apps::Error) -> CommandError {
+    let exit = exit_of(error.blame());
     let detail = error.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
     CommandError { exit, code: error.code(), message: chain(error) + &detail, hint: error.hint() }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ingle_types::outcome::Blame;
 use serde_json::json;
 
 use crate::printer::{Style, write_out};
@@ -14,6 +15,15 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const MACHINE: u8 = 3;
 /// A second Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// The exit code for an error that is this one's fault.
+pub(crate) fn exit_of(blame: Blame) -> u8 {
+    match blame {
+        Blame::Caller => USAGE,
+        Blame::App => APP,
+        Blame::Platform => MACHINE,
+    }
+}
 
 /// An error that ends a command.
 #[derive(Debug)]
@@ -83,7 +93,7 @@ impl From<ingle_store::Error> for CommandError {
 
 impl From<ingle_worker::Error> for CommandError {
     fn from(error: ingle_worker::Error) -> Self {
-        let exit = if error.blame() == ingle_types::outcome::Blame::App { APP } else { MACHINE };
+        let exit = exit_of(error.blame());
         Self { exit, code: error.code(), message: chain(&error), hint: error.hint().map(str::to_owned) }
     }
 }

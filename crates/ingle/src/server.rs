@@ -21,6 +21,7 @@ use ingle_worker::Pool;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::app::{self, Prepared, Running};
 use crate::exit::{CommandError, MACHINE};
@@ -31,7 +32,9 @@ const WAITING_MAX: usize = 10_000;
 /// How long a request waits for a worker, or for the app to be imported.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long work in hand may go on after a stop was asked for.
-pub(crate) const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(10);
+/// How long workers with nothing in work may take to exit.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 const ADMIN_SOCKET: &str = "admin.sock";
 /// Longest path of a Unix socket.
 const SOCKET_PATH_MAX: usize = 107;
@@ -179,16 +182,18 @@ impl Server {
 
     /// Stops in order: no new requests, no new messages, work in hand finished, workers ended, store closed.
     pub(crate) async fn stop(self) -> Vec<String> {
+        let until = Instant::now() + GRACE;
+        let left = || until.saturating_duration_since(Instant::now());
         let mut unfinished = Vec::new();
         let tasks = &self.tasks;
-        unfinished.extend(tasks.stop(TaskKind::Acceptor, GRACE).await);
+        unfinished.extend(tasks.stop(TaskKind::Acceptor, left()).await);
         std::fs::remove_file(&self.admin_socket).ok();
-        unfinished.extend(tasks.stop(TaskKind::Listener, GRACE).await);
-        unfinished.extend(tasks.stop(TaskKind::Connection, GRACE).await);
+        unfinished.extend(tasks.stop(TaskKind::Listener, left()).await);
+        unfinished.extend(tasks.stop(TaskKind::Connection, left()).await);
         // Also those that go on although their client has left.
-        unfinished.extend(tasks.stop(TaskKind::Invocation, GRACE).await);
-        tasks.stop(TaskKind::Supervisor, GRACE).await;
-        self.pool.stop(GRACE).await;
+        unfinished.extend(tasks.stop(TaskKind::Invocation, left()).await);
+        tasks.stop(TaskKind::Supervisor, left()).await;
+        self.pool.stop(left().max(EXIT_GRACE)).await;
         self.store.close().await;
         unfinished
     }

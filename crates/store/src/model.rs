@@ -61,7 +61,7 @@ pub struct NewMessage {
     pub queue: String,
     pub body: Bytes,
     pub visible_after: Duration,
-    /// `None`: seven days, as in Azure. `Duration::MAX`: for ever.
+    /// `None`: for ever. Azure's queues drop a message after seven days; here nothing is lost in silence.
     pub time_to_live: Option<Duration>,
     pub hop_count: u32,
     pub trace_parent: String,

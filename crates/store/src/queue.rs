@@ -13,9 +13,6 @@ use crate::ledger::Ledger;
 use crate::model::{LeasedMessage, NewMessage, Reset, ResetReport};
 use crate::step::Fence;
 
-/// Seven days, the life of a message in Azure's queues.
-const TIME_TO_LIVE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 /// The last millisecond of the year 9999, which stands for "never" in Azure's queues.
 const NEVER_MS: i64 = 253_402_300_799_999;
 
@@ -83,7 +80,7 @@ impl Ledger {
     ) -> Result<(), Error> {
         let queue_id = self.make_queue(&message.queue)?;
         let sequence = self.next_sequence();
-        let expires_at_ms = self.after(message.time_to_live.unwrap_or(TIME_TO_LIVE_DEFAULT));
+        let expires_at_ms = message.time_to_live.map_or(NEVER_MS, |life| self.after(life));
         let body = if blob.is_some() { None } else { Some(&message.body[..]) };
         self.database.execute(
             "INSERT INTO messages (sequence, queue_id, state, visible_at_ms, expires_at_ms, inserted_at_ms,

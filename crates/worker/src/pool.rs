@@ -196,19 +196,20 @@ impl Pool {
         self.0.options.process_count.saturating_sub(serving)
     }
 
-    /// Waits for room in a worker, at the latest until `deadline`.
+    /// Waits for room in a worker, at the latest until `deadline`; tells how long no worker was there at all.
     ///
     /// # Errors
     /// A [`Failure`] that says why there is none: no worker comes to life, or all lanes stayed in use.
-    pub async fn acquire(&self, kind: SlotKind, deadline: Instant) -> Result<Slot, Failure> {
+    pub async fn acquire(&self, kind: SlotKind, deadline: Instant) -> Result<(Slot, Duration), Failure> {
         let mut may_spill = false;
+        let mut starting = Duration::ZERO;
         loop {
             let room = self.0.signals.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             match self.find(kind, may_spill) {
-                Found::Slot(slot) => return Ok(slot),
-                Found::NewLane(worker) => return self.open_lane(worker).await,
+                Found::Slot(slot) => return Ok((slot, starting)),
+                Found::NewLane(worker) => return Ok((self.open_lane(worker).await?, starting)),
                 Found::Spill => {
                     may_spill = tokio::time::timeout(SPILL_AFTER, room).await.is_err();
                     continue;
@@ -217,6 +218,13 @@ impl Pool {
                     if let Some(failure) = self.why_none() {
                         return Err(failure);
                     }
+                    let began = Instant::now();
+                    let waited = tokio::time::timeout_at(deadline, room).await;
+                    starting += began.elapsed();
+                    if waited.is_err() {
+                        return Err(waited_too_long(&self.state()));
+                    }
+                    continue;
                 }
                 Found::Saturated => {}
             }
@@ -312,6 +320,7 @@ impl Pool {
         }
         for worker in workers {
             if tokio::time::timeout_at(until, worker.ended()).await.is_err() {
+                worker.state().stopped = true;
                 worker.group.kill();
                 worker.ended().await;
             }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub(crate) struct Ending {
     pub(crate) culprit: Option<InvocationId>,
     /// Ended by the server because this invocation was over its time.
     pub(crate) timed_out: Option<InvocationId>,
+    /// Ended by the server because it stops itself.
+    pub(crate) stopped: bool,
 }
 
 pub(crate) struct State {
@@ -71,6 +74,8 @@ pub(crate) struct State {
     stacks: Vec<oneshot::Sender<HashMap<String, String>>>,
     exiting: Option<(Option<InvocationId>, i64)>,
     pub(crate) timed_out: Option<InvocationId>,
+    /// The server ended it because it stops itself.
+    pub(crate) stopped: bool,
     pub(crate) completed: u64,
 }
 
@@ -82,6 +87,8 @@ pub(crate) struct Worker {
     state: Mutex<State>,
     ending: watch::Sender<Option<Arc<Ending>>>,
     pub(crate) sink: LogSinkHandle,
+    /// The app's folder.
+    pub(crate) root: PathBuf,
     memory: Mutex<Option<(tokio::time::Instant, u64)>>,
     signals: Arc<Signals>,
 }
@@ -132,10 +139,12 @@ impl Worker {
                 stacks: Vec::new(),
                 exiting: None,
                 timed_out: None,
+                stopped: false,
                 completed: 0,
             }),
             ending: watch::channel(None).0,
             sink: sink.clone(),
+            root: options.app.root.clone(),
             memory: Mutex::default(),
             signals: signals.clone(),
         });
@@ -224,6 +233,7 @@ impl Worker {
                 tail: String::new(),
                 culprit: None,
                 timed_out: None,
+                stopped: false,
             }),
         }
     }
@@ -247,6 +257,7 @@ impl Worker {
                 tail: last_words.tail.text(),
                 culprit: exiting.and_then(|(id, _)| id),
                 timed_out: state.timed_out,
+                stopped: state.stopped,
             }
         };
         self.ending.send_replace(Some(Arc::new(ending)));

@@ -1,5 +1,6 @@
 //! Room for one invocation in a worker, and what running a call in it can lead to.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,7 +207,7 @@ impl Slot {
             "FunctionTimeout",
             "the function did not finish within its time limit",
         );
-        failure.location = innermost(&stack);
+        failure.location = innermost(&stack, &self.worker.root);
         failure.traceback = stack;
         failure.hint = Some("raise functionTimeout in host.json, or find out what it waits for".to_owned());
         Outcome::TimedOut(failure)
@@ -275,17 +276,33 @@ fn raised(error: PythonError) -> Failure {
     failure
 }
 
-/// The last `file:line` of a folded traceback is where the function stands.
-fn innermost(stack: &str) -> Option<String> {
-    let line = stack.lines().rev().find(|line| line.trim_start().starts_with("File \""))?;
-    let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
-    let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    Some(format!("{file}:{number}"))
+/// Where the function stands: the innermost `file:line` of a stack that is in the app, relative to it; if there is
+/// none, the innermost of all.
+fn innermost(stack: &str, root: &Path) -> Option<String> {
+    let place = |line: &str| {
+        let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
+        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        Some((file.to_owned(), number))
+    };
+    let places: Vec<(String, String)> = stack.lines().filter_map(place).collect();
+    let in_app = places.iter().rev().find_map(|(file, number)| {
+        let path = Path::new(file);
+        let relative = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
+        let is_library = relative.components().any(|part| part.as_os_str() == "site-packages");
+        (!is_library).then(|| format!("{}:{number}", relative.display()))
+    });
+    in_app.or_else(|| places.last().map(|(file, number)| format!("{file}:{number}")))
 }
 
 fn ended_failure(id: InvocationId, ending: &Ending) -> Outcome {
     let message = format!("the worker process {}", ending.what);
     let other = ending.culprit.or(ending.timed_out).filter(|culprit| *culprit != id);
+    if ending.stopped {
+        let message = "the server stopped before the function had finished";
+        let mut failure = Failure::new(Blame::Platform, "E0309", "ServerStopping", message);
+        failure.bystander = true;
+        return Outcome::Cancelled(failure);
+    }
     let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
     if let Some(other) = other {
         failure.message = format!("{} because of another invocation ({other})", failure.message);
@@ -312,6 +329,7 @@ mod tests {
             tail: "dump".to_owned(),
             culprit,
             timed_out: None,
+            stopped: false,
         }
     }
 
@@ -330,6 +348,15 @@ mod tests {
     }
 
     #[test]
+    fn who_was_cut_off_by_a_stop_is_not_to_blame() {
+        let stopped = Ending { stopped: true, ..ending(None) };
+        let Outcome::Cancelled(failure) = ended_failure(InvocationId::random(), &stopped) else {
+            panic!("not cancelled")
+        };
+        assert!(failure.bystander && failure.blame == Blame::Platform);
+    }
+
+    #[test]
     fn a_call_that_a_stopping_worker_refused_has_not_started() {
         let answer =
             r#"{"type":"done","id":"x","ok":false,"error":{"kind":"WorkerStopping","message":"stopping"}}"#;
@@ -341,7 +368,12 @@ mod tests {
     #[test]
     fn the_innermost_frame_is_the_place() {
         let stack = "  File \"function_app.py\", line 3, in hello\n    work()\n  File \"lib/a.py\", line 12, in work\n    time.sleep(9)\n";
-        assert_eq!(innermost(stack).as_deref(), Some("lib/a.py:12"));
-        assert_eq!(innermost("nothing"), None);
+        let check = |stack: &str| innermost(stack, Path::new("/app"));
+        assert_eq!(check(stack).as_deref(), Some("lib/a.py:12"));
+        assert_eq!(check("nothing"), None);
+        let deeper = "  File \"/app/lib/b.py\", line 7, in work\n  File \"/usr/lib/python3.11/asyncio/tasks.py\", line 649, in sleep\n";
+        assert_eq!(check(deeper).as_deref(), Some("lib/b.py:7"));
+        let library = "  File \"/app/.venv/lib/python3.11/site-packages/x.py\", line 1, in y\n";
+        assert_eq!(check(library).as_deref(), Some("/app/.venv/lib/python3.11/site-packages/x.py:1"));
     }
 }

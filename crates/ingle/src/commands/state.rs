@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use ingle_apps::ReadOptions;
 use ingle_connectors::queue::check_name;
 use ingle_gateway::state;
 use ingle_store::Store;
@@ -15,7 +16,7 @@ use ingle_types::clock::SystemClock;
 use ingle_types::faults::Faults;
 use serde_json::Value;
 
-use crate::app::absolute;
+use crate::app::{absolute, from_apps};
 use crate::cli::{Place, SendCommand, StateCommand};
 use crate::client::Client;
 use crate::exit::{CommandError, USAGE};
@@ -37,6 +38,10 @@ async fn holder(place: &Place) -> Result<Holder, CommandError> {
     if !place.folder.is_dir() {
         let message = format!("there is no folder '{}'", place.folder.display());
         return Err(CommandError::new(USAGE, "E0101", message).hint("name the app's folder with --app"));
+    }
+    if !state.exists() {
+        // A store is made only for an app: a slip in the folder's name must not leave one behind.
+        ingle_apps::read(&place.folder, &ReadOptions::default()).map_err(|error| from_apps(&error))?;
     }
     Ok(Holder::Us(open_store(&state, Arc::new(SystemClock), Faults::none())?))
 }

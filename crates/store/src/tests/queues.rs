@@ -28,7 +28,7 @@ async fn messages_come_in_the_order_of_insertion_and_carry_what_they_were_given(
         (last.inserted_at, last.expires_at, last.next_visible_at),
         (start(), start() + MINUTE, start() + MINUTE)
     );
-    assert_eq!(leased[0].expires_at, start() + 7 * 24 * 60 * MINUTE);
+    assert!(leased[0].expires_at > start() + 7_000 * 365 * 24 * 60 * MINUTE, "it waits for ever");
     assert_eq!(fixture.deliver("orders").await, "");
     assert_eq!(fixture.deliver("unknown").await, "");
 }
