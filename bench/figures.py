@@ -23,12 +23,15 @@ class Figure:
         return statistics.median(self.readings) if self.readings else math.nan
 
     def show(self, unit: Callable[[float], str]) -> str:
-        """`167 ms (160 ms to 181 ms)`, or a dash without readings."""
+        """`167 ms (160 to 181)`, or a dash without readings; the extremes name their unit where it is another."""
         if not self.readings:
             return "–"
         if len(self.readings) == 1:
             return unit(self.readings[0])
-        return f"**{unit(self.median)}** ({unit(min(self.readings))} to {unit(max(self.readings))})"
+        median = unit(self.median)
+        ending = median[median.rfind(" ") :]
+        least, most = (unit(reading).removesuffix(ending) for reading in (min(self.readings), max(self.readings)))
+        return f"**{median}** ({least} to {most})"
 
 
 def seconds(value: float) -> str:

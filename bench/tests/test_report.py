@@ -21,7 +21,8 @@ class Figures(unittest.TestCase):
             self.assertEqual(seconds(value), expected)
 
     def test_a_figure_shows_median_and_extremes(self):
-        self.assertEqual(Figure([3e6, 1e6, 2e6]).show(megabytes), "**2.0 MB** (1.0 MB to 3.0 MB)")
+        self.assertEqual(Figure([3e6, 1e6, 2e6]).show(megabytes), "**2.0 MB** (1.0 to 3.0)")
+        self.assertEqual(Figure([5e-4, 2e-3, 3e-3]).show(seconds), "**2.00 ms** (500 µs to 3.00)")
         self.assertEqual(Figure([12345.6]).show(per_second("messages")), "12,346 messages/s")
         self.assertEqual(Figure().show(seconds), "–")
 
