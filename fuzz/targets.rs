@@ -114,8 +114,11 @@ pub(crate) fn response(data: &[u8]) -> bool {
 /// A query string, and on the next line a body. Nothing is refused here, so a body with properties counts as accepted.
 pub(crate) fn request(data: &[u8]) -> bool {
     let (query, body) = two(data);
-    let request =
-        HttpRequest { query: request::query(&query), body: Bytes::from(body), ..HttpRequest::default() };
+    let request = HttpRequest {
+        query: request::query(&query),
+        body: Bytes::from(body).into(),
+        ..HttpRequest::default()
+    };
     let mut keys: Vec<&String> = request.query.iter().map(|(key, _)| key).collect();
     keys.sort_unstable();
     keys.dedup();

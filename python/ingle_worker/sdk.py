@@ -1,5 +1,6 @@
 """The app's `azure.functions`: found in the app's environment at load, never imported by name here."""
 
+import datetime
 import importlib
 import os
 
@@ -24,6 +25,7 @@ class Sdk:
         self.HttpResponse = importlib.import_module("azure.functions._abc").HttpResponse
         self._registry = self.functions.get_binding_registry()
         # Only when the converter is the one we know is it safe to go around it.
+        _read_usual_dates_fast(meta)
         self.http_is_stock = self._registry.get("httpTrigger") is getattr(http, "HttpRequestConverter", None)
 
     def converter(self, binding_type):
@@ -45,3 +47,26 @@ class Sdk:
             return binding_type.lower() != "durableclient"
         check = getattr(converter, "has_implicit_output", None)
         return bool(check()) if check is not None else False
+
+
+def _read_usual_dates_fast(meta):
+    """Puts a short cut before the SDK's own reading of dates, for the one form in which Ingle sends them.
+
+    The SDK tries `strptime` formats, which was 40 % of the time of a queue function. What is not of that form goes the
+    SDK's way; the result is the same either way.
+    """
+    base = getattr(meta, "_BaseConverter", None)
+    original = getattr(base, "_parse_datetime", None)
+    if original is None:
+        return
+    read = datetime.datetime.fromisoformat
+
+    def parse_datetime(_class, text):
+        if text is not None and len(text) == 25 and text.endswith("+00:00"):
+            try:
+                return read(text)
+            except ValueError:
+                pass
+        return original(text)
+
+    base._parse_datetime = classmethod(parse_datetime)

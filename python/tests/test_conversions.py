@@ -1,6 +1,8 @@
 """Values in and out: through the app's own converters, for every annotation."""
 
 import json
+import os
+import sys
 import unittest
 
 from harness import NOTHING, WorkerTest, collection, json_data, request, string
@@ -153,6 +155,40 @@ class Http(WorkerTest):
     def test_text_that_no_encoding_takes(self):
         value = self.check("surrogate", "http", b"x")
         self.assertEqual(value["headers"][0], ["X-A", "a\\ud800b"])
+
+
+class Dates(unittest.TestCase):
+    """The short cut for dates gives what the SDK gives."""
+
+    TEXTS = ("2026-10-25T00:10:00+00:00", "9999-12-31T23:59:59+00:00", "2026-10-25T00:10:00.123456Z",
+             "2026-10-25T00:10:00.1234567+00:00", "10/25/2026 00:10:00Z", "2026-13-25T00:10:00+00:00", "", None)
+
+    def test_same_as_the_sdk(self):
+        import azure.functions.meta as meta
+
+        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+        try:
+            from ingle_worker import sdk
+        finally:
+            del sys.path[0]
+
+        def results():
+            found = []
+            for text in self.TEXTS:
+                try:
+                    found.append(meta.InConverter._parse_datetime(text))
+                except ValueError as error:
+                    found.append(str(error))
+            return found
+
+        kept = meta._BaseConverter.__dict__["_parse_datetime"]
+        before = results()
+        try:
+            sdk._read_usual_dates_fast(meta)
+            self.assertIsNot(meta._BaseConverter.__dict__["_parse_datetime"], kept)
+            self.assertEqual(results(), before)
+        finally:
+            meta._BaseConverter._parse_datetime = kept
 
 
 class Inputs(WorkerTest):

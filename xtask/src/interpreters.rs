@@ -85,6 +85,7 @@ fn parse(answer: &str) -> Option<Interpreter> {
 
 /// The versions in pyenv's folder, with their numbers. Names that are not numbers (`pypy3.10`, virtual
 /// environments) are left out.
+#[expect(clippy::disallowed_methods, reason = "a chore, not the server: it reads its own environment")]
 fn pyenv_versions() -> Vec<(Vec<u32>, PathBuf)> {
     let root = std::env::var_os("PYENV_ROOT")
         .map(PathBuf::from)

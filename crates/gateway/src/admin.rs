@@ -194,7 +194,7 @@ fn payload(
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
         query: parameters.clone(),
         route_parameters: parameters,
-        body,
+        body: body.into(),
     }))
 }
 

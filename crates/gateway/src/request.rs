@@ -11,7 +11,7 @@ use http::request::Parts;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use ingle_types::datum::{Datum, HttpRequest};
+use ingle_types::datum::{Body, Datum, HttpRequest};
 
 use crate::route::path::escape;
 
@@ -26,7 +26,7 @@ pub fn http_request(
     scheme: &str,
     head: &Parts,
     route_parameters: Vec<(String, String)>,
-    body: Bytes,
+    body: Body,
 ) -> HttpRequest {
     HttpRequest {
         method: head.method.as_str().to_owned(),
@@ -122,7 +122,7 @@ pub fn metadata(request: &HttpRequest) -> Vec<(String, Datum)> {
 /// the body. Reads the whole body, so call it only for functions that have such expressions.
 pub fn binding_data(request: &HttpRequest) -> Vec<(String, Datum)> {
     let mut known = Names::default();
-    for (name, raw) in body_properties(&request.body) {
+    for (name, raw) in body_properties(&request.body.joined()) {
         if let Some(datum) = property(raw) {
             known.set(name, datum);
         }
@@ -230,14 +230,14 @@ mod tests {
                 ("X-U", "é".as_bytes()),
             ],
         );
-        let request = http_request("http", &head, owned(&[("id", "7")]), Bytes::from_static(b"body"));
+        let request = http_request("http", &head, owned(&[("id", "7")]), Bytes::from_static(b"body").into());
         let expected = HttpRequest {
             method: "POST".to_owned(),
             url: "http://localhost:7071/api/a%20b?x=1&code=secret".to_owned(),
             headers: owned(&[("host", "localhost:7071"), ("x-a", "1,"), ("x-l", "é"), ("x-u", "é")]),
             query: owned(&[("x", "1"), ("code", "secret")]),
             route_parameters: owned(&[("id", "7")]),
-            body: Bytes::from_static(b"body"),
+            body: Bytes::from_static(b"body").into(),
         };
         assert_eq!(request, expected);
     }
@@ -277,7 +277,8 @@ mod tests {
             route_parameters: owned(&[("ID", "route")]),
             body: Bytes::from_static(
                 br#" {"id":"body","name":"\u00e9","n":1.50,"yes":true,"o":{"p":[1]},"list":[1],"none":null}"#,
-            ),
+            )
+            .into(),
             ..HttpRequest::default()
         };
         let of_request = [
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn bodies_that_are_no_object_have_no_properties() {
         for body in ["", "[1]", "text", "{", "{\"a\":1} x", "\"{}\""] {
-            let request = HttpRequest { body: Bytes::from(body), ..HttpRequest::default() };
+            let request = HttpRequest { body: Bytes::from(body).into(), ..HttpRequest::default() };
             assert_eq!(binding_data(&request), metadata(&request), "{body}");
         }
     }

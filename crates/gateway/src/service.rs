@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
-use ingle_types::datum::Datum;
+use ingle_types::datum::{Body, Datum};
 use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::{InvocationRecord, RecordSinkHandle};
@@ -26,8 +26,6 @@ use crate::route::path::RequestPath;
 use crate::site::Site;
 use crate::{cors, failure, request, response};
 
-/// What a stated length is believed at once; more is reserved when this much has come.
-const BODY_BELIEVED_BYTES: usize = 1024 * 1024;
 const HOME: &str = "Ingle is running.\n";
 
 #[derive(Clone, Debug)]
@@ -206,41 +204,19 @@ fn find(site: &Site, head: &Parts) -> Result<Found, Response<Bytes>> {
     }
 }
 
-async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Bytes, Refusal> {
+/// The body in the pieces in which it comes; nothing is reserved for what is only announced.
+async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, Refusal> {
     let mut meter = BodyMeter::start(&head.headers, max)?;
-    let mut whole: Option<BytesMut> = None;
-    let mut first = Bytes::new();
+    let mut whole = Body::default();
     while let Some(frame) = body.frame().await {
         // A connection that breaks in the middle of a body has no complete request to serve.
         let frame = frame.map_err(|_broken| Refusal::LengthMismatch)?;
         let Ok(piece) = frame.into_data() else { continue };
         meter.add(piece.len())?;
-        match &mut whole {
-            None if first.is_empty() => first = piece,
-            None => {
-                let mut joined =
-                    BytesMut::with_capacity(meter.reserve_bytes().max(first.len() + piece.len()));
-                joined.extend_from_slice(&first);
-                joined.extend_from_slice(&piece);
-                whole = Some(joined);
-            }
-            Some(joined) => {
-                if joined.len() >= BODY_BELIEVED_BYTES && joined.capacity() - joined.len() < piece.len() {
-                    joined.reserve(stated_rest(head, joined.len()).max(piece.len()));
-                }
-                joined.extend_from_slice(&piece);
-            }
-        }
+        whole.push(piece);
     }
     meter.finish()?;
-    Ok(whole.map_or(first, BytesMut::freeze))
-}
-
-/// How much of the stated length is still to come; the meter has checked that it is within the limit.
-fn stated_rest(head: &Parts, seen: usize) -> usize {
-    let stated =
-        head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    stated.unwrap_or(0_usize).saturating_sub(seen)
+    Ok(whole)
 }
 
 /// W3C trace context of the caller; `invoke` makes one if there is none.

@@ -48,7 +48,59 @@ pub struct HttpRequest {
     pub query: Vec<(String, String)>,
     /// Values of the route's parameters, percent-decoded.
     pub route_parameters: Vec<(String, String)>,
-    pub body: Bytes,
+    pub body: Body,
+}
+
+/// The bytes of a body in the pieces in which they came, so that a large one is never copied to be joined.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+impl Body {
+    pub fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        if !piece.is_empty() {
+            self.pieces.push(piece);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// The whole in one piece; copies if it came in several.
+    pub fn joined(&self) -> Bytes {
+        match self.pieces.as_slice() {
+            [] => Bytes::new(),
+            [whole] => whole.clone(),
+            pieces => Bytes::from(pieces.concat()),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        let mut body = Self::default();
+        body.push(bytes);
+        body
+    }
+}
+
+/// Equal if the bytes are, however they came.
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.joined() == other.joined()
+    }
 }
 
 /// An HTTP response as a function gave it. Not validated yet: names and values can be anything.

@@ -96,6 +96,9 @@ pub struct Failure {
     pub started: bool,
     /// Not this invocation's doing: another invocation ended the worker that both shared.
     pub bystander: bool,
+    /// It may have been another invocation's doing: several were in work when the worker died, and nothing tells which
+    /// of them it was.
+    pub suspect: bool,
 }
 
 impl Failure {
@@ -111,6 +114,7 @@ impl Failure {
             retry_after: None,
             started: true,
             bystander: false,
+            suspect: false,
         }
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Ending {
     pub(crate) timed_out: Option<InvocationId>,
     /// Ended by the server because it stops itself.
     pub(crate) stopped: bool,
+    /// Invocations in work when it ended.
+    pub(crate) in_work: usize,
 }
 
 pub(crate) struct State {
@@ -234,6 +236,7 @@ impl Worker {
                 culprit: None,
                 timed_out: None,
                 stopped: false,
+                in_work: 0,
             }),
         }
     }
@@ -258,6 +261,7 @@ impl Worker {
                 culprit: exiting.and_then(|(id, _)| id),
                 timed_out: state.timed_out,
                 stopped: state.stopped,
+                in_work: state.in_work,
             }
         };
         self.ending.send_replace(Some(Arc::new(ending)));

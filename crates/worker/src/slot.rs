@@ -51,6 +51,8 @@ enum Place {
 enum Silence {
     /// The socket was closed: the process is ending.
     Ended,
+    /// The process is ending and has not read the call: no code of the user has run.
+    NotRead,
     TimedOut,
     /// Something came that is no answer.
     Nonsense(String),
@@ -105,9 +107,15 @@ impl Slot {
         deadline: Option<Instant>,
     ) -> Result<(Done, Bytes), Silence> {
         let run = async {
-            frame::write(&mut lane.stream, header, body).await.map_err(|_closed| Silence::Ended)?;
+            // A call that could not be written whole was not read whole.
+            frame::write(&mut lane.stream, header, body).await.map_err(|_closed| Silence::NotRead)?;
             loop {
                 let frame = match lane.reader.read(&mut lane.stream).await {
+                    // Linux resets a Unix socket whose other end was closed before everything in it was read
+                    // (unix(7)), and nothing but this call is in it.
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                        return Err(Silence::NotRead);
+                    }
                     Ok(Some(frame)) => frame,
                     Ok(None) => return Err(Silence::Ended),
                     Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
@@ -147,7 +155,7 @@ impl Slot {
             state.waiting.insert(id, sender);
         }
         let run = async {
-            self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::Ended)?;
+            self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::NotRead)?;
             receiver.await.map_err(|_dropped| Silence::Ended)
         };
         let answered = within(deadline, run).await;
@@ -161,12 +169,13 @@ impl Slot {
     async fn explain(&self, id: InvocationId, silence: Silence, deadline: Option<Instant>) -> Outcome {
         match silence {
             Silence::TimedOut => self.time_out(id, deadline).await,
-            Silence::Ended => {
+            Silence::Ended | Silence::NotRead => {
                 // A worker whose sockets are closed can't be used any more, even if it should still run.
                 self.worker.drain();
                 self.worker.group.kill();
                 let ending = self.worker.ended().await;
-                ended_failure(id, &ending)
+                let failure = ended_failure(id, &ending);
+                if matches!(silence, Silence::NotRead) { not_read(failure) } else { failure }
             }
             Silence::Nonsense(problem) => {
                 tracing::error!(worker = %self.worker.id, problem, "the worker broke the protocol; it is ended");
@@ -311,12 +320,21 @@ fn ended_failure(id: InvocationId, ending: &Ending) -> Outcome {
         failure.hint = Some("it may have run in part; send it again only if that does no harm".to_owned());
     } else {
         failure.traceback.clone_from(&ending.tail);
+        failure.suspect = ending.culprit.is_none() && ending.in_work > 1;
         failure.hint = Some(match ending.culprit {
             Some(_) => "return or raise instead of calling os._exit".to_owned(),
             None => "the last lines of standard error are above; a native library may be at fault".to_owned(),
         });
     }
     Outcome::Failed(failure)
+}
+
+/// The call never reached the process, so it can be given to another one.
+fn not_read(outcome: Outcome) -> Outcome {
+    let message = outcome.failure().map(|failure| failure.message.clone()).unwrap_or_default();
+    let mut failure = Failure::new(Blame::Platform, "E0303", "WorkerEnded", message).not_started();
+    failure.retry_after = Some(RETRY_SOON);
+    Outcome::Rejected(failure)
 }
 
 #[cfg(test)]
@@ -330,6 +348,7 @@ mod tests {
             culprit,
             timed_out: None,
             stopped: false,
+            in_work: 2,
         }
     }
 
@@ -338,8 +357,14 @@ mod tests {
     fn the_culprit_is_told_the_cause_and_a_bystander_that_it_is_one() {
         let (mine, other) = (InvocationId::random(), InvocationId::random());
         let Outcome::Failed(failure) = ended_failure(mine, &ending(None)) else { panic!("not failed") };
-        assert!(!failure.bystander);
+        assert!(!failure.bystander && failure.suspect);
         assert_eq!(failure.traceback, "dump");
+        let Outcome::Failed(alone) = ended_failure(mine, &Ending { in_work: 1, ..ending(None) }) else {
+            panic!("not failed")
+        };
+        assert!(!alone.suspect);
+        let Outcome::Rejected(unread) = not_read(Outcome::Failed(alone)) else { panic!("not rejected") };
+        assert!(!unread.started);
         let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else {
             panic!("not failed")
         };

@@ -9,10 +9,10 @@ use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::faults::Faults;
 use ingle_types::spec::CorsOptions;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::app::{absolute, error_count, prepare};
+use crate::app::{absolute, prepare};
 use crate::cli::StartArguments;
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE, warn};
 use crate::printer::{Printer, Style};
@@ -93,16 +93,14 @@ pub(crate) fn progress(style: Style, printer: &Printer) -> impl FnMut(Progress) 
 
 /// Waits for a signal, then drains; a second signal ends the program at once.
 async fn serve(server: Server, style: Style, printer: &Printer) -> u8 {
-    wait_for_signal().await;
-    if error_count(&server.running.app.problems) > 0 {
-        tracing::debug!("served although the app has errors");
-    }
+    let mut signals = Signals::listen();
+    signals.next().await;
     if !style.json {
         printer.text("stopping: work in hand is finished; Ctrl-C again stops at once".to_owned());
     }
     tokio::select! {
         code = drain(server, style, printer) => code,
-        () = wait_for_signal() => {
+        () = signals.next() => {
             warn("stopped at once");
             INTERRUPTED
         }
@@ -128,14 +126,31 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
     0
 }
 
-async fn wait_for_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM. Registered once, so that none is missed between two waits.
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = received(&mut self.interrupt) => {}
+            () = received(&mut self.terminate) => {}
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

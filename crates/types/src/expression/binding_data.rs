@@ -37,7 +37,7 @@ impl<'a> BindingData<'a> {
             let parsed = match self.payload {
                 Datum::Text(text) | Datum::Json(text) => object(text.as_bytes()),
                 Datum::Bytes(bytes) => object(bytes),
-                Datum::Request(request) => object(&request.body),
+                Datum::Request(request) => object(&request.body.joined()),
                 _ => None,
             };
             parsed.unwrap_or_default()

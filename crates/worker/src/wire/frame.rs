@@ -11,7 +11,8 @@ const PREFIX_BYTES: usize = 8;
 /// What is kept for the next frame; buffers that grew for a large body are given back.
 const BUFFER_BYTES: usize = 8 * 1024;
 
-/// A length field is not believed beyond this: memory grows as the bytes really come.
+/// A length field is not believed beyond this before as many bytes have come: then the rest is reserved at once, so that
+/// a large body is not copied again and again while it grows.
 const GROWTH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One frame as it came in.
@@ -46,7 +47,7 @@ impl FrameReader {
                 return Ok(Some(frame));
             }
             if self.buffer.capacity() == self.buffer.len() {
-                self.buffer.reserve(self.missing().clamp(BUFFER_BYTES, GROWTH_BYTES_MAX));
+                self.buffer.reserve(self.growth());
             }
             if stream.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() {
@@ -85,6 +86,12 @@ impl FrameReader {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(Some((header_len as usize, body_len as usize)))
+    }
+
+    /// How much to reserve: what the frame lacks, once it has shown with its first bytes that it means its length.
+    fn growth(&self) -> usize {
+        let believed = if self.buffer.len() < GROWTH_BYTES_MAX { GROWTH_BYTES_MAX } else { usize::MAX };
+        self.missing().min(believed).max(BUFFER_BYTES)
     }
 
     /// Bytes that the frame in the buffer still lacks, as far as its prefix has come.

@@ -172,7 +172,7 @@ fn push_body(datum: &Datum, body: &mut Vec<Bytes>) {
         Datum::Bytes(bytes) => body.push(bytes.clone()),
         Datum::Texts(texts) => body.push(Bytes::from(texts.concat())),
         Datum::ManyBytes(pieces) => body.extend(pieces.iter().cloned()),
-        Datum::Request(request) => body.push(request.body.clone()),
+        Datum::Request(request) => body.extend(request.body.pieces().iter().cloned()),
         Datum::Response(response) => body.push(response.body.clone()),
     }
 }
@@ -379,7 +379,7 @@ mod tests {
             headers: vec![("host".to_owned(), "h".to_owned())],
             query: vec![("a".to_owned(), "1".to_owned())],
             route_parameters: vec![],
-            body: Bytes::from_static(b"12345"),
+            body: Bytes::from_static(b"12345").into(),
         };
         let inputs = vec![
             ("req".to_owned(), Datum::Request(Box::new(request))),
