@@ -181,7 +181,7 @@ mod tests {
             headers: vec![pair("x-shop", "oslo")],
             query: vec![pair("page", "2"), pair("id", "query"), pair("code", "secret")],
             route_parameters: vec![pair("id", "7")],
-            body: Bytes::from_static(br#"{"id":"body","dish":"soup"}"#),
+            body: Bytes::from_static(br#"{"id":"body","dish":"soup"}"#).into(),
             ..HttpRequest::default()
         }));
         check(&[], &payload, "{id} {page} {dish}", Some("7 2 soup"));
