@@ -45,6 +45,7 @@ class Lane:
         read = self._reader.read
         channel = self._channel
         thread = threading.get_ident()
+        channel.send(b'{"type":"lane","thread":%d}' % thread)
         fresh_context = worker.base_context.copy
         plans = worker.plans
         loop = worker.loop

@@ -6,6 +6,7 @@ import contextvars
 import gc
 import os
 import sys
+import threading
 import types
 
 from . import crash, invoke, logs
@@ -58,6 +59,7 @@ class Worker:
             "pid": os.getpid(),
             "python": "%d.%d.%d" % sys.version_info[:3],
             "executable": sys.executable,
+            "thread": threading.get_ident(),
         })
         logs.install(self._control, debug)
         crash.install(self._control)

@@ -34,6 +34,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) struct Lane {
     pub(crate) stream: UnixStream,
     pub(crate) reader: FrameReader,
+    /// Identity of its thread, as Python's fault handler prints it; known after the first frame.
+    pub(crate) thread: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,9 +62,13 @@ pub(crate) struct Ending {
     pub(crate) stopped: bool,
     /// Invocations in work when it ended.
     pub(crate) in_work: usize,
+    /// The thread in which the fault handler saw a crash.
+    pub(crate) crashed: Option<u64>,
 }
 
 pub(crate) struct State {
+    /// The thread of the event loop.
+    pub(crate) main_thread: Option<u64>,
     pub(crate) phase: Phase,
     /// Idle lanes; the one used last is taken first, its thread and memory are warm.
     pub(crate) idle: Vec<Lane>,
@@ -131,6 +137,7 @@ impl Worker {
             group,
             control,
             state: Mutex::new(State {
+                main_thread: None,
                 phase: Phase::Loading,
                 idle: Vec::new(),
                 lanes: 0,
@@ -237,6 +244,7 @@ impl Worker {
                 timed_out: None,
                 stopped: false,
                 in_work: 0,
+                crashed: None,
             }),
         }
     }
@@ -251,13 +259,15 @@ impl Worker {
             state.idle.clear();
             state.waiting.clear();
             let exiting = state.exiting.take();
+            let tail = last_words.tail.text();
             Ending {
                 what: match (&exiting, status) {
                     (Some((_, status)), _) => format!("ended itself with os._exit({status})"),
                     (None, Ok(status)) => describe(status),
                     (None, Err(error)) => format!("was lost ({error})"),
                 },
-                tail: last_words.tail.text(),
+                crashed: crashed_thread(&tail),
+                tail,
                 culprit: exiting.and_then(|(id, _)| id),
                 timed_out: state.timed_out,
                 stopped: state.stopped,
@@ -306,7 +316,9 @@ impl Worker {
             FromWorker::Hello { version, .. } if version != VERSION => {
                 tell(Err(Error::Version { theirs: version, ours: VERSION }), loaded);
             }
-            FromWorker::Hello { .. } => {}
+            FromWorker::Hello { thread, .. } => self.state().main_thread = Some(thread),
+            // Lanes tell this on their own sockets.
+            FromWorker::Lane { .. } => {}
             FromWorker::Loaded(found) => tell(Ok(*found), loaded),
             FromWorker::Log(log) => self.log(log),
             FromWorker::Done(done) => {
@@ -369,7 +381,7 @@ impl Worker {
         };
         let message = ToWorker::Lane { lane };
         self.control.send_with_descriptor(&message, std::os::fd::AsFd::as_fd(&theirs)).await?;
-        Ok(Lane { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX) })
+        Ok(Lane { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None })
     }
 
     /// Python's stacks of the invocations in work, if the worker's main thread still answers in time.
@@ -422,6 +434,13 @@ struct LastWords {
     all_read: oneshot::Receiver<()>,
 }
 
+/// The thread that the fault handler names as current: `Current thread 0x00007f8a (most recent call first):`.
+fn crashed_thread(tail: &str) -> Option<u64> {
+    let line = tail.lines().rev().find_map(|line| line.trim_start().strip_prefix("Current thread 0x"))?;
+    let digits: String = line.chars().take_while(char::is_ascii_hexdigit).collect();
+    u64::from_str_radix(&digits, 16).ok()
+}
+
 fn indented(text: &str) -> String {
     text.trim_end().lines().map(|line| format!("\n    {line}")).collect()
 }
@@ -442,4 +461,16 @@ fn describe(status: ExitStatus) -> String {
         return format!("was ended by signal {signal}{name}");
     }
     format!("exited with status {}", status.code().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crashed_thread_is_read_from_the_dump() {
+        let dump = "noise\nFatal Python error: Segmentation fault\n\nThread 0x00007fd7 (most recent call first):\n  File x\n\nCurrent thread 0x00007fd7f7dd9e40 [lane-1] (most recent call first):\n  File y\n";
+        assert_eq!(crashed_thread(dump), Some(0x7fd7_f7dd_9e40));
+        assert_eq!(crashed_thread("Thread 0x00007fd7 (most recent call first):"), None);
+    }
 }

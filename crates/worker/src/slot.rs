@@ -40,6 +40,16 @@ pub struct Slot {
     place: Option<Place>,
     /// What runs in it, once it runs.
     running: Option<InvocationId>,
+    thread: RunsIn,
+}
+
+/// The worker's thread that runs an invocation.
+#[derive(Clone, Copy, Default)]
+struct RunsIn {
+    /// Its identity, as far as known.
+    thread: Option<u64>,
+    /// The event loop's: it runs other invocations too.
+    shared: bool,
 }
 
 enum Place {
@@ -60,11 +70,17 @@ enum Silence {
 
 impl Slot {
     pub(crate) fn on_lane(worker: Arc<Worker>, tasks: Tasks, lane: Lane) -> Self {
-        Self { worker, tasks, place: Some(Place::Lane(Box::new(lane))), running: None }
+        Self {
+            worker,
+            tasks,
+            place: Some(Place::Lane(Box::new(lane))),
+            running: None,
+            thread: RunsIn::default(),
+        }
     }
 
     pub(crate) fn on_loop(worker: Arc<Worker>, tasks: Tasks) -> Self {
-        Self { worker, tasks, place: Some(Place::Loop), running: None }
+        Self { worker, tasks, place: Some(Place::Loop), running: None, thread: RunsIn::default() }
     }
 
     pub fn worker(&self) -> ingle_types::ids::WorkerId {
@@ -106,6 +122,7 @@ impl Slot {
         body: &[Bytes],
         deadline: Option<Instant>,
     ) -> Result<(Done, Bytes), Silence> {
+        self.thread.thread = lane.thread;
         let run = async {
             // A call that could not be written whole was not read whole.
             frame::write(&mut lane.stream, header, body).await.map_err(|_closed| Silence::NotRead)?;
@@ -126,6 +143,10 @@ impl Slot {
                 match serde_json::from_slice(&frame.header) {
                     Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
                     Ok(FromWorker::Log(log)) => self.worker.log(log),
+                    Ok(FromWorker::Lane { thread }) => {
+                        lane.thread = Some(thread);
+                        self.thread.thread = Some(thread);
+                    }
                     Ok(other) => return Err(Silence::Nonsense(format!("unexpected on a lane: {other:?}"))),
                     Err(error) => return Err(Silence::Nonsense(error.to_string())),
                 }
@@ -150,8 +171,9 @@ impl Slot {
         {
             let mut state = self.worker.state();
             if state.phase == Phase::Gone {
-                return Err(Silence::Ended);
+                return Err(Silence::NotRead);
             }
+            self.thread = RunsIn { thread: state.main_thread, shared: true };
             state.waiting.insert(id, sender);
         }
         let run = async {
@@ -174,7 +196,7 @@ impl Slot {
                 self.worker.drain();
                 self.worker.group.kill();
                 let ending = self.worker.ended().await;
-                let failure = ended_failure(id, &ending);
+                let failure = ended_failure(id, self.thread, &ending);
                 if matches!(silence, Silence::NotRead) { not_read(failure) } else { failure }
             }
             Silence::Nonsense(problem) => {
@@ -303,9 +325,10 @@ fn innermost(stack: &str, root: &Path) -> Option<String> {
     in_app.or_else(|| places.last().map(|(file, number)| format!("{file}:{number}")))
 }
 
-fn ended_failure(id: InvocationId, ending: &Ending) -> Outcome {
+fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) -> Outcome {
     let message = format!("the worker process {}", ending.what);
     let other = ending.culprit.or(ending.timed_out).filter(|culprit| *culprit != id);
+    let elsewhere = matches!((ending.crashed, runs_in.thread), (Some(crashed), Some(own)) if crashed != own);
     if ending.stopped {
         let message = "the server stopped before the function had finished";
         let mut failure = Failure::new(Blame::Platform, "E0309", "ServerStopping", message);
@@ -313,14 +336,18 @@ fn ended_failure(id: InvocationId, ending: &Ending) -> Outcome {
         return Outcome::Cancelled(failure);
     }
     let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
-    if let Some(other) = other {
-        failure.message = format!("{} because of another invocation ({other})", failure.message);
+    if other.is_some() || elsewhere {
+        let other = other.map(|other| format!(" ({other})")).unwrap_or_default();
+        failure.message = format!("{} because of another invocation{other}", failure.message);
         failure.bystander = true;
         failure.retry_after = Some(Duration::from_secs(1));
         failure.hint = Some("it may have run in part; send it again only if that does no harm".to_owned());
     } else {
         failure.traceback.clone_from(&ending.tail);
-        failure.suspect = ending.culprit.is_none() && ending.in_work > 1;
+        // A crash in the thread of a lane was that lane's doing; the event loop's thread runs many.
+        let own_crash = ending.crashed.is_some() && ending.crashed == runs_in.thread;
+        let is_certain = ending.culprit.is_some() || (own_crash && !runs_in.shared);
+        failure.suspect = !is_certain && ending.in_work > 1;
         failure.hint = Some(match ending.culprit {
             Some(_) => "return or raise instead of calling os._exit".to_owned(),
             None => "the last lines of standard error are above; a native library may be at fault".to_owned(),
@@ -349,23 +376,41 @@ mod tests {
             timed_out: None,
             stopped: false,
             in_work: 2,
+            crashed: None,
         }
+    }
+
+    fn lane(thread: u64) -> RunsIn {
+        RunsIn { thread: Some(thread), shared: false }
     }
 
     /// T-087: who is told what when a worker dies under several invocations.
     #[test]
     fn the_culprit_is_told_the_cause_and_a_bystander_that_it_is_one() {
         let (mine, other) = (InvocationId::random(), InvocationId::random());
-        let Outcome::Failed(failure) = ended_failure(mine, &ending(None)) else { panic!("not failed") };
+        let Outcome::Failed(failure) = ended_failure(mine, lane(7), &ending(None)) else {
+            panic!("not failed")
+        };
         assert!(!failure.bystander && failure.suspect);
         assert_eq!(failure.traceback, "dump");
-        let Outcome::Failed(alone) = ended_failure(mine, &Ending { in_work: 1, ..ending(None) }) else {
+        let Outcome::Failed(alone) = ended_failure(mine, lane(7), &Ending { in_work: 1, ..ending(None) })
+        else {
             panic!("not failed")
         };
         assert!(!alone.suspect);
+        // The fault handler tells in which thread it was.
+        let crashed = |crashed| Ending { crashed: Some(crashed), ..ending(None) };
+        let Outcome::Failed(culprit) = ended_failure(mine, lane(7), &crashed(7)) else {
+            panic!("not failed")
+        };
+        let Outcome::Failed(beside) = ended_failure(mine, lane(8), &crashed(7)) else { panic!("not failed") };
+        assert!(!culprit.suspect && !culprit.bystander && beside.bystander);
+        let on_loop = RunsIn { shared: true, ..lane(7) };
+        let Outcome::Failed(shared) = ended_failure(mine, on_loop, &crashed(7)) else { panic!("not failed") };
+        assert!(shared.suspect && !shared.bystander);
         let Outcome::Rejected(unread) = not_read(Outcome::Failed(alone)) else { panic!("not rejected") };
         assert!(!unread.started);
-        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else {
+        let Outcome::Failed(failure) = ended_failure(mine, lane(7), &ending(Some(other))) else {
             panic!("not failed")
         };
         assert!(failure.bystander);
@@ -375,7 +420,7 @@ mod tests {
     #[test]
     fn who_was_cut_off_by_a_stop_is_not_to_blame() {
         let stopped = Ending { stopped: true, ..ending(None) };
-        let Outcome::Cancelled(failure) = ended_failure(InvocationId::random(), &stopped) else {
+        let Outcome::Cancelled(failure) = ended_failure(InvocationId::random(), lane(7), &stopped) else {
             panic!("not cancelled")
         };
         assert!(failure.bystander && failure.blame == Blame::Platform);

@@ -178,12 +178,12 @@ fn bad_arguments_are_exit_code_two() {
 }
 
 #[test]
-fn a_folder_that_is_no_app_is_exit_code_three() {
+fn a_folder_that_is_no_app_is_exit_code_two() {
     let empty = tempfile::tempdir().unwrap();
-    let done = Call::new(&["start", "--json"]).path(empty.path()).run().code(3);
+    let done = Call::new(&["start", "--json"]).path(empty.path()).run().code(2);
     assert!(done.json()["code"].as_str().is_some_and(|code| code.starts_with("E01")), "{done:?}");
     assert!(done.json()["hint"].is_string(), "{done:?}");
-    let done = Call::new(&["check", "/no/such/folder"]).run().code(3);
+    let done = Call::new(&["check", "/no/such/folder"]).run().code(2);
     assert!(done.stderr.contains("/no/such/folder"), "{done:?}");
 }
 

@@ -224,12 +224,28 @@ impl<'a> From<&'a HttpResponse> for ResponseHeader<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromWorker {
-    Hello { version: u32, pid: u32, python: String, executable: String },
+    Hello {
+        version: u32,
+        pid: u32,
+        python: String,
+        executable: String,
+        /// Identity of the main thread, which runs the event loop.
+        thread: u64,
+    },
+    /// The first frame of a lane.
+    Lane {
+        thread: u64,
+    },
     Loaded(Box<Loaded>),
     Log(Log),
     Done(Done),
-    Stacks { stacks: BTreeMap<String, String> },
-    Exiting { id: Option<String>, status: i64 },
+    Stacks {
+        stacks: BTreeMap<String, String>,
+    },
+    Exiting {
+        id: Option<String>,
+        status: i64,
+    },
 }
 
 /// What the worker found when it imported the app.
