@@ -72,6 +72,7 @@ fn resolve_function(
         problems.push(at_function(problem, declared));
     }
     Some(FunctionSpec {
+        retry: None,
         name: FunctionName::new(&declared.name),
         trigger,
         trigger_parameter,
@@ -193,6 +194,6 @@ fn shown_place(function: &FunctionSpec) -> String {
 fn active_route(function: &FunctionSpec) -> Option<(&str, &[String])> {
     match &function.trigger {
         TriggerSpec::Http(http) if !function.disabled => Some((&http.route, &http.methods)),
-        TriggerSpec::Http(_) | TriggerSpec::Queue(_) => None,
+        _ => None,
     }
 }

@@ -46,7 +46,10 @@ pub fn request(binding: &str, input: &DocumentInput, scope: &dyn Scope) -> Resul
 }
 
 /// Turns `{name}` in a query into parameters, so that a value can never change what the query says.
-fn parameterised(query: &Template, scope: &dyn Scope) -> Result<(String, Vec<(String, Value)>), ExpressionError> {
+fn parameterised(
+    query: &Template,
+    scope: &dyn Scope,
+) -> Result<(String, Vec<(String, Value)>), ExpressionError> {
     let mut sql = String::new();
     let mut parameters = Vec::new();
     for part in query.parts() {

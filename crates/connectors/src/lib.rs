@@ -16,12 +16,44 @@ pub mod error;
 pub mod queue;
 
 use ingle_store::{Operation, Store};
+use ingle_tasks::{Stopper, Tasks};
+use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
-use ingle_types::event::Trace;
+use ingle_types::event::{InvokerHandle, Trace};
 use ingle_types::expression::Scope;
-use ingle_types::spec::{BindingKind, BindingSpec};
+use ingle_types::spec::{BindingKind, BindingSpec, FunctionSpec, HostConfig, TriggerSpec};
 
 pub use error::Error;
+
+/// What listeners work with.
+#[derive(Clone)]
+pub struct ListenerRooms {
+    pub store: Store,
+    pub invoker: InvokerHandle,
+    pub tasks: Tasks,
+    pub clock: ClockHandle,
+    pub host: HostConfig,
+}
+
+/// Starts the listener of a function's trigger, until the stopper is used or dropped. `None` for triggers that other
+/// rooms serve, such as HTTP.
+pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper> {
+    let rooms = rooms.clone();
+    match &function.trigger {
+        TriggerSpec::Queue(trigger) => {
+            let options = queue::ListenerOptions {
+                function: function.name.clone(),
+                queue: trigger.queue.clone(),
+                data_type: trigger.data_type,
+                queues: rooms.host.queues,
+            };
+            let listener =
+                queue::Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock);
+            Some(listener.start())
+        }
+        _ => None,
+    }
+}
 
 /// What an output needs to know of the invocation that makes it.
 pub struct OutputContext<'a> {
@@ -48,7 +80,8 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
             let what = documents::request(&binding.name, input, scope)?;
             Ok(Some(InputRequest { binding: binding.name.clone(), what }))
         }
-        BindingKind::HttpOutput | BindingKind::QueueOutput { .. } | BindingKind::DocumentOutput(_) => Ok(None),
+        // One arm for each input that is served; see `apps`, which names those that are not.
+        _ => Ok(None),
     }
 }
 
@@ -64,10 +97,14 @@ pub async fn read_input(store: &Store, request: InputRequest) -> Result<Datum, E
 ///
 /// # Errors
 /// [`Error`]: an expression without value, or a value that this kind of output can't take.
-pub fn write_output(binding: &BindingSpec, value: Datum, context: &OutputContext<'_>) -> Result<Vec<Operation>, Error> {
+pub fn write_output(
+    binding: &BindingSpec,
+    value: Datum,
+    context: &OutputContext<'_>,
+) -> Result<Vec<Operation>, Error> {
     match &binding.kind {
         BindingKind::QueueOutput { queue } => queue::write(&binding.name, queue, value, context),
         BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context),
-        BindingKind::HttpOutput | BindingKind::DocumentInput(_) => Ok(Vec::new()),
+        _ => Ok(Vec::new()),
     }
 }

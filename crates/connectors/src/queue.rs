@@ -143,10 +143,17 @@ mod tests {
     fn a_message_is_deleted_released_or_given_up() {
         let check = |queue: &str, count, outcome: Outcome| acknowledge(&delivery(queue, count), &outcome);
         let lease = lease(&delivery("orders", 1));
-        assert_eq!(check("orders", 1, Outcome::Success(Outputs::default())), Operation::DeleteMessage(lease.clone()));
+        assert_eq!(
+            check("orders", 1, Outcome::Success(Outputs::default())),
+            Operation::DeleteMessage(lease.clone())
+        );
         assert_eq!(
             check("orders", 4, Outcome::Failed(failed())),
-            Operation::ReleaseMessage { lease: lease.clone(), visible_after: Duration::from_secs(3), counts: true }
+            Operation::ReleaseMessage {
+                lease: lease.clone(),
+                visible_after: Duration::from_secs(3),
+                counts: true
+            }
         );
         assert_eq!(
             check("orders", 5, Outcome::TimedOut(failed())),
@@ -157,7 +164,10 @@ mod tests {
             }
         );
         let kept = check("orders-poison", 5, Outcome::Failed(failed()));
-        assert!(matches!(kept, Operation::ReleaseMessage { visible_after: NO_POISON_QUEUE_DELAY, .. }), "{kept:?}");
+        assert!(
+            matches!(kept, Operation::ReleaseMessage { visible_after: NO_POISON_QUEUE_DELAY, .. }),
+            "{kept:?}"
+        );
     }
 
     #[test]
@@ -173,7 +183,8 @@ mod tests {
         let scope = BindingData::new("f", &[], &Datum::Nothing, UNIX_EPOCH);
         let trace = Trace { parent: "00-a-b-01".to_owned(), state: String::new() };
         let context = OutputContext { scope: &scope, trace: &trace, hop_count: 3 };
-        let operations = write("out", &Template::literal("orders"), Datum::Json("[\"a\",\"b\"]".to_owned()), &context);
+        let operations =
+            write("out", &Template::literal("orders"), Datum::Json("[\"a\",\"b\"]".to_owned()), &context);
         let messages: Vec<NewMessage> = operations
             .unwrap()
             .into_iter()
@@ -184,13 +195,16 @@ mod tests {
             .collect();
         assert_eq!(messages.iter().map(|message| &message.body[..]).collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(messages.iter().all(|message| message.hop_count == 4 && message.trace_parent == "00-a-b-01"));
-        let error = write("out", &Template::literal("or ders"), Datum::Text("x".to_owned()), &context).unwrap_err();
+        let error =
+            write("out", &Template::literal("or ders"), Datum::Text("x".to_owned()), &context).unwrap_err();
         assert_eq!(error.code(), "E0228");
     }
 
     #[test]
     fn names_follow_azures_rule() {
-        for (name, good) in [("abc", true), ("a-b-9", true), ("ab", false), ("a--b", false), ("-abc", false), ("aBc", false)] {
+        for (name, good) in
+            [("abc", true), ("a-b-9", true), ("ab", false), ("a--b", false), ("-abc", false), ("aBc", false)]
+        {
             assert_eq!(check_name(name).is_ok(), good, "{name}");
         }
         assert_eq!(poison_queue(&"a".repeat(60)), None);

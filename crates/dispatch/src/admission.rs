@@ -40,7 +40,8 @@ impl Gate {
         let message = format!("{} invocations of this function wait for a worker already", self.waiting_max);
         let mut failure = Failure::new(Blame::Platform, "E0308", "TooManyRequests", message).not_started();
         failure.retry_after = Some(Duration::from_secs(1));
-        failure.hint = Some("raise FUNCTIONS_WORKER_PROCESS_COUNT or PYTHON_THREADPOOL_THREAD_COUNT".to_owned());
+        failure.hint =
+            Some("raise FUNCTIONS_WORKER_PROCESS_COUNT or PYTHON_THREADPOOL_THREAD_COUNT".to_owned());
         Err(failure)
     }
 }

@@ -68,7 +68,9 @@ async fn attempts(
 ) -> Outcome {
     let outcome = attempt(inner, function, id, event, phases).await;
     match outcome.failure() {
-        Some(failure) if failure.bystander && is_safe(event) => attempt(inner, function, id, event, phases).await,
+        Some(failure) if failure.bystander && is_safe(event) => {
+            attempt(inner, function, id, event, phases).await
+        }
         _ => outcome,
     }
 }
@@ -123,11 +125,17 @@ async fn attempt(
 fn route(inner: &Inner, name: &FunctionName) -> Result<Arc<Function>, Failure> {
     let found = inner.functions.get(name).filter(|function| !function.spec.disabled).cloned();
     found.ok_or_else(|| {
-        Failure::new(Blame::Caller, "E0231", "NoSuchFunction", format!("there is no function '{name}'")).not_started()
+        Failure::new(Blame::Caller, "E0231", "NoSuchFunction", format!("there is no function '{name}'"))
+            .not_started()
     })
 }
 
-async fn bind_inputs(inner: &Inner, function: &Function, id: InvocationId, event: &Event) -> Result<Call, Failure> {
+async fn bind_inputs(
+    inner: &Inner,
+    function: &Function,
+    id: InvocationId,
+    event: &Event,
+) -> Result<Call, Failure> {
     let mut inputs = vec![(function.spec.trigger_parameter.clone(), event.payload.clone())];
     for request in input_requests(inner, function, event)? {
         let name = request.binding.clone();
@@ -164,7 +172,9 @@ async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Sl
     let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
     let wait = match event.delivery {
         Delivery::Direct => inner.options.wait_max,
-        Delivery::Queue(_) => inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT),
+        Delivery::Queue(_) | Delivery::Checkpoint(_) => {
+            inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT)
+        }
     };
     inner.rooms.pool.acquire(kind, Instant::now() + wait).await
 }

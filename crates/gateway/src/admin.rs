@@ -60,10 +60,15 @@ impl From<ingle_store::Error> for Refused {
 }
 
 impl Admin {
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (status, body) = match self.route(request).await {
             Ok(value) => (StatusCode::OK, value),
-            Err(Refused(status, message, code)) => (status, json!({"error": {"code": code, "message": message}})),
+            Err(Refused(status, message, code)) => {
+                (status, json!({"error": {"code": code, "message": message}}))
+            }
         };
         let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
         *response.status_mut() = status;
@@ -76,14 +81,18 @@ impl Admin {
         let query = request::query(head.uri.query().unwrap_or_default());
         let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let needed = |name: &'static str| {
-            value(name).ok_or_else(|| Refused(StatusCode::BAD_REQUEST, format!("`{name}` is missing"), "E0505"))
+            value(name)
+                .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, format!("`{name}` is missing"), "E0505"))
         };
         let body = async {
             let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
-            let refused = |error| Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("can't read the body: {error}"), "E0503");
+            let refused = |error| {
+                Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("can't read the body: {error}"), "E0503")
+            };
             collected.map(http_body_util::Collected::to_bytes).map_err(refused)
         };
-        let number = |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let number =
+            |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
         match (&head.method, head.uri.path()) {
             (&Method::GET, "/v1/status") => Ok((self.status)()),
             (&Method::GET, "/v1/state") => Ok(state::list(&self.store).await?),
@@ -116,7 +125,8 @@ impl Admin {
         parameters: Vec<(String, String)>,
         body: Bytes,
     ) -> Result<Value, Refused> {
-        let function = self.functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
+        let function =
+            self.functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
         let function = function.ok_or_else(|| {
             let known: Vec<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
             let message = format!("there is no function '{name}'; there are: {}", known.join(", "));
@@ -156,7 +166,12 @@ impl Admin {
     }
 }
 
-fn payload(function: &FunctionSpec, method: Option<&str>, parameters: Vec<(String, String)>, body: Bytes) -> Datum {
+fn payload(
+    function: &FunctionSpec,
+    method: Option<&str>,
+    parameters: Vec<(String, String)>,
+    body: Bytes,
+) -> Datum {
     let TriggerSpec::Http(trigger) = &function.trigger else {
         return String::from_utf8(body.to_vec()).map_or(Datum::Bytes(body), Datum::Text);
     };

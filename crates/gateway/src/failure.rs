@@ -23,8 +23,14 @@ pub fn status(outcome: &Outcome, failure: &Failure) -> StatusCode {
 }
 
 /// The answer: everything in development, and only the invocation's id otherwise.
-pub fn response(status: StatusCode, failure: &Failure, id: InvocationId, development: bool) -> Response<Bytes> {
-    let body = if development { details(failure, id) } else { format!("The request failed. Invocation: {id}\n") };
+pub fn response(
+    status: StatusCode,
+    failure: &Failure,
+    id: InvocationId,
+    development: bool,
+) -> Response<Bytes> {
+    let body =
+        if development { details(failure, id) } else { format!("The request failed. Invocation: {id}\n") };
     let mut response = plain(status, body);
     if let Some(after) = failure.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));

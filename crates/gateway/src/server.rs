@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::server::conn::http1;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ingle_tasks::{StopSignal, TaskKind, Tasks};
@@ -78,11 +78,19 @@ async fn pause(error: &io::Error) {
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(80 * 1024).pipeline_flush(true);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(80 * 1024)
+        .pipeline_flush(true);
     builder
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: Arc<service::Service>, stop: StopSignal) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: Arc<service::Service>,
+    stop: StopSignal,
+) {
     let in_work = InWork::default();
     let answers = in_work.clone();
     let serve = service_fn(move |request| answers.track(service.clone().answer(request)));

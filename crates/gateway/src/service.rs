@@ -76,7 +76,10 @@ impl Service {
     }
 
     /// Answers one request; what goes wrong is an answer too.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (head, body) = request.into_parts();
         let Some(door) = self.door().await else {
             let message = "the app is still being imported";
@@ -110,7 +113,12 @@ impl Service {
     }
 
     /// The steps; `Err` is an answer that was given before there was an invocation.
-    async fn serve(&self, door: &Arc<Door>, head: Parts, body: Incoming) -> Result<Response<Bytes>, Response<Bytes>> {
+    async fn serve(
+        &self,
+        door: &Arc<Door>,
+        head: Parts,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, Response<Bytes>> {
         check_head(&self.options.limits, &head).map_err(refused)?;
         if let Some(cors) = &door.site.cors
             && let Some(answer) = cors::preflight(cors, &head.method, &head.headers)
@@ -128,7 +136,12 @@ impl Service {
         let (door, development) = (door.clone(), self.options.development);
         let tasks = door.rooms.tasks.clone();
         // Finished also when the caller goes away: its record is written then as well.
-        Ok(Detach::new(tasks, TaskKind::Invocation, invoke(door, function, request, trace(&head), development)).await)
+        Ok(Detach::new(
+            tasks,
+            TaskKind::Invocation,
+            invoke(door, function, request, trace(&head), development),
+        )
+        .await)
     }
 
     fn enter(&self, door: &Arc<Door>) -> Result<Outstanding, Response<Bytes>> {
@@ -157,7 +170,8 @@ impl Drop for Outstanding {
 
 fn refused(refusal: Refusal) -> Response<Bytes> {
     let hint = refusal.hint();
-    let mut response = failure::refusal(refusal.status(), refusal.code(), &refusal.to_string(), hint.as_deref());
+    let mut response =
+        failure::refusal(refusal.status(), refusal.code(), &refusal.to_string(), hint.as_deref());
     if refusal.closes_connection() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -204,7 +218,8 @@ async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Bytes, 
         match &mut whole {
             None if first.is_empty() => first = piece,
             None => {
-                let mut joined = BytesMut::with_capacity(meter.reserve_bytes().max(first.len() + piece.len()));
+                let mut joined =
+                    BytesMut::with_capacity(meter.reserve_bytes().max(first.len() + piece.len()));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&piece);
                 whole = Some(joined);
@@ -223,13 +238,16 @@ async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Bytes, 
 
 /// How much of the stated length is still to come; the meter has checked that it is within the limit.
 fn stated_rest(head: &Parts, seen: usize) -> usize {
-    let stated = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let stated =
+        head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     stated.unwrap_or(0_usize).saturating_sub(seen)
 }
 
 /// W3C trace context of the caller; `invoke` makes one if there is none.
 fn trace(head: &Parts) -> Trace {
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
     Trace { parent: text("traceparent"), state: text("tracestate") }
 }
 
@@ -300,8 +318,12 @@ fn reply(
             (reply.response, None)
         }
         Err(error) => {
-            let mut failure =
-                Failure::new(error.blame(), error.code(), "InvalidResponse", format!("{error}: {}", error.fault));
+            let mut failure = Failure::new(
+                error.blame(),
+                error.code(),
+                "InvalidResponse",
+                format!("{error}: {}", error.fault),
+            );
             failure.hint = error.hint();
             (failure::response(error.status(), &failure, id, development), Some(failure))
         }

@@ -51,7 +51,8 @@ impl Site {
             }
         });
         let router = Router::new(&app.host.http.route_prefix, entries)?;
-        let site = Self { name: app.name.clone(), router, response_bindings, http, cors: app.host.cors.clone() };
+        let site =
+            Self { name: app.name.clone(), router, response_bindings, http, cors: app.host.cors.clone() };
         Ok((site, problems))
     }
 }

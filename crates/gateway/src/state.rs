@@ -63,7 +63,8 @@ fn message(message: PeekedMessage) -> Value {
         Err(_) => shown["bytes"] = json!({"size": message.body.len()}),
     }
     if let Some(poison) = message.poison {
-        shown["poison"] = json!({"reason": poison.reason, "queue": poison.queue, "attempts": poison.attempts});
+        shown["poison"] =
+            json!({"reason": poison.reason, "queue": poison.queue, "attempts": poison.attempts});
     }
     shown
 }

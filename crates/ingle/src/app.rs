@@ -79,7 +79,8 @@ pub(crate) async fn run(
         .map_err(|source| ingle_worker::Error::Shim { folder: surroundings.cache.clone(), source })?;
     let mut problems = Vec::new();
     let process_count = number(folder, "FUNCTIONS_WORKER_PROCESS_COUNT", 1, PROCESSES_MAX, &mut problems);
-    let lanes_max = number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
+    let lanes_max =
+        number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
     let options = ingle_worker::Options {
         python: prepared.environment.python.clone(),
         shim: shim.clone(),
@@ -102,8 +103,11 @@ pub(crate) async fn run(
     problems.extend(prepared.environment.problems.clone());
     let declared = loaded.functions.clone();
     let mut app = ingle_apps::resolve(&prepared.folder, declared, problems);
-    let (site, route_problems) = Site::new(&app).map_err(|error| {
-        CommandError { exit: APP, code: error.code(), message: chain(&error), hint: error.hint() }
+    let (site, route_problems) = Site::new(&app).map_err(|error| CommandError {
+        exit: APP,
+        code: error.code(),
+        message: chain(&error),
+        hint: error.hint(),
     })?;
     let broken: Vec<String> = route_problems.iter().filter_map(|problem| problem.function.clone()).collect();
     app.functions.retain(|function| !broken.iter().any(|name| name == function.name.as_str()));
@@ -123,7 +127,8 @@ fn number(folder: &AppFolder, name: &str, default: usize, max: usize, problems: 
         Ok(number) if (1..=max).contains(&number) => number,
         _ => {
             let message = format!("{name} is {text:?}; {default} is used instead");
-            problems.push(Problem::warning("E0240", message).fix(format!("set a whole number from 1 to {max}")));
+            problems
+                .push(Problem::warning("E0240", message).fix(format!("set a whole number from 1 to {max}")));
             default
         }
     }

@@ -27,10 +27,19 @@ impl Client {
     }
 
     /// One request; the server's refusals are errors.
-    pub(crate) async fn request(self, method: Method, path: &str, query: &[(&str, &str)], body: Bytes) -> Result<Value, CommandError> {
-        let broken = |error: String| CommandError::new(MACHINE, "E0702", format!("the server did not answer: {error}"));
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(self.stream)).await.map_err(|error| broken(error.to_string()))?;
+    pub(crate) async fn request(
+        self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Value, CommandError> {
+        let broken = |error: String| {
+            CommandError::new(MACHINE, "E0702", format!("the server did not answer: {error}"))
+        };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(self.stream))
+            .await
+            .map_err(|error| broken(error.to_string()))?;
         drop(self.tasks.spawn(TaskKind::Connection, "client", async move {
             // The answer, or its absence, is seen by the sender.
             connection.await.ok();
@@ -43,7 +52,8 @@ impl Client {
             .map_err(|error| broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
         let good = response.status().is_success();
-        let bytes = response.into_body().collect().await.map_err(|error| broken(error.to_string()))?.to_bytes();
+        let bytes =
+            response.into_body().collect().await.map_err(|error| broken(error.to_string()))?.to_bytes();
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
         if good {
             return Ok(value);

@@ -37,7 +37,8 @@ impl CommandError {
     /// The exit code after printing, to standard error as text, or to standard output as JSON.
     pub(crate) fn report(&self, style: Style) -> u8 {
         if style.json {
-            let error = json!({"event": "error", "code": self.code, "message": self.message, "hint": self.hint});
+            let error =
+                json!({"event": "error", "code": self.code, "message": self.message, "hint": self.hint});
             write_out(&format!("{error}\n"));
         } else {
             warn(&self.to_string());

@@ -102,7 +102,12 @@ impl RecordSink for Printer {
     }
 }
 
-async fn print(mut items: mpsc::Receiver<Item>, style: Style, left_out: Arc<AtomicU64>, mut stop: StopSignal) {
+async fn print(
+    mut items: mpsc::Receiver<Item>,
+    style: Style,
+    left_out: Arc<AtomicU64>,
+    mut stop: StopSignal,
+) {
     let mut batch = Vec::new();
     loop {
         let count = tokio::select! {
@@ -124,7 +129,9 @@ async fn print(mut items: mpsc::Receiver<Item>, style: Style, left_out: Arc<Atom
         }
         match left_out.swap(0, Ordering::Relaxed) {
             0 => {}
-            count if style.json => text.push_str(&format!("{}\n", json!({"event": "left_out", "lines": count}))),
+            count if style.json => {
+                text.push_str(&format!("{}\n", json!({"event": "left_out", "lines": count})))
+            }
             count => text.push_str(&format!("… {count} lines were left out: the terminal was too slow\n")),
         }
         write_out(&text);
@@ -190,9 +197,18 @@ fn line_text(line: &LogLine, style: Style) -> String {
         _ => Color::Dim,
     };
     let message = harmless(&line.message);
-    let logger = if matches!(line.logger.as_str(), "" | "root") { String::new() } else { format!("{}: ", harmless(&line.logger)) };
+    let logger = if matches!(line.logger.as_str(), "" | "root") {
+        String::new()
+    } else {
+        format!("{}: ", harmless(&line.logger))
+    };
     let mut lines = message.lines();
-    let head = format!("         {} {} {logger}{}", style.paint(Color::Dim, &owner), style.paint(color, mark), lines.next().unwrap_or_default());
+    let head = format!(
+        "         {} {} {logger}{}",
+        style.paint(Color::Dim, &owner),
+        style.paint(color, mark),
+        lines.next().unwrap_or_default()
+    );
     lines.fold(head, |text, next| format!("{text}\n           {next}"))
 }
 
@@ -241,7 +257,10 @@ fn record_text(record: &InvocationRecord, style: Style) -> String {
         }
     }
     let hint = failure.hint.as_ref().map(|hint| format!("hint: {hint} · ")).unwrap_or_default();
-    text.push_str(&format!("\n         {}", style.paint(Color::Dim, &format!("{hint}{} · {}", failure.code, record.id))));
+    text.push_str(&format!(
+        "\n         {}",
+        style.paint(Color::Dim, &format!("{hint}{} · {}", failure.code, record.id))
+    ));
     text
 }
 
@@ -328,7 +347,9 @@ mod tests {
         failure.location = Some("function_app.py:3".to_owned());
         failure.traceback = "  File \"function_app.py\", line 3".to_owned();
         let text = record_text(&record(Some(failure)), PLAIN);
-        for part in ["ValueError: kaput (function_app.py:3)", "File \"function_app.py\"", "hint: mend it", "E0301"] {
+        for part in
+            ["ValueError: kaput (function_app.py:3)", "File \"function_app.py\"", "hint: mend it", "E0301"]
+        {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }

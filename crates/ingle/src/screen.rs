@@ -1,7 +1,7 @@
 //! The start screen: what was detected and why, what runs where, what is wrong. At most 15 lines when all is well.
 
 use ingle_types::problem::Severity;
-use ingle_types::spec::{BindingKind, Dialect, FunctionSpec, TriggerSpec};
+use ingle_types::spec::{Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::printer::{Color, Style, harmless};
@@ -63,24 +63,18 @@ fn python(summary: &Summary) -> String {
 fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String) {
     match &function.trigger {
         TriggerSpec::Http(trigger) => {
-            let methods = if trigger.methods.is_empty() { "ANY".to_owned() } else { trigger.methods.join(",") };
+            let methods =
+                if trigger.methods.is_empty() { "ANY".to_owned() } else { trigger.methods.join(",") };
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
             (methods, format!("{base}{prefix}/{}", trigger.route.trim_start_matches('/')))
         }
-        TriggerSpec::Queue(trigger) => ("queue".to_owned(), trigger.queue.clone()),
+        other => (other.kind().to_owned(), other.source()),
     }
 }
 
 fn outputs(function: &FunctionSpec) -> String {
-    let targets: Vec<String> = function
-        .bindings
-        .iter()
-        .filter_map(|binding| match &binding.kind {
-            BindingKind::QueueOutput { queue } => Some(format!("queue {queue}")),
-            BindingKind::DocumentOutput(output) => Some(format!("documents {}/{}", output.database, output.container)),
-            BindingKind::HttpOutput | BindingKind::DocumentInput(_) => None,
-        })
-        .collect();
+    let targets: Vec<String> =
+        function.bindings.iter().filter_map(|binding| binding.kind.output_target()).collect();
     if targets.is_empty() { String::new() } else { format!(" → {}", targets.join(", ")) }
 }
 
@@ -92,7 +86,8 @@ fn problems(summary: &Summary, style: Style) -> Vec<String> {
         .map(|problem| {
             let color = if problem.severity == Severity::Error { Color::Red } else { Color::Yellow };
             let text = harmless(&problem.to_string());
-            let (first, rest) = text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
+            let (first, rest) =
+                text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
             let first = style.paint(color, first);
             rest.map_or_else(|| first.clone(), |rest| format!("{first}\n{rest}"))
         })
@@ -109,13 +104,12 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
         .functions
         .iter()
         .map(|function| {
-            let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
-            let (trigger, methods) = match &function.trigger {
-                TriggerSpec::Http(trigger) => ("http", json!(trigger.methods)),
-                TriggerSpec::Queue(_) => ("queue", Value::Null),
+            let (_, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
+            let methods = match &function.trigger {
+                TriggerSpec::Http(trigger) => json!(trigger.methods),
+                _ => Value::Null,
             };
-            drop(kind);
-            json!({"name": function.name.as_str(), "trigger": trigger, "methods": methods, "target": target,
+            json!({"name": function.name.as_str(), "trigger": function.trigger.kind(), "methods": methods, "target": target,
                 "location": function.location, "async": function.is_async, "disabled": function.disabled})
         })
         .collect();

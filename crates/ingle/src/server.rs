@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingle_connectors::queue::{Listener, ListenerOptions};
+use ingle_connectors::{ListenerRooms, listen};
 use ingle_dispatch::Dispatcher;
 use ingle_gateway::admin::Admin;
 use ingle_gateway::limits::HeadLimits;
 use ingle_gateway::service::{Door, Options, Rooms, Service};
 use ingle_store::Store;
-use ingle_tasks::{TaskKind, Tasks};
+use ingle_tasks::{Stopper, TaskKind, Tasks};
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::event::InvokerHandle;
 use ingle_types::faults::Faults;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
-use ingle_types::spec::{AppSpec, TriggerSpec};
+use ingle_types::spec::AppSpec;
 use ingle_worker::Pool;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
@@ -58,6 +58,7 @@ pub(crate) struct Server {
     pool: Pool,
     store: Store,
     admin_socket: PathBuf,
+    listeners: Vec<Stopper>,
 }
 
 /// What the start screen tells.
@@ -72,9 +73,13 @@ pub(crate) struct Summary {
 
 impl Server {
     /// Builds the rooms from the bottom up. The port is taken first, so that a second server fails at once.
-    pub(crate) async fn start(plan: Plan, surroundings: &Surroundings, tasks: Tasks) -> Result<Self, CommandError> {
+    pub(crate) async fn start(
+        plan: Plan,
+        surroundings: &Surroundings,
+        tasks: Tasks,
+    ) -> Result<Self, CommandError> {
         let clock: ClockHandle = Arc::new(SystemClock);
-        let listener = listen(plan.address).await?;
+        let listener = take_port(plan.address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(plan.address, &error))?;
         let store = open_store(&plan.state, clock.clone(), plan.faults.clone())?;
         let running = app::run(plan.prepared, surroundings, address.port(), &tasks, plan.sink).await?;
@@ -93,15 +98,21 @@ impl Server {
             wait_max: WAIT_MAX,
         };
         let invoker: InvokerHandle = Arc::new(Dispatcher::new(&app, options, rooms));
-        let rooms = Rooms { invoker: invoker.clone(), tasks: tasks.clone(), clock: clock.clone(), records: plan.records };
+        let rooms = Rooms {
+            invoker: invoker.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            records: plan.records,
+        };
         let options =
             Options { limits: HeadLimits::default(), development: !plan.hide_errors, start_wait: WAIT_MAX };
         let (_door, receiver) = watch::channel(Some(Arc::new(Door::new(site, rooms.clone()))));
         let service = Service::new(options, tasks.clone(), receiver);
         ingle_gateway::server::serve(Arc::new(service), listener);
-        let server = Self {
+        let mut server = Self {
             address,
             admin_socket: plan.state.join(ADMIN_SOCKET),
+            listeners: Vec::new(),
             running: Summary {
                 prepared,
                 sdk: loaded.sdk,
@@ -117,14 +128,16 @@ impl Server {
         };
         server.serve_admin(rooms)?;
         if plan.listen {
-            server.listen_to_queues(&clock);
+            server.listen(clock);
         }
         Ok(server)
     }
 
     fn serve_admin(&self, rooms: Rooms) -> Result<(), CommandError> {
         if self.admin_socket.as_os_str().len() > SOCKET_PATH_MAX {
-            tracing::warn!("the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server");
+            tracing::warn!(
+                "the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server"
+            );
             return Ok(());
         }
         // The store's lock is ours, so a socket that is still there belongs to a server that was killed.
@@ -145,18 +158,16 @@ impl Server {
         Ok(())
     }
 
-    fn listen_to_queues(&self, clock: &ClockHandle) {
-        let app = &self.running.app;
-        for function in app.functions.iter().filter(|function| !function.disabled) {
-            let TriggerSpec::Queue(trigger) = &function.trigger else { continue };
-            let options = ListenerOptions {
-                function: function.name.clone(),
-                queue: trigger.queue.clone(),
-                data_type: trigger.data_type,
-                queues: app.host.queues.clone(),
-            };
-            Listener::new(options, self.store.clone(), self.invoker.clone(), self.tasks.clone(), clock.clone()).start();
-        }
+    fn listen(&mut self, clock: ClockHandle) {
+        let rooms = ListenerRooms {
+            store: self.store.clone(),
+            invoker: self.invoker.clone(),
+            tasks: self.tasks.clone(),
+            clock,
+            host: self.running.app.host.clone(),
+        };
+        let active = self.running.app.functions.iter().filter(|function| !function.disabled);
+        self.listeners = active.filter_map(|function| listen(function, &rooms)).collect();
     }
 
     /// Stops in order: no new requests, no new messages, work in hand finished, workers ended, store closed.
@@ -176,7 +187,7 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+async fn take_port(address: SocketAddr) -> Result<TcpListener, CommandError> {
     TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
 }
 

@@ -91,7 +91,8 @@ impl Process {
             command.pre_exec(move || prepare_child(socket, parent));
         }
         let child = command.spawn()?;
-        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let leader =
+            child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
         Ok(Self { child, group: Group(leader) })
     }

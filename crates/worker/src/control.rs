@@ -37,16 +37,20 @@ impl Control {
     }
 
     /// Sends a frame without body, with a file descriptor attached to its first byte.
-    pub(crate) async fn send_with_descriptor(&self, message: &ToWorker<'_>, attached: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) async fn send_with_descriptor(
+        &self,
+        message: &ToWorker<'_>,
+        attached: BorrowedFd<'_>,
+    ) -> io::Result<()> {
         let header = serde_json::to_vec(message)?;
         let mut bytes = frame::prefix(&header, &[])?.to_vec();
         bytes.extend_from_slice(&header);
         let mut stream = self.0.lock().await;
         let sent = loop {
             stream.writable().await?;
-            let attempt = stream.as_ref().try_io(Interest::WRITABLE, || {
-                send_attached(stream.as_ref().as_fd(), &bytes, attached)
-            });
+            let attempt = stream
+                .as_ref()
+                .try_io(Interest::WRITABLE, || send_attached(stream.as_ref().as_fd(), &bytes, attached));
             match attempt {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => break other?,

@@ -37,9 +37,11 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Ended { .. } | Self::ImportTimeout { .. } => Blame::App,
-            Self::Shim { .. } | Self::Start { .. } | Self::Version { .. } | Self::Protocol { .. } | Self::Stopping => {
-                Blame::Platform
-            }
+            Self::Shim { .. }
+            | Self::Start { .. }
+            | Self::Version { .. }
+            | Self::Protocol { .. }
+            | Self::Stopping => Blame::Platform,
         }
     }
 
@@ -47,7 +49,9 @@ impl Error {
         Some(match self {
             Self::Shim { .. } => "make the cache folder writable, or name another with --cache",
             Self::Start { .. } => "check the interpreter with `ingle doctor`",
-            Self::Ended { .. } => "code at the top level of a module ended the process; move it into a function",
+            Self::Ended { .. } => {
+                "code at the top level of a module ended the process; move it into a function"
+            }
             Self::ImportTimeout { .. } => "move slow work out of the top level of your modules",
             Self::Version { .. } | Self::Protocol { .. } => "this is a defect of Ingle; please report it",
             Self::Stopping => return None,

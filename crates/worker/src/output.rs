@@ -89,8 +89,12 @@ mod tests {
     async fn lines(input: &[u8]) -> (Vec<String>, String) {
         let keep = Arc::new(Keep(Mutex::default()));
         let tail = Tail::default();
-        let destination =
-            Destination { worker: WorkerId(1), source: LogSource::Stderr, sink: keep.clone(), tail: tail.clone() };
+        let destination = Destination {
+            worker: WorkerId(1),
+            source: LogSource::Stderr,
+            sink: keep.clone(),
+            tail: tail.clone(),
+        };
         forward(input, destination).await;
         let lines = keep.0.lock().unwrap().clone();
         (lines, tail.text())

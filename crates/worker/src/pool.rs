@@ -229,7 +229,9 @@ impl Pool {
     fn find(&self, kind: SlotKind, may_spill: bool) -> Found {
         let state = self.state();
         let ready = state.workers.iter().filter(|worker| worker.state().phase == Phase::Ready);
-        let Some(worker) = ready.min_by_key(|worker| worker.state().in_work).cloned() else { return Found::NoWorker };
+        let Some(worker) = ready.min_by_key(|worker| worker.state().in_work).cloned() else {
+            return Found::NoWorker;
+        };
         drop(state);
         let mut state = worker.state();
         if kind == SlotKind::Loop {
@@ -342,7 +344,8 @@ mod tests {
 
     #[test]
     fn pauses_begin_after_three_deaths_and_double_up_to_ten_seconds() {
-        let pauses: Vec<u64> = (1..=12).map(|deaths| u64::try_from(back_off(deaths).as_millis()).unwrap()).collect();
+        let pauses: Vec<u64> =
+            (1..=12).map(|deaths| u64::try_from(back_off(deaths).as_millis()).unwrap()).collect();
         assert_eq!(pauses, [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
     }
 }

@@ -184,7 +184,11 @@ impl Worker {
     }
 
     /// Sends `load` and waits for `loaded`, the end of the process, or the limit.
-    async fn load(&self, options: &Options, heard: oneshot::Receiver<Result<Loaded, Error>>) -> Result<Loaded, Error> {
+    async fn load(
+        &self,
+        options: &Options,
+        heard: oneshot::Receiver<Result<Loaded, Error>>,
+    ) -> Result<Loaded, Error> {
         let load = ToWorker::Load {
             root: &options.app.root,
             dialect: options.app.dialect,

@@ -194,10 +194,15 @@ impl Slot {
         } else {
             self.worker.group.kill();
         }
-        let late = deadline.map_or(Duration::ZERO, |deadline| Instant::now().saturating_duration_since(deadline));
+        let late =
+            deadline.map_or(Duration::ZERO, |deadline| Instant::now().saturating_duration_since(deadline));
         tracing::debug!(worker = %self.worker.id, invocation = %id, ?late, "over its time");
-        let mut failure =
-            Failure::new(Blame::App, "E0302", "FunctionTimeout", "the function did not finish within its time limit");
+        let mut failure = Failure::new(
+            Blame::App,
+            "E0302",
+            "FunctionTimeout",
+            "the function did not finish within its time limit",
+        );
         failure.location = innermost(&stack);
         failure.traceback = stack;
         failure.hint = Some("raise functionTimeout in host.json, or find out what it waits for".to_owned());
@@ -293,7 +298,12 @@ mod tests {
     use super::*;
 
     fn ending(culprit: Option<InvocationId>) -> Ending {
-        Ending { what: "was ended by signal 11 (SIGSEGV)".to_owned(), tail: "dump".to_owned(), culprit, timed_out: None }
+        Ending {
+            what: "was ended by signal 11 (SIGSEGV)".to_owned(),
+            tail: "dump".to_owned(),
+            culprit,
+            timed_out: None,
+        }
     }
 
     /// T-087: who is told what when a worker dies under several invocations.
@@ -303,7 +313,9 @@ mod tests {
         let Outcome::Failed(failure) = ended_failure(mine, &ending(None)) else { panic!("not failed") };
         assert!(!failure.bystander);
         assert_eq!(failure.traceback, "dump");
-        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else { panic!("not failed") };
+        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else {
+            panic!("not failed")
+        };
         assert!(failure.bystander);
         assert!(failure.message.contains(&other.to_string()), "{}", failure.message);
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ingle_store::{LeasedMessage, Operation, QueueWatch, Store};
-use ingle_tasks::{StopSignal, TaskKind, Tasks};
+use ingle_tasks::{StopSignal, Stopper, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
 use ingle_types::event::{Delivery, Event, Invocation, InvokerHandle, QueueDelivery, Trace};
@@ -60,18 +60,20 @@ impl Listener {
         Self { options, store, invoker, tasks, clock, in_work: Arc::default() }
     }
 
-    /// Starts listening; ends when listeners are stopped.
-    pub fn start(self) {
-        let stop = self.tasks.stop_signal(TaskKind::Listener);
+    /// Starts listening; ends when its stopper or all listeners are stopped.
+    pub fn start(self) -> Stopper {
+        let (stopper, stop) = self.tasks.stoppable(TaskKind::Listener);
         let name = format!("queue {}", self.options.queue);
         let tasks = self.tasks.clone();
         drop(tasks.spawn(TaskKind::Listener, name, self.run(stop)));
+        stopper
     }
 
     async fn run(self, mut stop: StopSignal) {
         let mut watch = self.store.watch_queue(&self.options.queue);
         while !stop.is_set() {
-            let wait = if self.in_work.count.load(Ordering::Acquire) > self.options.queues.new_batch_threshold {
+            let wait = if self.in_work.count.load(Ordering::Acquire) > self.options.queues.new_batch_threshold
+            {
                 Wait::ForRoom
             } else {
                 match self.fetch().await {
@@ -126,7 +128,8 @@ impl Listener {
             }
             let event = self.event(message);
             self.in_work.count.fetch_add(1, Ordering::AcqRel);
-            let invocation = Invocation { id: InvocationId::random(), function: self.options.function.clone(), event };
+            let invocation =
+                Invocation { id: InvocationId::random(), function: self.options.function.clone(), event };
             drop(self.tasks.spawn(TaskKind::Invocation, "queue message", self.handle(invocation)));
         }
         Ok(count)
@@ -143,7 +146,7 @@ impl Listener {
         let (invoker, store, in_work) = (self.invoker.clone(), self.store.clone(), self.in_work.clone());
         let lease = match &invocation.event.delivery {
             Delivery::Queue(delivery) => Some(lease(delivery)),
-            Delivery::Direct => None,
+            Delivery::Direct | Delivery::Checkpoint(_) => None,
         };
         async move {
             // Also counted down when the task is aborted or panics.
@@ -181,7 +184,8 @@ impl Listener {
             ("NextVisibleTime".to_owned(), date(message.next_visible_at)),
             ("PopReceipt".to_owned(), Datum::Text(message.lease.pop_receipt.clone())),
         ];
-        let attempt = if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };
+        let attempt =
+            if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };
         Event {
             payload,
             metadata,

@@ -14,7 +14,11 @@ use crate::exit::{APP, CommandError};
 use crate::printer::{Color, Printer, Style, harmless};
 use crate::surroundings::Surroundings;
 
-pub(crate) async fn run(arguments: AppArguments, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+pub(crate) async fn run(
+    arguments: AppArguments,
+    surroundings: &Surroundings,
+    style: Style,
+) -> Result<u8, CommandError> {
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     let prepared = prepare(&arguments, surroundings, &mut progress(style, &printer)).await?;
@@ -23,7 +27,8 @@ pub(crate) async fn run(arguments: AppArguments, surroundings: &Surroundings, st
     let problems = &running.app.problems;
     let errors = error_count(problems);
     if style.json {
-        let functions: Vec<&str> = running.app.functions.iter().map(|function| function.name.as_str()).collect();
+        let functions: Vec<&str> =
+            running.app.functions.iter().map(|function| function.name.as_str()).collect();
         let report = json!({"event": "checked", "errors": errors, "warnings": problems.len() - errors,
             "functions": functions, "problems": problems});
         printer.text(report.to_string());
@@ -32,7 +37,11 @@ pub(crate) async fn run(arguments: AppArguments, surroundings: &Surroundings, st
             let color = if problem.severity == Severity::Error { Color::Red } else { Color::Yellow };
             let text = harmless(&problem.to_string());
             let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-            printer.text(format!("{}{}{rest}", style.paint(color, first), if rest.is_empty() { "" } else { "\n" }));
+            printer.text(format!(
+                "{}{}{rest}",
+                style.paint(color, first),
+                if rest.is_empty() { "" } else { "\n" }
+            ));
         }
         printer.text(format!(
             "{}: {} functions, {errors} errors, {} warnings",

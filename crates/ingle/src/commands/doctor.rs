@@ -42,7 +42,11 @@ impl Finding {
     }
 }
 
-pub(crate) fn run(arguments: &AppArguments, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+pub(crate) fn run(
+    arguments: &AppArguments,
+    surroundings: &Surroundings,
+    style: Style,
+) -> Result<u8, CommandError> {
     let mut findings = interpreters(arguments, surroundings);
     findings.push(installer(surroundings));
     findings.push(writable("cache", &surroundings.cache));
@@ -56,11 +60,17 @@ pub(crate) fn run(arguments: &AppArguments, surroundings: &Surroundings, style: 
             Verdict::Bad => ("bad", Color::Red),
         };
         if style.json {
-            let shown = json!({"check": finding.name, "verdict": word, "detail": finding.detail, "fix": finding.fix});
+            let shown =
+                json!({"check": finding.name, "verdict": word, "detail": finding.detail, "fix": finding.fix});
             write_out(&format!("{shown}\n"));
             continue;
         }
-        write_out(&format!("{}  {:12} {}\n", style.paint(color, &format!("{word:4}")), finding.name, finding.detail));
+        write_out(&format!(
+            "{}  {:12} {}\n",
+            style.paint(color, &format!("{word:4}")),
+            finding.name,
+            finding.detail
+        ));
         if let Some(fix) = &finding.fix {
             write_out(&format!("                   fix: {fix}\n"));
         }
@@ -101,13 +111,19 @@ fn installer(surroundings: &Surroundings) -> Finding {
     let uv = path.split(':').map(|folder| Path::new(folder).join("uv")).find(|file| file.is_file());
     match uv {
         Some(uv) => Finding::good("installer", format!("uv at {}", uv.display())),
-        None => Finding::note("installer", "pip; environments are built faster with uv", "python3 -m pip install uv"),
+        None => Finding::note(
+            "installer",
+            "pip; environments are built faster with uv",
+            "python3 -m pip install uv",
+        ),
     }
 }
 
 fn writable(name: &'static str, folder: &Path) -> Finding {
     let probe = folder.join(format!(".probe-{}", std::process::id()));
-    let tried = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, b"")).and_then(|()| std::fs::remove_file(&probe));
+    let tried = std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, b""))
+        .and_then(|()| std::fs::remove_file(&probe));
     match tried {
         Ok(()) => Finding::good(name, folder.display().to_string()),
         Err(error) => {
@@ -122,20 +138,31 @@ fn disk(folder: &Path) -> Finding {
         Ok(status) => {
             let free = status.f_bavail.saturating_mul(status.f_frsize);
             let detail = format!("{} MB free", free / 1_000_000);
-            if free < DISK_BYTES_WARN { Finding::note("disk", detail, "free some space") } else { Finding::good("disk", detail) }
+            if free < DISK_BYTES_WARN {
+                Finding::note("disk", detail, "free some space")
+            } else {
+                Finding::good("disk", detail)
+            }
         }
-        Err(error) => Finding::note("disk", format!("can't ask: {error}"), "check the disk of the cache folder"),
+        Err(error) => {
+            Finding::note("disk", format!("can't ask: {error}"), "check the disk of the cache folder")
+        }
     }
 }
 
 fn port() -> Finding {
     match TcpListener::bind(("127.0.0.1", 7071)) {
         Ok(_) => Finding::good("port", "7071 is free"),
-        Err(error) => Finding::note("port", format!("7071: {error}"), "end what uses it, or start with --port"),
+        Err(error) => {
+            Finding::note("port", format!("7071: {error}"), "end what uses it, or start with --port")
+        }
     }
 }
 
 fn kernel() -> Finding {
     let name = rustix::system::uname();
-    Finding::good("kernel", format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
+    Finding::good(
+        "kernel",
+        format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+    )
 }

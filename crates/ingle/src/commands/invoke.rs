@@ -28,7 +28,11 @@ impl RecordSink for Quiet {
     fn record(&self, _record: InvocationRecord) {}
 }
 
-pub(crate) async fn run(arguments: InvokeArguments, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+pub(crate) async fn run(
+    arguments: InvokeArguments,
+    surroundings: &Surroundings,
+    style: Style,
+) -> Result<u8, CommandError> {
     let body = payload(&arguments.data)?;
     let query = query(&arguments)?;
     let folder = absolute(&arguments.at.folder);
@@ -75,7 +79,8 @@ fn query(arguments: &InvokeArguments) -> Result<Vec<(String, String)>, CommandEr
 }
 
 async fn call(client: Client, query: &[(String, String)], body: Bytes) -> Result<Value, CommandError> {
-    let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let query: Vec<(&str, &str)> =
+        query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     client.request(Method::POST, "/v1/invoke", &query, body).await
 }
 

@@ -22,7 +22,11 @@ use crate::{faults, screen};
 
 const PORT_DEFAULT: u16 = 7071;
 
-pub(crate) async fn run(arguments: StartArguments, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
+pub(crate) async fn run(
+    arguments: StartArguments,
+    surroundings: &Surroundings,
+    style: Style,
+) -> Result<u8, CommandError> {
     let began = Instant::now();
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
@@ -44,7 +48,8 @@ pub(crate) async fn run(arguments: StartArguments, surroundings: &Surroundings, 
     };
     let server = Server::start(plan, surroundings, tasks.clone()).await?;
     let took = began.elapsed().as_millis();
-    let ready = if style.json { screen::json(&server, took).to_string() } else { screen::text(&server, took, style) };
+    let ready =
+        if style.json { screen::json(&server, took).to_string() } else { screen::text(&server, took, style) };
     printer.text(ready);
     let functions = server.running.app.functions.len();
     let code = if functions == 0 {
@@ -61,8 +66,9 @@ pub(crate) async fn run(arguments: StartArguments, surroundings: &Surroundings, 
 
 pub(crate) fn planned_faults(surroundings: &Surroundings) -> Result<Faults, CommandError> {
     let Some(text) = surroundings.get("INGLE_FAULTS") else { return Ok(Faults::none()) };
-    faults::parse(text)
-        .map_err(|part| CommandError::new(USAGE, "E0703", format!("INGLE_FAULTS: `{part}` is no fault point")))
+    faults::parse(text).map_err(|part| {
+        CommandError::new(USAGE, "E0703", format!("INGLE_FAULTS: `{part}` is no fault point"))
+    })
 }
 
 /// Tells what preparing the environment does, while it does it.
@@ -71,8 +77,12 @@ pub(crate) fn progress(style: Style, printer: &Printer) -> impl FnMut(Progress) 
     move |progress| {
         let text = match progress {
             Progress::Waiting => "another start is building the same environment; waiting for it".to_owned(),
-            Progress::Creating { environment } => format!("making a Python environment in {}", environment.display()),
-            Progress::Installing { what, with } => format!("installing {what} with {with} (once; kept for later starts)"),
+            Progress::Creating { environment } => {
+                format!("making a Python environment in {}", environment.display())
+            }
+            Progress::Installing { what, with } => {
+                format!("installing {what} with {with} (once; kept for later starts)")
+            }
             Progress::Line(line) => format!("  {line}"),
             Progress::Compiling => "compiling bytecode".to_owned(),
         };
@@ -106,7 +116,9 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
         let text = if style.json {
             json!({"event": "unfinished", "tasks": unfinished}).to_string()
         } else {
-            format!("{count} invocations did not finish in time and were ended; their messages are delivered again")
+            format!(
+                "{count} invocations did not finish in time and were ended; their messages are delivered again"
+            )
         };
         printer.text(text);
     }
@@ -117,7 +129,8 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
 }
 
 async fn wait_for_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

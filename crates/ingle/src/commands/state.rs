@@ -73,14 +73,17 @@ pub(crate) async fn run(command: StateCommand, style: Style) -> Result<u8, Comma
 
 pub(crate) async fn send(command: SendCommand, style: Style) -> Result<u8, CommandError> {
     let SendCommand::Queue { name, message, delay, at } = command;
-    check_name(&name).map_err(|problem| CommandError::new(USAGE, "E0228", format!("queue '{name}': {problem}")))?;
+    check_name(&name)
+        .map_err(|problem| CommandError::new(USAGE, "E0228", format!("queue '{name}': {problem}")))?;
     let body = payload(&message)?;
     let shown = match holder(&at).await? {
         Holder::Server(client) => {
             let query = [("name", name.as_str()), ("delay", &delay.to_string())];
             client.request(Method::POST, "/v1/queues/messages", &query, body).await?
         }
-        Holder::Us(store) => closing(&store, state::send(&store, &name, body, Duration::from_secs(delay))).await?,
+        Holder::Us(store) => {
+            closing(&store, state::send(&store, &name, body, Duration::from_secs(delay))).await?
+        }
     };
     show(&shown, style);
     Ok(0)
@@ -97,14 +100,21 @@ async fn closing(
 
 /// What an argument stands for: itself, `@file`, or `@-` for standard input.
 pub(crate) fn payload(argument: &str) -> Result<Bytes, CommandError> {
-    let cannot = |what: &str, error: std::io::Error| CommandError::new(USAGE, "E0106", format!("can't read {what}: {error}"));
+    let cannot = |what: &str, error: std::io::Error| {
+        CommandError::new(USAGE, "E0106", format!("can't read {what}: {error}"))
+    };
     match argument.strip_prefix('@') {
         Some("-") => {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| cannot("standard input", error))?;
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .map_err(|error| cannot("standard input", error))?;
             Ok(Bytes::from(bytes))
         }
-        Some(file) => std::fs::read(Path::new(file)).map(Bytes::from).map_err(|error| cannot(&format!("'{file}'"), error)),
+        Some(file) => std::fs::read(Path::new(file))
+            .map(Bytes::from)
+            .map_err(|error| cannot(&format!("'{file}'"), error)),
         None => Ok(Bytes::copy_from_slice(argument.as_bytes())),
     }
 }
@@ -137,9 +147,18 @@ fn plain(shown: &Value) -> String {
             return format!("queue {} is empty", text(&shown["queue"]));
         }
         let line = |message: &Value| {
-            let body = message.get("text").map_or_else(|| format!("{} bytes", message["bytes"]["size"]), text);
-            let poison = message.get("poison").map(|poison| format!("  ({})", text(&poison["reason"]))).unwrap_or_default();
-            format!("{}  {:8} tries {}  {body}{poison}\n", text(&message["id"]), text(&message["state"]), message["dequeueCount"])
+            let body =
+                message.get("text").map_or_else(|| format!("{} bytes", message["bytes"]["size"]), text);
+            let poison = message
+                .get("poison")
+                .map(|poison| format!("  ({})", text(&poison["reason"])))
+                .unwrap_or_default();
+            format!(
+                "{}  {:8} tries {}  {body}{poison}\n",
+                text(&message["id"]),
+                text(&message["state"]),
+                message["dequeueCount"]
+            )
         };
         return messages.iter().map(line).collect();
     }

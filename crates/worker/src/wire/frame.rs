@@ -75,11 +75,13 @@ impl FrameReader {
         let [a, b, c, d, e, f, g, h] = *prefix;
         let (header_len, body_len) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
         if header_len > HEADER_BYTES_MAX {
-            let text = format!("a frame header of {header_len} bytes; at most {HEADER_BYTES_MAX} are allowed");
+            let text =
+                format!("a frame header of {header_len} bytes; at most {HEADER_BYTES_MAX} are allowed");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         if body_len > self.body_bytes_max {
-            let text = format!("a frame body of {body_len} bytes; at most {} are allowed", self.body_bytes_max);
+            let text =
+                format!("a frame body of {body_len} bytes; at most {} are allowed", self.body_bytes_max);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(Some((header_len as usize, body_len as usize)))
@@ -88,7 +90,9 @@ impl FrameReader {
     /// Bytes that the frame in the buffer still lacks, as far as its prefix has come.
     fn missing(&self) -> usize {
         match self.lengths() {
-            Ok(Some((header_len, body_len))) => (PREFIX_BYTES + header_len + body_len).saturating_sub(self.buffer.len()),
+            Ok(Some((header_len, body_len))) => {
+                (PREFIX_BYTES + header_len + body_len).saturating_sub(self.buffer.len())
+            }
             Ok(None) | Err(_) => 0,
         }
     }
@@ -125,7 +129,8 @@ pub async fn write(stream: &mut (impl AsyncWrite + Unpin), header: &[u8], body: 
 
 /// The eight bytes before a header.
 pub fn prefix(header: &[u8], body: &[Bytes]) -> io::Result<[u8; PREFIX_BYTES]> {
-    let too_large = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is too large for a frame"));
+    let too_large =
+        |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is too large for a frame"));
     let header_len = u32::try_from(header.len()).ok().filter(|len| *len <= HEADER_BYTES_MAX);
     let body_len = u32::try_from(body.iter().map(Bytes::len).sum::<usize>()).ok();
     let header_len = header_len.ok_or_else(|| too_large("the header"))?.to_le_bytes();

@@ -21,9 +21,19 @@ pub const VERSION: u32 = 1;
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToWorker<'a> {
-    Load { root: &'a Path, dialect: Dialect, script_file: &'a str, functions: &'a [DeclaredFunction], development: bool },
-    Lane { lane: u64 },
-    Cancel { id: String },
+    Load {
+        root: &'a Path,
+        dialect: Dialect,
+        script_file: &'a str,
+        functions: &'a [DeclaredFunction],
+        development: bool,
+    },
+    Lane {
+        lane: u64,
+    },
+    Cancel {
+        id: String,
+    },
     Stacks,
     Stop,
 }
@@ -124,11 +134,17 @@ impl Serialize for DatumHeader<'_> {
         let mut list = serializer.serialize_seq(Some(3))?;
         list.serialize_element(self.0.kind())?;
         match self.0 {
-            Datum::Nothing | Datum::Text(_) | Datum::Bytes(_) | Datum::Json(_) => list.serialize_element(&())?,
+            Datum::Nothing | Datum::Text(_) | Datum::Bytes(_) | Datum::Json(_) => {
+                list.serialize_element(&())?
+            }
             Datum::Int(number) => list.serialize_element(number)?,
             Datum::Double(number) => list.serialize_element(number)?,
-            Datum::Texts(texts) => list.serialize_element(&texts.iter().map(String::len).collect::<Vec<_>>())?,
-            Datum::ManyBytes(pieces) => list.serialize_element(&pieces.iter().map(Bytes::len).collect::<Vec<_>>())?,
+            Datum::Texts(texts) => {
+                list.serialize_element(&texts.iter().map(String::len).collect::<Vec<_>>())?
+            }
+            Datum::ManyBytes(pieces) => {
+                list.serialize_element(&pieces.iter().map(Bytes::len).collect::<Vec<_>>())?
+            }
             Datum::Request(request) => list.serialize_element(&RequestHeader::from(&**request))?,
             Datum::Response(response) => list.serialize_element(&ResponseHeader::from(&**response))?,
         }
@@ -276,7 +292,8 @@ impl Done {
         let mut rest = body.clone();
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for (name, value) in std::mem::take(&mut self.outputs) {
-            let datum = read_datum(value, &mut rest).map_err(|problem| format!("output '{name}': {problem}"))?;
+            let datum =
+                read_datum(value, &mut rest).map_err(|problem| format!("output '{name}': {problem}"))?;
             outputs.push((name, datum));
         }
         Ok(Outputs(outputs))
@@ -304,7 +321,11 @@ fn read_datum(value: Value, rest: &mut Bytes) -> Result<Datum, String> {
         "collection_bytes" => Datum::ManyBytes(read_pieces(value, bytes)?),
         "http" => {
             let head: ResponseHead = serde_json::from_value(value).map_err(|error| error.to_string())?;
-            Datum::Response(Box::new(HttpResponse { status: head.status, headers: head.headers, body: bytes }))
+            Datum::Response(Box::new(HttpResponse {
+                status: head.status,
+                headers: head.headers,
+                body: bytes,
+            }))
         }
         other => return Err(format!("unknown kind '{other}'")),
     })
@@ -383,7 +404,8 @@ mod tests {
     }
 
     fn read(header: &str, body: &'static [u8]) -> Result<Outputs, String> {
-        let FromWorker::Done(mut done) = serde_json::from_str(header).map_err(|error| error.to_string())? else {
+        let FromWorker::Done(mut done) = serde_json::from_str(header).map_err(|error| error.to_string())?
+        else {
             return Err("not done".to_owned());
         };
         done.outputs(&Bytes::from_static(body))
