@@ -11,14 +11,18 @@
 //! | what starts an invocation and how it ends | [`event`], [`outcome`] |
 //! | what an app is | [`spec`] |
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
+//! | filters over tables | [`filter`] |
+//! | names of blobs and their patterns | [`blob`] |
 //! | findings about a user's files | [`problem`] |
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
+pub mod blob;
 pub mod clock;
 pub mod datum;
 pub mod event;
 pub mod expression;
 pub mod faults;
+pub mod filter;
 pub mod ids;
 pub mod log;
 pub mod outcome;
