@@ -13,6 +13,7 @@
 //! | what a step does to the rows | `queue`, `document` |
 //! | tables, versions, the check after an unclean end | `schema` |
 //! | large bodies | `blob` |
+//! | the keys that callers show, hashed | [`keys`] |
 //! | the subset of Cosmos DB's SQL | [`query`] |
 
 mod blob;
@@ -20,6 +21,7 @@ mod database;
 mod document;
 mod error;
 mod keeper;
+pub mod keys;
 mod ledger;
 mod lock;
 mod model;
