@@ -36,7 +36,8 @@ const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
 pub struct Admin {
     pub store: Store,
     pub rooms: Rooms,
-    pub functions: Vec<FunctionSpec>,
+    /// The functions that are served now.
+    pub functions: Box<dyn Fn() -> Vec<FunctionSpec> + Send + Sync>,
     /// What `GET /v1/status` shows.
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
 }
@@ -125,10 +126,10 @@ impl Admin {
         parameters: Vec<(String, String)>,
         body: Bytes,
     ) -> Result<Value, Refused> {
-        let function =
-            self.functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
+        let functions = (self.functions)();
+        let function = functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
         let function = function.ok_or_else(|| {
-            let known: Vec<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
+            let known: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
             let message = format!("there is no function '{name}'; there are: {}", known.join(", "));
             Refused(StatusCode::NOT_FOUND, message, "E0231")
         })?;

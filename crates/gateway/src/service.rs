@@ -53,6 +53,8 @@ pub struct Service {
     pub(crate) options: Options,
     pub(crate) tasks: Tasks,
     app: watch::Receiver<Option<Arc<Door>>>,
+    /// Why the newest version of the app does not serve, if so.
+    notice: watch::Receiver<Option<String>>,
 }
 
 /// A site with what is needed to serve it.
@@ -71,8 +73,13 @@ impl Door {
 }
 
 impl Service {
-    pub fn new(options: Options, tasks: Tasks, app: watch::Receiver<Option<Arc<Door>>>) -> Self {
-        Self { options, tasks, app }
+    pub fn new(
+        options: Options,
+        tasks: Tasks,
+        app: watch::Receiver<Option<Arc<Door>>>,
+        notice: watch::Receiver<Option<String>>,
+    ) -> Self {
+        Self { options, tasks, app, notice }
     }
 
     /// Answers one request; what goes wrong is an answer too.
@@ -95,6 +102,11 @@ impl Service {
             if let Ok((name, value)) = response::header(name, value) {
                 response.headers_mut().entry(name).or_insert(value);
             }
+        }
+        if self.options.development
+            && let Some(notice) = self.notice.borrow().as_deref()
+        {
+            failure::add_notice(&mut response, notice);
         }
         if let (Some(cors), Some(origin)) = (&door.site.cors, origin) {
             cors::decorate(cors, &origin, response.headers_mut());

@@ -96,6 +96,9 @@ pub(crate) struct StartArguments {
     /// Origins that pages may call from, or `*`
     #[arg(long, value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) cors: Vec<String>,
+    /// Keep serving the version that was started when files change
+    #[arg(long)]
+    pub(crate) no_reload: bool,
     /// Answer errors as in production: without traceback
     #[arg(long)]
     pub(crate) hide_errors: bool,

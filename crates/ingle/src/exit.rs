@@ -81,9 +81,10 @@ impl From<ingle_store::Error> for CommandError {
     }
 }
 
-impl From<ingle_worker::Error> for CommandError {
-    fn from(error: ingle_worker::Error) -> Self {
+impl From<ingle_control::Error> for CommandError {
+    fn from(error: ingle_control::Error) -> Self {
         let exit = if error.blame() == ingle_types::outcome::Blame::App { APP } else { MACHINE };
-        Self { exit, code: error.code(), message: chain(&error), hint: error.hint().map(str::to_owned) }
+        let detail = error.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
+        Self { exit, code: error.code(), message: chain(&error) + &detail, hint: error.hint() }
     }
 }

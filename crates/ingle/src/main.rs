@@ -1,11 +1,11 @@
 //! Ingle: runs Azure Functions for Python. Parse, read the surroundings, run one command, exit.
 
-mod app;
 mod cli;
 mod client;
 mod commands;
 mod exit;
 mod faults;
+mod keys;
 mod printer;
 mod screen;
 mod server;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use ingle_connectors::queue::check_name;
+use ingle_control::absolute;
 use ingle_gateway::state;
 use ingle_store::Store;
 use ingle_tasks::Tasks;
@@ -15,7 +16,6 @@ use ingle_types::clock::SystemClock;
 use ingle_types::faults::Faults;
 use serde_json::Value;
 
-use crate::app::absolute;
 use crate::cli::{Place, SendCommand, StateCommand};
 use crate::client::Client;
 use crate::exit::{CommandError, USAGE};
