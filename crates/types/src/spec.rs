@@ -13,7 +13,7 @@ mod host;
 mod trigger;
 
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
-pub use host::{CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
+pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
 pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, HttpTrigger, QueueTrigger, RetryPolicy,
     RetryStrategy, TimerTrigger, TriggerSpec,

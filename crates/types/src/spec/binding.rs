@@ -24,6 +24,8 @@ pub enum BindingKind {
     BlobInput {
         /// `container/name`, with expressions.
         path: Template,
+        /// The function gets the path of a local file instead of the content.
+        as_file: bool,
     },
     BlobOutput {
         path: Template,

@@ -11,6 +11,7 @@ pub struct HostConfig {
     pub functions: Vec<String>,
     pub http: HttpOptions,
     pub queues: QueueOptions,
+    pub blobs: BlobOptions,
     pub cors: Option<CorsOptions>,
     /// Category to level, as written.
     pub log_levels: Vec<(String, String)>,
@@ -59,6 +60,14 @@ pub struct QueueOptions {
     pub message_encoding: MessageEncoding,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlobOptions {
+    /// Attempts before a notification goes to the poison queue.
+    pub poison_threshold: u32,
+    /// Blobs that one function works on at once; `None`: eight for each core, as in Azure.
+    pub parallelism_max: Option<u32>,
+}
+
 impl Default for HostConfig {
     fn default() -> Self {
         Self {
@@ -66,6 +75,7 @@ impl Default for HostConfig {
             functions: Vec::new(),
             http: HttpOptions::default(),
             queues: QueueOptions::default(),
+            blobs: BlobOptions::default(),
             cors: None,
             log_levels: Vec::new(),
             extension_bundle: None,
@@ -82,6 +92,12 @@ impl Default for HttpOptions {
             outstanding_requests_max: None,
             custom_headers: Vec::new(),
         }
+    }
+}
+
+impl Default for BlobOptions {
+    fn default() -> Self {
+        Self { poison_threshold: 5, parallelism_max: None }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::blob::BlobPattern;
+
 /// What starts a function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TriggerSpec {
@@ -88,8 +90,8 @@ pub enum CatchUp {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlobTrigger {
     pub container: String,
-    /// Name pattern behind the container, e.g. `in/{name}.{extension}`; empty means every object.
-    pub pattern: String,
+    /// For names behind the container, e.g. `in/{name}.{extension}`; empty means every blob.
+    pub pattern: BlobPattern,
     pub data_type: DataType,
     /// The function gets the path of a local file instead of the content.
     pub as_file: bool,
