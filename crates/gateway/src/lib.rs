@@ -8,11 +8,13 @@
 //! | the steps of one request | [`service`] |
 //! | which function answers | [`route`], [`site`] |
 //! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
+//! | keys, and who needs none | [`auth`] |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
 //! | the admin API and what it shows | [`admin`], [`state`] |
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
+pub mod auth;
 pub mod cors;
 pub mod failure;
 pub mod limits;
