@@ -10,13 +10,14 @@
 //! |---|---|
 //! | what can be asked, and the answers | [`Store`], [`Operation`], `model` |
 //! | how a group is committed, and what follows when the disk fails | `writer` |
-//! | what a step does to the rows | `queue`, `document` |
+//! | what a step does to the rows | `queue`, `document`, `table`, `checkpoint` |
 //! | tables, versions, the check after an unclean end | `schema` |
 //! | large bodies | `blob` |
 //! | the keys that callers show, hashed | [`keys`] |
 //! | the subset of Cosmos DB's SQL | [`query`] |
 
 mod blob;
+mod checkpoint;
 mod database;
 mod document;
 mod error;
@@ -31,15 +32,18 @@ mod reader;
 mod schema;
 mod step;
 mod store;
+mod table;
 mod watch;
 mod writer;
 
 pub use error::{Error, Source};
 pub use model::{
-    ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, MessageState, NewMessage,
-    Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
+    Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, MessageState,
+    NamedCheckpoint, NewMessage, Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
 };
+pub use model::{Entity, EntityQuery, NewEntity, TableSummary};
 pub use store::Store;
+pub use table::check_table_name;
 pub use watch::QueueWatch;
 
 #[cfg(test)]

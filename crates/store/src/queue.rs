@@ -260,7 +260,10 @@ impl Ledger {
                     self.database.rows("DELETE FROM queues RETURNING name", (), |row| row.get(0))?;
                 self.effects.queues.extend(queues);
                 self.database.execute("DELETE FROM containers", ())?;
+                report.entities = count(self.delete_tables()?);
+                self.database.execute("DELETE FROM checkpoints", ())?;
             }
+            Reset::Table(table) => report.entities = count(self.delete_table(table)?),
             Reset::Queue(queue) => {
                 let Some(queue_id) = self.queue_id(queue)? else { return Ok(report) };
                 report.messages = self.delete_messages(

@@ -10,7 +10,8 @@ use crate::blob::{Blobs, Digest};
 use crate::error::Error;
 
 /// One entry per schema version; `user_version` counts how many have run. Never edit one, add one.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO facts VALUES ('closed_cleanly', 1), ('message_sequence', 0), ('change_number', 0);
 
@@ -61,7 +62,31 @@ const MIGRATIONS: &[&str] = &["
         UNIQUE (container_id, id, partition_key)
     ) STRICT;
     CREATE INDEX documents_changed ON documents (container_id, change_number);
-"];
+",
+    "
+    CREATE TABLE checkpoints (
+        consumer      TEXT PRIMARY KEY,
+        version       INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        value         TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Names of tables are one name in any case. body: JSON text without the keys.
+    CREATE TABLE tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE) STRICT;
+
+    CREATE TABLE entities (
+        number        INTEGER PRIMARY KEY,
+        table_id      INTEGER NOT NULL,
+        partition_key TEXT NOT NULL,
+        row_key       TEXT NOT NULL,
+        etag          TEXT NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        body          TEXT NOT NULL,
+        UNIQUE (table_id, partition_key, row_key)
+    ) STRICT;
+",
+];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.
 ///

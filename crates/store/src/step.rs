@@ -6,9 +6,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::blob::Pin;
+use crate::checkpoint::NewCheckpoint;
 use crate::document::{self, NewDocument};
 use crate::error::Error;
 use crate::model::{ContainerName, MessageLease, NewMessage, Operation};
+use crate::table::CheckedEntity;
 
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -17,7 +19,9 @@ pub(crate) enum Step {
     Release { fence: Fence, visible_after: Duration, counts: bool },
     Poison { fence: Fence, poison_queue: String, reason: String },
     Upsert(Box<NewDocument>),
+    InsertEntity(Box<CheckedEntity>),
     DeleteDocument { container: ContainerName, id: String, partition_key: Option<String> },
+    Checkpoint(NewCheckpoint),
 }
 
 /// A lease, read back from its receipt.
@@ -76,9 +80,13 @@ impl Step {
             Operation::UpsertDocument { container, body, partition_key_path } => {
                 Self::Upsert(Box::new(NewDocument::prepare(container, body, partition_key_path)?))
             }
+            Operation::InsertEntity(entity) => Self::InsertEntity(Box::new(CheckedEntity::prepare(entity)?)),
             Operation::DeleteDocument { container, id, partition_key } => {
                 let partition_key = partition_key.as_ref().map(partition_key_text).transpose()?;
                 Self::DeleteDocument { container, id, partition_key }
+            }
+            Operation::SaveCheckpoint { consumer, follows, value } => {
+                Self::Checkpoint(NewCheckpoint { consumer, follows, value })
             }
         })
     }
@@ -88,6 +96,8 @@ impl Step {
         let bytes = match self {
             Self::Enqueue { message, blob: None, .. } => message.body.len(),
             Self::Upsert(document) => document.text.len(),
+            Self::InsertEntity(entity) => entity.text.len(),
+            Self::Checkpoint(checkpoint) => checkpoint.value.len(),
             Self::Enqueue { .. }
             | Self::Delete(_)
             | Self::Release { .. }

@@ -10,20 +10,23 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{self, Blobs, Pin};
+use crate::checkpoint;
 use crate::database::Database;
 use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::lock::DirectoryLock;
 use crate::model::{
-    ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, Operation, Options,
-    PeekedMessage, QueueSummary, Reset, ResetReport,
+    Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, NamedCheckpoint,
+    Operation, Options, PeekedMessage, QueueSummary, Reset, ResetReport,
 };
+use crate::model::{Entity, EntityQuery, TableSummary};
 use crate::query::Query;
 use crate::queue::Leased;
 use crate::reader::{self, ReadJob};
 use crate::schema;
 use crate::step::{Fence, Step, partition_key_text};
-use crate::watch::{QueueWatch, Watches};
+use crate::table;
+use crate::watch::{QueueWatch, Watches, container_key};
 use crate::writer::{Done, Job, Request, Writer};
 
 /// Jobs that may wait for the writer; then callers wait before they are let in.
@@ -237,6 +240,35 @@ impl Store {
         self.read(move |database| reader::query(database, &container, &query, &parameters)).await
     }
 
+    /// The documents of a container that were changed after the change with this number, in the order of their
+    /// changes: each in its latest version, deleted ones not at all. At most `count`, and fewer when they are large
+    /// together, but at least one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn changes(
+        &self,
+        container: &ContainerName,
+        after: u64,
+        count: u32,
+    ) -> Result<Vec<Document>, Error> {
+        let container = container.clone();
+        self.read(move |database| reader::changes(database, &container, after, count)).await
+    }
+
+    /// Number of the last change of any document; 0 before the first one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn last_change(&self) -> Result<u64, Error> {
+        self.read(reader::last_change).await
+    }
+
+    /// Tells when documents of the container are written. It may not exist yet.
+    pub fn watch_container(&self, container: &ContainerName) -> QueueWatch {
+        self.0.watches.watch(&container_key(container))
+    }
+
     /// All queues by name, empty ones too.
     ///
     /// # Errors
@@ -270,6 +302,41 @@ impl Store {
     pub async fn documents(&self, container: &ContainerName, count: u32) -> Result<Vec<Document>, Error> {
         let container = container.clone();
         self.read(move |database| reader::documents(database, &container, count)).await
+    }
+
+    /// How far a listener has got; `None` if it has saved nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn read_checkpoint(&self, consumer: &str) -> Result<Option<Checkpoint>, Error> {
+        let consumer = consumer.to_owned();
+        self.read(move |database| checkpoint::read(database, &consumer)).await
+    }
+
+    /// The checkpoints of all consumers whose names start with `prefix`, by name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn checkpoints(&self, prefix: &str) -> Result<Vec<NamedCheckpoint>, Error> {
+        let prefix = prefix.to_owned();
+        self.read(move |database| checkpoint::list(database, &prefix)).await
+    }
+
+    /// The entities that are asked for, by partition and row key. A table that does not exist has none.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn query_entities(&self, table: &str, query: EntityQuery) -> Result<Vec<Entity>, Error> {
+        let table = table.to_owned();
+        self.read(move |database| table::query(database, &table, &query)).await
+    }
+
+    /// All tables by name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn tables(&self) -> Result<Vec<TableSummary>, Error> {
+        self.read(table::tables).await
     }
 
     /// Removes everything that `what` names, leased messages too: whoever works on them loses the lease.

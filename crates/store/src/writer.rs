@@ -231,9 +231,11 @@ impl Writer {
             }
             Step::Poison { fence, poison_queue, reason } => self.ledger.poison(fence, poison_queue, reason),
             Step::Upsert(document) => self.ledger.upsert(document),
+            Step::InsertEntity(entity) => self.ledger.insert_entity(entity),
             Step::DeleteDocument { container, id, partition_key } => {
                 self.ledger.delete_document(container, id, partition_key.as_deref())
             }
+            Step::Checkpoint(checkpoint) => self.ledger.save_checkpoint(checkpoint),
         }
     }
 
