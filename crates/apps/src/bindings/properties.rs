@@ -125,6 +125,35 @@ impl<'a> Properties<'a> {
         Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}")))
     }
 
+    /// A whole number, also written as a text.
+    pub(super) fn whole_number(&mut self, key: &str) -> Result<Option<u32>, Reported> {
+        if let Some(Value::Number(number)) = self.value(key) {
+            let found = number.as_u64().and_then(|number| u32::try_from(number).ok());
+            return match found {
+                Some(number) => Ok(Some(number)),
+                None => Err(self.error("E0232", key, format!("{key} is {number} instead of a whole number"))),
+            };
+        }
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(self.error("E0232", key, format!("{key} is `{text}` instead of a whole number"))),
+        }
+    }
+
+    /// True or false, also written as a text in any case.
+    pub(super) fn truth(&mut self, key: &str) -> Result<Option<bool>, Reported> {
+        if let Some(Value::Bool(truth)) = self.value(key) {
+            return Ok(Some(*truth));
+        }
+        Ok(self.one_of(key, &["true", "false"])?.map(|word| word == "true"))
+    }
+
+    pub(super) fn warn(&mut self, code: &str, key: &str, message: String) {
+        let problem = self.at(Problem::warning(code, message), key);
+        self.problems.push(problem);
+    }
+
     /// One of a few words, in any case.
     pub(super) fn one_of(
         &mut self,
