@@ -55,6 +55,12 @@ pub enum Error {
     EntityExists { table: String, partition_key: String, row_key: String },
     #[error("the entity can't be stored: {what}")]
     Entity { what: String },
+    #[error("'{name}' can't name a blob: {problem}")]
+    ObjectName {
+        /// Container and name.
+        name: String,
+        problem: &'static str,
+    },
     #[error("the partition key at {path} must be a string, a number, a boolean or null, and this is {found}")]
     PartitionKey { path: String, found: &'static str },
 }
@@ -77,6 +83,7 @@ impl Error {
             Self::Query { .. } => "E0413",
             Self::AmbiguousDocument { .. } => "E0414",
             Self::PartitionKey { .. } => "E0415",
+            Self::ObjectName { .. } => "E0420",
             Self::EntityExists { .. } => "E0418",
             Self::Entity { .. } => "E0419",
             Self::CheckpointMoved { .. } => "E0416",
@@ -92,6 +99,7 @@ impl Error {
             | Self::AmbiguousDocument { .. }
             | Self::EntityExists { .. }
             | Self::Entity { .. }
+            | Self::ObjectName { .. }
             | Self::PartitionKey { .. } => Blame::App,
             Self::InUse { .. }
             | Self::LeaseLost { .. }
@@ -146,6 +154,9 @@ impl Error {
             }
             Self::Entity { .. } => {
                 "keys are texts of at most 512 characters without / \\ # ? and control characters; docs/tables.md has the other limits"
+            }
+            Self::ObjectName { .. } => {
+                "write container/name: 3 to 63 lower-case letters, digits and single dashes, a slash, and a text of at most 1024 characters"
             }
             Self::PartitionKey { .. } => "choose another partition key path or store a plain value there",
         };

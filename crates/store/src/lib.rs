@@ -14,6 +14,7 @@
 //! | tables, versions, the check after an unclean end | `schema` |
 //! | large bodies | `blob` |
 //! | the keys that callers show, hashed | [`keys`] |
+//! | objects: put, read, list, tell readers | `object` |
 //! | the subset of Cosmos DB's SQL | [`query`] |
 
 mod blob;
@@ -26,6 +27,7 @@ pub mod keys;
 mod ledger;
 mod lock;
 mod model;
+mod object;
 pub mod query;
 mod queue;
 mod reader;
@@ -42,6 +44,10 @@ pub use model::{
     NamedCheckpoint, NewMessage, Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
 };
 pub use model::{Entity, EntityQuery, NewEntity, TableSummary};
+pub use object::{
+    CONTENT_TYPE_DEFAULT, Object, ObjectChange, ObjectContainerSummary, ObjectContent, ObjectFile,
+    ObjectHook, ObjectInfo, ObjectReader, ObjectWatch, ObjectWriter, PutObject, StagedObject,
+};
 pub use store::Store;
 pub use table::check_table_name;
 pub use watch::QueueWatch;

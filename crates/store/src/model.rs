@@ -8,6 +8,8 @@ use bytes::Bytes;
 use ingle_types::filter::Filter;
 use serde_json::{Map, Value};
 
+use crate::object::PutObject;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Made if it does not exist. Everything durable is below it.
@@ -51,6 +53,14 @@ pub enum Operation {
     },
     /// Fails with [`crate::Error::EntityExists`] if there is one with these keys.
     InsertEntity(NewEntity),
+    /// Makes or replaces an object, and its container if need be, and tells those who asked with
+    /// [`crate::Store::on_object`].
+    PutObject(PutObject),
+    /// Deleting what does not exist succeeds.
+    DeleteObject {
+        container: String,
+        name: String,
+    },
     /// Deleting what does not exist succeeds.
     DeleteDocument {
         container: ContainerName,
@@ -275,6 +285,8 @@ pub enum Reset {
     Table(String),
     Queue(String),
     Container(ContainerName),
+    /// A container of objects.
+    Objects(String),
 }
 
 /// What a reset removed.
@@ -283,4 +295,5 @@ pub struct ResetReport {
     pub messages: u64,
     pub documents: u64,
     pub entities: u64,
+    pub objects: u64,
 }

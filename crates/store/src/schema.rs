@@ -86,6 +86,34 @@ const MIGRATIONS: &[&str] = &[
         UNIQUE (table_id, partition_key, row_key)
     ) STRICT;
 ",
+    "
+    CREATE TABLE object_containers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+    -- metadata: a JSON object of texts. Either digest or body, which comes last.
+    CREATE TABLE objects (
+        number        INTEGER PRIMARY KEY,
+        container_id  INTEGER NOT NULL,
+        name          TEXT NOT NULL,
+        change_number INTEGER NOT NULL,
+        size          INTEGER NOT NULL,
+        content_type  TEXT NOT NULL,
+        metadata      TEXT NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        digest        BLOB,
+        body          BLOB,
+        UNIQUE (container_id, name)
+    ) STRICT;
+    CREATE INDEX objects_digest ON objects (digest) WHERE digest IS NOT NULL;
+    CREATE INDEX objects_of_container ON objects (container_id, number);
+
+    -- Which change of an object a reader has been told of.
+    CREATE TABLE object_receipts (
+        object_number INTEGER NOT NULL,
+        reader        TEXT NOT NULL,
+        change_number INTEGER NOT NULL,
+        PRIMARY KEY (object_number, reader)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.
@@ -195,7 +223,10 @@ pub(crate) fn hand_over(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn referenced(connection: &Connection) -> rusqlite::Result<HashSet<Digest>> {
-    let mut statement = connection.prepare("SELECT digest FROM messages WHERE digest IS NOT NULL")?;
+    let mut statement = connection.prepare(
+        "SELECT digest FROM messages WHERE digest IS NOT NULL
+         UNION SELECT digest FROM objects WHERE digest IS NOT NULL",
+    )?;
     let rows = statement.query_map((), |row| row.get::<_, Digest>(0))?;
     rows.collect()
 }

@@ -5,6 +5,7 @@ mod crash;
 mod documents;
 mod failures;
 mod model;
+mod objects;
 mod queues;
 mod tables;
 
