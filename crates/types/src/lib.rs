@@ -13,6 +13,7 @@
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
+//! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
@@ -27,4 +28,5 @@ pub mod ids;
 pub mod log;
 pub mod outcome;
 pub mod problem;
+pub mod schedule;
 pub mod spec;

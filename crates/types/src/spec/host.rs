@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::trigger::{CatchUp, RetryPolicy};
+
 /// What `host.json` says, with Azure's defaults (facts 6.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostConfig {
@@ -12,6 +14,10 @@ pub struct HostConfig {
     pub http: HttpOptions,
     pub queues: QueueOptions,
     pub blobs: BlobOptions,
+    /// `extensions.timers.catchUp`, a key of ours.
+    pub catch_up: CatchUp,
+    /// For every function without a policy of its own.
+    pub retry: Option<RetryPolicy>,
     pub cors: Option<CorsOptions>,
     /// Category to level, as written.
     pub log_levels: Vec<(String, String)>,
@@ -76,6 +82,8 @@ impl Default for HostConfig {
             http: HttpOptions::default(),
             queues: QueueOptions::default(),
             blobs: BlobOptions::default(),
+            catch_up: CatchUp::default(),
+            retry: None,
             cors: None,
             log_levels: Vec::new(),
             extension_bundle: None,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::blob::BlobPattern;
+use crate::schedule::{Schedule, TimeZone};
 
 /// What starts a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +36,7 @@ impl TriggerSpec {
         match self {
             Self::Http(trigger) => trigger.route.clone(),
             Self::Queue(trigger) => trigger.queue.clone(),
-            Self::Timer(trigger) => trigger.schedule.clone(),
+            Self::Timer(trigger) => trigger.schedule.to_string(),
             Self::Blob(trigger) => format!("{}/{}", trigger.container, trigger.pattern),
             Self::Documents(trigger) => format!("{}/{}", trigger.database, trigger.container),
             Self::EventGrid | Self::Warmup => String::new(),
@@ -69,10 +70,12 @@ pub struct QueueTrigger {
 /// `timerTrigger`: six- or five-field cron, or an interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimerTrigger {
-    /// As resolved from the app, e.g. `0 */5 * * * *` or `00:10:00`; checked when the app is read.
-    pub schedule: String,
+    pub schedule: Schedule,
+    /// Whose wall-clock times the schedule means.
+    pub zone: TimeZone,
+    /// Also run when the listener starts.
     pub run_on_startup: bool,
-    /// Occurrences are remembered across restarts.
+    /// Occurrences are remembered across restarts, so that missed ones can be caught up with.
     pub use_monitor: bool,
 }
 
