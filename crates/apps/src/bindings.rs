@@ -9,6 +9,7 @@ use crate::function_json::is_identifier;
 use crate::resolve::at_function;
 use crate::suggest::did_you_mean;
 
+mod blob;
 mod document;
 mod http;
 mod known;
@@ -121,6 +122,8 @@ fn resolve_one(properties: &mut Properties<'_>) -> Result<(String, DataType, Rol
         "httptrigger" => Role::Trigger(TriggerSpec::Http(http::trigger(properties)?)),
         "http" => Role::Binding(http::output(properties)?),
         "queuetrigger" => Role::Trigger(TriggerSpec::Queue(queue::trigger(properties, data_type)?)),
+        "blobtrigger" => Role::Trigger(TriggerSpec::Blob(blob::trigger(properties, data_type)?)),
+        "blob" => Role::Binding(blob::binding(properties, data_type)?),
         "queue" => Role::Binding(queue::output(properties)?),
         "cosmosdb" => Role::Binding(document::binding(properties)?),
         "cosmosdbtrigger" => Role::Trigger(TriggerSpec::Documents(document::trigger(properties)?)),

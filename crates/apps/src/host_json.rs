@@ -58,6 +58,7 @@ pub(crate) fn read(root: &Path, settings: &BTreeMap<String, String>) -> Result<H
     read_general(&mut reader, &mut config);
     read_http(&mut reader, &mut config);
     read_queues(&mut reader, &mut config);
+    read_blobs(&mut reader, &mut config);
     let mut problems = reader.problems;
     if let Some(text) = find(settings, BODY_LIMIT) {
         match text.trim().parse() {
@@ -140,6 +141,14 @@ fn read_http(reader: &mut Reader<'_>, config: &mut HostConfig) {
         config.http.concurrent_requests_max = count;
     }
     config.http.custom_headers = reader.headers(&http("customHeaders"));
+}
+
+fn read_blobs(reader: &mut Reader<'_>, config: &mut HostConfig) {
+    let key = |key| ["extensions", "blobs", key];
+    if let Some(count) = reader.count(&key("poisonBlobThreshold"), 1, 1_000_000) {
+        config.blobs.poison_threshold = count;
+    }
+    config.blobs.parallelism_max = reader.count(&key("maxDegreeOfParallelism"), 1, 1_000);
 }
 
 fn read_queues(reader: &mut Reader<'_>, config: &mut HostConfig) {

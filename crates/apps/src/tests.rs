@@ -10,6 +10,7 @@ use serde_json::json;
 use super::*;
 
 mod bindings;
+mod blobs;
 mod environments;
 mod host;
 

@@ -46,8 +46,8 @@ fn bindings_are_checked_one_by_one() {
         "error[E0224] F/function.json:2: the binding type `httptriger` is not known; did you mean `httpTrigger`?",
     );
     refused(
-        &[TRIGGER, r#"{"type": "blob", "name": "b"}"#],
-        "error[E0223] F/function.json:3: the binding type blob is not supported yet",
+        &[TRIGGER, r#"{"type": "sendGrid", "name": "b"}"#],
+        "error[E0223] F/function.json:3: the binding type sendGrid is not supported yet",
     );
     refused(&[TRIGGER, r#"{"name": "b"}"#], "error[E0232] F/function.json:3: a binding has no type");
     refused(
