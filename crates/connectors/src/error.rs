@@ -1,6 +1,7 @@
 //! What can go wrong between a binding and its service.
 
 use ingle_types::expression::ExpressionError;
+use ingle_types::filter::FilterError;
 use ingle_types::outcome::{Blame, Failure};
 
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,8 @@ pub enum Error {
     Value { binding: String, problem: String },
     #[error("input '{binding}' can't be read")]
     Input { binding: String, source: ingle_store::Error },
+    #[error("the filter of input '{binding}' can't be read as {text:?}")]
+    Filter { binding: String, text: String, source: FilterError },
     #[error("queue '{queue}' is no valid name for a queue: {problem}")]
     QueueName { queue: String, problem: &'static str },
 }
@@ -21,13 +24,16 @@ impl Error {
             Self::Expression { .. } => "E0307",
             Self::Value { .. } => "E0305",
             Self::Input { source, .. } => source.code(),
+            Self::Filter { .. } => "E0417",
             Self::QueueName { .. } => "E0228",
         }
     }
 
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Expression { .. } | Self::Value { .. } | Self::QueueName { .. } => Blame::App,
+            Self::Expression { .. } | Self::Value { .. } | Self::QueueName { .. } | Self::Filter { .. } => {
+                Blame::App
+            }
             Self::Input { source, .. } => source.blame(),
         }
     }
@@ -38,6 +44,7 @@ impl Error {
                 Some("use a name that the trigger's data has, e.g. a property of the message".to_owned())
             }
             Self::Value { .. } => None,
+            Self::Filter { .. } => Some("docs/tables.md describes what a filter can say".to_owned()),
             Self::Input { source, .. } => source.hint(),
             Self::QueueName { .. } => {
                 Some("3 to 63 lower-case letters, digits and single dashes, not at its ends".to_owned())

@@ -7,13 +7,15 @@
 //! | to find | look in |
 //! |---|---|
 //! | queue trigger, queue output, acknowledging | [`queue`] |
-//! | documents (`cosmosDB`) in and out | [`documents`] |
+//! | documents (`cosmosDB`) in and out, change feed | [`documents`] |
+//! | tables in and out | [`tables`] |
 //! | how one value becomes several | [`collect`] |
 
 pub mod collect;
 pub mod documents;
 pub mod error;
 pub mod queue;
+pub mod tables;
 
 use ingle_store::{Operation, Store};
 use ingle_tasks::{Stopper, Tasks};
@@ -51,6 +53,11 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
                 queue::Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock);
             Some(listener.start())
         }
+        TriggerSpec::Documents(trigger) => {
+            let ListenerRooms { store, invoker, tasks, clock, .. } = rooms;
+            let (function, trigger) = (function.name.clone(), trigger.clone());
+            Some(documents::feed::Feed { function, trigger, store, invoker, tasks, clock }.start())
+        }
         _ => None,
     }
 }
@@ -67,7 +74,13 @@ pub struct OutputContext<'a> {
 #[derive(Debug)]
 pub struct InputRequest {
     pub binding: String,
-    what: documents::Request,
+    what: Request,
+}
+
+#[derive(Debug)]
+enum Request {
+    Documents(documents::Request),
+    Table(tables::Request),
 }
 
 /// Resolves the expressions of an input binding; `None` if the binding is an output.
@@ -77,7 +90,11 @@ pub struct InputRequest {
 pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<InputRequest>, Error> {
     match &binding.kind {
         BindingKind::DocumentInput(input) => {
-            let what = documents::request(&binding.name, input, scope)?;
+            let what = Request::Documents(documents::request(&binding.name, input, scope)?);
+            Ok(Some(InputRequest { binding: binding.name.clone(), what }))
+        }
+        BindingKind::TableInput(input) => {
+            let what = Request::Table(tables::request(&binding.name, input, scope)?);
             Ok(Some(InputRequest { binding: binding.name.clone(), what }))
         }
         // One arm for each input that is served; see `apps`, which names those that are not.
@@ -90,7 +107,10 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
 /// # Errors
 /// [`Error::Input`]: a query outside the subset, or a failing store.
 pub async fn read_input(store: &Store, request: InputRequest) -> Result<Datum, Error> {
-    documents::read(store, &request.binding, request.what).await
+    match request.what {
+        Request::Documents(what) => documents::read(store, &request.binding, what).await,
+        Request::Table(what) => tables::read(store, &request.binding, what).await,
+    }
 }
 
 /// What writing `value` to an output binding does to the store.
@@ -105,6 +125,11 @@ pub fn write_output(
     match &binding.kind {
         BindingKind::QueueOutput { queue } => queue::write(&binding.name, queue, value, context),
         BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context),
+        BindingKind::TableOutput { table, partition_key, row_key } => {
+            let (partition_key, row_key) = (partition_key.as_ref(), row_key.as_ref());
+            let output = tables::Output { binding: &binding.name, table, partition_key, row_key };
+            tables::write(&output, value, context)
+        }
         _ => Ok(Vec::new()),
     }
 }
