@@ -167,7 +167,7 @@ impl Admin {
     }
 }
 
-fn payload(
+pub(crate) fn payload(
     function: &FunctionSpec,
     method: Option<&str>,
     parameters: Vec<(String, String)>,

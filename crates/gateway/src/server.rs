@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::admin::Admin;
+use crate::auth::Peer;
 use crate::service;
 
 /// How long a client may take to send the head of a request (T-033).
@@ -33,13 +34,13 @@ pub fn serve(service: Arc<service::Service>, listener: TcpListener) {
     let accept = async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!("a connection ended before it was served: {error}");
                         continue;
                     }
                     let stop = service.tasks.stop_signal(TaskKind::Connection);
-                    let connection = connection(stream, service.clone(), stop);
+                    let connection = connection(stream, Peer(peer), service.clone(), stop);
                     drop(service.tasks.spawn(TaskKind::Connection, "http", connection));
                 }
                 Err(error) => pause(&error).await,
@@ -88,12 +89,16 @@ fn builder() -> http1::Builder {
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     service: Arc<service::Service>,
     stop: StopSignal,
 ) {
     let in_work = InWork::default();
     let answers = in_work.clone();
-    let serve = service_fn(move |request| answers.track(service.clone().answer(request)));
+    let serve = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        answers.track(service.clone().answer(request))
+    });
     until_stopped(builder().serve_connection(TokioIo::new(stream), serve), in_work, stop).await;
 }
 

@@ -18,20 +18,23 @@ use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle,
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::{InvocationRecord, RecordSinkHandle};
 use ingle_types::outcome::{Failure, Outcome};
+use ingle_types::spec::AuthLevel;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
+use crate::auth::{Guard, Requirement};
 use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
 use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
-use crate::{cors, failure, request, response};
+use crate::{azure, cors, failure, request, response};
 
 /// What a stated length is believed at once; more is reserved when this much has come.
 const BODY_BELIEVED_BYTES: usize = 1024 * 1024;
-const HOME: &str = "Ingle is running.\n";
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub guard: Guard,
     pub limits: HeadLimits,
     /// Errors are answered with their traceback.
     pub development: bool,
@@ -55,6 +58,7 @@ pub struct Service {
     app: watch::Receiver<Option<Arc<Door>>>,
     /// Why the newest version of the app does not serve, if so.
     notice: watch::Receiver<Option<String>>,
+    host: azure::Host,
 }
 
 /// A site with what is needed to serve it.
@@ -79,7 +83,8 @@ impl Service {
         app: watch::Receiver<Option<Arc<Door>>>,
         notice: watch::Receiver<Option<String>>,
     ) -> Self {
-        Self { options, tasks, app, notice }
+        let host = azure::Host { started: Instant::now(), instance: uuid::Uuid::new_v4() };
+        Self { options, tasks, app, notice, host }
     }
 
     /// Answers one request; what goes wrong is an answer too.
@@ -137,7 +142,14 @@ impl Service {
         {
             return Ok(answer);
         }
-        let (function, parameters) = find(&door.site, &head)?;
+        let path = read_path(&head)?;
+        if azure::is_reserved(&path) {
+            return self.serve_azure(door, &head, &path, body).await;
+        }
+        let (function, parameters) = find(&door.site, &head, &path)?;
+        // One that is not in the table can't be called at all.
+        let level = door.site.levels.get(&function).copied().unwrap_or(AuthLevel::Admin);
+        self.options.guard.check(&head, Requirement::Function(level, &function))?;
         let _outstanding = self.enter(door)?;
         let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
         let _concurrent = match &door.concurrent {
@@ -154,6 +166,21 @@ impl Service {
             invoke(door, function, request, trace(&head), development),
         )
         .await)
+    }
+
+    /// A door for Azure's tools; the caller is asked for a key before the body is read.
+    async fn serve_azure(
+        &self,
+        door: &Arc<Door>,
+        head: &Parts,
+        path: &RequestPath<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, Response<Bytes>> {
+        let guard = &self.options.guard;
+        azure::admit(guard, head, path)?;
+        let body = read_body(head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
+        let request = azure::Request { door, guard, host: &self.host, head, body };
+        Ok(azure::answer(request, path).await)
     }
 
     fn enter(&self, door: &Arc<Door>) -> Result<Outstanding, Response<Bytes>> {
@@ -192,13 +219,15 @@ fn refused(refusal: Refusal) -> Response<Bytes> {
 
 type Found = (FunctionName, Vec<(String, String)>);
 
-fn find(site: &Site, head: &Parts) -> Result<Found, Response<Bytes>> {
-    let path = head.uri.path();
-    let parsed = RequestPath::parse(path).map_err(|error| {
+fn read_path(head: &Parts) -> Result<RequestPath<'_>, Response<Bytes>> {
+    RequestPath::parse(head.uri.path()).map_err(|error| {
         let hint = error.hint();
         failure::refusal(StatusCode::BAD_REQUEST, error.code(), &error.to_string(), hint.as_deref())
-    })?;
-    match site.router.find(head.method.as_str(), &parsed) {
+    })
+}
+
+fn find(site: &Site, head: &Parts, path: &RequestPath<'_>) -> Result<Found, Response<Bytes>> {
+    match site.router.find(head.method.as_str(), path) {
         Match::Found { function, parameters } => Ok((function, parameters)),
         Match::WrongMethod { allow } => {
             let message = format!("{} is not allowed here; allowed: {}", head.method, allow.join(", "));
@@ -208,8 +237,8 @@ fn find(site: &Site, head: &Parts) -> Result<Found, Response<Bytes>> {
             }
             Err(response)
         }
-        Match::NotFound if path == "/" && matches!(head.method, Method::GET | Method::HEAD) => {
-            Err(failure::plain(StatusCode::OK, format!("{HOME}App: {}\n", site.name)))
+        Match::NotFound if path.segments.is_empty() && matches!(head.method, Method::GET | Method::HEAD) => {
+            Err(azure::home::page(site.home_page))
         }
         Match::NotFound => {
             let hint = "`ingle start` lists the routes when it starts";

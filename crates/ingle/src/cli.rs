@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Look into the embedded store, or empty it
     #[command(subcommand)]
     State(StateCommand),
+    /// The keys that callers of functions show
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Check the machine: interpreters, folders, ports
     Doctor(AppArguments),
     /// Explain an error code
@@ -99,6 +102,9 @@ pub(crate) struct StartArguments {
     /// Keep serving the version that was started when files change
     #[arg(long)]
     pub(crate) no_reload: bool,
+    /// Ask callers of functions for the keys that `authLevel` says (see `ingle keys`)
+    #[arg(long, alias = "enableAuth")]
+    pub(crate) auth: bool,
     /// Answer errors as in production: without traceback
     #[arg(long)]
     pub(crate) hide_errors: bool,
@@ -145,6 +151,60 @@ pub(crate) enum SendCommand {
         #[command(flatten)]
         at: Place,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum KeysCommand {
+    /// Names and kinds; values are never kept, so they can't be listed
+    Ls {
+        #[command(flatten)]
+        at: Place,
+    },
+    /// Make a key and print it, once
+    Create {
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Take over a key that others use already
+    Set {
+        #[command(flatten)]
+        key: KeyArguments,
+        /// `@-` reads it from standard input, `@file` from a file
+        #[arg(long, value_name = "@-|@FILE|KEY")]
+        value: String,
+    },
+    /// Make a key void at once
+    Delete {
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Replace a key and print the new one; the old one is taken for a while longer
+    Rotate {
+        #[command(flatten)]
+        key: KeyArguments,
+        /// How long the old key is still taken, in seconds
+        #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
+        overlap: u64,
+    },
+}
+
+/// Which key is meant; without an option, one that opens every function.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct KeyArguments {
+    /// Name of the key
+    #[arg(default_value = "default")]
+    pub(crate) name: String,
+    /// A key for this function only
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["system", "master"])]
+    pub(crate) function: Option<String>,
+    /// A key for a webhook, named `<extension>_extension`
+    #[arg(long, conflicts_with = "master")]
+    pub(crate) system: bool,
+    /// The key for everything, also for /admin; it has no name
+    #[arg(long)]
+    pub(crate) master: bool,
+    #[command(flatten)]
+    pub(crate) at: Place,
 }
 
 #[derive(Subcommand, Debug)]

@@ -4,5 +4,6 @@ pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod invoke;
+pub(crate) mod keys;
 pub(crate) mod start;
 pub(crate) mod state;

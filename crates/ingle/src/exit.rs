@@ -74,6 +74,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl From<ingle_store::keys::KeyError> for CommandError {
+    fn from(error: ingle_store::keys::KeyError) -> Self {
+        let exit = if error.blame() == ingle_types::outcome::Blame::Caller { USAGE } else { MACHINE };
+        Self { exit, code: error.code(), message: chain(&error), hint: error.hint() }
+    }
+}
+
 impl From<ingle_store::Error> for CommandError {
     fn from(error: ingle_store::Error) -> Self {
         let hint = error.hint();

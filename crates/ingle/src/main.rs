@@ -52,6 +52,7 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::Invoke(arguments) => Box::pin(commands::invoke::run(arguments, surroundings, style)).await,
         Command::Send(command) => commands::state::send(command, style).await,
         Command::State(command) => commands::state::run(command, style).await,
+        Command::Keys(command) => commands::keys::run(command, style),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style),
         Command::Explain { code } => commands::explain::run(code.as_deref(), style),
         Command::Completions { shell } => {

@@ -2,7 +2,7 @@
 
 use ingle_control::{Event, Generation};
 use ingle_types::problem::{Problem, Severity};
-use ingle_types::spec::{Dialect, FunctionSpec, TriggerSpec};
+use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::printer::{Color, Style, harmless};
@@ -22,7 +22,8 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
         let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
         let outputs = outputs(function);
         let off = if function.disabled { " (disabled)" } else { "" };
-        lines.push(format!("  {}  {kind:<7} {target}{outputs}{off}", style.paint(Color::Bold, &name)));
+        let level = level(function, server.guard.asks());
+        lines.push(format!("  {}  {kind:<7} {target}{outputs}{level}{off}", style.paint(Color::Bold, &name)));
     }
     let rest = summary.app.functions.len() - shown.len();
     if rest > 0 {
@@ -31,8 +32,23 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
     lines.extend(summary.prepared.folder.notes.iter().map(|note| format!("note: {note}")));
     lines.push(String::new());
     lines.extend(problems(&summary.app.problems, style));
-    lines.push(format!("{} in {took_ms} ms · Ctrl-C stops", style.paint(Color::Green, "ready")));
+    lines.push(format!(
+        "{} in {took_ms} ms · {} · Ctrl-C stops",
+        style.paint(Color::Green, "ready"),
+        auth(server)
+    ));
     lines.join("\n")
+}
+
+/// Whether callers need keys, and how to get one.
+fn auth(server: &Server) -> String {
+    let has_keys = || server.guard.file().read().ok().flatten().is_some_and(|ring| !ring.is_empty());
+    match (server.guard.asks(), server.address.ip().is_loopback()) {
+        (true, _) if has_keys() => "keys are asked for".to_owned(),
+        (true, _) => "keys are asked for, but there are none: `ingle keys create`".to_owned(),
+        (false, true) => "open to this machine, without keys (--auth)".to_owned(),
+        (false, false) => "open to everybody who reaches it, without keys (--auth asks for them)".to_owned(),
+    }
 }
 
 fn head(summary: &Generation, style: Style) -> String {
@@ -75,6 +91,18 @@ fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String
             (methods, format!("{base}{prefix}/{}", trigger.route.trim_start_matches('/')))
         }
         other => (other.kind().to_owned(), other.source()),
+    }
+}
+
+/// What callers have to show, where keys are asked for.
+fn level(function: &FunctionSpec, is_asked: bool) -> &'static str {
+    match &function.trigger {
+        TriggerSpec::Http(trigger) if is_asked => match trigger.auth_level {
+            AuthLevel::Anonymous => " (open)",
+            AuthLevel::Function => " (key)",
+            AuthLevel::Admin => " (master key)",
+        },
+        _ => "",
     }
 }
 
@@ -160,7 +188,7 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
                 "location": function.location, "async": function.is_async, "disabled": function.disabled})
         })
         .collect();
-    json!({"event": "ready", "address": base, "app": summary.app.name, "why": summary.prepared.folder.why,
+    json!({"event": "ready", "address": base, "auth": server.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
         "python": {"version": format!("{major}.{minor}.{patch}"), "why": summary.prepared.interpreter.why,
             "path": summary.prepared.environment.python},
         "sdk": summary.loaded.sdk, "importMs": summary.loaded.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),

@@ -8,10 +8,12 @@ use std::time::Duration;
 use ingle_apps::{Progress, ReadOptions};
 use ingle_control::{Control, Event, Generation, Prepared};
 use ingle_gateway::admin::Admin;
+use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
 use ingle_gateway::service::{Door, Options, Rooms, Service};
 use ingle_gateway::site::Site;
 use ingle_store::Store;
+use ingle_store::keys::KeyFile;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::event::InvokerHandle;
@@ -45,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) cors: Option<CorsOptions>,
     pub(crate) hide_errors: bool,
+    /// Functions ask for keys.
+    pub(crate) auth: bool,
     pub(crate) sink: LogSinkHandle,
     pub(crate) records: RecordSinkHandle,
     pub(crate) faults: Faults,
@@ -58,6 +62,7 @@ pub(crate) struct Server {
     pub(crate) control: Control,
     /// The generation that was started first.
     pub(crate) first: Arc<Generation>,
+    pub(crate) guard: Guard,
     rooms: Rooms,
     door: watch::Sender<Option<Arc<Door>>>,
     notice: watch::Sender<Option<String>>,
@@ -74,6 +79,7 @@ impl Server {
         tasks: Tasks,
     ) -> Result<Self, CommandError> {
         let clock: ClockHandle = Arc::new(SystemClock);
+        let guard = guard(&plan, clock.clone())?;
         let listener = take_port(plan.address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(plan.address, &error))?;
         let store = open_store(&plan.state, clock.clone(), plan.faults.clone())?;
@@ -102,11 +108,15 @@ impl Server {
         let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records: plan.records };
         let (door, doors) = watch::channel(None);
         let (notice, notices) = watch::channel(None);
-        let options =
-            Options { limits: HeadLimits::default(), development: !plan.hide_errors, start_wait: WAIT_MAX };
+        let options = Options {
+            guard: guard.clone(),
+            limits: HeadLimits::default(),
+            development: !plan.hide_errors,
+            start_wait: WAIT_MAX,
+        };
         let service = Service::new(options, tasks.clone(), doors, notices);
         let admin_socket = plan.state.join(ADMIN_SOCKET);
-        let server = Self { address, control, first, rooms, door, notice, tasks, store, admin_socket };
+        let server = Self { address, control, first, guard, rooms, door, notice, tasks, store, admin_socket };
         server.open_door(&server.first);
         ingle_gateway::server::serve(Arc::new(service), listener);
         server.serve_admin()?;
@@ -118,6 +128,8 @@ impl Server {
         // What can't be served was taken out by `inspect`, so there is a site.
         if let Ok((site, _)) = Site::new(&generation.app) {
             let rooms = Rooms { invoker: generation.invoker(), ..self.rooms.clone() };
+            let folder = &generation.prepared.folder;
+            let site = site.home_page(!folder.setting("AzureWebJobsDisableHomepage").is_some_and(is_on));
             self.door.send_replace(Some(Arc::new(Door::new(site, rooms))));
         }
     }
@@ -181,6 +193,20 @@ impl Server {
         self.store.close().await;
         unfinished
     }
+}
+
+/// Keys that are there but can't be used end the start, rather than to shut or open every door in silence (T-054).
+fn guard(plan: &Plan, clock: ClockHandle) -> Result<Guard, CommandError> {
+    let file = KeyFile::in_folder(&plan.state);
+    if plan.auth {
+        file.read()?;
+    }
+    Ok(Guard::new(plan.auth, file, clock))
+}
+
+/// As .NET reads a switch.
+fn is_on(value: &str) -> bool {
+    value.trim() == "1" || value.trim().eq_ignore_ascii_case("true")
 }
 
 async fn take_port(address: SocketAddr) -> Result<TcpListener, CommandError> {

@@ -53,6 +53,8 @@ pub(crate) async fn run(
         state: state.clone(),
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         hide_errors: false,
+        // Its port is for nobody.
+        auth: true,
         sink: Arc::new(printer.clone()),
         records: Arc::new(Quiet),
         faults: planned_faults(surroundings)?,

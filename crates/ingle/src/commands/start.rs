@@ -46,6 +46,7 @@ pub(crate) async fn run(
         state: Surroundings::state(&folder, arguments.app.state.as_ref()),
         address: SocketAddr::new(arguments.address, port),
         hide_errors: arguments.hide_errors,
+        auth: arguments.auth,
         sink: Arc::new(printer.clone()),
         records: Arc::new(printer.clone()),
         faults: planned_faults(surroundings)?,
