@@ -16,6 +16,7 @@ mod known;
 mod properties;
 mod queue;
 mod table;
+mod timer;
 
 use properties::Properties;
 
@@ -122,6 +123,7 @@ fn resolve_one(properties: &mut Properties<'_>) -> Result<(String, DataType, Rol
         "httptrigger" => Role::Trigger(TriggerSpec::Http(http::trigger(properties)?)),
         "http" => Role::Binding(http::output(properties)?),
         "queuetrigger" => Role::Trigger(TriggerSpec::Queue(queue::trigger(properties, data_type)?)),
+        "timertrigger" => Role::Trigger(TriggerSpec::Timer(timer::trigger(properties)?)),
         "blobtrigger" => Role::Trigger(TriggerSpec::Blob(blob::trigger(properties, data_type)?)),
         "blob" => Role::Binding(blob::binding(properties, data_type)?),
         "queue" => Role::Binding(queue::output(properties)?),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{HostConfig, MessageEncoding};
+use ingle_types::spec::{CatchUp, HostConfig, MessageEncoding};
 
 use crate::Error;
 use crate::folder::{find, read_json};
@@ -17,6 +17,7 @@ mod overrides;
 mod value;
 
 use value::Reader;
+pub(crate) use value::time_span;
 
 const FILE: &str = "host.json";
 
@@ -59,6 +60,8 @@ pub(crate) fn read(root: &Path, settings: &BTreeMap<String, String>) -> Result<H
     read_http(&mut reader, &mut config);
     read_queues(&mut reader, &mut config);
     read_blobs(&mut reader, &mut config);
+    read_timers(&mut reader, &mut config);
+    config.retry = reader.retry();
     let mut problems = reader.problems;
     if let Some(text) = find(settings, BODY_LIMIT) {
         match text.trim().parse() {
@@ -141,6 +144,17 @@ fn read_http(reader: &mut Reader<'_>, config: &mut HostConfig) {
         config.http.concurrent_requests_max = count;
     }
     config.http.custom_headers = reader.headers(&http("customHeaders"));
+}
+
+/// A key of ours; Azure's host passes over it.
+fn read_timers(reader: &mut Reader<'_>, config: &mut HostConfig) {
+    if let Some(name) = reader.one_of(&["extensions", "timers", "catchUp"], &["none", "one", "all"]) {
+        config.catch_up = match name {
+            "none" => CatchUp::None,
+            "all" => CatchUp::All,
+            _ => CatchUp::One,
+        };
+    }
 }
 
 fn read_blobs(reader: &mut Reader<'_>, config: &mut HostConfig) {

@@ -42,6 +42,11 @@ impl<'a> Properties<'a> {
         &self.declared.name
     }
 
+    /// An app setting; `None` if it is empty.
+    pub(super) fn setting(&self, name: &str) -> Option<&'a str> {
+        self.folder.setting(name).filter(|value| !value.trim().is_empty())
+    }
+
     /// Puts a problem where the property stands: in function.json, or at the function.
     fn at(&self, problem: Problem, key: &str) -> Problem {
         let problem = at_function(problem, self.declared);
