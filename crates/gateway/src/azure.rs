@@ -6,6 +6,7 @@
 //! | `GET /admin/functions…` | [`functions`] |
 //! | `POST /admin/functions/{name}` | [`manual`] |
 //! | `…/keys…` | [`keys`] |
+//! | `/runtime/webhooks/eventgrid` | [`event_grid`] |
 //! | `/` | [`home`] |
 //!
 //! Everything below `/admin` and `/runtime` is decided here, before any function's route: no function can take such a
@@ -29,6 +30,7 @@ use crate::route::path::RequestPath;
 use crate::service::Door;
 
 mod bindings;
+mod event_grid;
 mod functions;
 pub(crate) mod home;
 mod host;
@@ -65,6 +67,7 @@ enum Place {
     Function(String),
     FunctionStatus(String),
     Keys(keys::Shelf, Option<String>),
+    EventGrid,
     Unknown,
 }
 
@@ -81,6 +84,7 @@ pub(crate) fn is_reserved(path: &RequestPath<'_>) -> bool {
 pub(crate) fn admit(guard: &Guard, head: &Parts, path: &RequestPath<'_>) -> Result<(), Response<Bytes>> {
     match place(path) {
         Place::Ping => Ok(()),
+        Place::EventGrid => guard.check(head, Requirement::Webhook(event_grid::EXTENSION)),
         _ => guard.check(head, Requirement::Admin),
     }
 }
@@ -101,6 +105,7 @@ pub(crate) async fn answer(request: Request<'_>, path: &RequestPath<'_>) -> Resp
             with_function(&request, &name, |function| manual::trigger(&request, function))
         }
         Place::FunctionStatus(name) if get => functions::status(&request, &name),
+        Place::EventGrid => event_grid::answer(&request).await,
         Place::Keys(shelf, name) => keys::answer(&request, shelf, name).await,
         Place::Unknown => not_found("there is nothing here"),
         _ => refusal(StatusCode::METHOD_NOT_ALLOWED, "E0502", "this path does not know this method"),
@@ -128,6 +133,7 @@ fn place(path: &RequestPath<'_>) -> Place {
         ["admin", "host", "systemkeys", key @ ..] if key.len() < 2 => {
             Place::Keys(keys::Shelf::System, key.first().map(|key| own(key)))
         }
+        ["runtime", "webhooks", event_grid::EXTENSION] => Place::EventGrid,
         _ => Place::Unknown,
     }
 }

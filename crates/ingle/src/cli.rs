@@ -209,23 +209,23 @@ pub(crate) struct KeyArguments {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum StateCommand {
-    /// Queues and containers with their sizes
+    /// Queues, containers and tables with their sizes
     Ls {
         #[command(flatten)]
         at: Place,
     },
-    /// The first messages of a queue, or documents of a container (`database/container`), without taking them
+    /// The first messages of a queue, documents of a container or entities of a table, without taking them
     Peek {
-        /// `orders`, or `restaurant/orders`
+        /// `orders`, `restaurant/orders` or `table:Notes`
         name: String,
         #[arg(long, short = 'n', default_value_t = 10)]
         count: u32,
         #[command(flatten)]
         at: Place,
     },
-    /// Delete everything, or one queue or container
+    /// Delete everything, or one queue, container or table
     Reset {
-        /// `orders`, or `restaurant/orders`; without it, everything
+        /// `orders`, `restaurant/orders` or `table:Notes`; without it, everything
         name: Option<String>,
         /// Do not ask
         #[arg(long)]

@@ -168,16 +168,23 @@ fn plain(shown: &Value) -> String {
         }
         return documents.iter().map(|document| format!("{document}\n")).collect();
     }
+    if let Some(entities) = shown.get("entities").and_then(Value::as_array) {
+        if entities.is_empty() {
+            return format!("table {} is empty", text(&shown["table"]));
+        }
+        return entities.iter().map(|entity| format!("{entity}\n")).collect();
+    }
     if shown.get("queues").is_some() {
-        return listing(&list(&shown["queues"]), &list(&shown["containers"]));
+        return listing(&list(&shown["queues"]), &list(&shown["containers"]), &list(&shown["tables"]));
     }
     if let Some(queue) = shown.get("queue") {
         return format!("put {} bytes into queue {}", shown["bytes"], text(queue));
     }
-    format!("deleted {} messages and {} documents", shown["messages"], shown["documents"])
+    let (messages, documents, entities) = (&shown["messages"], &shown["documents"], &shown["entities"]);
+    format!("deleted {messages} messages, {documents} documents and {entities} entities")
 }
 
-fn listing(queues: &[Value], containers: &[Value]) -> String {
+fn listing(queues: &[Value], containers: &[Value], tables: &[Value]) -> String {
     let mut lines = String::new();
     for queue in queues {
         let name = queue["name"].as_str().unwrap_or_default();
@@ -189,6 +196,10 @@ fn listing(queues: &[Value], containers: &[Value]) -> String {
     for container in containers {
         let name = container["name"].as_str().unwrap_or_default();
         lines.push_str(&format!("documents  {name}  {}\n", container["documents"]));
+    }
+    for table in tables {
+        let name = table["name"].as_str().unwrap_or_default();
+        lines.push_str(&format!("table      {name}  {}\n", table["entities"]));
     }
     if lines.is_empty() { "nothing is stored".to_owned() } else { lines }
 }
