@@ -15,6 +15,7 @@
 //! | names of blobs and their patterns | [`blob`] |
 //! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
+//! | keys of callers out of logs | [`mask`] |
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
 pub mod blob;
@@ -26,6 +27,7 @@ pub mod faults;
 pub mod filter;
 pub mod ids;
 pub mod log;
+pub mod mask;
 pub mod outcome;
 pub mod problem;
 pub mod schedule;
