@@ -14,6 +14,10 @@ pub enum Error {
     Input { binding: String, source: ingle_store::Error },
     #[error("the filter of input '{binding}' can't be read as {text:?}")]
     Filter { binding: String, text: String, source: FilterError },
+    #[error("binding '{binding}': `{path}` is no path of a blob: {problem}")]
+    BlobPath { binding: String, path: String, problem: &'static str },
+    #[error("input '{binding}' has {bytes} bytes, too many for memory")]
+    TooLarge { binding: String, bytes: u64 },
     #[error("queue '{queue}' is no valid name for a queue: {problem}")]
     QueueName { queue: String, problem: &'static str },
 }
@@ -26,14 +30,19 @@ impl Error {
             Self::Input { source, .. } => source.code(),
             Self::Filter { .. } => "E0417",
             Self::QueueName { .. } => "E0228",
+            Self::BlobPath { .. } => "E0420",
+            Self::TooLarge { .. } => "E0311",
         }
     }
 
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Expression { .. } | Self::Value { .. } | Self::QueueName { .. } | Self::Filter { .. } => {
-                Blame::App
-            }
+            Self::Expression { .. }
+            | Self::Value { .. }
+            | Self::QueueName { .. }
+            | Self::BlobPath { .. }
+            | Self::TooLarge { .. }
+            | Self::Filter { .. } => Blame::App,
             Self::Input { source, .. } => source.blame(),
         }
     }
@@ -46,6 +55,12 @@ impl Error {
             Self::Value { .. } => None,
             Self::Filter { .. } => Some("docs/tables.md describes what a filter can say".to_owned()),
             Self::Input { source, .. } => source.hint(),
+            Self::BlobPath { .. } => {
+                Some("write container/name, the container with small letters".to_owned())
+            }
+            Self::TooLarge { .. } => {
+                Some("set \"mode\": \"file\" in the binding to get the path of a local copy".to_owned())
+            }
             Self::QueueName { .. } => {
                 Some("3 to 63 lower-case letters, digits and single dashes, not at its ends".to_owned())
             }

@@ -7,10 +7,12 @@
 //! | to find | look in |
 //! |---|---|
 //! | queue trigger, queue output, acknowledging | [`queue`] |
+//! | blob trigger, input, output | [`blob`] |
 //! | documents (`cosmosDB`) in and out, change feed | [`documents`] |
 //! | tables in and out | [`tables`] |
 //! | how one value becomes several | [`collect`] |
 
+pub mod blob;
 pub mod collect;
 pub mod documents;
 pub mod error;
@@ -25,6 +27,7 @@ use ingle_types::event::{InvokerHandle, Trace};
 use ingle_types::expression::Scope;
 use ingle_types::spec::{BindingKind, BindingSpec, FunctionSpec, HostConfig, TriggerSpec};
 
+pub use blob::Handed;
 pub use error::Error;
 
 /// What listeners work with.
@@ -46,13 +49,14 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
             let options = queue::ListenerOptions {
                 function: function.name.clone(),
                 queue: trigger.queue.clone(),
-                data_type: trigger.data_type,
                 queues: rooms.host.queues,
+                reader: queue::Messages::reader(&trigger.queue, trigger.data_type, rooms.clock.clone()),
             };
             let listener =
                 queue::Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock);
             Some(listener.start())
         }
+        TriggerSpec::Blob(trigger) => Some(blob::listener::start(&function.name, trigger, rooms)),
         TriggerSpec::Documents(trigger) => {
             let ListenerRooms { store, invoker, tasks, clock, .. } = rooms;
             let (function, trigger) = (function.name.clone(), trigger.clone());
@@ -81,6 +85,7 @@ pub struct InputRequest {
 enum Request {
     Documents(documents::Request),
     Table(tables::Request),
+    Blob(blob::Request),
 }
 
 /// Resolves the expressions of an input binding; `None` if the binding is an output.
@@ -97,6 +102,11 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
             let what = Request::Table(tables::request(&binding.name, input, scope)?);
             Ok(Some(InputRequest { binding: binding.name.clone(), what }))
         }
+        BindingKind::BlobInput { path, as_file } => {
+            let form = (binding.data_type, *as_file);
+            let what = Request::Blob(blob::request(&binding.name, path, form, scope)?);
+            Ok(Some(InputRequest { binding: binding.name.clone(), what }))
+        }
         // One arm for each input that is served; see `apps`, which names those that are not.
         _ => Ok(None),
     }
@@ -105,11 +115,12 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
 /// Reads the value of an input binding.
 ///
 /// # Errors
-/// [`Error::Input`]: a query outside the subset, or a failing store.
-pub async fn read_input(store: &Store, request: InputRequest) -> Result<Datum, Error> {
+/// [`Error::Input`]: a query outside the subset, or a failing store; [`Error::TooLarge`].
+pub async fn read_input(store: &Store, request: InputRequest) -> Result<Handed, Error> {
     match request.what {
-        Request::Documents(what) => documents::read(store, &request.binding, what).await,
-        Request::Table(what) => tables::read(store, &request.binding, what).await,
+        Request::Documents(what) => documents::read(store, &request.binding, what).await.map(Handed::from),
+        Request::Table(what) => tables::read(store, &request.binding, what).await.map(Handed::from),
+        Request::Blob(what) => blob::read(store, &request.binding, what).await,
     }
 }
 
@@ -124,6 +135,7 @@ pub fn write_output(
 ) -> Result<Vec<Operation>, Error> {
     match &binding.kind {
         BindingKind::QueueOutput { queue } => queue::write(&binding.name, queue, value, context),
+        BindingKind::BlobOutput { path } => blob::write(&binding.name, path, value, context),
         BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context),
         BindingKind::TableOutput { table, partition_key, row_key } => {
             let (partition_key, row_key) = (partition_key.as_ref(), row_key.as_ref());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_connectors::{InputRequest, OutputContext, prepare_input, queue, read_input, write_output};
-use ingle_store::Operation;
+use ingle_store::{ObjectFile, Operation};
 use ingle_types::datum::Datum;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, Phases};
 use ingle_types::expression::BindingData;
@@ -13,6 +13,7 @@ use ingle_types::faults::Fault;
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::InvocationRecord;
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
+use ingle_types::spec::TriggerSpec;
 use ingle_worker::pool::SlotKind;
 use ingle_worker::{Call, Slot};
 use tokio::time::Instant;
@@ -97,8 +98,11 @@ async fn attempt(
     };
     step!("bind_inputs");
     let binding = Instant::now();
-    let call = match bind_inputs(inner, function, id, event).await {
+    // Local copies of blobs live until the attempt is over.
+    let (call, _files) = match bind_inputs(inner, function, id, event).await {
         Ok(call) => call,
+        // What the app asks for and can't have will not be there the next time either: it counts as an attempt.
+        Err(failure) if failure.blame == Blame::App => return Outcome::Failed(failure),
         Err(failure) => return Outcome::Failed(failure.not_started()),
     };
     phases.bind += binding.elapsed();
@@ -130,26 +134,29 @@ fn route(inner: &Inner, name: &FunctionName) -> Result<Arc<Function>, Failure> {
     })
 }
 
-async fn bind_inputs(
+pub(crate) async fn bind_inputs(
     inner: &Inner,
     function: &Function,
     id: InvocationId,
     event: &Event,
-) -> Result<Call, Failure> {
+) -> Result<(Call, Vec<ObjectFile>), Failure> {
+    let mut files = Vec::new();
     let mut inputs = vec![(function.spec.trigger_parameter.clone(), event.payload.clone())];
     for request in input_requests(inner, function, event)? {
         let name = request.binding.clone();
         let value = read_input(&inner.rooms.store, request).await.map_err(|error| error.failure())?;
-        inputs.push((name, value));
+        inputs.push((name, value.value));
+        files.extend(value.file);
     }
-    Ok(Call {
+    let call = Call {
         id,
         function: function.spec.name.clone(),
         inputs,
         metadata: event.metadata.clone(),
         trace: event.trace.clone(),
         retry: None,
-    })
+    };
+    Ok((call, files))
 }
 
 fn input_requests(inner: &Inner, function: &Function, event: &Event) -> Result<Vec<InputRequest>, Failure> {
@@ -165,7 +172,16 @@ fn input_requests(inner: &Inner, function: &Function, event: &Event) -> Result<V
 }
 
 fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> BindingData<'a> {
-    BindingData::new(function.spec.name.as_str(), &event.metadata, &event.payload, inner.rooms.clock.now())
+    let data = BindingData::new(
+        function.spec.name.as_str(),
+        &event.metadata,
+        &event.payload,
+        inner.rooms.clock.now(),
+    );
+    match function.spec.trigger {
+        TriggerSpec::Blob(_) => data.metadata_first(),
+        _ => data,
+    }
 }
 
 async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Slot, Failure> {
@@ -181,7 +197,7 @@ async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Sl
 
 /// Writes the outputs and acknowledges the source, in one commit. What can't be written fails the invocation, and
 /// then the source is acknowledged as failed.
-async fn settle(
+pub(crate) async fn settle(
     inner: &Inner,
     function: &Function,
     event: &Event,
@@ -270,6 +286,8 @@ fn summary(operations: &[Operation]) -> Vec<String> {
         let target = match operation {
             Operation::Enqueue(message) => format!("queue {}", message.queue),
             Operation::UpsertDocument { container, .. } => format!("documents {container}"),
+            Operation::PutObject(object) => format!("blob {}/{}", object.container, object.name),
+            Operation::InsertEntity(entity) => format!("table {}", entity.table),
             _ => continue,
         };
         *counts.entry(target).or_insert(0_u32) += 1;
@@ -294,7 +312,7 @@ fn planted(point: &str) -> Failure {
     Failure::new(Blame::Platform, "E0403", "PlantedFault", format!("a fault was planted at {point}"))
 }
 
-fn log(inner: &Inner, name: &FunctionName, event: &Event, completion: &Completion) {
+pub(crate) fn log(inner: &Inner, name: &FunctionName, event: &Event, completion: &Completion) {
     inner.rooms.records.record(InvocationRecord {
         id: completion.id,
         function: name.clone(),
