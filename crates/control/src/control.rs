@@ -121,6 +121,7 @@ impl Control {
     /// [`Error`]: nothing can serve.
     pub async fn start(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
         let generation = self.build(prepared).await?;
+        self.warm_up(&generation).await;
         self.take_over(&generation);
         Ok(generation)
     }
@@ -148,6 +149,7 @@ impl Control {
             generation.pool.stop(EXIT_GRACE).await;
             return kept(worse);
         }
+        self.warm_up(&generation).await;
         self.take_over(&generation);
         if let Some(old) = before {
             let drain = drain(old, self.0.rooms.clone());
@@ -198,6 +200,13 @@ impl Control {
             dispatcher,
             listeners: Mutex::default(),
         }))
+    }
+
+    /// Runs the app's warmup function in each worker before any work comes.
+    async fn warm_up(&self, generation: &Generation) {
+        if self.0.options.listen {
+            generation.dispatcher.warm_up().await;
+        }
     }
 
     /// Makes a generation the current one: the old listeners stop to fetch before the new ones begin.

@@ -12,9 +12,11 @@
 //! |---|---|
 //! | the steps | [`life`] |
 //! | how many may run or wait | [`admission`] |
+//! | warming a worker before it takes work | `warmup` |
 
 pub mod admission;
 pub mod life;
+mod warmup;
 
 use std::collections::HashMap;
 use std::sync::Arc;
