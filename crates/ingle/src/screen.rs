@@ -90,6 +90,10 @@ fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
             (methods, format!("{base}{prefix}/{}", trigger.route.trim_start_matches('/')))
         }
+        TriggerSpec::EventGrid => {
+            let door = format!("{base}/runtime/webhooks/eventgrid?functionName={}", function.name);
+            (function.trigger.kind().to_owned(), door)
+        }
         other => (other.kind().to_owned(), other.source()),
     }
 }
