@@ -10,14 +10,18 @@
 //! | blob trigger, input, output | [`blob`] |
 //! | documents (`cosmosDB`) in and out, change feed | [`documents`] |
 //! | tables in and out | [`tables`] |
+//! | timers | [`timer`] |
+//! | acknowledging what is a place in a schedule or a stream | [`checkpoint`] |
 //! | how one value becomes several | [`collect`] |
 
 pub mod blob;
+pub mod checkpoint;
 pub mod collect;
 pub mod documents;
 pub mod error;
 pub mod queue;
 pub mod tables;
+pub mod timer;
 
 use ingle_store::{Operation, Store};
 use ingle_tasks::{Stopper, Tasks};

@@ -30,6 +30,11 @@ impl ManualClock {
         Self(Mutex::new(time))
     }
 
+    /// Moves to `time`, also backwards.
+    pub fn set(&self, time: SystemTime) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
     /// Moves forward by `step`.
     pub fn advance(&self, step: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += step;

@@ -12,6 +12,7 @@
 //! An interval counts elapsed time and does not see zones at all.
 
 mod cron;
+mod info;
 mod next;
 mod zone;
 
@@ -22,6 +23,7 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::unix_ms;
 use cron::Cron;
+pub use info::{ScheduleStatus, TimerInfo};
 pub use zone::{TimeZone, UnknownZone};
 
 /// Longest interval that is accepted: ten years.
