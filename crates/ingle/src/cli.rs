@@ -41,13 +41,26 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: HostCommand,
     },
+    /// Make a new app
+    Init(InitArguments),
+    /// Add a function to an app; without a template, the templates are listed
+    New(NewArguments),
     /// Find what is wrong with an app, without serving it
-    Check(AppArguments),
+    Check(CheckArguments),
     /// Run one function now and print what it returns
     Invoke(InvokeArguments),
     /// Hand something to a function's source
     #[command(subcommand)]
     Send(SendCommand),
+    /// Store something
+    #[command(subcommand)]
+    Put(PutCommand),
+    /// Read something back
+    #[command(subcommand)]
+    Get(GetCommand),
+    /// List what is stored
+    #[command(subcommand)]
+    Ls(LsCommand),
     /// Look into the embedded store, or empty it
     #[command(subcommand)]
     State(StateCommand),
@@ -108,6 +121,51 @@ pub(crate) struct StartArguments {
     /// Answer errors as in production: without traceback
     #[arg(long)]
     pub(crate) hide_errors: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) app: AppArguments,
+    /// Make the changes that can't be anything else, show them, and check again
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Model {
+    /// A folder with function.json for each function
+    V1,
+    /// Decorators in function_app.py
+    V2,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitArguments {
+    /// Folder of the new app
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Programming model [default: v2]
+    #[arg(long, short, ignore_case = true)]
+    pub(crate) model: Option<Model>,
+    /// Version for .python-version, e.g. 3.12 [default: none]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) python: Option<String>,
+    /// Template of the first function, or `none` [default: http]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) sample: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewArguments {
+    /// For example `queue` or `http-to-blob`
+    pub(crate) template: Option<String>,
+    /// Name of the function [default: that of the template]
+    #[arg(long, short)]
+    pub(crate) name: Option<String>,
+    /// Folder of the app
+    #[arg(long = "app", default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -208,9 +266,53 @@ pub(crate) struct KeyArguments {
 }
 
 #[derive(Subcommand, Debug)]
+pub(crate) enum PutCommand {
+    /// Make or replace a blob; functions that wait for it run at once, or at the next start
+    Blob {
+        /// `container/name`
+        path: String,
+        /// The content; `@file` reads a file, `@-` or `-` standard input
+        content: String,
+        /// Its type [default: application/octet-stream]
+        #[arg(long = "type", value_name = "TYPE")]
+        content_type: Option<String>,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum GetCommand {
+    /// Write the content of a blob to a file or to standard output
+    Blob {
+        /// `container/name`
+        path: String,
+        /// Write to this file; it is there only when it is whole
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum LsCommand {
+    /// Containers of blobs, or the blobs of a container whose names begin with a prefix
+    Blob {
+        /// `container` or `container/prefix`
+        path: Option<String>,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
 pub(crate) enum StateCommand {
     /// Queues, containers and tables with their sizes
     Ls {
+        /// Also the queues that Ingle keeps for itself
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         at: Place,
     },

@@ -3,32 +3,85 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ingle_apps::Requirements;
 use ingle_control::{examine, prepare};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::problem::Severity;
+use ingle_types::spec::AppSpec;
 use serde_json::json;
 
-use crate::cli::AppArguments;
+use crate::cli::{AppArguments, CheckArguments};
 use crate::commands::start::progress;
 use crate::exit::{APP, CommandError};
-use crate::printer::{Printer, Style};
+use crate::mend::Plan;
+use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
 use crate::server::inspect;
 use crate::surroundings::Surroundings;
 
 pub(crate) async fn run(
-    arguments: AppArguments,
+    arguments: CheckArguments,
     surroundings: &Surroundings,
     style: Style,
 ) -> Result<u8, CommandError> {
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
-    let options = surroundings.read_options(&arguments);
-    let prepared = prepare(&arguments.folder, &options, &mut progress(style, &printer)).await?;
+    let (mut app, requirements) = look(&arguments.app, surroundings, (&tasks, &printer, style)).await?;
+    if arguments.fix {
+        let plan = Plan::new(&app.root, &app.problems, &requirements);
+        plan.write(&app.root)?;
+        show_changes(&plan, &printer, style);
+        if !plan.changes.is_empty() {
+            (app, _) = look(&arguments.app, surroundings, (&tasks, &printer, style)).await?;
+        }
+    }
+    let errors = report(&app, &printer, style);
+    drop(printer);
+    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    Ok(if errors > 0 || app.functions.is_empty() { APP } else { 0 })
+}
+
+/// The app with all findings, and what its requirements are.
+async fn look(
+    arguments: &AppArguments,
+    surroundings: &Surroundings,
+    (tasks, printer, style): (&Tasks, &Printer, Style),
+) -> Result<(AppSpec, Requirements), CommandError> {
+    let options = surroundings.read_options(arguments);
+    let prepared = prepare(&arguments.folder, &options, &mut progress(style, printer)).await?;
     let sink = Arc::new(printer.clone());
-    let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, &tasks, sink).await?;
+    let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, tasks, sink).await?;
     let mut app = examined.app;
     inspect(&mut app);
+    Ok((app, prepared.folder.requirements))
+}
+
+/// What was changed, as a person would mark it in the margin.
+fn show_changes(plan: &Plan, printer: &Printer, style: Style) {
+    for change in &plan.changes {
+        if style.json {
+            let shown = json!({"event": "changed", "place": change.place, "before": change.before,
+                "after": change.after});
+            printer.text(shown.to_string());
+            continue;
+        }
+        let mut text = harmless(&change.place);
+        if let Some(before) = &change.before {
+            text.push_str(&format!("\n{}", style.paint(Color::Red, &format!("  - {}", harmless(before)))));
+        }
+        text.push_str(&format!(
+            "\n{}",
+            style.paint(Color::Green, &format!("  + {}", harmless(&change.after)))
+        ));
+        printer.text(text);
+    }
+    if plan.changes.is_empty() && !style.json {
+        printer.text("nothing has a mend that is certain".to_owned());
+    }
+}
+
+/// Prints the findings and counts the errors among them.
+fn report(app: &AppSpec, printer: &Printer, style: Style) -> usize {
     let problems = &app.problems;
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     if style.json {
@@ -47,7 +100,5 @@ pub(crate) async fn run(
             problems.len() - errors
         ));
     }
-    drop(printer);
-    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
-    Ok(if errors > 0 || app.functions.is_empty() { APP } else { 0 })
+    errors
 }
