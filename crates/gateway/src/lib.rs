@@ -11,12 +11,13 @@
 //! | keys, and who needs none | [`auth`] |
 //! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
-//! | the admin API and what it shows | [`admin`], [`state`] |
+//! | the admin API and what it shows | [`admin`], [`state`], [`blobs`] |
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
 pub mod auth;
 mod azure;
+pub mod blobs;
 pub mod cors;
 pub mod failure;
 pub mod limits;

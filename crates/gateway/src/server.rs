@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -62,7 +60,9 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
                     let answers = in_work.clone();
                     let serve = service_fn(move |request| answers.track(admin.clone().answer(request)));
                     let stop = owner.stop_signal(TaskKind::Connection);
-                    let http = builder().serve_connection(TokioIo::new(stream), serve);
+                    // To gather what is sent means to gather without a bound, and blobs are large.
+                    let http =
+                        builder().pipeline_flush(false).serve_connection(TokioIo::new(stream), serve);
                     drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, in_work, stop)));
                 }
                 Err(error) => pause(&error).await,
@@ -123,10 +123,12 @@ impl InWork {
 }
 
 /// Serves until the client leaves, or until a stop: then the request in work is answered and no other is read.
-async fn until_stopped<I, S>(connection: http1::Connection<I, S>, in_work: InWork, mut stop: StopSignal)
+async fn until_stopped<I, S, B>(connection: http1::Connection<I, S>, in_work: InWork, mut stop: StopSignal)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
