@@ -200,7 +200,11 @@ class Inputs(WorkerTest):
 
         @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
         def tick(timer: func.TimerRequest):
-            show(timer.past_due)
+            show([timer.past_due, timer.schedule, timer.schedule_status])
+
+        @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
+        def tick_text(timer: str):
+            show(json.loads(timer)["IsPastDue"])
 
         @app.event_hub_message_trigger(arg_name="events", connection="c", event_hub_name="e", cardinality="many")
         def hub(events: List[func.EventHubEvent]):
@@ -247,7 +251,14 @@ class Inputs(WorkerTest):
         self.check("documents", {"req": request()}, None)
 
     def test_timer_events_and_generic(self):
-        self.check("tick", {"timer": json_data({"IsPastDue": True})}, True)
+        status = {"Last": "0001-01-01T00:00:00+00:00", "Next": "2026-10-25T00:05:00+00:00",
+                  "LastUpdated": "2026-10-25T00:00:00+00:00"}
+        timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": True}
+        metadata = {"TimerTrigger": ["string", "10/25/2026 00:00:00"]}
+        self.check("tick", {"timer": json_data(timer)}, [True, {"AdjustForDST": True}, status], metadata)
+        self.check("tick_text", {"timer": json_data(timer)}, True, metadata)
+        self.check("tick", {"timer": json_data({**timer, "ScheduleStatus": None, "IsPastDue": False})},
+                   [False, {"AdjustForDST": True}, {}], metadata)
         self.check("hub", {"events": collection("collection_string", [b"a", b"", b"b"])}, ["a", "", "b"],
                    {"SystemPropertiesArray": ["json", "[{},{},{}]"]})
         answer = self.check("generic", {"thing": json_data({"a": 1})}, '{"a": 1}')
@@ -395,6 +406,27 @@ class ContextArgument(WorkerTest):
             "Context"])
         answer = worker.call("fields")
         self.assertEqual(answer.json()[8:10], [0, 0])
+
+    def test_the_attempt_before(self):
+        worker = self.good_app("""
+            import json
+
+            @app.route()
+            def why(req: func.HttpRequest, context: func.Context) -> str:
+                exception = context.retry_context.exception
+                if exception is None:
+                    return json.dumps(None)
+                return json.dumps([exception.type, exception.message, exception.stack_trace, str(exception),
+                                   exception.is_user_exception, context.retry_context.rpc_exception is exception])
+            """)
+
+        def call(retry):
+            return worker.finish(worker.begin("why", {"req": request()}, retry=retry)).json()
+
+        self.assertIsNone(call([0, 3]))
+        failure = {"kind": "ValueError", "message": "kaput", "traceback": "File …"}
+        self.assertEqual(call([1, -1, failure]), [
+            "ValueError", "ValueError: kaput", "File …", "ValueError: kaput", True, True])
 
 
 BLOB_METADATA = {

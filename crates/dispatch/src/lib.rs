@@ -12,10 +12,12 @@
 //! |---|---|
 //! | the steps | [`life`] |
 //! | how many may run or wait | [`admission`] |
+//! | more attempts after a failure | `retry` |
 //! | warming a worker before it takes work | `warmup` |
 
 pub mod admission;
 pub mod life;
+mod retry;
 mod warmup;
 
 use std::collections::HashMap;

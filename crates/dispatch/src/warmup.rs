@@ -14,7 +14,7 @@ use ingle_worker::Slot;
 use ingle_worker::pool::SlotKind;
 use tokio::time::Instant;
 
-use crate::life::{bind_inputs, log, settle};
+use crate::life::{bind_inputs, commit, log};
 use crate::{Dispatcher, Function, Inner};
 
 impl Dispatcher {
@@ -64,7 +64,7 @@ async fn warm(inner: &Inner, function: &Function, slot: Slot) {
         }
         Err(failure) => Outcome::Failed(failure.not_started()),
     };
-    let outcome = settle(inner, function, &event, outcome, &mut phases, &mut effects).await;
+    let outcome = commit(inner, function, &event, outcome, &mut phases, &mut effects).await;
     phases.total = began.elapsed();
     log(inner, &function.spec.name, &event, &Completion { id, outcome, phases, effects });
 }
