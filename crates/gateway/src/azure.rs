@@ -37,6 +37,7 @@ mod host;
 mod keys;
 mod manual;
 
+const NO_FUNCTION: &str = "there is no function of this name";
 /// First segments that belong to the server itself.
 const RESERVED: [&str; 2] = ["admin", "runtime"];
 
@@ -98,12 +99,14 @@ pub(crate) async fn answer(request: Request<'_>, path: &RequestPath<'_>) -> Resp
         Place::Status if get => host::status(&request),
         Place::Warmup if get => host::warmup(&request).await,
         Place::Functions if get => functions::list(&request),
-        Place::Function(name) if get => {
-            with_function(&request, &name, |found| functions::one(&request, found))
-        }
-        Place::Function(name) if post => {
-            with_function(&request, &name, |function| manual::trigger(&request, function))
-        }
+        Place::Function(name) if get => match find(&request, &name) {
+            Some(function) => functions::one(&request, function),
+            None => not_found(NO_FUNCTION),
+        },
+        Place::Function(name) if post => match find(&request, &name) {
+            Some(function) => manual::trigger(&request, function).await,
+            None => not_found(NO_FUNCTION),
+        },
         Place::FunctionStatus(name) if get => functions::status(&request, &name),
         Place::EventGrid => event_grid::answer(&request).await,
         Place::Keys(shelf, name) => keys::answer(&request, shelf, name).await,
@@ -141,14 +144,6 @@ fn place(path: &RequestPath<'_>) -> Place {
 fn find<'a>(request: &Request<'a>, name: &str) -> Option<&'a FunctionSpec> {
     let functions = &request.door.site.functions;
     functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name))
-}
-
-fn with_function<'a>(
-    request: &Request<'a>,
-    name: &str,
-    answer: impl FnOnce(&'a FunctionSpec) -> Response<Bytes>,
-) -> Response<Bytes> {
-    find(request, name).map_or_else(|| not_found("there is no function of this name"), answer)
 }
 
 fn not_found(message: &str) -> Response<Bytes> {

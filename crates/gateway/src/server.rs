@@ -61,8 +61,7 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
                     let serve = service_fn(move |request| answers.track(admin.clone().answer(request)));
                     let stop = owner.stop_signal(TaskKind::Connection);
                     // To gather what is sent means to gather without a bound, and blobs are large.
-                    let http =
-                        builder().pipeline_flush(false).serve_connection(TokioIo::new(stream), serve);
+                    let http = builder().pipeline_flush(false).serve_connection(TokioIo::new(stream), serve);
                     drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, in_work, stop)));
                 }
                 Err(error) => pause(&error).await,

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
+use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::{InvocationRecord, RecordSinkHandle};
@@ -49,7 +50,13 @@ pub struct Rooms {
     pub tasks: Tasks,
     pub clock: ClockHandle,
     pub records: RecordSinkHandle,
+    pub blobs: BlobPrompt,
 }
+
+/// Tells a function with a blob trigger of a blob (container, name) once more, as if it had been stored now. Whether
+/// there is such a blob; the error says why the function could not be told.
+pub type BlobPrompt =
+    Arc<dyn Fn(FunctionName, String, String) -> BoxFuture<Result<bool, String>> + Send + Sync>;
 
 /// What answers requests. Knows its app as soon as it is there.
 pub struct Service {

@@ -9,6 +9,7 @@ mod files;
 mod keys;
 mod mend;
 mod printer;
+mod python_names;
 mod screen;
 mod server;
 mod surroundings;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::{Progress, ReadOptions};
+use ingle_connectors::blob::listener;
 use ingle_control::{Control, Event, Generation, Prepared};
 use ingle_gateway::admin::Admin;
 use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
-use ingle_gateway::service::{Door, Options, Rooms, Service};
+use ingle_gateway::service::{BlobPrompt, Door, Options, Rooms, Service};
 use ingle_gateway::site::Site;
 use ingle_store::Store;
 use ingle_store::keys::KeyFile;
@@ -105,7 +106,8 @@ impl Server {
         let control = Control::new(options, control_rooms);
         let first = control.start(plan.prepared).await?;
         let invoker: InvokerHandle = Arc::new(control.clone());
-        let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records: plan.records };
+        let blobs = prompts(store.clone());
+        let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records: plan.records, blobs };
         let (door, doors) = watch::channel(None);
         let (notice, notices) = watch::channel(None);
         let options = Options {
@@ -202,6 +204,17 @@ fn guard(plan: &Plan, clock: ClockHandle) -> Result<Guard, CommandError> {
         file.read()?;
     }
     Ok(Guard::new(plan.auth, file, clock))
+}
+
+/// How the HTTP door tells the listener of a blob trigger of a blob.
+fn prompts(store: Store) -> BlobPrompt {
+    Arc::new(move |function, container, name| {
+        let store = store.clone();
+        Box::pin(async move {
+            let told = listener::prompt(&store, &function, &container, &name).await;
+            told.map_err(|error| chain(&error))
+        })
+    })
 }
 
 /// As .NET reads a switch.

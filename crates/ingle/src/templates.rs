@@ -9,6 +9,8 @@ const NAME: &str = "NEW_NAME";
 pub(crate) struct Template {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    /// Name of the function, where none is asked for. A verb; `http` or `queue` would hide Python's modules.
+    pub(crate) function: &'static str,
     /// The decorated function, to be put at the end of the script.
     v2: &'static str,
     v1_function_json: &'static str,
@@ -18,10 +20,11 @@ pub(crate) struct Template {
 }
 
 macro_rules! template {
-    ($name:literal, $about:literal $(, $setting:literal)*) => {
+    ($name:literal, $function:literal, $about:literal $(, $setting:literal)*) => {
         Template {
             name: $name,
             about: $about,
+            function: $function,
             v2: include_str!(concat!("../templates/v2/", $name, ".py")),
             v1_function_json: include_str!(concat!("../templates/v1/", $name, "/function.json")),
             v1_script: include_str!(concat!("../templates/v1/", $name, "/__init__.py")),
@@ -31,17 +34,22 @@ macro_rules! template {
 }
 
 pub(crate) const TEMPLATES: &[Template] = &[
-    template!("http", "answers HTTP requests"),
-    template!("timer", "runs on a schedule"),
-    template!("queue", "runs for each message of a queue"),
-    template!("blob", "runs for each new or changed blob"),
-    template!("cosmos-db", "runs for new and changed documents", "CosmosDBConnection"),
-    template!("event-grid", "runs for each event that is delivered"),
-    template!("warmup", "runs in a new worker before its first request"),
-    template!("http-to-queue", "puts a request's body into a queue"),
-    template!("http-to-blob", "stores a request's body as a blob"),
-    template!("http-to-table", "stores a request's body as a row of a table"),
-    template!("http-to-cosmos-db", "stores a request's body as a document", "CosmosDBConnection"),
+    template!("http", "hello", "answers HTTP requests"),
+    template!("timer", "every_five_minutes", "runs on a schedule"),
+    template!("queue", "work_off", "runs for each message of a queue"),
+    template!("blob", "on_upload", "runs for each new or changed blob"),
+    template!("cosmos-db", "on_change", "runs for new and changed documents", "CosmosDBConnection"),
+    template!("event-grid", "on_event", "runs for each event that is delivered"),
+    template!("warmup", "warm_up", "runs in a new worker before its first request"),
+    template!("http-to-queue", "enqueue", "puts a request's body into a queue"),
+    template!("http-to-blob", "upload", "stores a request's body as a blob"),
+    template!("http-to-table", "save_row", "stores a request's body as a row of a table"),
+    template!(
+        "http-to-cosmos-db",
+        "save_document",
+        "stores a request's body as a document",
+        "CosmosDBConnection"
+    ),
 ];
 
 /// The files of a new app besides its functions: path and content.
@@ -76,11 +84,6 @@ pub(crate) fn find(wanted: &str) -> Option<&'static Template> {
 }
 
 impl Template {
-    /// `http_to_queue`.
-    pub(crate) fn default_name(&self) -> String {
-        self.name.replace('-', "_")
-    }
-
     /// What has to follow the text of `script` so that it has this function too. Imports that the script lacks come
     /// first; `app` and the SDK are called as the script calls them. `None`: the script makes no `FunctionApp`.
     pub(crate) fn v2(&self, name: &str, script: &str) -> Option<String> {
@@ -197,6 +200,15 @@ mod tests {
             assert_eq!(app.problems, [], "{}", template.name);
             assert_eq!(app.functions.len(), 1, "{}", template.name);
             assert!(app.problems.iter().all(|problem| problem.severity != Severity::Error));
+        }
+    }
+
+    #[test]
+    fn names_hide_nothing_of_python() {
+        for template in TEMPLATES {
+            let name = template.function;
+            assert!(!crate::python_names::MODULES.contains(&name), "{name}");
+            assert!(!crate::python_names::WORDS.contains(&name), "{name}");
         }
     }
 

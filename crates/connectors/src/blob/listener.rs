@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use ingle_store::{LeasedMessage, NewMessage, Object, ObjectChange, ObjectHook, ObjectWatch, Store};
+use ingle_store::{
+    LeasedMessage, NewMessage, Object, ObjectChange, ObjectHook, ObjectWatch, Operation, Store,
+};
 use ingle_tasks::{StopSignal, Stopper, TaskKind};
 use ingle_types::blob::{BlobPattern, INTERNAL_QUEUE_PREFIX};
 use ingle_types::clock::ClockHandle;
@@ -76,20 +78,43 @@ fn queue_options(blobs: BlobOptions, queues: &QueueOptions) -> QueueOptions {
     }
 }
 
+/// Tells a function of a blob once more, as if it had been put now. Whether there is such a blob.
+///
+/// # Errors
+/// The store's own.
+pub async fn prompt(
+    store: &Store,
+    function: &FunctionName,
+    container: &str,
+    name: &str,
+) -> Result<bool, ingle_store::Error> {
+    let Some(object) = store.read_object(container, name).await? else { return Ok(false) };
+    let body = notification_text(&format!("Host.Functions.{function}"), container, name, &object.info.etag);
+    let message =
+        NewMessage { time_to_live: Some(Duration::MAX), ..NewMessage::new(&queue_name(function), body) };
+    store.commit(vec![Operation::Enqueue(message)]).await?;
+    Ok(true)
+}
+
 /// Notifications are what Azure's host writes, as they can be read in the poison queue.
+fn notification_text(function: &str, container: &str, name: &str, etag: &str) -> String {
+    json!({"Type": "BlobTrigger", "FunctionId": function, "BlobType": "BlockBlob",
+        "ContainerName": container, "BlobName": name, "ETag": etag})
+    .to_string()
+}
+
 fn hook(function: &FunctionName, queue: &str, pattern: BlobPattern) -> ObjectHook {
     let (function, queue) = (format!("Host.Functions.{function}"), queue.to_owned());
     ObjectHook::new(move |change: &ObjectChange<'_>| {
         if !pattern.is_match(change.name) {
             return None;
         }
-        let body = json!({"Type": "BlobTrigger", "FunctionId": function, "BlobType": "BlockBlob",
-            "ContainerName": change.container, "BlobName": change.name, "ETag": change.etag});
+        let body = notification_text(&function, change.container, change.name, change.etag);
         Some(NewMessage {
             time_to_live: Some(Duration::MAX),
             hop_count: change.hop_count,
             trace_parent: change.trace_parent.to_owned(),
-            ..NewMessage::new(&queue, body.to_string())
+            ..NewMessage::new(&queue, body)
         })
     })
 }

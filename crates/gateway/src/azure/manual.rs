@@ -13,7 +13,7 @@ use ingle_types::datum::Datum;
 use ingle_types::event::{Delivery, Event, Invocation, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::InvocationRecord;
-use ingle_types::spec::{FunctionSpec, TriggerSpec};
+use ingle_types::spec::{BlobTrigger, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use super::{Request, empty, refusal};
@@ -23,9 +23,17 @@ use crate::service::Rooms;
 /// How long a queue keeps a message; only told to the function.
 const MESSAGE_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-pub(super) fn trigger(request: &Request<'_>, function: &FunctionSpec) -> Response<Bytes> {
-    let started = input(request).and_then(|input| event(request, function, input));
-    match started {
+pub(super) async fn trigger(request: &Request<'_>, function: &FunctionSpec) -> Response<Bytes> {
+    let input = match input(request) {
+        Ok(input) => input,
+        Err(refused) => return refused,
+    };
+    if let TriggerSpec::Blob(trigger) = &function.trigger
+        && !function.disabled
+    {
+        return prompt(request, function, trigger, &input).await;
+    }
+    match event(request, function, input) {
         Ok(event) => {
             let rooms = request.door.rooms.clone();
             let run = run(rooms.clone(), function.name.clone(), event);
@@ -33,6 +41,27 @@ pub(super) fn trigger(request: &Request<'_>, function: &FunctionSpec) -> Respons
             empty(StatusCode::ACCEPTED)
         }
         Err(refused) => refused,
+    }
+}
+
+/// `container/name` of a blob that is there and fits the trigger. Its listener is told once more, so that the blob is
+/// read, tried again and given up on as always.
+async fn prompt(
+    request: &Request<'_>,
+    function: &FunctionSpec,
+    trigger: &BlobTrigger,
+    input: &str,
+) -> Response<Bytes> {
+    let (container, name) = input.trim_start_matches('/').split_once('/').unwrap_or((input, ""));
+    if container != trigger.container || name.is_empty() || !trigger.pattern.is_match(name) {
+        let message = format!("the input has to be the path of a blob such as {}", function.trigger.source());
+        return refusal(StatusCode::BAD_REQUEST, "E0505", &message);
+    }
+    let (container, name) = (container.to_owned(), name.to_owned());
+    match (request.door.rooms.blobs)(function.name.clone(), container, name).await {
+        Ok(true) => empty(StatusCode::ACCEPTED),
+        Ok(false) => super::not_found("there is no blob of this name"),
+        Err(message) => refusal(StatusCode::SERVICE_UNAVAILABLE, "E0407", &message),
     }
 }
 
@@ -81,8 +110,7 @@ pub(super) fn event(
             (Datum::Json(checked(input)?), Vec::new())
         }
         TriggerSpec::Blob(_) => {
-            let message = "a blob trigger can't be run by hand; store the blob once more with `ingle put`";
-            return Err(refusal(StatusCode::BAD_REQUEST, "E0505", message));
+            return Err(refusal(StatusCode::BAD_REQUEST, "E0505", "a blob trigger wants the path of a blob"));
         }
     };
     Ok(Event {

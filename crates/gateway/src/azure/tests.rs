@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ingle_store::keys::{DEFAULT, KeyFile, KeyScope, KeyText, MASTER};
 use ingle_tasks::Tasks;
+use ingle_types::blob::BlobPattern;
 use ingle_types::clock::SystemClock;
 use ingle_types::datum::Datum;
 use ingle_types::event::futures::BoxFuture;
@@ -15,8 +16,8 @@ use ingle_types::outcome::{Outcome, Outputs};
 use ingle_types::problem::Problem;
 use ingle_types::schedule::{Schedule, TimeZone};
 use ingle_types::spec::{
-    AppSpec, AuthLevel, BindingKind, BindingSpec, DataType, Dialect, HostConfig, HttpTrigger, QueueTrigger,
-    TimerTrigger, TriggerSpec,
+    AppSpec, AuthLevel, BindingKind, BindingSpec, BlobTrigger, DataType, Dialect, HostConfig, HttpTrigger,
+    QueueTrigger, TimerTrigger, TriggerSpec,
 };
 
 use super::*;
@@ -87,6 +88,12 @@ fn functions() -> Vec<FunctionSpec> {
         run_on_startup: false,
         use_monitor: true,
     };
+    let blob = BlobTrigger {
+        container: "in".to_owned(),
+        pattern: BlobPattern::parse("{name}").unwrap(),
+        data_type: DataType::Undefined,
+        as_file: false,
+    };
     let mut order = function("Order", TriggerSpec::Http(http));
     order.bindings = vec![BindingSpec {
         name: "$return".to_owned(),
@@ -98,6 +105,7 @@ fn functions() -> Vec<FunctionSpec> {
     vec![
         off,
         order,
+        function("thumb", TriggerSpec::Blob(blob)),
         function("tidy", TriggerSpec::Timer(timer)),
         function("warm", TriggerSpec::Warmup),
         function("work", TriggerSpec::Queue(queue)),
@@ -123,6 +131,10 @@ fn world() -> World {
         tasks: tasks.clone(),
         clock: clock.clone(),
         records: Arc::new(Noting(notes.clone())),
+        blobs: Arc::new(|function, container, name| {
+            let told = (function.as_str(), container.as_str(), name.as_str()) == ("thumb", "in", "a/b.png");
+            Box::pin(async move { Ok(told) })
+        }),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));
     let guard = Guard::new(true, KeyFile::in_folder(folder.path()), clock);
@@ -235,7 +247,7 @@ async fn functions_are_listed_with_their_bindings() {
     let world = world();
     let (_, list) = world.call("GET /admin/functions", "").await;
     let names: Vec<&str> = list.as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
-    assert_eq!(names, ["off", "Order", "tidy", "warm", "work"]);
+    assert_eq!(names, ["off", "Order", "thumb", "tidy", "warm", "work"]);
     let (_, order) = world.call("GET /admin/functions/ORDER", "").await;
     assert_eq!(order["invoke_url_template"], "http://shop:7071/api/orders/{id}");
     assert_eq!(order["href"], "http://shop:7071/admin/functions/Order");
@@ -245,8 +257,8 @@ async fn functions_are_listed_with_their_bindings() {
             "name": "input", "direction": "in"},
         {"type": "http", "name": "$return", "direction": "out"}]);
     assert_eq!(order["config"]["bindings"], expected);
-    assert_eq!((&list[0]["isDisabled"], &list[4]["invoke_url_template"]), (&Value::from(true), &Value::Null));
-    assert_eq!(list[4]["config"]["bindings"][0]["dataType"], "string");
+    assert_eq!((&list[0]["isDisabled"], &list[5]["invoke_url_template"]), (&Value::from(true), &Value::Null));
+    assert_eq!(list[5]["config"]["bindings"][0]["dataType"], "string");
 }
 
 #[tokio::test]
@@ -256,6 +268,10 @@ async fn a_function_is_run_by_hand() {
         ("POST /admin/functions/WORK", r#"{"input": "soup"}"#, 202),
         ("POST /admin/functions/tidy", "{}", 202),
         ("POST /admin/functions/order", r#"{"input": {"dish": "soup"}}"#, 202),
+        ("POST /admin/functions/thumb", r#"{"input": "in/a/b.png"}"#, 202),
+        ("POST /admin/functions/thumb", r#"{"input": "in/other.png"}"#, 404),
+        ("POST /admin/functions/thumb", r#"{"input": "out/a/b.png"}"#, 400),
+        ("POST /admin/functions/thumb", r#"{"input": "in"}"#, 400),
         ("POST /admin/functions/work", "", 400),
         ("POST /admin/functions/work", "null", 400),
         ("POST /admin/functions/warm", r#"{"input": "no json"}"#, 400),

@@ -82,14 +82,14 @@ fn write(
     if let Some(python) = python {
         files.push((".python-version".to_owned(), format!("{python}\n")));
     }
-    let name = sample.map(Template::default_name).unwrap_or_default();
+    let name = sample.map(|template| template.function).unwrap_or_default();
     match (model, sample) {
         (Model::V2, sample) => {
-            let function = sample.and_then(|template| template.v2(&name, templates::SCRIPT));
+            let function = sample.and_then(|template| template.v2(name, templates::SCRIPT));
             files.push((SCRIPT.to_owned(), format!("{}{}", templates::SCRIPT, function.unwrap_or_default())));
         }
         (Model::V1, Some(template)) => {
-            let own = template.v1(&name).into_iter();
+            let own = template.v1(name).into_iter();
             files.extend(own.map(|(file, content)| (format!("{name}/{file}"), content)));
         }
         (Model::V1, None) => {}
@@ -135,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = new::template("http-to-cosmos-db").unwrap();
         write(folder.path(), Model::V1, None, Some(queue)).unwrap();
-        assert!(folder.path().join("http_to_cosmos_db/function.json").is_file());
+        assert!(folder.path().join("save_document/function.json").is_file());
         assert!(!folder.path().join(SCRIPT).exists());
         let settings = std::fs::read_to_string(folder.path().join(files::SETTINGS)).unwrap();
         assert!(settings.contains("CosmosDBConnection"));

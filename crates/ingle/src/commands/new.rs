@@ -10,6 +10,7 @@ use crate::cli::{AppArguments, NewArguments};
 use crate::exit::{APP, CommandError, MACHINE, USAGE, chain};
 use crate::files;
 use crate::printer::{Style, write_out};
+use crate::python_names;
 use crate::surroundings::Surroundings;
 use crate::templates::{self, TEMPLATES, Template};
 
@@ -106,6 +107,10 @@ fn append(script: &Path, template: &Template, name: Option<String>) -> Result<St
 
 fn folder(root: &Path, template: &Template, name: Option<String>) -> Result<Vec<String>, CommandError> {
     let name = choose(template, name, |name| root.join(name).symlink_metadata().is_ok())?;
+    if python_names::MODULES.contains(&name.as_str()) {
+        let message = format!("a folder named '{name}' would take the place of Python's module {name}");
+        return Err(CommandError::new(USAGE, "E0703", message).hint("choose another name with --name"));
+    }
     let mut made = Vec::new();
     for (file, content) in template.v1(&name) {
         let path = root.join(&name).join(file);
@@ -122,31 +127,23 @@ fn choose(
     is_taken: impl Fn(&str) -> bool,
 ) -> Result<String, CommandError> {
     let Some(name) = asked else {
-        let base = template.default_name();
+        let base = template.function;
         let numbered = (2..1000).map(|number| format!("{base}_{number}"));
-        let free = std::iter::once(base.clone()).chain(numbered).find(|name| !is_taken(name));
-        return free.ok_or_else(|| taken(&base));
+        let free = std::iter::once(base.to_owned()).chain(numbered).find(|name| !is_taken(name));
+        return free.ok_or_else(|| taken(base));
     };
     let plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let fits = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.chars().all(plain)
         && name.len() <= 128
         && !name.eq_ignore_ascii_case("host")
-        && !PYTHON_WORDS.contains(&name.as_str());
+        && !python_names::WORDS.contains(&name.as_str());
     if !fits {
         let message = format!("'{name}' can't be the name of a function");
         return Err(CommandError::new(USAGE, "E0703", message).hint("use letters, digits and `_`"));
     }
     if is_taken(&name) { Err(taken(&name)) } else { Ok(name) }
 }
-
-/// Words that Python keeps for itself, and names that the script itself uses.
-const PYTHON_WORDS: &[&str] = &[
-    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else",
-    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not",
-    "or", "pass", "raise", "return", "try", "while", "with", "yield", "False", "None", "True", "app", "func",
-    "logging",
-];
 
 fn taken(name: &str) -> CommandError {
     let message = format!("there is something named '{name}' already");
@@ -161,7 +158,7 @@ mod tests {
     fn a_function_is_appended_and_nothing_before_it_changes() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("function_app.py");
-        let before = format!("{}\n\ndef http_2(): ...", templates::SCRIPT);
+        let before = format!("{}\n\ndef hello_2(): ...", templates::SCRIPT);
         std::fs::write(&script, &before).unwrap();
         let http = template("http").unwrap();
         append(&script, http, None).unwrap();
@@ -170,18 +167,20 @@ mod tests {
         assert!(text.starts_with(&before));
         let names: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("def ")?.split('(').next()).collect();
-        assert_eq!(names, ["http_2", "http", "http_3"]);
-        assert_eq!(append(&script, http, Some("http".to_owned())).unwrap_err().code, "E0704");
+        assert_eq!(names, ["hello_2", "hello", "hello_3"]);
+        assert_eq!(append(&script, http, Some("hello".to_owned())).unwrap_err().code, "E0704");
         assert_eq!(std::fs::read_to_string(&script).unwrap(), text);
     }
 
     #[test]
     fn a_v1_function_gets_a_folder_of_its_own() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("queue")).unwrap();
+        std::fs::create_dir(root.path().join("work_off")).unwrap();
         let made = super::folder(root.path(), template("queue").unwrap(), None).unwrap();
-        assert!(made[0].ends_with("queue_2/function.json"), "{made:?}");
-        assert_eq!(std::fs::read_dir(root.path().join("queue")).unwrap().count(), 0);
+        assert!(made[0].ends_with("work_off_2/function.json"), "{made:?}");
+        let shadow = super::folder(root.path(), template("queue").unwrap(), Some("queue".to_owned()));
+        assert_eq!(shadow.unwrap_err().code, "E0703");
+        assert_eq!(std::fs::read_dir(root.path().join("work_off")).unwrap().count(), 0);
     }
 
     /// T-026: a name is no path, and nothing that Python can't read.
