@@ -51,14 +51,31 @@ class TraceContext:
         return self.attributes
 
 
+class RpcException:
+    """The exception of the attempt before, under the names that Azure's worker gives it."""
+
+    __slots__ = ("source", "type", "message", "stack_trace", "is_user_exception")
+
+    def __init__(self, failure):
+        self.source = ""
+        self.type = failure["kind"]
+        self.message = "%s: %s" % (failure["kind"], failure["message"])
+        self.stack_trace = failure["traceback"]
+        self.is_user_exception = bool(failure["traceback"])
+
+    def __str__(self):
+        return self.message
+
+
 class RetryContext:
     """Which attempt this is; zeros for a function without a retry policy, as in Azure."""
 
     __slots__ = ("retry_count", "max_retry_count", "exception")
 
     def __init__(self, retry):
-        self.retry_count, self.max_retry_count = retry if retry else (0, 0)
-        self.exception = None
+        self.retry_count, self.max_retry_count = retry[:2] if retry else (0, 0)
+        # None on the first attempt.
+        self.exception = RpcException(retry[2]) if retry and len(retry) > 2 else None
 
     @property
     def rpc_exception(self):

@@ -6,6 +6,7 @@ tuple, and their number.
 """
 
 import json
+import pathlib
 
 from .frames import quote
 from .http_data import encode_response
@@ -57,6 +58,31 @@ def generic_decoder():
 
     def decode(kind, value, payload, header):
         return plain_value(kind, value, payload)
+
+    return decode
+
+
+def text_decoder(name):
+    """For blobs that a function wants as `str`. Azure replaces what is not UTF-8, and so damages the content unseen."""
+
+    def decode(kind, value, payload, header):
+        if kind != "bytes":
+            return plain_value(kind, value, payload)
+        try:
+            return str(payload, "utf-8-sig")
+        except UnicodeDecodeError as problem:
+            raise ValueError("parameter '%s' is annotated str, but the blob is no UTF-8 text: byte %d can't be read; "
+                             "annotate it bytes or func.InputStream" % (name, problem.start)) from None
+
+    return decode
+
+
+def path_decoder():
+    """For blobs that a function wants as a local file."""
+
+    def decode(kind, value, payload, header):
+        found = plain_value(kind, value, payload)
+        return None if found is None else pathlib.Path(found)
 
     return decode
 

@@ -5,10 +5,14 @@ are wider here.
 """
 
 import inspect
+import os
+import pathlib
 import typing
 
 from . import convert, http_data
 from .context import Context, Out
+
+_BLOBS = ("blobtrigger", "blob")
 
 
 class Plan:
@@ -109,7 +113,7 @@ def _sort_bindings(bindings, problems):
             continue
         if name in by_name:
             problems.append(Unfit("E0225", "two bindings are named '%s'" % name, "rename one of them"))
-        by_name[name] = (kind, direction)
+        by_name[name] = (kind, direction, _is_file(binding, kind))
     if not triggers:
         problems.append(Unfit("E0207", "the function has no trigger",
                               "add a trigger, for example @app.route() or an httpTrigger binding"))
@@ -117,6 +121,11 @@ def _sort_bindings(bindings, problems):
         problems.append(Unfit("E0208", "the function has more than one trigger: %s" % ", ".join(triggers),
                               "keep one trigger and move the others to functions of their own"))
     return by_name, triggers[0] if len(triggers) == 1 else None
+
+
+def _is_file(binding, kind):
+    """Whether the function gets the path of a local file instead of the content."""
+    return kind.lower() in _BLOBS and str(binding.get("mode", "")).lower() == "file"
 
 
 def _parameters(function, problems):
@@ -181,7 +190,7 @@ def _list(names):
 
 
 def _plan_parameter(sdk, plan, name, binding, annotation):
-    kind, direction = binding
+    kind, direction, as_file = binding
     unannotated = annotation is inspect.Parameter.empty or annotation is typing.Any
     inner = annotation if unannotated else _without_none(annotation)
     is_out = _is_out(sdk, inner)
@@ -194,7 +203,7 @@ def _plan_parameter(sdk, plan, name, binding, annotation):
         raise Unfit("E0210", "parameter '%s' is annotated %s, but its binding %s is an output" % (
             name, spell(annotation), kind), "annotate it func.Out[…]")
     if direction == "in":
-        plan.decoders[name] = _decoder(sdk, name, kind, inner)
+        plan.decoders[name] = _file_decoder(name, kind, inner) if as_file else _decoder(sdk, name, kind, inner)
         return
     if inner is not None:
         arguments = typing.get_args(inner)
@@ -246,6 +255,8 @@ def _decoder(sdk, name, kind, annotation):
                 name, spell(annotation)), "annotate it func.HttpRequest")
         return http_data.request_decoder(sdk)
     known = converter is not None and hasattr(converter, "decode")
+    if annotation is str and kind.lower() in _BLOBS:
+        return convert.text_decoder(name)
     if annotation in (str, bytes) and not sdk_takes_anything(sdk, kind):
         return convert.generic_decoder()
     if annotation is None:
@@ -259,6 +270,17 @@ def _decoder(sdk, name, kind, annotation):
         return convert.generic_decoder()
     raise Unfit("E0210", "parameter '%s' is annotated %s, which does not fit its binding %s" % (
         name, spell(annotation), kind), _suggest(sdk, converter, kind))
+
+
+def _file_decoder(name, kind, annotation):
+    if annotation is None or annotation is str:
+        return convert.generic_decoder()
+    # os.PathLike itself can't be made; what is a path to it is one to pathlib too.
+    if getattr(annotation, "__origin__", annotation) is os.PathLike or (
+            isinstance(annotation, type) and issubclass(pathlib.Path, annotation)):
+        return convert.path_decoder()
+    raise Unfit("E0210", "parameter '%s' is annotated %s, but its binding %s gives the path of a file" % (
+        name, spell(annotation), kind), "annotate it str, os.PathLike or pathlib.Path, or remove mode=\"file\"")
 
 
 def sdk_takes_anything(sdk, kind):

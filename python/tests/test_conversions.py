@@ -236,7 +236,11 @@ class Inputs(WorkerTest):
 
         @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
         def tick(timer: func.TimerRequest):
-            show(timer.past_due)
+            show([timer.past_due, timer.schedule, timer.schedule_status])
+
+        @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
+        def tick_text(timer: str):
+            show(json.loads(timer)["IsPastDue"])
 
         @app.event_hub_message_trigger(arg_name="events", connection="c", event_hub_name="e", cardinality="many")
         def hub(events: List[func.EventHubEvent]):
@@ -283,7 +287,14 @@ class Inputs(WorkerTest):
         self.check("documents", {"req": request()}, None)
 
     def test_timer_events_and_generic(self):
-        self.check("tick", {"timer": json_data({"IsPastDue": True})}, True)
+        status = {"Last": "0001-01-01T00:00:00+00:00", "Next": "2026-10-25T00:05:00+00:00",
+                  "LastUpdated": "2026-10-25T00:00:00+00:00"}
+        timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": True}
+        metadata = {"TimerTrigger": ["string", "10/25/2026 00:00:00"]}
+        self.check("tick", {"timer": json_data(timer)}, [True, {"AdjustForDST": True}, status], metadata)
+        self.check("tick_text", {"timer": json_data(timer)}, True, metadata)
+        self.check("tick", {"timer": json_data({**timer, "ScheduleStatus": None, "IsPastDue": False})},
+                   [False, {"AdjustForDST": True}, {}], metadata)
         self.check("hub", {"events": collection("collection_string", [b"a", b"", b"b"])}, ["a", "", "b"],
                    {"SystemPropertiesArray": ["json", "[{},{},{}]"]})
         answer = self.check("generic", {"thing": json_data({"a": 1})}, '{"a": 1}')
@@ -431,6 +442,122 @@ class ContextArgument(WorkerTest):
             "Context"])
         answer = worker.call("fields")
         self.assertEqual(answer.json()[8:10], [0, 0])
+
+    def test_the_attempt_before(self):
+        worker = self.good_app("""
+            import json
+
+            @app.route()
+            def why(req: func.HttpRequest, context: func.Context) -> str:
+                exception = context.retry_context.exception
+                if exception is None:
+                    return json.dumps(None)
+                return json.dumps([exception.type, exception.message, exception.stack_trace, str(exception),
+                                   exception.is_user_exception, context.retry_context.rpc_exception is exception])
+            """)
+
+        def call(retry):
+            return worker.finish(worker.begin("why", {"req": request()}, retry=retry)).json()
+
+        self.assertIsNone(call([0, 3]))
+        failure = {"kind": "ValueError", "message": "kaput", "traceback": "File …"}
+        self.assertEqual(call([1, -1, failure]), [
+            "ValueError", "ValueError: kaput", "File …", "ValueError: kaput", True, True])
+
+
+BLOB_METADATA = {
+    "BlobTrigger": ["string", "images/in/a.txt"],
+    "Uri": ["json", '"ingle://blob/images/in/a.txt"'],
+    "Properties": ["json", '{"BlobType": "BlockBlob", "ContentLength": 5, "Length": 5, '
+                           '"ContentType": "text/plain", "ETag": "0x1"}'],
+    "Metadata": ["json", '{"by": "Ann"}'],
+    "name": ["string", "a"],
+}
+
+
+class Blobs(WorkerTest):
+    def trigger(self, annotation, body, extra=""):
+        return self.good_app("""
+            import json, os, pathlib, typing
+
+            @app.blob_trigger(arg_name="blob", path="images/in/{{name}}.txt", connection="AzureWebJobsStorage"{extra})
+            @app.queue_output(arg_name="$return", queue_name="out", connection="AzureWebJobsStorage")
+            def f(blob{annotation}) -> str:
+                return json.dumps({body})
+            """.format(annotation=annotation, body=body, extra=extra))
+
+    def check(self, annotation, body, given, expected, extra=""):
+        answer = self.trigger(annotation, body, extra).call("f", {"blob": given}, metadata=BLOB_METADATA)
+        self.assertTrue(answer.ok, answer.error)
+        self.assertEqual(answer.json(), expected)
+
+    def test_a_stream_knows_all_about_its_blob(self):
+        body = ("[blob.name, blob.length, blob.uri, blob.blob_properties['ContentType'], blob.metadata['by'], "
+                "blob.read(2).decode(), blob.read().decode(), blob.readable()]")
+        expected = ["images/in/a.txt", 5, "ingle://blob/images/in/a.txt", "text/plain", "Ann", "he", "llo", True]
+        for annotation in (": func.InputStream", ""):
+            self.check(annotation, body, ("bytes", None, b"hello"), expected)
+
+    def test_plain_annotations(self):
+        both = "[type(blob).__name__, blob if isinstance(blob, str) else blob.decode()]"
+        self.check(": bytes", both, ("bytes", None, b"hello"), ["bytes", "hello"])
+        self.check(": str", both, ("bytes", None, "\ufeffgr\u00fc\u00df".encode()), ["str", "gr\u00fc\u00df"])
+        self.check(": str", both, string("hello"), ["str", "hello"])
+        self.check(": typing.Optional[bytes]", both, ("bytes", None, b"hello"), ["bytes", "hello"])
+
+    def test_text_that_is_none_is_an_error_and_not_damaged(self):
+        worker = self.trigger(": str", "[blob]")
+        answer = worker.call("f", {"blob": ("bytes", None, b"ab\xff")}, metadata=BLOB_METADATA)
+        self.assertEqual(answer.error["kind"], "ValueError")
+        self.assertIn("byte 2", answer.error["message"])
+
+    def test_a_file_is_a_path(self):
+        body = "[type(blob).__name__.replace('Posix', ''), os.fspath(blob)]"
+        for annotation, kind in ((": str", "str"), ("", "str"), (": pathlib.Path", "Path"), (": os.PathLike", "Path")):
+            self.check(annotation, body, string("/tmp/a.txt"), [kind, "/tmp/a.txt"], ', mode="file"')
+        worker = self.app("""
+            import azure.functions as func
+            app = func.FunctionApp()
+
+            @app.blob_trigger(arg_name="blob", path="images/{name}", connection="AzureWebJobsStorage", mode="file")
+            def f(blob: func.InputStream) -> None:
+                pass
+            """)
+        problem = worker.loaded["problems"][0]
+        self.assertEqual(problem["code"], "E0210")
+        self.assertIn("gives the path of a file", problem["message"])
+
+    def test_inputs_and_outputs(self):
+        worker = self.good_app("""
+            @app.route()
+            @app.blob_input(arg_name="old", path="images/a", connection="AzureWebJobsStorage")
+            @app.blob_output(arg_name="new", path="images/b", connection="AzureWebJobsStorage")
+            def f(req: func.HttpRequest, old: func.InputStream, new: func.Out[bytes]) -> str:
+                if old is None:
+                    return "none"
+                new.set(old.read() + b"\\xff")
+                return str(old.name)
+
+            @app.route()
+            @app.blob_output(arg_name="new", path="images/b", connection="AzureWebJobsStorage")
+            def text(req: func.HttpRequest, new: func.Out[str]) -> str:
+                new.set("first")
+                new.set("gr\u00fc\u00df")
+                return ""
+
+            @app.route()
+            @app.blob_output(arg_name="new", path="images/b", connection="AzureWebJobsStorage")
+            def stream(req: func.HttpRequest, new: func.Out[func.InputStream]) -> str:
+                import io
+                new.set(io.BytesIO(b"from a stream"))
+                return ""
+            """)
+        answer = worker.call("f", {"req": request(), "old": NOTHING})
+        self.assertEqual((answer.text(), answer.outputs.get("new", NOTHING)), ("none", NOTHING))
+        answer = worker.call("f", {"req": request(), "old": ("bytes", None, b"\x00old")})
+        self.assertEqual(answer.outputs["new"], ("bytes", None, b"\x00old\xff"))
+        self.assertEqual(worker.call("text").outputs["new"], ("string", None, "gr\u00fc\u00df".encode()))
+        self.assertEqual(worker.call("stream").outputs["new"], ("bytes", None, b"from a stream"))
 
 
 class WebApplications(WorkerTest):

@@ -9,11 +9,14 @@ use crate::function_json::is_identifier;
 use crate::resolve::at_function;
 use crate::suggest::did_you_mean;
 
+mod blob;
 mod document;
 mod http;
 mod known;
 mod properties;
 mod queue;
+mod table;
+mod timer;
 
 use properties::Properties;
 
@@ -120,12 +123,40 @@ fn resolve_one(properties: &mut Properties<'_>) -> Result<(String, DataType, Rol
         "httptrigger" => Role::Trigger(TriggerSpec::Http(http::trigger(properties)?)),
         "http" => Role::Binding(http::output(properties)?),
         "queuetrigger" => Role::Trigger(TriggerSpec::Queue(queue::trigger(properties, data_type)?)),
+        "timertrigger" => Role::Trigger(TriggerSpec::Timer(timer::trigger(properties)?)),
+        "blobtrigger" => Role::Trigger(TriggerSpec::Blob(blob::trigger(properties, data_type)?)),
+        "blob" => Role::Binding(blob::binding(properties, data_type)?),
         "queue" => Role::Binding(queue::output(properties)?),
         "cosmosdb" => Role::Binding(document::binding(properties)?),
+        "cosmosdbtrigger" => Role::Trigger(TriggerSpec::Documents(document::trigger(properties)?)),
+        "table" => Role::Binding(table::binding(properties)?),
+        "eventgridtrigger" => Role::Trigger(simple_trigger(properties, TriggerSpec::EventGrid)?),
+        "warmuptrigger" => Role::Trigger(simple_trigger(properties, TriggerSpec::Warmup)?),
         _ => return Err(unsupported(properties, &kind)),
     };
+    check_cardinality(properties, &kind)?;
     properties.report_unused();
     Ok((name, data_type, role))
+}
+
+/// One event for each invocation or many: triggers come in one of the two forms here, and `one` is what a binding
+/// that says nothing means.
+fn check_cardinality(properties: &mut Properties<'_>, kind: &str) -> Result<(), Reported> {
+    let cardinality = properties.one_of("cardinality", &["one", "many"])?;
+    if cardinality == Some("many") && !kind.eq_ignore_ascii_case("cosmosDBTrigger") {
+        properties.warn(
+            "E0233",
+            "cardinality",
+            format!("{kind} hands over one event at a time, so `many` has no effect"),
+        );
+    }
+    Ok(())
+}
+
+/// A trigger that has nothing to be set.
+fn simple_trigger(properties: &mut Properties<'_>, trigger: TriggerSpec) -> Result<TriggerSpec, Reported> {
+    properties.direction(&["in"], "in")?;
+    Ok(trigger)
 }
 
 fn binding_name(properties: &mut Properties<'_>) -> Result<String, Reported> {

@@ -76,7 +76,7 @@ pub async fn prepare_environment(
     folder: &AppFolder,
     interpreter: &Interpreter,
     options: &ReadOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Environment, Error> {
     let packaged = folder.root.join(".python_packages/lib/site-packages");
     let found = |site, why: String, problems| Environment {

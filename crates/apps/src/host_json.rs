@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use ingle_types::problem::Problem;
-use ingle_types::spec::{HostConfig, MessageEncoding};
+use ingle_types::problem::{Mend, Problem};
+use ingle_types::spec::{CatchUp, HostConfig, MessageEncoding};
 
 use crate::Error;
 use crate::folder::{find, read_json};
 use crate::json_place::{Kind, Node};
-use crate::suggest::did_you_mean;
+use crate::suggest::nearest;
 
 mod known;
 mod overrides;
 mod value;
 
 use value::Reader;
+pub(crate) use value::time_span;
 
 const FILE: &str = "host.json";
 
@@ -58,6 +59,9 @@ pub(crate) fn read(root: &Path, settings: &BTreeMap<String, String>) -> Result<H
     read_general(&mut reader, &mut config);
     read_http(&mut reader, &mut config);
     read_queues(&mut reader, &mut config);
+    read_blobs(&mut reader, &mut config);
+    read_timers(&mut reader, &mut config);
+    config.retry = reader.retry();
     let mut problems = reader.problems;
     if let Some(text) = find(settings, BODY_LIMIT) {
         match text.trim().parse() {
@@ -80,7 +84,8 @@ fn check_top(root: &Node, problems: &mut Vec<Problem>) {
     }
     let Some(version) = root.get("version") else {
         let problem = Problem::error("E0105", "host.json does not say its version");
-        problems.push(problem.at(FILE, Some(root.line)).fix(FIX));
+        let mend = Mend::AddMember { text: "\"version\": \"2.0\"".to_owned() };
+        problems.push(problem.at(FILE, Some(root.line)).fix(FIX).mend(mend));
         return;
     };
     match &version.kind {
@@ -105,12 +110,21 @@ fn report_unknown(node: &Node, path: &str, problems: &mut Vec<Problem>) {
             known::Found::Leaf => {}
             known::Found::Group => report_unknown(&member.value, &full, problems),
             known::Found::Nothing => {
-                let meant = did_you_mean(&member.key, known::names_below(path));
+                let near = nearest(&member.key, known::names_below(path));
+                let meant = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
                 let message = format!("`{full}` is not known and has no effect{meant}");
-                problems.push(Problem::warning("E0111", message).at(FILE, Some(member.line)));
+                let mut problem = Problem::warning("E0111", message).at(FILE, Some(member.line));
+                // Only if that key is not there as well.
+                problem.mend =
+                    near.filter(|name| node.get(name).is_none()).map(|name| rename(&member.key, name));
+                problems.push(problem);
             }
         }
     }
+}
+
+pub(crate) fn rename(from: &str, to: &str) -> Mend {
+    Mend::RenameKey { from: from.to_owned(), to: to.to_owned() }
 }
 
 fn read_general(reader: &mut Reader<'_>, config: &mut HostConfig) {
@@ -140,6 +154,25 @@ fn read_http(reader: &mut Reader<'_>, config: &mut HostConfig) {
         config.http.concurrent_requests_max = count;
     }
     config.http.custom_headers = reader.headers(&http("customHeaders"));
+}
+
+/// A key of ours; Azure's host passes over it.
+fn read_timers(reader: &mut Reader<'_>, config: &mut HostConfig) {
+    if let Some(name) = reader.one_of(&["extensions", "timers", "catchUp"], &["none", "one", "all"]) {
+        config.catch_up = match name {
+            "none" => CatchUp::None,
+            "all" => CatchUp::All,
+            _ => CatchUp::One,
+        };
+    }
+}
+
+fn read_blobs(reader: &mut Reader<'_>, config: &mut HostConfig) {
+    let key = |key| ["extensions", "blobs", key];
+    if let Some(count) = reader.count(&key("poisonBlobThreshold"), 1, 1_000_000) {
+        config.blobs.poison_threshold = count;
+    }
+    config.blobs.parallelism_max = reader.count(&key("maxDegreeOfParallelism"), 1, 1_000);
 }
 
 fn read_queues(reader: &mut Reader<'_>, config: &mut HostConfig) {

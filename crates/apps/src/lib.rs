@@ -28,6 +28,7 @@ pub mod json_place;
 mod local_settings;
 mod requirements;
 mod resolve;
+mod retry;
 pub mod suggest;
 
 pub use environment::{Environment, Progress, Site, prepare_environment};

@@ -9,6 +9,7 @@ use ingle_types::spec::{AppSpec, DeclaredFunction, Dialect, FunctionSpec, Trigge
 use crate::bindings::{self, Resolved};
 use crate::folder::AppFolder;
 use crate::function_json::is_on;
+use crate::retry;
 use crate::suggest::did_you_mean;
 
 mod routes;
@@ -66,12 +67,9 @@ fn resolve_function(
 ) -> Option<FunctionSpec> {
     check_name(declared, problems);
     let Resolved { trigger, trigger_parameter, bindings } = bindings::resolve(folder, declared, problems)?;
-    if declared.retry.is_some() {
-        let problem =
-            Problem::warning("E0233", format!("the retry policy of {} has no effect yet", declared.name));
-        problems.push(at_function(problem, declared));
-    }
+    let retry = retry::resolve(folder, declared, problems);
     Some(FunctionSpec {
+        retry,
         name: FunctionName::new(&declared.name),
         trigger,
         trigger_parameter,
@@ -193,6 +191,6 @@ fn shown_place(function: &FunctionSpec) -> String {
 fn active_route(function: &FunctionSpec) -> Option<(&str, &[String])> {
     match &function.trigger {
         TriggerSpec::Http(http) if !function.disabled => Some((&http.route, &http.methods)),
-        TriggerSpec::Http(_) | TriggerSpec::Queue(_) => None,
+        _ => None,
     }
 }

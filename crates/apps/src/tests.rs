@@ -10,8 +10,10 @@ use serde_json::json;
 use super::*;
 
 mod bindings;
+mod blobs;
 mod environments;
 mod host;
+mod timers;
 
 const HOST: (&str, &str) = ("host.json", r#"{"version": "2.0"}"#);
 const HTTP: &str = r#"{"bindings": [{"type": "httpTrigger", "name": "req"}, {"type": "http", "direction": "out", "name": "$return"}]}"#;
@@ -139,7 +141,7 @@ fn a_v2_app_is_resolved_from_what_its_import_declared() {
     let expected = [
         "error[E0211] function_app.py:20: the name MENU is already taken at function_app.py:5",
         "error[E0220] function_app.py:12: queueName needs the app setting NOPE, which is not set",
-        "error[E0223] function_app.py:20: the binding type timerTrigger is not supported yet",
+        "error[E0232] function_app.py:20: a binding of MENU has no schedule",
         "error[E0206]: each of the 3 functions has an error or is left out",
     ];
     assert_eq!(shown(&spec.problems), expected);

@@ -1,5 +1,7 @@
 //! Documents (`cosmosDB`) in the embedded store: read by id or query, written by upsert.
 
+pub mod feed;
+
 use ingle_store::{ContainerName, Operation, Store};
 use ingle_types::datum::Datum;
 use ingle_types::expression::{ExpressionError, Part, Scope, Template};

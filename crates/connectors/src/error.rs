@@ -1,6 +1,7 @@
 //! What can go wrong between a binding and its service.
 
 use ingle_types::expression::ExpressionError;
+use ingle_types::filter::FilterError;
 use ingle_types::outcome::{Blame, Failure};
 
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,12 @@ pub enum Error {
     Value { binding: String, problem: String },
     #[error("input '{binding}' can't be read")]
     Input { binding: String, source: ingle_store::Error },
+    #[error("the filter of input '{binding}' can't be read as {text:?}")]
+    Filter { binding: String, text: String, source: FilterError },
+    #[error("binding '{binding}': `{path}` is no path of a blob: {problem}")]
+    BlobPath { binding: String, path: String, problem: &'static str },
+    #[error("input '{binding}' has {bytes} bytes, too many for memory")]
+    TooLarge { binding: String, bytes: u64 },
     #[error("queue '{queue}' is no valid name for a queue: {problem}")]
     QueueName { queue: String, problem: &'static str },
 }
@@ -21,13 +28,21 @@ impl Error {
             Self::Expression { .. } => "E0307",
             Self::Value { .. } => "E0305",
             Self::Input { source, .. } => source.code(),
+            Self::Filter { .. } => "E0417",
             Self::QueueName { .. } => "E0228",
+            Self::BlobPath { .. } => "E0420",
+            Self::TooLarge { .. } => "E0311",
         }
     }
 
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Expression { .. } | Self::Value { .. } | Self::QueueName { .. } => Blame::App,
+            Self::Expression { .. }
+            | Self::Value { .. }
+            | Self::QueueName { .. }
+            | Self::BlobPath { .. }
+            | Self::TooLarge { .. }
+            | Self::Filter { .. } => Blame::App,
             Self::Input { source, .. } => source.blame(),
         }
     }
@@ -38,7 +53,14 @@ impl Error {
                 Some("use a name that the trigger's data has, e.g. a property of the message".to_owned())
             }
             Self::Value { .. } => None,
+            Self::Filter { .. } => Some("docs/tables.md describes what a filter can say".to_owned()),
             Self::Input { source, .. } => source.hint(),
+            Self::BlobPath { .. } => {
+                Some("write container/name, the container with small letters".to_owned())
+            }
+            Self::TooLarge { .. } => {
+                Some("set \"mode\": \"file\" in the binding to get the path of a local copy".to_owned())
+            }
             Self::QueueName { .. } => {
                 Some("3 to 63 lower-case letters, digits and single dashes, not at its ends".to_owned())
             }

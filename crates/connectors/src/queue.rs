@@ -12,10 +12,11 @@ use ingle_types::expression::Template;
 use ingle_types::outcome::{Blame, Outcome};
 
 use crate::OutputContext;
+use crate::blob;
 use crate::collect::{Element, elements};
 use crate::error::Error;
 
-pub use listener::{Listener, ListenerOptions};
+pub use listener::{Listener, ListenerOptions, MessageReader, Messages, Reading};
 
 const POISON_SUFFIX: &str = "-poison";
 const NAME_LENGTH_MAX: usize = 63;
@@ -91,8 +92,11 @@ pub(crate) fn lease(delivery: &QueueDelivery) -> MessageLease {
     }
 }
 
-/// Where the failed messages of a queue go; a poison queue itself has none, nor has one whose name would be too long.
+/// Where the failed messages of a queue go: notifications of blobs to one place, as in Azure; a poison queue itself has none, nor has one whose name would be too long.
 pub fn poison_queue(queue: &str) -> Option<String> {
+    if blob::is_internal(queue) {
+        return Some(blob::POISON_QUEUE.to_owned());
+    }
     if queue.ends_with(POISON_SUFFIX) || queue.len() + POISON_SUFFIX.len() > NAME_LENGTH_MAX {
         return None;
     }

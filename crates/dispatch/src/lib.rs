@@ -12,12 +12,17 @@
 //! |---|---|
 //! | the steps | [`life`] |
 //! | how many may run or wait | [`admission`] |
+//! | more attempts after a failure | `retry` |
+//! | warming a worker before it takes work | `warmup` |
 
 pub mod admission;
 pub mod life;
+mod retry;
+mod warmup;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ingle_store::Store;
@@ -61,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) rooms: Rooms,
     pub(crate) functions: HashMap<FunctionName, Arc<Function>>,
+    in_work: AtomicUsize,
 }
 
 /// A function with what admits its invocations.
@@ -76,13 +82,41 @@ impl Dispatcher {
             (spec.name.clone(), Arc::new(function))
         };
         let functions = app.functions.iter().map(function).collect();
-        Self(Arc::new(Inner { options, rooms, functions }))
+        Self(Arc::new(Inner { options, rooms, functions, in_work: AtomicUsize::new(0) }))
+    }
+}
+
+impl Dispatcher {
+    /// Whether no invocation is in work or waits. A dispatcher that is handed no more events stays idle then.
+    pub fn is_idle(&self) -> bool {
+        self.0.in_work.load(Ordering::Acquire) == 0
+    }
+}
+
+/// Counts an invocation for as long as it lives, also when its future is dropped.
+struct Counted(Arc<Inner>);
+
+impl Counted {
+    fn new(inner: &Arc<Inner>) -> Self {
+        inner.in_work.fetch_add(1, Ordering::AcqRel);
+        Self(inner.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.in_work.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Invoker for Dispatcher {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Completion> {
-        let life = life::live(self.0.clone(), invocation);
+        let counted = Counted::new(&self.0);
+        let inner = self.0.clone();
+        let life = async move {
+            let _counted = counted;
+            life::live(inner, invocation).await
+        };
         // What was accepted runs to its end, also when whoever asked for it goes away.
         Box::pin(Detach::new(self.0.rooms.tasks.clone(), TaskKind::Invocation, life))
     }

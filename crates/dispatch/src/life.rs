@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingle_connectors::{InputRequest, OutputContext, prepare_input, queue, read_input, write_output};
-use ingle_store::Operation;
+use ingle_connectors::{
+    InputRequest, OutputContext, checkpoint, prepare_input, queue, read_input, write_output,
+};
+use ingle_store::{ObjectFile, Operation};
+use ingle_tasks::TaskKind;
 use ingle_types::datum::Datum;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, Phases};
 use ingle_types::expression::BindingData;
@@ -13,11 +16,13 @@ use ingle_types::faults::Fault;
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::InvocationRecord;
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
+use ingle_types::spec::TriggerSpec;
 use ingle_worker::pool::SlotKind;
-use ingle_worker::{Call, Slot};
+use ingle_worker::{Call, Retry, Slot};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::retry::Attempts;
 use crate::{Function, Inner};
 
 /// Names a step in the invocation's span, as it begins. The names are those of the module's functions.
@@ -44,8 +49,9 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     step!("route");
     let outcome = match route(&inner, &name) {
         Ok(function) => {
-            let outcome = attempts(&inner, &function, id, &event, &mut phases).await;
-            settle(&inner, &function, &event, outcome, &mut phases, &mut effects).await
+            let outcome = attempts(&inner, &function, id, &event, &mut phases, &mut effects).await;
+            conclude(&inner, &event, &outcome, &mut effects).await;
+            outcome
         }
         Err(failure) => Outcome::Rejected(failure),
     };
@@ -58,29 +64,51 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     completion
 }
 
-/// Workers that may end before they have read a call, before the caller is told.
-const UNREAD_MAX: u32 = 5;
-
-/// Runs the function; again if its worker ended before it had read the call, and once more if the worker ended because
-/// of another invocation, or may have, and running it twice does no harm.
+/// Attempts until one succeeds and its outputs are written, or the retry policy is used up.
 async fn attempts(
     inner: &Inner,
     function: &Function,
     id: InvocationId,
     event: &Event,
     phases: &mut Phases,
+    effects: &mut Vec<String>,
 ) -> Outcome {
-    let mut unread = 0;
-    let mut repeated = false;
-    loop {
-        let outcome = attempt(inner, function, id, event, phases).await;
-        match outcome.failure() {
-            Some(failure) if was_not_read(failure) && unread < UNREAD_MAX => unread += 1,
-            Some(failure) if (failure.bystander || failure.suspect) && is_safe(event) && !repeated => {
-                repeated = true
-            }
-            _ => return outcome,
+    let mut attempts = Attempts::new(function.spec.retry.as_ref(), id);
+    let mut stop = inner.rooms.tasks.stop_signal(TaskKind::Listener);
+    let outcome = loop {
+        let outcome = run_once(inner, function, id, event, attempts.retry(), phases).await;
+        let outcome = commit(inner, function, event, outcome, phases, effects).await;
+        let Some(delay) = attempts.delay_after(&outcome) else { break outcome };
+        let next = format!("{}, the next in {delay:.1?}", attempts.label());
+        inner.rooms.records.record(InvocationRecord {
+            outcome: "retrying",
+            effects: vec![next],
+            phases: *phases,
+            ..record(id, &function.spec.name, event, &outcome)
+        });
+        if let Err(given_back) = attempts.wait(delay, event, outcome, &mut stop).await {
+            break given_back;
         }
+    };
+    effects.extend(attempts.effect());
+    outcome
+}
+
+/// Runs the function; once more if another invocation took its worker down and running it twice does no harm.
+async fn run_once(
+    inner: &Inner,
+    function: &Function,
+    id: InvocationId,
+    event: &Event,
+    retry: Option<Retry>,
+    phases: &mut Phases,
+) -> Outcome {
+    let outcome = attempt(inner, function, id, event, retry.clone(), phases).await;
+    match outcome.failure() {
+        Some(failure) if failure.bystander && is_safe(event) => {
+            attempt(inner, function, id, event, retry, phases).await
+        }
+        _ => outcome,
     }
 }
 
@@ -102,6 +130,7 @@ async fn attempt(
     function: &Function,
     id: InvocationId,
     event: &Event,
+    retry: Option<Retry>,
     phases: &mut Phases,
 ) -> Outcome {
     step!("admit");
@@ -111,8 +140,11 @@ async fn attempt(
     };
     step!("bind_inputs");
     let binding = Instant::now();
-    let call = match bind_inputs(inner, function, id, event).await {
-        Ok(call) => call,
+    // Local copies of blobs live until the attempt is over.
+    let (call, _files) = match bind_inputs(inner, function, id, event).await {
+        Ok((call, files)) => (Call { retry, ..call }, files),
+        // What the app asks for and can't have will not be there the next time either: it counts as an attempt.
+        Err(failure) if failure.blame == Blame::App => return Outcome::Failed(failure),
         Err(failure) => return Outcome::Failed(failure.not_started()),
     };
     phases.bind += binding.elapsed();
@@ -145,26 +177,29 @@ fn route(inner: &Inner, name: &FunctionName) -> Result<Arc<Function>, Failure> {
     })
 }
 
-async fn bind_inputs(
+pub(crate) async fn bind_inputs(
     inner: &Inner,
     function: &Function,
     id: InvocationId,
     event: &Event,
-) -> Result<Call, Failure> {
+) -> Result<(Call, Vec<ObjectFile>), Failure> {
+    let mut files = Vec::new();
     let mut inputs = vec![(function.spec.trigger_parameter.clone(), event.payload.clone())];
     for request in input_requests(inner, function, event)? {
         let name = request.binding.clone();
         let value = read_input(&inner.rooms.store, request).await.map_err(|error| error.failure())?;
-        inputs.push((name, value));
+        inputs.push((name, value.value));
+        files.extend(value.file);
     }
-    Ok(Call {
+    let call = Call {
         id,
         function: function.spec.name.clone(),
         inputs,
         metadata: event.metadata.clone(),
         trace: event.trace.clone(),
         retry: None,
-    })
+    };
+    Ok((call, files))
 }
 
 fn input_requests(inner: &Inner, function: &Function, event: &Event) -> Result<Vec<InputRequest>, Failure> {
@@ -180,21 +215,31 @@ fn input_requests(inner: &Inner, function: &Function, event: &Event) -> Result<V
 }
 
 fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> BindingData<'a> {
-    BindingData::new(function.spec.name.as_str(), &event.metadata, &event.payload, inner.rooms.clock.now())
+    let data = BindingData::new(
+        function.spec.name.as_str(),
+        &event.metadata,
+        &event.payload,
+        inner.rooms.clock.now(),
+    );
+    match function.spec.trigger {
+        TriggerSpec::Blob(_) => data.metadata_first(),
+        _ => data,
+    }
 }
 
 async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<(Slot, Duration), Failure> {
     let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
     let wait = match event.delivery {
         Delivery::Direct => inner.options.wait_max,
-        Delivery::Queue(_) => inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT),
+        Delivery::Queue(_) | Delivery::Checkpoint(_) => {
+            inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT)
+        }
     };
     inner.rooms.pool.acquire(kind, Instant::now() + wait).await
 }
 
-/// Writes the outputs and acknowledges the source, in one commit. What can't be written fails the invocation, and
-/// then the source is acknowledged as failed.
-async fn settle(
+/// Writes the outputs and acknowledges the source, in one commit. What can't be written fails the attempt.
+pub(crate) async fn commit(
     inner: &Inner,
     function: &Function,
     event: &Event,
@@ -203,20 +248,35 @@ async fn settle(
     effects: &mut Vec<String>,
 ) -> Outcome {
     step!("bind_outputs");
+    let Outcome::Success(outputs) = outcome else { return outcome };
     let began = Instant::now();
-    let outcome = match outcome {
-        Outcome::Success(outputs) => match bind_outputs(inner, function, event, outputs, effects).await {
-            Ok(outputs) => Outcome::Success(outputs),
-            Err(failure) => Outcome::Failed(failure),
-        },
-        other => other,
-    };
-    if !outcome.is_success() {
-        effects.clear();
-        acknowledge_failure(inner, event, &outcome, effects).await;
-    }
+    let bound = bind_outputs(inner, function, event, outputs, effects).await;
     phases.bind += began.elapsed();
-    outcome
+    match bound {
+        Ok(outputs) => Outcome::Success(outputs),
+        Err(failure) => {
+            effects.clear();
+            Outcome::Failed(failure)
+        }
+    }
+}
+
+/// Acknowledges a source whose invocation failed for good.
+async fn conclude(inner: &Inner, event: &Event, outcome: &Outcome, effects: &mut Vec<String>) {
+    if outcome.is_success() {
+        return;
+    }
+    let operation = match &event.delivery {
+        Delivery::Direct => None,
+        Delivery::Queue(delivery) => Some(queue::acknowledge(delivery, outcome)),
+        Delivery::Checkpoint(delivery) => checkpoint::acknowledge(delivery, outcome),
+    };
+    let Some(operation) = operation else { return };
+    effects.extend(queue::poisons(&operation).map(|queue| format!("poison {queue}")));
+    if let Err(error) = inner.rooms.store.commit(vec![operation]).await {
+        // A lease runs out by itself, or is void after a restart; a checkpoint stays where it is. Nothing is lost.
+        tracing::error!(source = %event.summary, code = error.code(), "can't acknowledge a failed event: {error}");
+    }
 }
 
 /// The outputs that are left are those for the caller.
@@ -229,8 +289,11 @@ async fn bind_outputs(
 ) -> Result<Outputs, Failure> {
     let (mut operations, outputs) = output_operations(inner, function, event, outputs)?;
     effects.extend(summary(&operations));
-    if let Delivery::Queue(delivery) = &event.delivery {
-        operations.push(queue::acknowledge(delivery, &Outcome::Success(Outputs::default())));
+    let success = Outcome::Success(Outputs::default());
+    match &event.delivery {
+        Delivery::Direct => {}
+        Delivery::Queue(delivery) => operations.push(queue::acknowledge(delivery, &success)),
+        Delivery::Checkpoint(delivery) => operations.extend(checkpoint::acknowledge(delivery, &success)),
     }
     if operations.is_empty() {
         return Ok(outputs);
@@ -265,17 +328,6 @@ fn output_operations(
     Ok((operations, Outputs(left)))
 }
 
-async fn acknowledge_failure(inner: &Inner, event: &Event, outcome: &Outcome, effects: &mut Vec<String>) {
-    let Delivery::Queue(delivery) = &event.delivery else { return };
-    let operation = queue::acknowledge(delivery, outcome);
-    effects.extend(queue::poisons(&operation).map(|queue| format!("poison {queue}")));
-    if let Err(error) = inner.rooms.store.commit(vec![operation]).await {
-        // The lease runs out by itself, or is void after a restart: the message is not lost.
-        tracing::error!(queue = %delivery.queue, message = %delivery.message_id, code = error.code(),
-            "can't give a failed message back: {error}");
-    }
-}
-
 /// `queue orders ×2`, `documents restaurant/orders`.
 fn summary(operations: &[Operation]) -> Vec<String> {
     let mut counts = BTreeMap::new();
@@ -283,6 +335,8 @@ fn summary(operations: &[Operation]) -> Vec<String> {
         let target = match operation {
             Operation::Enqueue(message) => format!("queue {}", message.queue),
             Operation::UpsertDocument { container, .. } => format!("documents {container}"),
+            Operation::PutObject(object) => format!("blob {}/{}", object.container, object.name),
+            Operation::InsertEntity(entity) => format!("table {}", entity.table),
             _ => continue,
         };
         *counts.entry(target).or_insert(0_u32) += 1;
@@ -307,16 +361,24 @@ fn planted(point: &str) -> Failure {
     Failure::new(Blame::Platform, "E0403", "PlantedFault", format!("a fault was planted at {point}"))
 }
 
-fn log(inner: &Inner, name: &FunctionName, event: &Event, completion: &Completion) {
+pub(crate) fn log(inner: &Inner, name: &FunctionName, event: &Event, completion: &Completion) {
     inner.rooms.records.record(InvocationRecord {
-        id: completion.id,
-        function: name.clone(),
-        received_at: event.received_at,
-        summary: event.summary.clone(),
-        outcome: completion.outcome.label(),
-        status: None,
         phases: completion.phases,
         effects: completion.effects.clone(),
-        failure: completion.outcome.failure().cloned(),
+        ..record(completion.id, name, event, &completion.outcome)
     });
+}
+
+fn record(id: InvocationId, function: &FunctionName, event: &Event, outcome: &Outcome) -> InvocationRecord {
+    InvocationRecord {
+        id,
+        function: function.clone(),
+        received_at: event.received_at,
+        summary: event.summary.clone(),
+        outcome: outcome.label(),
+        status: None,
+        phases: Phases::default(),
+        effects: Vec::new(),
+        failure: outcome.failure().cloned(),
+    }
 }

@@ -5,6 +5,9 @@
 //! | `GET /v1/status` | what runs, from the binary |
 //! | `GET /v1/state` | queues and containers |
 //! | `GET /v1/state/entries?name=&count=` | messages or documents |
+//! | `GET /v1/blobs?path=` | the content of one |
+//! | `PUT /v1/blobs?path=&type=` | makes the body a blob |
+//! | `GET /v1/blobs/list?container=&prefix=&after=` | blobs of a container, or all containers |
 //! | `POST /v1/queues/messages?name=&delay=` | puts the body into a queue |
 //! | `POST /v1/state/reset?name=` | empties one or all |
 //! | `POST /v1/invoke?function=&method=&p.NAME=VALUE` | runs a function with the body as payload |
@@ -16,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use ingle_store::Store;
 use ingle_types::datum::{Datum, HttpRequest};
@@ -27,6 +30,7 @@ use ingle_types::outcome::Outcome;
 use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
+use crate::blobs::{self, AdminBody, Target, UploadError};
 use crate::service::Rooms;
 use crate::{request, state};
 
@@ -36,13 +40,26 @@ const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
 pub struct Admin {
     pub store: Store,
     pub rooms: Rooms,
-    pub functions: Vec<FunctionSpec>,
+    /// The functions that are served now.
+    pub functions: Box<dyn Fn() -> Vec<FunctionSpec> + Send + Sync>,
     /// What `GET /v1/status` shows.
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
 }
 
 /// An answer that is not 200.
 struct Refused(StatusCode, String, &'static str);
+
+/// A request that is none for a blob, or one that is refused.
+enum Unserved {
+    Other(Box<Request<Incoming>>),
+    Refused(Refused),
+}
+
+impl From<Refused> for Unserved {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
 
 impl From<ingle_store::Error> for Refused {
     fn from(error: ingle_store::Error) -> Self {
@@ -63,17 +80,56 @@ impl Admin {
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let (status, body) = match self.route(request).await {
+    ) -> Result<Response<AdminBody>, Infallible> {
+        let routed = match self.blob(request).await {
+            Ok(response) => return Ok(response),
+            Err(Unserved::Refused(refused)) => Err(refused),
+            Err(Unserved::Other(request)) => self.route(*request).await,
+        };
+        let (status, body) = match routed {
             Ok(value) => (StatusCode::OK, value),
             Err(Refused(status, message, code)) => {
                 (status, json!({"error": {"code": code, "message": message}}))
             }
         };
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        let mut response = blobs::whole(body.to_string())?;
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(response)
+    }
+
+    /// Blobs come and go as streams, so they are served apart.
+    async fn blob(&self, request: Request<Incoming>) -> Result<Response<AdminBody>, Unserved> {
+        if request.uri().path() != "/v1/blobs" {
+            return Err(Unserved::Other(Box::new(request)));
+        }
+        let (head, body) = request.into_parts();
+        let query = request::query(head.uri.query().unwrap_or_default());
+        let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let path = value("path").unwrap_or_default();
+        let (container, name) = blobs::path(path).map_err(Refused::from)?;
+        match head.method {
+            Method::PUT => {
+                let target = Target { container, name, content_type: value("type") };
+                let done = blobs::upload(&self.store, body, target).await.map_err(|error| match error {
+                    UploadError::Store(error) => Refused::from(error),
+                    UploadError::Client(error) => {
+                        Refused(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"), "E0505")
+                    }
+                })?;
+                blobs::whole(done.to_string()).map_err(|never| match never {})
+            }
+            Method::GET => match self.store.read_object(container, name).await.map_err(Refused::from)? {
+                Some(object) => Ok(blobs::download(object, &self.rooms.tasks)),
+                None => {
+                    Err(Refused(StatusCode::NOT_FOUND, format!("there is no blob {path}"), "E0421").into())
+                }
+            },
+            _ => {
+                let message = "a blob takes GET and PUT".to_owned();
+                Err(Refused(StatusCode::METHOD_NOT_ALLOWED, message, "E0502").into())
+            }
+        }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Value, Refused> {
@@ -95,7 +151,11 @@ impl Admin {
             |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
         match (&head.method, head.uri.path()) {
             (&Method::GET, "/v1/status") => Ok((self.status)()),
-            (&Method::GET, "/v1/state") => Ok(state::list(&self.store).await?),
+            (&Method::GET, "/v1/state") => Ok(state::list(&self.store, value("all").is_some()).await?),
+            (&Method::GET, "/v1/blobs/list") => {
+                let [prefix, after] = ["prefix", "after"].map(|name| value(name).unwrap_or_default());
+                Ok(blobs::list(&self.store, value("container"), prefix, after).await?)
+            }
             (&Method::GET, "/v1/state/entries") => {
                 let count = u32::try_from(number("count", 10)).unwrap_or(u32::MAX);
                 Ok(state::peek(&self.store, needed("name")?, count).await?)
@@ -125,10 +185,10 @@ impl Admin {
         parameters: Vec<(String, String)>,
         body: Bytes,
     ) -> Result<Value, Refused> {
-        let function =
-            self.functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
+        let functions = (self.functions)();
+        let function = functions.iter().find(|function| function.name.as_str().eq_ignore_ascii_case(name));
         let function = function.ok_or_else(|| {
-            let known: Vec<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
+            let known: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
             let message = format!("there is no function '{name}'; there are: {}", known.join(", "));
             Refused(StatusCode::NOT_FOUND, message, "E0231")
         })?;
@@ -166,7 +226,7 @@ impl Admin {
     }
 }
 
-fn payload(
+pub(crate) fn payload(
     function: &FunctionSpec,
     method: Option<&str>,
     parameters: Vec<(String, String)>,

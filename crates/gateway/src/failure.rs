@@ -1,12 +1,15 @@
 //! Failures as HTTP answers: whose fault decides the status, and what may be said to the caller.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Failure, Outcome};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Set while the newest version of the app has errors and an older one answers.
+const RELOAD_ERROR: HeaderName = HeaderName::from_static("x-ingle-reload-error");
 
 /// The status for a failed invocation.
 pub fn status(outcome: &Outcome, failure: &Failure) -> StatusCode {
@@ -59,6 +62,24 @@ pub fn refusal(status: StatusCode, code: &str, message: &str, hint: Option<&str>
     plain(status, format!("{message} ({code})\n{hint}"))
 }
 
+/// Tells a developer that an older version of the app answered: in a header, and in the body of an error.
+pub(crate) fn add_notice(response: &mut Response<Bytes>, notice: &str) {
+    let first = notice.lines().next().unwrap_or_default();
+    let first: String =
+        first.chars().filter(|character| character.is_ascii_graphic() || *character == ' ').collect();
+    if let Ok(value) = HeaderValue::from_str(&first) {
+        response.headers_mut().insert(RELOAD_ERROR, value);
+    }
+    let is_text = response.headers().get(CONTENT_TYPE).is_some_and(|kind| *kind == TEXT);
+    if is_text && (response.status().is_client_error() || response.status().is_server_error()) {
+        let body = String::from_utf8_lossy(response.body()).into_owned();
+        let body = format!(
+            "{body}\nThe last version that could be imported answered. The newest one has errors:\n{notice}\n"
+        );
+        *response.body_mut() = Bytes::from(body);
+    }
+}
+
 pub(crate) fn plain(status: StatusCode, body: String) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
@@ -89,6 +110,17 @@ mod tests {
         check(Outcome::Rejected(failure("E0304")), 503);
         check(Outcome::Rejected(Failure { kind: "TooManyRequests".to_owned(), ..failure("E0308") }), 429);
         check(Outcome::Failed(failure("E0504")), 502);
+    }
+
+    #[test]
+    fn a_notice_is_a_header_and_explains_errors() {
+        let mut response = plain(StatusCode::NOT_FOUND, "no function has this route (E0501)\n".to_owned());
+        add_notice(&mut response, "error[E0202] function_app.py:3: this is not Python\n    x = (");
+        assert_eq!(response.headers()[RELOAD_ERROR], "error[E0202] function_app.py:3: this is not Python");
+        assert!(String::from_utf8_lossy(response.body()).contains("x = ("));
+        let mut good = plain(StatusCode::OK, "fine".to_owned());
+        add_notice(&mut good, "error");
+        assert_eq!(&good.body()[..], b"fine");
     }
 
     #[test]

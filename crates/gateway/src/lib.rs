@@ -8,11 +8,16 @@
 //! | the steps of one request | [`service`] |
 //! | which function answers | [`route`], [`site`] |
 //! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
+//! | keys, and who needs none | [`auth`] |
+//! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
-//! | the admin API and what it shows | [`admin`], [`state`] |
+//! | the admin API and what it shows | [`admin`], [`state`], [`blobs`] |
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
+pub mod auth;
+mod azure;
+pub mod blobs;
 pub mod cors;
 pub mod failure;
 pub mod limits;

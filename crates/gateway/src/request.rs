@@ -89,6 +89,13 @@ pub fn query(raw: &str) -> Vec<(String, String)> {
     pairs
 }
 
+/// The first value of a key, found without regard to case.
+pub(crate) fn first_query_value(raw: &str, key: &str) -> Option<String> {
+    let pairs = raw.split('&').map(|item| item.split_once('=').unwrap_or((item, "")));
+    let mut fitting = pairs.filter(|(name, _)| decode_form(name).eq_ignore_ascii_case(key));
+    fitting.next().map(|(_, value)| decode_form(value))
+}
+
 /// `+` is a space, `%41` a byte. A `%` that begins no escape stays; bytes that are not UTF-8 become U+FFFD.
 fn decode_form(text: &str) -> String {
     if !text.contains(['%', '+']) {

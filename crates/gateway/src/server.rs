@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::admin::Admin;
+use crate::auth::Peer;
 use crate::service;
 
 /// How long a client may take to send the head of a request (T-033).
@@ -33,13 +32,13 @@ pub fn serve(service: Arc<service::Service>, listener: TcpListener) {
     let accept = async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!("a connection ended before it was served: {error}");
                         continue;
                     }
                     let stop = service.tasks.stop_signal(TaskKind::Connection);
-                    let connection = connection(stream, service.clone(), stop);
+                    let connection = connection(stream, Peer(peer), service.clone(), stop);
                     drop(service.tasks.spawn(TaskKind::Connection, "http", connection));
                 }
                 Err(error) => pause(&error).await,
@@ -61,7 +60,8 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
                     let answers = in_work.clone();
                     let serve = service_fn(move |request| answers.track(admin.clone().answer(request)));
                     let stop = owner.stop_signal(TaskKind::Connection);
-                    let http = builder().serve_connection(TokioIo::new(stream), serve);
+                    // To gather what is sent means to gather without a bound, and blobs are large.
+                    let http = builder().pipeline_flush(false).serve_connection(TokioIo::new(stream), serve);
                     drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, in_work, stop)));
                 }
                 Err(error) => pause(&error).await,
@@ -82,18 +82,22 @@ fn builder() -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(80 * 1024)
-        .half_close(true);
+        .pipeline_flush(true);
     builder
 }
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     service: Arc<service::Service>,
     stop: StopSignal,
 ) {
     let in_work = InWork::default();
     let answers = in_work.clone();
-    let serve = service_fn(move |request| answers.track(service.clone().answer(request)));
+    let serve = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        answers.track(service.clone().answer(request))
+    });
     until_stopped(builder().serve_connection(TokioIo::new(stream), serve), in_work, stop).await;
 }
 
@@ -118,10 +122,12 @@ impl InWork {
 }
 
 /// Serves until the client leaves, or until a stop: then the request in work is answered and no other is read.
-async fn until_stopped<I, S>(connection: http1::Connection<I, S>, in_work: InWork, mut stop: StopSignal)
+async fn until_stopped<I, S, B>(connection: http1::Connection<I, S>, in_work: InWork, mut stop: StopSignal)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

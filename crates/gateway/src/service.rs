@@ -13,23 +13,29 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
-use ingle_types::datum::{Body, Datum};
+use ingle_types::datum::Datum;
+use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::{InvocationRecord, RecordSinkHandle};
 use ingle_types::outcome::{Failure, Outcome};
+use ingle_types::spec::AuthLevel;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
+use crate::auth::{Guard, Requirement};
 use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
 use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
-use crate::{cors, failure, request, response};
+use crate::{azure, cors, failure, request, response};
 
-const HOME: &str = "Ingle is running.\n";
+/// What a stated length is believed at once; more is reserved when this much has come.
+const BODY_BELIEVED_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub guard: Guard,
     pub limits: HeadLimits,
     /// Errors are answered with their traceback.
     pub development: bool,
@@ -44,13 +50,22 @@ pub struct Rooms {
     pub tasks: Tasks,
     pub clock: ClockHandle,
     pub records: RecordSinkHandle,
+    pub blobs: BlobPrompt,
 }
+
+/// Tells a function with a blob trigger of a blob (container, name) once more, as if it had been stored now. Whether
+/// there is such a blob; the error says why the function could not be told.
+pub type BlobPrompt =
+    Arc<dyn Fn(FunctionName, String, String) -> BoxFuture<Result<bool, String>> + Send + Sync>;
 
 /// What answers requests. Knows its app as soon as it is there.
 pub struct Service {
     pub(crate) options: Options,
     pub(crate) tasks: Tasks,
     app: watch::Receiver<Option<Arc<Door>>>,
+    /// Why the newest version of the app does not serve, if so.
+    notice: watch::Receiver<Option<String>>,
+    host: azure::Host,
 }
 
 /// A site with what is needed to serve it.
@@ -69,8 +84,14 @@ impl Door {
 }
 
 impl Service {
-    pub fn new(options: Options, tasks: Tasks, app: watch::Receiver<Option<Arc<Door>>>) -> Self {
-        Self { options, tasks, app }
+    pub fn new(
+        options: Options,
+        tasks: Tasks,
+        app: watch::Receiver<Option<Arc<Door>>>,
+        notice: watch::Receiver<Option<String>>,
+    ) -> Self {
+        let host = azure::Host { started: Instant::now(), instance: uuid::Uuid::new_v4() };
+        Self { options, tasks, app, notice, host }
     }
 
     /// Answers one request; what goes wrong is an answer too.
@@ -93,6 +114,11 @@ impl Service {
             if let Ok((name, value)) = response::header(name, value) {
                 response.headers_mut().entry(name).or_insert(value);
             }
+        }
+        if self.options.development
+            && let Some(notice) = self.notice.borrow().as_deref()
+        {
+            failure::add_notice(&mut response, notice);
         }
         if let (Some(cors), Some(origin)) = (&door.site.cors, origin) {
             cors::decorate(cors, &origin, response.headers_mut());
@@ -123,7 +149,14 @@ impl Service {
         {
             return Ok(answer);
         }
-        let (function, parameters) = find(&door.site, &head)?;
+        let path = read_path(&head)?;
+        if azure::is_reserved(&path) {
+            return self.serve_azure(door, &head, &path, body).await;
+        }
+        let (function, parameters) = find(&door.site, &head, &path)?;
+        // One that is not in the table can't be called at all.
+        let level = door.site.levels.get(&function).copied().unwrap_or(AuthLevel::Admin);
+        self.options.guard.check(&head, Requirement::Function(level, &function))?;
         let _outstanding = self.enter(door)?;
         let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
         let _concurrent = match &door.concurrent {
@@ -140,6 +173,21 @@ impl Service {
             invoke(door, function, request, trace(&head), development),
         )
         .await)
+    }
+
+    /// A door for Azure's tools; the caller is asked for a key before the body is read.
+    async fn serve_azure(
+        &self,
+        door: &Arc<Door>,
+        head: &Parts,
+        path: &RequestPath<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, Response<Bytes>> {
+        let guard = &self.options.guard;
+        azure::admit(guard, head, path)?;
+        let body = read_body(head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
+        let request = azure::Request { door, guard, host: &self.host, head, body };
+        Ok(azure::answer(request, path).await)
     }
 
     fn enter(&self, door: &Arc<Door>) -> Result<Outstanding, Response<Bytes>> {
@@ -178,13 +226,15 @@ fn refused(refusal: Refusal) -> Response<Bytes> {
 
 type Found = (FunctionName, Vec<(String, String)>);
 
-fn find(site: &Site, head: &Parts) -> Result<Found, Response<Bytes>> {
-    let path = head.uri.path();
-    let parsed = RequestPath::parse(path).map_err(|error| {
+fn read_path(head: &Parts) -> Result<RequestPath<'_>, Response<Bytes>> {
+    RequestPath::parse(head.uri.path()).map_err(|error| {
         let hint = error.hint();
         failure::refusal(StatusCode::BAD_REQUEST, error.code(), &error.to_string(), hint.as_deref())
-    })?;
-    match site.router.find(head.method.as_str(), &parsed) {
+    })
+}
+
+fn find(site: &Site, head: &Parts, path: &RequestPath<'_>) -> Result<Found, Response<Bytes>> {
+    match site.router.find(head.method.as_str(), path) {
         Match::Found { function, parameters } => Ok((function, parameters)),
         Match::WrongMethod { allow } => {
             let message = format!("{} is not allowed here; allowed: {}", head.method, allow.join(", "));
@@ -194,8 +244,8 @@ fn find(site: &Site, head: &Parts) -> Result<Found, Response<Bytes>> {
             }
             Err(response)
         }
-        Match::NotFound if path == "/" && matches!(head.method, Method::GET | Method::HEAD) => {
-            Err(failure::plain(StatusCode::OK, format!("{HOME}App: {}\n", site.name)))
+        Match::NotFound if path.segments.is_empty() && matches!(head.method, Method::GET | Method::HEAD) => {
+            Err(azure::home::page(site.home_page))
         }
         Match::NotFound => {
             let hint = "`ingle start` lists the routes when it starts";
@@ -213,10 +263,32 @@ async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, R
         let frame = frame.map_err(|_broken| Refusal::LengthMismatch)?;
         let Ok(piece) = frame.into_data() else { continue };
         meter.add(piece.len())?;
-        whole.push(piece);
+        match &mut whole {
+            None if first.is_empty() => first = piece,
+            None => {
+                let mut joined =
+                    BytesMut::with_capacity(meter.reserve_bytes().max(first.len() + piece.len()));
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&piece);
+                whole = Some(joined);
+            }
+            Some(joined) => {
+                if joined.len() >= BODY_BELIEVED_BYTES && joined.capacity() - joined.len() < piece.len() {
+                    joined.reserve(stated_rest(head, joined.len()).max(piece.len()));
+                }
+                joined.extend_from_slice(&piece);
+            }
+        }
     }
     meter.finish()?;
-    Ok(whole)
+    Ok(whole.map_or(first, BytesMut::freeze))
+}
+
+/// How much of the stated length is still to come; the meter has checked that it is within the limit.
+fn stated_rest(head: &Parts, seen: usize) -> usize {
+    let stated =
+        head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    stated.unwrap_or(0_usize).saturating_sub(seen)
 }
 
 /// W3C trace context of the caller; `invoke` makes one if there is none.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, BindingKind, CorsOptions, FunctionSpec, HttpOptions, TriggerSpec};
+use ingle_types::spec::{
+    AppSpec, AuthLevel, BindingKind, CorsOptions, FunctionSpec, HttpOptions, TriggerSpec,
+};
 
 use crate::response;
 use crate::route::template::Template;
@@ -19,6 +21,14 @@ pub struct Site {
     pub(crate) response_bindings: HashMap<FunctionName, Option<String>>,
     pub(crate) http: HttpOptions,
     pub(crate) cors: Option<CorsOptions>,
+    /// What a route asks of its caller.
+    pub(crate) levels: HashMap<FunctionName, AuthLevel>,
+    /// Everything below is told by the doors for tools only.
+    pub(crate) functions: Vec<FunctionSpec>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) extension_bundle: Option<String>,
+    /// Whether `/` has a page when no function has it.
+    pub(crate) home_page: bool,
 }
 
 impl Site {
@@ -29,12 +39,13 @@ impl Site {
     pub fn new(app: &AppSpec) -> Result<(Self, Vec<Problem>), PrefixError> {
         let mut problems = Vec::new();
         let mut entries = Vec::new();
-        let mut response_bindings = HashMap::new();
+        let (mut response_bindings, mut levels) = (HashMap::new(), HashMap::new());
         for function in app.functions.iter().filter(|function| !function.disabled) {
             let TriggerSpec::Http(trigger) = &function.trigger else { continue };
             match Template::parse(&trigger.route) {
                 Ok(template) => {
                     response_bindings.insert(function.name.clone(), response_binding(function));
+                    levels.insert(function.name.clone(), trigger.auth_level);
                     let methods = trigger.methods.clone();
                     entries.push(RouteEntry { function: function.name.clone(), template, methods });
                 }
@@ -51,9 +62,26 @@ impl Site {
             }
         });
         let router = Router::new(&app.host.http.route_prefix, entries)?;
-        let site =
-            Self { name: app.name.clone(), router, response_bindings, http, cors: app.host.cors.clone() };
+        let site = Self {
+            name: app.name.clone(),
+            router,
+            response_bindings,
+            http,
+            cors: app.host.cors.clone(),
+            levels,
+            functions: app.functions.clone(),
+            problems: app.problems.clone(),
+            extension_bundle: app.host.extension_bundle.clone(),
+            home_page: true,
+        };
         Ok((site, problems))
+    }
+
+    /// Says whether `/` has a page (`AzureWebJobsDisableHomepage`).
+    #[must_use]
+    pub fn home_page(mut self, is_shown: bool) -> Self {
+        self.home_page = is_shown;
+        self
     }
 }
 

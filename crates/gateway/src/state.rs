@@ -3,20 +3,26 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ingle_store::{ContainerName, Error, MessageState, NewMessage, Operation, PeekedMessage, Reset, Store};
+use ingle_store::{
+    ContainerName, Entity, EntityQuery, Error, MessageState, NewMessage, Operation, PeekedMessage, Reset,
+    Store,
+};
+use ingle_types::blob::INTERNAL_QUEUE_PREFIX;
 use ingle_types::clock::unix_ms;
 use serde_json::{Value, json};
 
-/// `{"queues": [{"name","ready","leased","delayed","oldest"}], "containers": [{"name","documents","partitionKeyPath"}]}`;
-/// times are milliseconds since 1970.
+/// `{"queues": [{"name","ready","leased","delayed","oldest"}], "containers": [{"name","documents","partitionKeyPath"}],
+/// "tables": [{"name","entities"}], "blobContainers": [{"name","blobs","bytes"}]}`; times are milliseconds since
+/// 1970. Ingle's own queues are only there with `all`.
 ///
 /// # Errors
 /// The store's own.
-pub async fn list(store: &Store) -> Result<Value, Error> {
+pub async fn list(store: &Store, all: bool) -> Result<Value, Error> {
     let queues: Vec<Value> = store
         .queues()
         .await?
         .into_iter()
+        .filter(|queue| all || !queue.name.starts_with(INTERNAL_QUEUE_PREFIX))
         .map(|queue| {
             json!({"name": queue.name, "ready": queue.ready, "leased": queue.leased, "delayed": queue.delayed,
                 "oldest": queue.oldest.map(unix_ms)})
@@ -31,14 +37,35 @@ pub async fn list(store: &Store) -> Result<Value, Error> {
                 "partitionKeyPath": container.partition_key_path})
         })
         .collect();
-    Ok(json!({"queues": queues, "containers": containers}))
+    let tables: Vec<Value> = store
+        .tables()
+        .await?
+        .into_iter()
+        .map(|table| json!({"name": table.name, "entities": table.entities}))
+        .collect();
+    let blobs = crate::blobs::containers(store).await?;
+    Ok(json!({"queues": queues, "containers": containers, "tables": tables, "blobContainers": blobs}))
 }
 
-/// The first entries of a queue (`orders`) or of a container (`database/container`).
+/// The first entries of a queue (`orders`), of a container (`database/container`) of a table (`table:Notes`) or of a container of
+/// blobs (`blob:images`).
 ///
 /// # Errors
 /// The store's own.
 pub async fn peek(store: &Store, name: &str, count: u32) -> Result<Value, Error> {
+    if let Some(container) = blobs(name) {
+        let mut listed = crate::blobs::list(store, Some(container), "", "").await?;
+        if let Some(found) = listed["blobs"].as_array_mut() {
+            found.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+        return Ok(listed);
+    }
+    if let Some(table) = table(name) {
+        let query = EntityQuery { take: Some(count), ..EntityQuery::default() };
+        let entities: Vec<Value> =
+            store.query_entities(table, query).await?.into_iter().map(entity).collect();
+        return Ok(json!({"table": table, "entities": entities}));
+    }
     if let Some(container) = container(name) {
         let documents = store.documents(&container, count).await?;
         let bodies: Vec<Value> = documents.into_iter().map(|document| document.body).collect();
@@ -47,6 +74,15 @@ pub async fn peek(store: &Store, name: &str, count: u32) -> Result<Value, Error>
     let messages = store.peek_messages(name, count).await?;
     let messages: Vec<Value> = messages.into_iter().map(message).collect();
     Ok(json!({"queue": name, "messages": messages}))
+}
+
+fn entity(entity: Entity) -> Value {
+    let mut shown = json!({"PartitionKey": entity.partition_key, "RowKey": entity.row_key});
+    if let Value::Object(members) = &mut shown {
+        members.insert("Timestamp".to_owned(), Value::from(entity.timestamp()));
+        members.extend(entity.properties);
+    }
+    shown
 }
 
 fn message(message: PeekedMessage) -> Value {
@@ -80,17 +116,33 @@ pub async fn send(store: &Store, queue: &str, body: Bytes, delay: Duration) -> R
     Ok(json!({"queue": queue, "bytes": bytes, "delaySeconds": delay.as_secs()}))
 }
 
-/// Empties a queue, a container, or everything (`None`).
+/// Empties a queue, a container of documents or blobs, a table, or everything (`None`).
 ///
 /// # Errors
 /// The store's own.
 pub async fn reset(store: &Store, name: Option<&str>) -> Result<Value, Error> {
     let what = match name {
         None => Reset::All,
-        Some(name) => container(name).map_or_else(|| Reset::Queue(name.to_owned()), Reset::Container),
+        Some(name) if blobs(name).is_some() => Reset::Objects(blobs(name).unwrap_or_default().to_owned()),
+        Some(name) => match (table(name), container(name)) {
+            (Some(table), _) => Reset::Table(table.to_owned()),
+            (None, Some(container)) => Reset::Container(container),
+            (None, None) => Reset::Queue(name.to_owned()),
+        },
     };
     let report = store.reset(what).await?;
-    Ok(json!({"messages": report.messages, "documents": report.documents}))
+    Ok(json!({"messages": report.messages, "documents": report.documents, "entities": report.entities,
+        "blobs": report.objects}))
+}
+
+/// `blob:images`: names of queues and containers of blobs look alike.
+fn blobs(name: &str) -> Option<&str> {
+    name.strip_prefix("blob:")
+}
+
+/// `table:Notes`: names of queues and tables look alike.
+fn table(name: &str) -> Option<&str> {
+    name.strip_prefix("table:")
 }
 
 fn container(name: &str) -> Option<ContainerName> {

@@ -41,16 +41,32 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: HostCommand,
     },
+    /// Make a new app
+    Init(InitArguments),
+    /// Add a function to an app; without a template, the templates are listed
+    New(NewArguments),
     /// Find what is wrong with an app, without serving it
-    Check(AppArguments),
+    Check(CheckArguments),
     /// Run one function now and print what it returns
     Invoke(InvokeArguments),
     /// Hand something to a function's source
     #[command(subcommand)]
     Send(SendCommand),
+    /// Store something
+    #[command(subcommand)]
+    Put(PutCommand),
+    /// Read something back
+    #[command(subcommand)]
+    Get(GetCommand),
+    /// List what is stored
+    #[command(subcommand)]
+    Ls(LsCommand),
     /// Look into the embedded store, or empty it
     #[command(subcommand)]
     State(StateCommand),
+    /// The keys that callers of functions show
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Check the machine: interpreters, folders, ports
     Doctor(AppArguments),
     /// Explain an error code
@@ -96,9 +112,60 @@ pub(crate) struct StartArguments {
     /// Origins that pages may call from, or `*`
     #[arg(long, value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) cors: Vec<String>,
+    /// Keep serving the version that was started when files change
+    #[arg(long)]
+    pub(crate) no_reload: bool,
+    /// Ask callers of functions for the keys that `authLevel` says (see `ingle keys`)
+    #[arg(long, alias = "enableAuth")]
+    pub(crate) auth: bool,
     /// Answer errors as in production: without traceback
     #[arg(long)]
     pub(crate) hide_errors: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) app: AppArguments,
+    /// Make the changes that can't be anything else, show them, and check again
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Model {
+    /// A folder with function.json for each function
+    V1,
+    /// Decorators in function_app.py
+    V2,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitArguments {
+    /// Folder of the new app
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Programming model [default: v2]
+    #[arg(long, short, ignore_case = true)]
+    pub(crate) model: Option<Model>,
+    /// Version for .python-version, e.g. 3.12 [default: none]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) python: Option<String>,
+    /// Template of the first function, or `none` [default: http]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) sample: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewArguments {
+    /// For example `queue` or `http-to-blob`
+    pub(crate) template: Option<String>,
+    /// Name of the function [default: that of the template]
+    #[arg(long, short)]
+    pub(crate) name: Option<String>,
+    /// Folder of the app
+    #[arg(long = "app", default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -145,24 +212,122 @@ pub(crate) enum SendCommand {
 }
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum StateCommand {
-    /// Queues and containers with their sizes
+pub(crate) enum KeysCommand {
+    /// Names and kinds; values are never kept, so they can't be listed
     Ls {
         #[command(flatten)]
         at: Place,
     },
-    /// The first messages of a queue, or documents of a container (`database/container`), without taking them
+    /// Make a key and print it, once
+    Create {
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Take over a key that others use already
+    Set {
+        #[command(flatten)]
+        key: KeyArguments,
+        /// `@-` reads it from standard input, `@file` from a file
+        #[arg(long, value_name = "@-|@FILE|KEY")]
+        value: String,
+    },
+    /// Make a key void at once
+    Delete {
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Replace a key and print the new one; the old one is taken for a while longer
+    Rotate {
+        #[command(flatten)]
+        key: KeyArguments,
+        /// How long the old key is still taken, in seconds
+        #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
+        overlap: u64,
+    },
+}
+
+/// Which key is meant; without an option, one that opens every function.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct KeyArguments {
+    /// Name of the key
+    #[arg(default_value = "default")]
+    pub(crate) name: String,
+    /// A key for this function only
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["system", "master"])]
+    pub(crate) function: Option<String>,
+    /// A key for a webhook, named `<extension>_extension`
+    #[arg(long, conflicts_with = "master")]
+    pub(crate) system: bool,
+    /// The key for everything, also for /admin; it has no name
+    #[arg(long)]
+    pub(crate) master: bool,
+    #[command(flatten)]
+    pub(crate) at: Place,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum PutCommand {
+    /// Make or replace a blob; functions that wait for it run at once, or at the next start
+    Blob {
+        /// `container/name`
+        path: String,
+        /// The content; `@file` reads a file, `@-` or `-` standard input
+        content: String,
+        /// Its type [default: application/octet-stream]
+        #[arg(long = "type", value_name = "TYPE")]
+        content_type: Option<String>,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum GetCommand {
+    /// Write the content of a blob to a file or to standard output
+    Blob {
+        /// `container/name`
+        path: String,
+        /// Write to this file; it is there only when it is whole
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum LsCommand {
+    /// Containers of blobs, or the blobs of a container whose names begin with a prefix
+    Blob {
+        /// `container` or `container/prefix`
+        path: Option<String>,
+        #[command(flatten)]
+        at: Place,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum StateCommand {
+    /// Queues, containers and tables with their sizes
+    Ls {
+        /// Also the queues that Ingle keeps for itself
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        at: Place,
+    },
+    /// The first messages of a queue, documents of a container or entities of a table, without taking them
     Peek {
-        /// `orders`, or `restaurant/orders`
+        /// `orders`, `restaurant/orders` or `table:Notes`
         name: String,
         #[arg(long, short = 'n', default_value_t = 10)]
         count: u32,
         #[command(flatten)]
         at: Place,
     },
-    /// Delete everything, or one queue or container
+    /// Delete everything, or one queue, container or table
     Reset {
-        /// `orders`, or `restaurant/orders`; without it, everything
+        /// `orders`, `restaurant/orders` or `table:Notes`; without it, everything
         name: Option<String>,
         /// Do not ask
         #[arg(long)]

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::Value;
@@ -34,12 +35,24 @@ impl Client {
         query: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Value, CommandError> {
-        let broken = |error: String| {
-            CommandError::new(MACHINE, "E0702", format!("the server did not answer: {error}"))
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(self.stream))
-            .await
-            .map_err(|error| broken(error.to_string()))?;
+        let response = self.exchange(method, path, query, Full::new(body)).await?;
+        json(response).await
+    }
+
+    /// One request with a body that may be a stream; the head of the answer, whose body is still to come.
+    pub(crate) async fn exchange<B>(
+        self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: B,
+    ) -> Result<Response<Incoming>, CommandError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(self.stream)).await.map_err(broken)?;
         drop(self.tasks.spawn(TaskKind::Connection, "client", async move {
             // The answer, or its absence, is seen by the sender.
             connection.await.ok();
@@ -48,21 +61,30 @@ impl Client {
             .method(method)
             .uri(target(path, query))
             .header("host", "ingle")
-            .body(Full::new(body))
-            .map_err(|error| broken(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
-        let good = response.status().is_success();
-        let bytes =
-            response.into_body().collect().await.map_err(|error| broken(error.to_string()))?.to_bytes();
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
-        if good {
-            return Ok(value);
+            .body(body)
+            .map_err(broken)?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
         }
+        let value = json(response).await?;
         let message = value["error"]["message"].as_str().unwrap_or_default();
-        let code = value["error"]["code"].as_str().unwrap_or_default().to_owned();
+        let code = value["error"]["code"].as_str().unwrap_or_default();
         // The code is the server's; a command error carries codes of this build.
-        Err(CommandError::new(APP, if code == "E0231" { "E0231" } else { "E0702" }, message.to_owned()))
+        let known = ["E0231", "E0420", "E0421"].into_iter().find(|known| *known == code);
+        Err(CommandError::new(APP, known.unwrap_or("E0702"), message.to_owned()))
     }
+}
+
+/// The server went away, or speaks nonsense.
+pub(crate) fn broken(error: impl std::fmt::Display) -> CommandError {
+    CommandError::new(MACHINE, "E0702", format!("the server did not answer: {error}"))
+}
+
+/// The whole body of an answer.
+pub(crate) async fn json(response: Response<Incoming>) -> Result<Value, CommandError> {
+    let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(broken)
 }
 
 fn target(path: &str, query: &[(&str, &str)]) -> String {

@@ -1,8 +1,12 @@
 //! One module per command.
 
+pub(crate) mod blob;
 pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod init;
 pub(crate) mod invoke;
+pub(crate) mod keys;
+pub(crate) mod new;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -84,6 +84,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl From<ingle_store::keys::KeyError> for CommandError {
+    fn from(error: ingle_store::keys::KeyError) -> Self {
+        let exit = if error.blame() == ingle_types::outcome::Blame::Caller { USAGE } else { MACHINE };
+        Self { exit, code: error.code(), message: chain(&error), hint: error.hint() }
+    }
+}
+
 impl From<ingle_store::Error> for CommandError {
     fn from(error: ingle_store::Error) -> Self {
         let hint = error.hint();
@@ -91,9 +98,10 @@ impl From<ingle_store::Error> for CommandError {
     }
 }
 
-impl From<ingle_worker::Error> for CommandError {
-    fn from(error: ingle_worker::Error) -> Self {
-        let exit = exit_of(error.blame());
-        Self { exit, code: error.code(), message: chain(&error), hint: error.hint().map(str::to_owned) }
+impl From<ingle_control::Error> for CommandError {
+    fn from(error: ingle_control::Error) -> Self {
+        let exit = if error.blame() == ingle_types::outcome::Blame::App { APP } else { MACHINE };
+        let detail = error.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
+        Self { exit, code: error.code(), message: chain(&error) + &detail, hint: error.hint() }
     }
 }

@@ -1,15 +1,19 @@
 //! Ingle: runs Azure Functions for Python. Parse, read the surroundings, run one command, exit.
 
-mod app;
 mod cli;
 mod client;
 mod commands;
 mod exit;
 mod faults;
+mod files;
+mod keys;
+mod mend;
 mod printer;
+mod python_names;
 mod screen;
 mod server;
 mod surroundings;
+mod templates;
 
 use std::process::ExitCode;
 
@@ -48,10 +52,16 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::Start(arguments) | Command::Host { command: HostCommand::Start(arguments) } => {
             Box::pin(commands::start::run(arguments, surroundings, style)).await
         }
+        Command::Init(arguments) => commands::init::run(&arguments, style),
+        Command::New(arguments) => commands::new::run(&arguments, surroundings, style),
         Command::Check(arguments) => Box::pin(commands::check::run(arguments, surroundings, style)).await,
         Command::Invoke(arguments) => Box::pin(commands::invoke::run(arguments, surroundings, style)).await,
         Command::Send(command) => commands::state::send(command, style).await,
+        Command::Put(command) => commands::blob::put(command, style).await,
+        Command::Get(command) => commands::blob::get(command, style).await,
+        Command::Ls(command) => commands::blob::list(command, style).await,
         Command::State(command) => commands::state::run(command, style).await,
+        Command::Keys(command) => commands::keys::run(command, style),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style),
         Command::Explain { code } => commands::explain::run(code.as_deref(), style),
         Command::Completions { shell } => {

@@ -4,6 +4,7 @@
 //! of user code are left out and counted, records of invocations are waited for by nobody either, and the count is
 //! printed. Nothing is left out in silence.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use ingle_tasks::{StopSignal, TaskKind, Tasks};
 use ingle_types::clock::unix_ms;
 use ingle_types::log::{InvocationRecord, LogLine, LogSink, LogSource, RecordSink};
+use ingle_types::mask;
 use ingle_types::outcome::Blame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -91,14 +93,27 @@ impl Printer {
 }
 
 impl LogSink for Printer {
-    fn line(&self, line: LogLine) {
+    fn line(&self, mut line: LogLine) {
+        hide_keys(&mut line.message);
         self.put(Item::Line(line));
     }
 }
 
 impl RecordSink for Printer {
-    fn record(&self, record: InvocationRecord) {
+    fn record(&self, mut record: InvocationRecord) {
+        hide_keys(&mut record.summary);
+        if let Some(failure) = &mut record.failure {
+            hide_keys(&mut failure.message);
+            hide_keys(&mut failure.traceback);
+        }
         self.put(Item::Record(Box::new(record)));
+    }
+}
+
+/// No key of a caller gets into the log, whoever put it there (T-041).
+fn hide_keys(text: &mut String) {
+    if let Cow::Owned(masked) = mask::keys(text) {
+        *text = masked;
     }
 }
 
@@ -339,6 +354,33 @@ mod tests {
         );
         let json = line_text(&line, Style { json: true, color: false });
         assert_eq!(json.lines().count(), 1);
+    }
+
+    /// T-041: printed by user code or part of an exception, a key does not get through.
+    #[test]
+    fn keys_are_hidden_before_anything_is_printed() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let printer = Printer { sender, left_out: Arc::default() };
+        let mut failure = Failure::new(Blame::App, "E0301", "HTTPError", "401 for http://h/?code=secret");
+        failure.traceback = "x-functions-key: secret".to_owned();
+        printer.record(record(Some(failure)));
+        printer.line(LogLine {
+            worker: WorkerId(1),
+            invocation: None,
+            function: None,
+            level: LogLevel::Info,
+            source: LogSource::Logging,
+            logger: String::new(),
+            message: "calling /api/a?code=secret".to_owned(),
+        });
+        while let Ok(item) = receiver.try_recv() {
+            let text = match item {
+                Item::Line(line) => line_text(&line, PLAIN),
+                Item::Record(record) => record_text(&record, PLAIN),
+                Item::Text(text) => text,
+            };
+            assert!(text.contains("***") && !text.contains("secret"), "{text}");
+        }
     }
 
     #[test]

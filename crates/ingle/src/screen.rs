@@ -1,17 +1,18 @@
 //! The start screen: what was detected and why, what runs where, what is wrong. At most 15 lines when all is well.
 
-use ingle_types::problem::Severity;
-use ingle_types::spec::{BindingKind, Dialect, FunctionSpec, TriggerSpec};
+use ingle_control::{Event, Generation};
+use ingle_types::problem::{Problem, Severity};
+use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::printer::{Color, Style, harmless};
-use crate::server::{Server, Summary};
+use crate::server::Server;
 
 /// Functions listed before the rest is only counted; keeps the screen within its 15 lines.
 const FUNCTIONS_SHOWN: usize = 8;
 
 pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
-    let summary = &server.running;
+    let summary = &*server.first;
     let mut lines = vec![head(summary, style), python(summary), String::new()];
     let base = format!("http://{}", server.address);
     let shown: Vec<&FunctionSpec> = summary.app.functions.iter().take(FUNCTIONS_SHOWN).collect();
@@ -21,7 +22,8 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
         let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
         let outputs = outputs(function);
         let off = if function.disabled { " (disabled)" } else { "" };
-        lines.push(format!("  {}  {kind:<7} {target}{outputs}{off}", style.paint(Color::Bold, &name)));
+        let level = level(function, server.guard.asks());
+        lines.push(format!("  {}  {kind:<7} {target}{outputs}{level}{off}", style.paint(Color::Bold, &name)));
     }
     let rest = summary.app.functions.len() - shown.len();
     if rest > 0 {
@@ -29,16 +31,27 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
     }
     lines.extend(summary.prepared.folder.notes.iter().map(|note| format!("note: {note}")));
     lines.push(String::new());
-    lines.extend(problems(summary, style));
-    lines.push(if summary.app.functions.is_empty() {
-        style.paint(Color::Red, "nothing to serve: the app has no function that can run")
-    } else {
-        format!("{} in {took_ms} ms · Ctrl-C stops", style.paint(Color::Green, "ready"))
-    });
+    lines.extend(problems(&summary.app.problems, style));
+    lines.push(format!(
+        "{} in {took_ms} ms · {} · Ctrl-C stops",
+        style.paint(Color::Green, "ready"),
+        auth(server)
+    ));
     lines.join("\n")
 }
 
-fn head(summary: &Summary, style: Style) -> String {
+/// Whether callers need keys, and how to get one.
+fn auth(server: &Server) -> String {
+    let has_keys = || server.guard.file().read().ok().flatten().is_some_and(|ring| !ring.is_empty());
+    match (server.guard.asks(), server.address.ip().is_loopback()) {
+        (true, _) if has_keys() => "keys are asked for".to_owned(),
+        (true, _) => "keys are asked for, but there are none: `ingle keys create`".to_owned(),
+        (false, true) => "open to this machine, without keys (--auth)".to_owned(),
+        (false, false) => "open to everybody who reaches it, without keys (--auth asks for them)".to_owned(),
+    }
+}
+
+fn head(summary: &Generation, style: Style) -> String {
     let model = match summary.app.dialect {
         Dialect::AzureV1 => "Azure Functions v1",
         Dialect::AzureV2 => "Azure Functions v2",
@@ -47,20 +60,25 @@ fn head(summary: &Summary, style: Style) -> String {
     format!("ingle {} · {name} · {model}: {}", env!("CARGO_PKG_VERSION"), summary.prepared.folder.why)
 }
 
-fn python(summary: &Summary) -> String {
+fn python(summary: &Generation) -> String {
     let (major, minor, patch) = summary.prepared.interpreter.version;
-    let sdk = summary.sdk.as_ref().map(|version| format!(" · azure-functions {version}")).unwrap_or_default();
+    let sdk = summary
+        .loaded
+        .sdk
+        .as_ref()
+        .map(|version| format!(" · azure-functions {version}"))
+        .unwrap_or_default();
     let processes = match summary.process_count {
         1 => String::new(),
         count => format!(" · {count} worker processes"),
     };
-    let slow = match summary.slowest.first() {
+    let slow = match summary.loaded.modules_max.first() {
         Some((module, ms)) if *ms > 300.0 => format!(" (slowest: {module} {ms:.0} ms)"),
         _ => String::new(),
     };
     format!(
         "Python {major}.{minor}.{patch}: {} · environment: {}{sdk} · imported in {:.0} ms{slow}{processes}",
-        summary.prepared.interpreter.why, summary.prepared.environment.why, summary.import_ms
+        summary.prepared.interpreter.why, summary.prepared.environment.why, summary.loaded.import_ms
     )
 }
 
@@ -72,44 +90,92 @@ fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
             (methods, format!("{base}{prefix}/{}", trigger.route.trim_start_matches('/')))
         }
-        TriggerSpec::Queue(trigger) => ("queue".to_owned(), trigger.queue.clone()),
+        TriggerSpec::EventGrid => {
+            let door = format!("{base}/runtime/webhooks/eventgrid?functionName={}", function.name);
+            (function.trigger.kind().to_owned(), door)
+        }
+        other => (other.kind().to_owned(), other.source()),
+    }
+}
+
+/// What callers have to show, where keys are asked for.
+fn level(function: &FunctionSpec, is_asked: bool) -> &'static str {
+    match &function.trigger {
+        TriggerSpec::Http(trigger) if is_asked => match trigger.auth_level {
+            AuthLevel::Anonymous => " (open)",
+            AuthLevel::Function => " (key)",
+            AuthLevel::Admin => " (master key)",
+        },
+        _ => "",
     }
 }
 
 fn outputs(function: &FunctionSpec) -> String {
-    let targets: Vec<String> = function
-        .bindings
-        .iter()
-        .filter_map(|binding| match &binding.kind {
-            BindingKind::QueueOutput { queue } => Some(format!("queue {queue}")),
-            BindingKind::DocumentOutput(output) => {
-                Some(format!("documents {}/{}", output.database, output.container))
-            }
-            BindingKind::HttpOutput | BindingKind::DocumentInput(_) => None,
-        })
-        .collect();
+    let targets: Vec<String> =
+        function.bindings.iter().filter_map(|binding| binding.kind.output_target()).collect();
     if targets.is_empty() { String::new() } else { format!(" → {}", targets.join(", ")) }
 }
 
-fn problems(summary: &Summary, style: Style) -> Vec<String> {
-    let mut found = summary.app.problems.clone();
+/// Findings, errors first.
+pub(crate) fn problems(found: &[Problem], style: Style) -> Vec<String> {
+    let mut found = found.to_vec();
     found.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     found
         .iter()
         .map(|problem| {
             let color = if problem.severity == Severity::Error { Color::Red } else { Color::Yellow };
             let text = harmless(&problem.to_string());
-            let (first, rest) =
-                text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
-            let first = style.paint(color, first);
-            rest.map_or_else(|| first.clone(), |rest| format!("{first}\n{rest}"))
+            match text.split_once('\n') {
+                Some((first, rest)) => format!("{}\n{rest}", style.paint(color, first)),
+                None => style.paint(color, &text),
+            }
         })
         .collect()
 }
 
+/// What a reload came to.
+pub(crate) fn reload(event: &Event, changed: &str, style: Style) -> String {
+    match event {
+        Event::Reloaded { generation, took } => {
+            let took = took.as_millis();
+            let count = generation.app.functions.len();
+            let head = format!(
+                "{} in {took} ms: {changed} · {count} functions",
+                style.paint(Color::Green, "reloaded")
+            );
+            let mut lines = vec![head];
+            lines.extend(problems(&generation.app.problems, style));
+            lines.join("\n")
+        }
+        Event::Kept { problems: found, took } => {
+            let took = took.as_millis();
+            let word = style.paint(Color::Red, "not reloaded");
+            let mut lines =
+                vec![format!("{word} ({took} ms): {changed} · the last good version keeps serving")];
+            lines.extend(problems(found, style));
+            lines.join("\n")
+        }
+    }
+}
+
+/// `{"event":"reloaded"|"kept", …}`; docs/cli.md has the shape.
+pub(crate) fn reload_json(event: &Event, changed: &[String]) -> Value {
+    match event {
+        Event::Reloaded { generation, took } => {
+            let names: Vec<&str> =
+                generation.app.functions.iter().map(|function| function.name.as_str()).collect();
+            json!({"event": "reloaded", "changed": changed, "generation": generation.number, "functions": names,
+                "tookMs": took.as_secs_f64() * 1000.0, "problems": generation.app.problems})
+        }
+        Event::Kept { problems, took } => {
+            json!({"event": "kept", "changed": changed, "tookMs": took.as_secs_f64() * 1000.0, "problems": problems})
+        }
+    }
+}
+
 /// `{"event":"ready", …}`; docs/cli.md has the shape.
 pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
-    let summary = &server.running;
+    let summary = &*server.first;
     let base = format!("http://{}", server.address);
     let (major, minor, patch) = summary.prepared.interpreter.version;
     let functions: Vec<Value> = summary
@@ -117,19 +183,18 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
         .functions
         .iter()
         .map(|function| {
-            let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
-            let (trigger, methods) = match &function.trigger {
-                TriggerSpec::Http(trigger) => ("http", json!(trigger.methods)),
-                TriggerSpec::Queue(_) => ("queue", Value::Null),
+            let (_, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
+            let methods = match &function.trigger {
+                TriggerSpec::Http(trigger) => json!(trigger.methods),
+                _ => Value::Null,
             };
-            drop(kind);
-            json!({"name": function.name.as_str(), "trigger": trigger, "methods": methods, "target": target,
+            json!({"name": function.name.as_str(), "trigger": function.trigger.kind(), "methods": methods, "target": target,
                 "location": function.location, "async": function.is_async, "disabled": function.disabled})
         })
         .collect();
-    json!({"event": "ready", "address": base, "app": summary.app.name, "why": summary.prepared.folder.why,
+    json!({"event": "ready", "address": base, "auth": server.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
         "python": {"version": format!("{major}.{minor}.{patch}"), "why": summary.prepared.interpreter.why,
             "path": summary.prepared.environment.python},
-        "sdk": summary.sdk, "importMs": summary.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),
+        "sdk": summary.loaded.sdk, "importMs": summary.loaded.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),
         "functions": functions, "problems": summary.app.problems, "notes": summary.prepared.folder.notes})
 }

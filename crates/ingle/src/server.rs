@@ -5,26 +5,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingle_connectors::queue::{Listener, ListenerOptions};
-use ingle_dispatch::Dispatcher;
+use ingle_apps::{Progress, ReadOptions};
+use ingle_connectors::blob::listener;
+use ingle_control::{Control, Event, Generation, Prepared};
 use ingle_gateway::admin::Admin;
+use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
-use ingle_gateway::service::{Door, Options, Rooms, Service};
+use ingle_gateway::service::{BlobPrompt, Door, Options, Rooms, Service};
+use ingle_gateway::site::Site;
 use ingle_store::Store;
+use ingle_store::keys::KeyFile;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::event::InvokerHandle;
 use ingle_types::faults::Faults;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
-use ingle_types::spec::{AppSpec, TriggerSpec};
-use ingle_worker::Pool;
+use ingle_types::problem::Problem;
+use ingle_types::spec::{AppSpec, CorsOptions, TriggerSpec};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::app::{self, Prepared, Running};
-use crate::exit::{CommandError, MACHINE};
+use crate::exit::{CommandError, MACHINE, chain};
 use crate::surroundings::Surroundings;
 
 /// Invocations of one function that may wait for a worker.
@@ -42,35 +45,34 @@ const SOCKET_PATH_MAX: usize = 107;
 /// What to serve, and where.
 pub(crate) struct Plan {
     pub(crate) prepared: Prepared,
+    pub(crate) folder: PathBuf,
+    pub(crate) read: ReadOptions,
     pub(crate) state: PathBuf,
     pub(crate) address: SocketAddr,
+    pub(crate) cors: Option<CorsOptions>,
     pub(crate) hide_errors: bool,
+    /// Functions ask for keys.
+    pub(crate) auth: bool,
     pub(crate) sink: LogSinkHandle,
     pub(crate) records: RecordSinkHandle,
     pub(crate) faults: Faults,
-    /// Take messages from queues; off when only one call is to be made.
+    /// Take messages from queues and follow schedules; off when only one call is to be made.
     pub(crate) listen: bool,
 }
 
 /// A server at work.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) running: Summary,
-    pub(crate) invoker: InvokerHandle,
+    pub(crate) control: Control,
+    /// The generation that was started first.
+    pub(crate) first: Arc<Generation>,
+    pub(crate) guard: Guard,
+    rooms: Rooms,
+    door: watch::Sender<Option<Arc<Door>>>,
+    notice: watch::Sender<Option<String>>,
     tasks: Tasks,
-    pool: Pool,
     store: Store,
     admin_socket: PathBuf,
-}
-
-/// What the start screen tells.
-pub(crate) struct Summary {
-    pub(crate) prepared: Prepared,
-    pub(crate) app: AppSpec,
-    pub(crate) sdk: Option<String>,
-    pub(crate) import_ms: f64,
-    pub(crate) slowest: Vec<(String, f64)>,
-    pub(crate) process_count: usize,
 }
 
 impl Server {
@@ -81,60 +83,79 @@ impl Server {
         tasks: Tasks,
     ) -> Result<Self, CommandError> {
         let clock: ClockHandle = Arc::new(SystemClock);
-        let listener = listen(plan.address).await?;
+        let guard = guard(&plan, clock.clone())?;
+        let listener = take_port(plan.address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(plan.address, &error))?;
         let store = open_store(&plan.state, clock.clone(), plan.faults.clone())?;
-        let running = app::run(plan.prepared, surroundings, address.port(), &tasks, plan.sink).await?;
-        let Running { prepared, pool, loaded, app, site, process_count } = running;
-        let rooms = ingle_dispatch::Rooms {
+        let options = ingle_control::Options {
+            folder: plan.folder,
+            read: plan.read,
+            variables: surroundings.variables.clone(),
+            port: address.port(),
+            cors: plan.cors,
+            waiting_max: WAITING_MAX,
+            wait_max: WAIT_MAX,
+            listen: plan.listen,
+            inspect: Arc::new(inspect),
+        };
+        let control_rooms = ingle_control::Rooms {
             store: store.clone(),
-            pool: pool.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
             faults: plan.faults,
+            sink: plan.sink,
             records: plan.records.clone(),
         };
-        let options = ingle_dispatch::Options {
-            function_timeout: app.host.function_timeout,
-            waiting_max: WAITING_MAX,
-            wait_max: WAIT_MAX,
+        let control = Control::new(options, control_rooms);
+        let first = control.start(plan.prepared).await?;
+        let invoker: InvokerHandle = Arc::new(control.clone());
+        let blobs = prompts(store.clone());
+        let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records: plan.records, blobs };
+        let (door, doors) = watch::channel(None);
+        let (notice, notices) = watch::channel(None);
+        let options = Options {
+            guard: guard.clone(),
+            limits: HeadLimits::default(),
+            development: !plan.hide_errors,
+            start_wait: WAIT_MAX,
         };
-        let invoker: InvokerHandle = Arc::new(Dispatcher::new(&app, options, rooms));
-        let rooms = Rooms {
-            invoker: invoker.clone(),
-            tasks: tasks.clone(),
-            clock: clock.clone(),
-            records: plan.records,
-        };
-        let options =
-            Options { limits: HeadLimits::default(), development: !plan.hide_errors, start_wait: WAIT_MAX };
-        let (_door, receiver) = watch::channel(Some(Arc::new(Door::new(site, rooms.clone()))));
-        let service = Service::new(options, tasks.clone(), receiver);
+        let service = Service::new(options, tasks.clone(), doors, notices);
+        let admin_socket = plan.state.join(ADMIN_SOCKET);
+        let server = Self { address, control, first, guard, rooms, door, notice, tasks, store, admin_socket };
+        server.open_door(&server.first);
         ingle_gateway::server::serve(Arc::new(service), listener);
-        let server = Self {
-            address,
-            admin_socket: plan.state.join(ADMIN_SOCKET),
-            running: Summary {
-                prepared,
-                sdk: loaded.sdk,
-                import_ms: loaded.import_ms,
-                slowest: loaded.modules_max,
-                process_count,
-                app,
-            },
-            invoker,
-            tasks,
-            pool,
-            store,
-        };
-        server.serve_admin(rooms)?;
-        if plan.listen {
-            server.listen_to_queues(&clock);
-        }
+        server.serve_admin()?;
         Ok(server)
     }
 
-    fn serve_admin(&self, rooms: Rooms) -> Result<(), CommandError> {
+    /// Lets requests into a generation.
+    fn open_door(&self, generation: &Generation) {
+        // What can't be served was taken out by `inspect`, so there is a site.
+        if let Ok((site, _)) = Site::new(&generation.app) {
+            let rooms = Rooms { invoker: generation.invoker(), ..self.rooms.clone() };
+            let folder = &generation.prepared.folder;
+            let site = site.home_page(!folder.setting("AzureWebJobsDisableHomepage").is_some_and(is_on));
+            self.door.send_replace(Some(Arc::new(Door::new(site, rooms))));
+        }
+    }
+
+    /// Starts the next generation and lets requests into it, or tells callers why there is none.
+    pub(crate) async fn reload(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Event {
+        let event = self.control.reload(progress).await;
+        match &event {
+            Event::Reloaded { generation, .. } => {
+                self.open_door(generation);
+                self.notice.send_replace(None);
+            }
+            Event::Kept { problems, .. } => {
+                let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                self.notice.send_replace(Some(text.join("\n")));
+            }
+        }
+        event
+    }
+
+    fn serve_admin(&self) -> Result<(), CommandError> {
         if self.admin_socket.as_os_str().len() > SOCKET_PATH_MAX {
             tracing::warn!(
                 "the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server"
@@ -148,36 +169,18 @@ impl Server {
             CommandError::new(MACHINE, "E0701", message)
         })?;
         restrict(&self.admin_socket);
-        let (pool, name, address) = (self.pool.clone(), self.running.app.name.clone(), self.address);
+        let (control, address) = (self.control.clone(), self.address);
+        let functions = self.control.clone();
         let admin = Admin {
             store: self.store.clone(),
-            rooms,
-            functions: self.running.app.functions.clone(),
-            status: Box::new(move || status(&pool, &name, address)),
+            rooms: self.rooms.clone(),
+            functions: Box::new(move || {
+                functions.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
+            }),
+            status: Box::new(move || status(&control, address)),
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.tasks, listener);
         Ok(())
-    }
-
-    fn listen_to_queues(&self, clock: &ClockHandle) {
-        let app = &self.running.app;
-        for function in app.functions.iter().filter(|function| !function.disabled) {
-            let TriggerSpec::Queue(trigger) = &function.trigger else { continue };
-            let options = ListenerOptions {
-                function: function.name.clone(),
-                queue: trigger.queue.clone(),
-                data_type: trigger.data_type,
-                queues: app.host.queues.clone(),
-            };
-            Listener::new(
-                options,
-                self.store.clone(),
-                self.invoker.clone(),
-                self.tasks.clone(),
-                clock.clone(),
-            )
-            .start();
-        }
     }
 
     /// Stops in order: no new requests, no new messages, work in hand finished, workers ended, store closed.
@@ -191,15 +194,40 @@ impl Server {
         unfinished.extend(tasks.stop(TaskKind::Listener, left()).await);
         unfinished.extend(tasks.stop(TaskKind::Connection, left()).await);
         // Also those that go on although their client has left.
-        unfinished.extend(tasks.stop(TaskKind::Invocation, left()).await);
-        tasks.stop(TaskKind::Supervisor, left()).await;
-        self.pool.stop(left().max(EXIT_GRACE)).await;
+        unfinished.extend(tasks.stop(TaskKind::Invocation, GRACE).await);
+        tasks.stop(TaskKind::Supervisor, GRACE).await;
+        self.control.stop(GRACE).await;
         self.store.close().await;
         unfinished
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+/// Keys that are there but can't be used end the start, rather than to shut or open every door in silence (T-054).
+fn guard(plan: &Plan, clock: ClockHandle) -> Result<Guard, CommandError> {
+    let file = KeyFile::in_folder(&plan.state);
+    if plan.auth {
+        file.read()?;
+    }
+    Ok(Guard::new(plan.auth, file, clock))
+}
+
+/// How the HTTP door tells the listener of a blob trigger of a blob.
+fn prompts(store: Store) -> BlobPrompt {
+    Arc::new(move |function, container, name| {
+        let store = store.clone();
+        Box::pin(async move {
+            let told = listener::prompt(&store, &function, &container, &name).await;
+            told.map_err(|error| chain(&error))
+        })
+    })
+}
+
+/// As .NET reads a switch.
+fn is_on(value: &str) -> bool {
+    value.trim() == "1" || value.trim().eq_ignore_ascii_case("true")
+}
+
+async fn take_port(address: SocketAddr) -> Result<TcpListener, CommandError> {
     TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
 }
 
@@ -229,8 +257,28 @@ fn restrict(socket: &Path) {
     }
 }
 
-fn status(pool: &Pool, name: &str, address: SocketAddr) -> Value {
-    let workers: Vec<Value> = pool
+/// Takes out what HTTP can't serve, and says why.
+pub(crate) fn inspect(app: &mut AppSpec) {
+    let found = match Site::new(app) {
+        Ok((_, problems)) => problems,
+        Err(error) => {
+            // No route can work with this prefix.
+            app.functions.retain(|function| !matches!(function.trigger, TriggerSpec::Http(_)));
+            app.host.http.route_prefix.clear();
+            let mut problem = Problem::error(error.code(), chain(&error)).at("host.json", None);
+            problem.fix = error.hint();
+            vec![problem]
+        }
+    };
+    let broken: Vec<String> = found.iter().filter_map(|problem| problem.function.clone()).collect();
+    app.functions.retain(|function| !broken.iter().any(|name| name == function.name.as_str()));
+    app.problems.extend(found);
+}
+
+fn status(control: &Control, address: SocketAddr) -> Value {
+    let Some(generation) = control.current() else { return Value::Null };
+    let workers: Vec<Value> = generation
+        .pool
         .workers()
         .into_iter()
         .map(|worker| {
@@ -239,7 +287,8 @@ fn status(pool: &Pool, name: &str, address: SocketAddr) -> Value {
                 "memoryBytes": worker.memory_bytes})
         })
         .collect();
-    json!({"app": name, "address": format!("http://{address}"), "processId": std::process::id(), "workers": workers})
+    json!({"app": generation.app.name, "generation": generation.number, "address": format!("http://{address}"),
+        "processId": std::process::id(), "workers": workers})
 }
 
 /// The socket of the server that uses this state folder.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cli::Global;
+use ingle_apps::ReadOptions;
+
+use crate::cli::{AppArguments, Global};
 
 /// What the surroundings say.
 #[derive(Clone, Debug)]
@@ -33,6 +35,17 @@ impl Surroundings {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    /// How an app's folder is read.
+    pub(crate) fn read_options(&self, arguments: &AppArguments) -> ReadOptions {
+        ReadOptions {
+            functions: arguments.functions.clone(),
+            python: arguments.python.clone(),
+            environment: self.variables.clone(),
+            home: self.home.clone(),
+            cache: self.cache.clone(),
+        }
     }
 
     /// Where an app's queues and documents are kept.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
+use crate::object::{Staged, Staging};
 
 /// Longer bodies go to files, so that they do not blow up the write-ahead log. In bytes.
 pub(crate) const INLINE_MAX: usize = 64 * 1024;
@@ -63,6 +64,34 @@ impl Blobs {
         self.write_file(&pin.digest, body)
             .map_err(|source| Error::io("writing a large message body", source))?;
         Ok(pin)
+    }
+
+    /// Begins a file whose content is not known yet.
+    pub(crate) fn stage(&self) -> io::Result<Staging> {
+        Staging::create(self.directory.join("new").join(uuid::Uuid::new_v4().simple().to_string()))
+    }
+
+    /// Gives a staged content its place. When this returns, a commit may refer to it.
+    pub(crate) fn adopt(&self, staged: &Staged) -> Result<Pin, Error> {
+        let pin = self.pin(staged.digest);
+        let path = self.path(&pin.digest);
+        let folder = path.parent().unwrap_or(&self.directory);
+        let place = || {
+            if path.try_exists()? {
+                return sync_directory(folder);
+            }
+            fs::create_dir_all(folder)?;
+            sync_directory(&self.directory)?;
+            fs::rename(&staged.path, &path)?;
+            sync_directory(folder)
+        };
+        place().map_err(|source| Error::io("storing an object", source))?;
+        Ok(pin)
+    }
+
+    /// A file stays readable after it was removed.
+    pub(crate) fn open_file(&self, digest: &Digest) -> io::Result<File> {
+        File::open(self.path(digest))
     }
 
     fn write_file(&self, digest: &Digest, body: &[u8]) -> io::Result<()> {

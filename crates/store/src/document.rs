@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::model::{ContainerName, Document};
+use crate::watch::container_key;
 
 /// Cosmos DB's limit on one document, as JSON text in UTF-8.
 const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -186,6 +187,7 @@ impl Ledger {
         let partition_key = partition_key_text(at_path(&document.body, path))
             .map_err(|found| Error::PartitionKey { path: path.to_string(), found })?;
         self.counters.change_number += 1;
+        self.effects.queues.insert(container_key(&document.container));
         self.database.execute(
             "INSERT INTO documents (container_id, id, partition_key, etag, updated_at_ms, change_number, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

@@ -49,6 +49,18 @@ pub enum Error {
         "container {container} has more than one document with id {id:?}: partition keys {first} and {second}"
     )]
     AmbiguousDocument { container: String, id: String, first: String, second: String },
+    #[error("the checkpoint of {consumer} is no longer at version {follows}")]
+    CheckpointMoved { consumer: String, follows: u64 },
+    #[error("table {table} has an entity with PartitionKey {partition_key:?} and RowKey {row_key:?} already")]
+    EntityExists { table: String, partition_key: String, row_key: String },
+    #[error("the entity can't be stored: {what}")]
+    Entity { what: String },
+    #[error("'{name}' can't name a blob: {problem}")]
+    ObjectName {
+        /// Container and name.
+        name: String,
+        problem: &'static str,
+    },
     #[error("the partition key at {path} must be a string, a number, a boolean or null, and this is {found}")]
     PartitionKey { path: String, found: &'static str },
 }
@@ -71,6 +83,10 @@ impl Error {
             Self::Query { .. } => "E0413",
             Self::AmbiguousDocument { .. } => "E0414",
             Self::PartitionKey { .. } => "E0415",
+            Self::ObjectName { .. } => "E0420",
+            Self::EntityExists { .. } => "E0418",
+            Self::Entity { .. } => "E0419",
+            Self::CheckpointMoved { .. } => "E0416",
         }
     }
 
@@ -81,9 +97,13 @@ impl Error {
             | Self::DocumentTooLarge { .. }
             | Self::Query { .. }
             | Self::AmbiguousDocument { .. }
+            | Self::EntityExists { .. }
+            | Self::Entity { .. }
+            | Self::ObjectName { .. }
             | Self::PartitionKey { .. } => Blame::App,
             Self::InUse { .. }
             | Self::LeaseLost { .. }
+            | Self::CheckpointMoved { .. }
             | Self::DiskFull { .. }
             | Self::NewerSchema { .. }
             | Self::Corrupt { .. }
@@ -103,6 +123,9 @@ impl Error {
             }
             Self::LeaseLost { .. } => {
                 "the lease ran out or was withdrawn; whoever holds the message now will finish it"
+            }
+            Self::CheckpointMoved { .. } => {
+                "somebody else has got further, or the state was reset meanwhile; the work goes on from what is stored"
             }
             Self::DiskFull { .. } => "free some space; the store goes on by itself",
             Self::NewerSchema { .. } => {
@@ -126,6 +149,15 @@ impl Error {
             }
             Self::Query { .. } => crate::query::SUPPORTED,
             Self::AmbiguousDocument { .. } => "give the partition key too",
+            Self::EntityExists { .. } => {
+                "a table output only inserts; give each entity a RowKey of its own, e.g. str(uuid.uuid4())"
+            }
+            Self::Entity { .. } => {
+                "keys are texts of at most 512 characters without / \\ # ? and control characters; docs/tables.md has the other limits"
+            }
+            Self::ObjectName { .. } => {
+                "write container/name: 3 to 63 lower-case letters, digits and single dashes, a slash, and a text of at most 1024 characters"
+            }
             Self::PartitionKey { .. } => "choose another partition key path or store a plain value there",
         };
         Some(hint.to_owned())

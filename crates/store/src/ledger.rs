@@ -8,6 +8,7 @@ use crate::database::Database;
 use crate::document::Container;
 use crate::error::Error;
 use crate::model::ContainerName;
+use crate::object::Hooks;
 
 pub(crate) struct Ledger {
     pub(crate) database: Database,
@@ -16,6 +17,8 @@ pub(crate) struct Ledger {
     pub(crate) now_ms: i64,
     pub(crate) effects: Effects,
     pub(crate) counters: Counters,
+    /// Who wants to hear of objects.
+    pub(crate) hooks: Hooks,
     committed: Counters,
     queue_ids: HashMap<String, i64>,
     containers: HashMap<ContainerName, Container>,
@@ -45,6 +48,7 @@ impl Ledger {
             now_ms: 0,
             effects: Effects::default(),
             counters: Counters::default(),
+            hooks: Hooks::default(),
             committed: Counters::default(),
             queue_ids: HashMap::new(),
             containers: HashMap::new(),

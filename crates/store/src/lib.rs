@@ -10,34 +10,46 @@
 //! |---|---|
 //! | what can be asked, and the answers | [`Store`], [`Operation`], `model` |
 //! | how a group is committed, and what follows when the disk fails | `writer` |
-//! | what a step does to the rows | `queue`, `document` |
+//! | what a step does to the rows | `queue`, `document`, `table`, `checkpoint` |
 //! | tables, versions, the check after an unclean end | `schema` |
 //! | large bodies | `blob` |
+//! | the keys that callers show, hashed | [`keys`] |
+//! | objects: put, read, list, tell readers | `object` |
 //! | the subset of Cosmos DB's SQL | [`query`] |
 
 mod blob;
+mod checkpoint;
 mod database;
 mod document;
 mod error;
 mod keeper;
+pub mod keys;
 mod ledger;
 mod lock;
 mod model;
+mod object;
 pub mod query;
 mod queue;
 mod reader;
 mod schema;
 mod step;
 mod store;
+mod table;
 mod watch;
 mod writer;
 
 pub use error::{Error, Source};
 pub use model::{
-    ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, MessageState, NewMessage,
-    Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
+    Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, MessageState,
+    NamedCheckpoint, NewMessage, Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
+};
+pub use model::{Entity, EntityQuery, NewEntity, TableSummary};
+pub use object::{
+    CONTENT_TYPE_DEFAULT, Object, ObjectChange, ObjectContainerSummary, ObjectContent, ObjectFile,
+    ObjectHook, ObjectInfo, ObjectReader, ObjectWatch, ObjectWriter, PutObject, StagedObject,
 };
 pub use store::Store;
+pub use table::check_table_name;
 pub use watch::QueueWatch;
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use serde_json::Value;
+use ingle_types::filter::Filter;
+use serde_json::{Map, Value};
+
+use crate::object::PutObject;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -48,11 +51,30 @@ pub enum Operation {
         /// For a container that does not exist yet, e.g. `/customer`; `/id` if absent.
         partition_key_path: Option<String>,
     },
+    /// Fails with [`crate::Error::EntityExists`] if there is one with these keys.
+    InsertEntity(NewEntity),
+    /// Makes or replaces an object, and its container if need be, and tells those who asked with
+    /// [`crate::Store::on_object`].
+    PutObject(PutObject),
+    /// Deleting what does not exist succeeds.
+    DeleteObject {
+        container: String,
+        name: String,
+    },
     /// Deleting what does not exist succeeds.
     DeleteDocument {
         container: ContainerName,
         id: String,
         partition_key: Option<Value>,
+    },
+    /// Remembers how far a listener has got. Fails with [`crate::Error::CheckpointMoved`] unless the version that
+    /// is stored is `follows`; then it becomes `follows + 1`.
+    SaveCheckpoint {
+        consumer: String,
+        /// 0 if there is none yet.
+        follows: u64,
+        /// JSON text, by convention.
+        value: String,
     },
 }
 
@@ -186,11 +208,85 @@ pub struct Document {
     pub change_number: u64,
 }
 
+/// How far a listener has got.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Grows by one with each save; the first one is 1.
+    pub version: u64,
+    pub updated_at: SystemTime,
+    pub value: String,
+}
+
+/// A checkpoint with whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedCheckpoint {
+    pub consumer: String,
+    pub checkpoint: Checkpoint,
+}
+
+/// A row of a table that is to be made, and with it the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEntity {
+    pub table: String,
+    pub partition_key: String,
+    pub row_key: String,
+    /// Besides the keys: plain values only.
+    pub properties: Map<String, Value>,
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entity {
+    pub partition_key: String,
+    pub row_key: String,
+    /// Besides the keys.
+    pub properties: Map<String, Value>,
+    pub etag: String,
+    pub updated_at: SystemTime,
+}
+
+impl Entity {
+    /// `updated_at` in ISO 8601, in UTC.
+    pub fn timestamp(&self) -> String {
+        ingle_types::clock::iso_text(self.updated_at)
+    }
+}
+
+/// Which entities of a table are wanted. Everything that is given must fit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EntityQuery {
+    pub partition_key: Option<String>,
+    pub row_key: Option<String>,
+    pub filter: Option<Filter>,
+    /// At most that many, the first ones by partition and row key.
+    pub take: Option<u32>,
+}
+
+impl EntityQuery {
+    /// The one entity with these keys.
+    pub fn one(partition_key: &str, row_key: &str) -> Self {
+        Self {
+            partition_key: Some(partition_key.to_owned()),
+            row_key: Some(row_key.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableSummary {
+    pub name: String,
+    pub entities: u64,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reset {
     All,
+    Table(String),
     Queue(String),
     Container(ContainerName),
+    /// A container of objects.
+    Objects(String),
 }
 
 /// What a reset removed.
@@ -198,4 +294,6 @@ pub enum Reset {
 pub struct ResetReport {
     pub messages: u64,
     pub documents: u64,
+    pub entities: u64,
+    pub objects: u64,
 }

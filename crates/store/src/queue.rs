@@ -251,13 +251,18 @@ impl Ledger {
         let mut report = ResetReport::default();
         match what {
             Reset::All => {
+                report.objects = self.reset_objects(None)?;
                 report.messages = self.delete_messages("DELETE FROM messages RETURNING digest", ())?;
                 report.documents = count(self.database.execute("DELETE FROM documents", ())?);
                 let queues: Vec<String> =
                     self.database.rows("DELETE FROM queues RETURNING name", (), |row| row.get(0))?;
                 self.effects.queues.extend(queues);
                 self.database.execute("DELETE FROM containers", ())?;
+                report.entities = count(self.delete_tables()?);
+                self.database.execute("DELETE FROM checkpoints", ())?;
             }
+            Reset::Table(table) => report.entities = count(self.delete_table(table)?),
+            Reset::Objects(container) => report.objects = self.reset_objects(Some(container))?,
             Reset::Queue(queue) => {
                 let Some(queue_id) = self.queue_id(queue)? else { return Ok(report) };
                 report.messages = self.delete_messages(
@@ -290,9 +295,12 @@ impl Ledger {
         for digest in dropped {
             // In doubt the file stays: the next open sweeps it.
             let is_referenced = || {
-                let found =
-                    self.database
-                        .row("SELECT 1 FROM messages WHERE digest = ?1 LIMIT 1", [digest], |_| Ok(()));
+                let found = self.database.row(
+                    "SELECT 1 FROM messages WHERE digest = ?1
+                         UNION ALL SELECT 1 FROM objects WHERE digest = ?1 LIMIT 1",
+                    [digest],
+                    |_| Ok(()),
+                );
                 !matches!(found, Ok(None))
             };
             self.blobs.remove_unless(digest, is_referenced);

@@ -176,6 +176,37 @@ pub(crate) fn documents(
     rows.into_iter().map(|row| readable(database, row)).collect()
 }
 
+/// Bytes of JSON text after which a batch of changes is full.
+const CHANGES_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
+/// Those that were changed after that change, the earliest first.
+pub(crate) fn changes(
+    database: &Database,
+    name: &ContainerName,
+    after: u64,
+    count: u32,
+) -> Result<Vec<Document>, Error> {
+    let Some(container) = container(database, name)? else { return Ok(Vec::new()) };
+    // The sum over those before needs only the lengths, not the texts.
+    let sql = format!(
+        "SELECT {0} FROM (
+             SELECT {0}, SUM(octet_length(body)) OVER (ORDER BY change_number) - octet_length(body) AS before
+             FROM (SELECT {0} FROM documents WHERE container_id = ?1 AND change_number > ?2
+                 ORDER BY change_number LIMIT ?3))
+         WHERE before < ?4 ORDER BY change_number",
+        document::COLUMNS
+    );
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let rows = database.rows(&sql, (container.id, after, count, CHANGES_BYTES_MAX), document::from_row)?;
+    rows.into_iter().map(|row| readable(database, row)).collect()
+}
+
+pub(crate) fn last_change(database: &Database) -> Result<u64, Error> {
+    let sql = "SELECT value FROM facts WHERE name = 'change_number'";
+    let number: Option<i64> = database.row(sql, (), |row| row.get(0))?;
+    Ok(number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0))
+}
+
 pub(crate) fn document(
     database: &Database,
     name: &ContainerName,

@@ -10,7 +10,8 @@ use crate::blob::{Blobs, Digest};
 use crate::error::Error;
 
 /// One entry per schema version; `user_version` counts how many have run. Never edit one, add one.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO facts VALUES ('closed_cleanly', 1), ('message_sequence', 0), ('change_number', 0);
 
@@ -61,7 +62,59 @@ const MIGRATIONS: &[&str] = &["
         UNIQUE (container_id, id, partition_key)
     ) STRICT;
     CREATE INDEX documents_changed ON documents (container_id, change_number);
-"];
+",
+    "
+    CREATE TABLE checkpoints (
+        consumer      TEXT PRIMARY KEY,
+        version       INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        value         TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Names of tables are one name in any case. body: JSON text without the keys.
+    CREATE TABLE tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE) STRICT;
+
+    CREATE TABLE entities (
+        number        INTEGER PRIMARY KEY,
+        table_id      INTEGER NOT NULL,
+        partition_key TEXT NOT NULL,
+        row_key       TEXT NOT NULL,
+        etag          TEXT NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        body          TEXT NOT NULL,
+        UNIQUE (table_id, partition_key, row_key)
+    ) STRICT;
+",
+    "
+    CREATE TABLE object_containers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+    -- metadata: a JSON object of texts. Either digest or body, which comes last.
+    CREATE TABLE objects (
+        number        INTEGER PRIMARY KEY,
+        container_id  INTEGER NOT NULL,
+        name          TEXT NOT NULL,
+        change_number INTEGER NOT NULL,
+        size          INTEGER NOT NULL,
+        content_type  TEXT NOT NULL,
+        metadata      TEXT NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        digest        BLOB,
+        body          BLOB,
+        UNIQUE (container_id, name)
+    ) STRICT;
+    CREATE INDEX objects_digest ON objects (digest) WHERE digest IS NOT NULL;
+    CREATE INDEX objects_of_container ON objects (container_id, number);
+
+    -- Which change of an object a reader has been told of.
+    CREATE TABLE object_receipts (
+        object_number INTEGER NOT NULL,
+        reader        TEXT NOT NULL,
+        change_number INTEGER NOT NULL,
+        PRIMARY KEY (object_number, reader)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.
 ///
@@ -170,7 +223,10 @@ pub(crate) fn hand_over(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn referenced(connection: &Connection) -> rusqlite::Result<HashSet<Digest>> {
-    let mut statement = connection.prepare("SELECT digest FROM messages WHERE digest IS NOT NULL")?;
+    let mut statement = connection.prepare(
+        "SELECT digest FROM messages WHERE digest IS NOT NULL
+         UNION SELECT digest FROM objects WHERE digest IS NOT NULL",
+    )?;
     let rows = statement.query_map((), |row| row.get::<_, Digest>(0))?;
     rows.collect()
 }

@@ -5,10 +5,13 @@ use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::blob::Pin;
+use crate::blob::{Digest, Pin};
+use crate::checkpoint::NewCheckpoint;
 use crate::document::{self, NewDocument};
 use crate::error::Error;
 use crate::model::{ContainerName, MessageLease, NewMessage, Operation};
+use crate::object::NewObject;
+use crate::table::CheckedEntity;
 
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -17,7 +20,11 @@ pub(crate) enum Step {
     Release { fence: Fence, visible_after: Duration, counts: bool },
     Poison { fence: Fence, poison_queue: String, reason: String },
     Upsert(Box<NewDocument>),
+    InsertEntity(Box<CheckedEntity>),
     DeleteDocument { container: ContainerName, id: String, partition_key: Option<String> },
+    Checkpoint(NewCheckpoint),
+    PutObject(Box<NewObject>),
+    DeleteObject { container: String, name: String },
 }
 
 /// A lease, read back from its receipt.
@@ -76,11 +83,27 @@ impl Step {
             Operation::UpsertDocument { container, body, partition_key_path } => {
                 Self::Upsert(Box::new(NewDocument::prepare(container, body, partition_key_path)?))
             }
+            Operation::InsertEntity(entity) => Self::InsertEntity(Box::new(CheckedEntity::prepare(entity)?)),
             Operation::DeleteDocument { container, id, partition_key } => {
                 let partition_key = partition_key.as_ref().map(partition_key_text).transpose()?;
                 Self::DeleteDocument { container, id, partition_key }
             }
+            Operation::PutObject(object) => Self::PutObject(Box::new(NewObject::prepare(object, blob)?)),
+            Operation::DeleteObject { container, name } => Self::DeleteObject { container, name },
+            Operation::SaveCheckpoint { consumer, follows, value } => {
+                Self::Checkpoint(NewCheckpoint { consumer, follows, value })
+            }
         })
+    }
+
+    /// The file that a row will refer to, if this is done.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Enqueue { blob, .. } => blob.as_ref(),
+            Self::PutObject(object) => object.blob.as_ref(),
+            _ => None,
+        }
+        .map(|pin| pin.digest)
     }
 
     /// Pages of the database that this will dirty, roughly.
@@ -88,10 +111,14 @@ impl Step {
         let bytes = match self {
             Self::Enqueue { message, blob: None, .. } => message.body.len(),
             Self::Upsert(document) => document.text.len(),
+            Self::InsertEntity(entity) => entity.text.len(),
+            Self::PutObject(object) => object.body.as_ref().map_or(0, bytes::Bytes::len),
+            Self::Checkpoint(checkpoint) => checkpoint.value.len(),
             Self::Enqueue { .. }
             | Self::Delete(_)
             | Self::Release { .. }
             | Self::Poison { .. }
+            | Self::DeleteObject { .. }
             | Self::DeleteDocument { .. } => 0,
         };
         1 + bytes / 4096

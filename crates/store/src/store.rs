@@ -1,5 +1,6 @@
 //! The handle that everybody else holds.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -10,20 +11,24 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{self, Blobs, Pin};
+use crate::checkpoint;
 use crate::database::Database;
 use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::lock::DirectoryLock;
 use crate::model::{
-    ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, Operation, Options,
-    PeekedMessage, QueueSummary, Reset, ResetReport,
+    Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, NamedCheckpoint,
+    Operation, Options, PeekedMessage, QueueSummary, Reset, ResetReport,
 };
+use crate::model::{Entity, EntityQuery, TableSummary};
+use crate::object::{Hooks, ObjectContent};
 use crate::query::Query;
 use crate::queue::Leased;
 use crate::reader::{self, ReadJob};
 use crate::schema;
 use crate::step::{Fence, Step, partition_key_text};
-use crate::watch::{QueueWatch, Watches};
+use crate::table;
+use crate::watch::{QueueWatch, Watches, container_key};
 use crate::writer::{Done, Job, Request, Writer};
 
 /// Jobs that may wait for the writer; then callers wait before they are let in.
@@ -41,6 +46,9 @@ struct Inner {
     reads: mpsc::Sender<ReadJob>,
     watches: Watches,
     blobs: Blobs,
+    hooks: Hooks,
+    /// Local copies of objects that are handed out.
+    handed: PathBuf,
     clock: ClockHandle,
     faults: Faults,
     _threads: Threads,
@@ -90,6 +98,10 @@ impl Store {
         let path = directory.join("ingle.db");
         let blobs = Blobs::open(directory.join("blobs"))?;
         let ledger = Writer::open_ledger(path.clone(), blobs.clone(), pages_max)?;
+        let hooks = ledger.hooks.clone();
+        let handed = directory.join("handed");
+        // Nobody can hold one of a server that is gone.
+        std::fs::remove_dir_all(&handed).ok();
         let view = Database::new(schema::open_for_reading(&path)?, path.clone(), "reading the store");
         let (jobs, job_queue) = mpsc::channel(JOBS_MAX);
         let (reads, read_queue) = mpsc::channel(READS_MAX);
@@ -110,8 +122,17 @@ impl Store {
             spawn("ingle-store-write", move || writer.run())?,
             spawn("ingle-store-read", move || reader::run(view, read_queue))?,
         ];
-        let inner =
-            Inner { jobs, reads, watches, blobs, clock, faults, _threads: Threads(Mutex::new(threads)) };
+        let inner = Inner {
+            jobs,
+            reads,
+            watches,
+            blobs,
+            hooks,
+            handed,
+            clock,
+            faults,
+            _threads: Threads(Mutex::new(threads)),
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -135,12 +156,17 @@ impl Store {
     }
 
     async fn write_blob(&self, operation: &Operation) -> Result<Option<Pin>, Error> {
-        let Operation::Enqueue(message) = operation else { return Ok(None) };
-        if message.body.len() <= blob::INLINE_MAX {
-            return Ok(None);
-        }
-        let (blobs, body) = (self.0.blobs.clone(), message.body.clone());
-        let pin = aside(move || blobs.write(&body)).await??;
+        let content = match operation {
+            Operation::Enqueue(message) => ObjectContent::Bytes(message.body.clone()),
+            Operation::PutObject(object) => object.content.clone(),
+            _ => return Ok(None),
+        };
+        let blobs = self.0.blobs.clone();
+        let pin = match content {
+            ObjectContent::Bytes(body) if body.len() <= blob::INLINE_MAX => return Ok(None),
+            ObjectContent::Bytes(body) => aside(move || blobs.write(&body)).await??,
+            ObjectContent::Staged(staged) => aside(move || blobs.adopt(&staged.0)).await??,
+        };
         match self.0.faults.at("store.blob.written") {
             Fault::None => Ok(Some(pin)),
             Fault::Fail => Err(Error::injected("store.blob.written")),
@@ -237,6 +263,35 @@ impl Store {
         self.read(move |database| reader::query(database, &container, &query, &parameters)).await
     }
 
+    /// The documents of a container that were changed after the change with this number, in the order of their
+    /// changes: each in its latest version, deleted ones not at all. At most `count`, and fewer when they are large
+    /// together, but at least one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn changes(
+        &self,
+        container: &ContainerName,
+        after: u64,
+        count: u32,
+    ) -> Result<Vec<Document>, Error> {
+        let container = container.clone();
+        self.read(move |database| reader::changes(database, &container, after, count)).await
+    }
+
+    /// Number of the last change of any document; 0 before the first one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn last_change(&self) -> Result<u64, Error> {
+        self.read(reader::last_change).await
+    }
+
+    /// Tells when documents of the container are written. It may not exist yet.
+    pub fn watch_container(&self, container: &ContainerName) -> QueueWatch {
+        self.0.watches.watch(&container_key(container))
+    }
+
     /// All queues by name, empty ones too.
     ///
     /// # Errors
@@ -272,6 +327,41 @@ impl Store {
         self.read(move |database| reader::documents(database, &container, count)).await
     }
 
+    /// How far a listener has got; `None` if it has saved nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn read_checkpoint(&self, consumer: &str) -> Result<Option<Checkpoint>, Error> {
+        let consumer = consumer.to_owned();
+        self.read(move |database| checkpoint::read(database, &consumer)).await
+    }
+
+    /// The checkpoints of all consumers whose names start with `prefix`, by name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn checkpoints(&self, prefix: &str) -> Result<Vec<NamedCheckpoint>, Error> {
+        let prefix = prefix.to_owned();
+        self.read(move |database| checkpoint::list(database, &prefix)).await
+    }
+
+    /// The entities that are asked for, by partition and row key. A table that does not exist has none.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn query_entities(&self, table: &str, query: EntityQuery) -> Result<Vec<Entity>, Error> {
+        let table = table.to_owned();
+        self.read(move |database| table::query(database, &table, &query)).await
+    }
+
+    /// All tables by name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn tables(&self) -> Result<Vec<TableSummary>, Error> {
+        self.read(table::tables).await
+    }
+
     /// Removes everything that `what` names, leased messages too: whoever works on them loses the lease.
     ///
     /// # Errors
@@ -279,7 +369,7 @@ impl Store {
     pub async fn reset(&self, what: Reset) -> Result<ResetReport, Error> {
         match self.request(Request::Reset(what)).await? {
             Done::Reset(report) => Ok(report),
-            Done::Nothing | Done::Leased(_) => Ok(ResetReport::default()),
+            Done::Nothing | Done::Leased(_) | Done::CaughtUp(_) => Ok(ResetReport::default()),
         }
     }
 
@@ -299,13 +389,29 @@ impl Store {
         }
     }
 
-    async fn request(&self, request: Request) -> Result<Done, Error> {
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.0.hooks
+    }
+
+    pub(crate) fn handed_folder(&self) -> &Path {
+        &self.0.handed
+    }
+
+    pub(crate) async fn request(&self, request: Request) -> Result<Done, Error> {
         let (reply, answer) = oneshot::channel();
         self.0.jobs.send(Job { request, reply }).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -318,7 +424,7 @@ impl Store {
 }
 
 /// Runs file operations where they block nobody.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|source| Error::io("a file operation", std::io::Error::other(source)))

@@ -1,10 +1,13 @@
 //! The store through its handle, on real files and a clock that is moved by hand.
 
+mod checkpoints;
 mod crash;
 mod documents;
 mod failures;
 mod model;
+mod objects;
 mod queues;
+mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

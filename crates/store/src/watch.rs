@@ -1,9 +1,11 @@
-//! Tells listeners that a queue has changed, so that nobody polls.
+//! Tells listeners that a queue or a container has changed, so that nobody polls.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+
+use crate::model::ContainerName;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watches(Arc<Mutex<HashMap<String, watch::Sender<()>>>>);
@@ -26,7 +28,12 @@ impl Watches {
     }
 }
 
-/// Waits for changes of one queue.
+/// The name under which the changes of a container are told; no queue can have it.
+pub(crate) fn container_key(name: &ContainerName) -> String {
+    format!("documents {name}")
+}
+
+/// Waits for changes of one queue, or of one container.
 #[derive(Clone, Debug)]
 pub struct QueueWatch(watch::Receiver<()>);
 

@@ -18,6 +18,7 @@ use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::lock::DirectoryLock;
 use crate::model::{Reset, ResetReport};
+use crate::object::{Enqueued, ObjectHook};
 use crate::queue::Leased;
 use crate::schema;
 use crate::step::{Fence, Step};
@@ -34,6 +35,7 @@ pub(crate) enum Request {
     Commit(Vec<Step>),
     Lease { queue: String, count: u32, lease: Duration },
     Extend { fence: Fence, lease_for: Duration },
+    CatchUp { container: String, hook: ObjectHook, after: i64, count: u32 },
     Reset(Reset),
     Close,
 }
@@ -42,7 +44,7 @@ impl Request {
     /// Leases end with the process, so the page cache keeps them long enough: they do not wait for the disk.
     fn is_durable(&self) -> bool {
         match self {
-            Self::Commit(_) | Self::Reset(_) => true,
+            Self::Commit(_) | Self::CatchUp { .. } | Self::Reset(_) => true,
             Self::Lease { .. } | Self::Extend { .. } | Self::Close => false,
         }
     }
@@ -51,6 +53,7 @@ impl Request {
         match self {
             Self::Commit(steps) => steps.iter().map(Step::weight).sum(),
             Self::Lease { count, .. } => usize::try_from(*count).unwrap_or(1).min(64),
+            Self::CatchUp { count, .. } => usize::try_from(*count).unwrap_or(1),
             Self::Extend { .. } | Self::Close => 1,
             Self::Reset(_) => 1024,
         }
@@ -63,6 +66,7 @@ pub(crate) enum Done {
     Nothing,
     Leased(Vec<Leased>),
     Reset(ResetReport),
+    CaughtUp(Enqueued),
 }
 
 pub(crate) struct Writer {
@@ -193,6 +197,10 @@ impl Writer {
                 self.ledger.database.run("ROLLBACK TO job")?;
                 self.ledger.database.run("RELEASE job")?;
                 self.ledger.effects.dropped.truncate(dropped);
+                // Files that were written for this have no row that refers to them.
+                if let Request::Commit(steps) = request {
+                    self.ledger.effects.dropped.extend(steps.iter().filter_map(Step::digest));
+                }
                 self.ledger.forget();
                 Ok(Err(error))
             }
@@ -214,6 +222,9 @@ impl Writer {
             Request::Extend { fence, lease_for } => {
                 self.ledger.extend(fence, *lease_for).map(|()| Done::Nothing)
             }
+            Request::CatchUp { container, hook, after, count } => {
+                self.ledger.catch_up(container, hook, *after, *count).map(Done::CaughtUp)
+            }
             Request::Reset(what) => self.ledger.reset(what).map(Done::Reset),
             // Taken out by `gather`.
             Request::Close => Ok(Done::Nothing),
@@ -231,9 +242,13 @@ impl Writer {
             }
             Step::Poison { fence, poison_queue, reason } => self.ledger.poison(fence, poison_queue, reason),
             Step::Upsert(document) => self.ledger.upsert(document),
+            Step::InsertEntity(entity) => self.ledger.insert_entity(entity),
             Step::DeleteDocument { container, id, partition_key } => {
                 self.ledger.delete_document(container, id, partition_key.as_deref())
             }
+            Step::PutObject(object) => self.ledger.put_object(object),
+            Step::DeleteObject { container, name } => self.ledger.delete_object(container, name),
+            Step::Checkpoint(checkpoint) => self.ledger.save_checkpoint(checkpoint),
         }
     }
 

@@ -140,7 +140,13 @@ impl Tasks {
 
     /// Becomes true when a stop of this kind has begun. Tasks that wait for outside events select on it.
     pub fn stop_signal(&self, kind: TaskKind) -> StopSignal {
-        StopSignal(self.kinds[&kind].stopping.subscribe())
+        StopSignal { kind: self.kinds[&kind].stopping.subscribe(), own: None }
+    }
+
+    /// A signal that is also set by its [`Stopper`], for a task that can be stopped before the others of its kind.
+    pub fn stoppable(&self, kind: TaskKind) -> (Stopper, StopSignal) {
+        let (sender, receiver) = watch::channel(false);
+        (Stopper(sender), StopSignal { kind: self.kinds[&kind].stopping.subscribe(), own: Some(receiver) })
     }
 
     /// How many tasks of this kind run.
@@ -169,19 +175,41 @@ impl Tasks {
     }
 }
 
-/// Tells a task that its kind is being stopped.
+/// Tells a task that its kind, or itself, is being stopped.
 #[derive(Clone)]
-pub struct StopSignal(watch::Receiver<bool>);
+pub struct StopSignal {
+    kind: watch::Receiver<bool>,
+    own: Option<watch::Receiver<bool>>,
+}
+
+/// Stops one task; also when it is dropped.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
 
 impl StopSignal {
     pub fn is_set(&self) -> bool {
-        *self.0.borrow()
+        *self.kind.borrow()
+            || self.own.as_ref().is_some_and(|own| *own.borrow() || own.has_changed().is_err())
     }
 
     /// Completes when the stop begins; at once if it has begun.
     pub async fn wait(&mut self) {
-        if self.0.wait_for(|set| *set).await.is_err() {
-            // The owner is gone, so nobody could stop us any more: treat it as a stop.
+        // An owner that is gone could not stop anybody any more: its end is a stop too.
+        let own = async {
+            match &mut self.own {
+                Some(own) => drop(own.wait_for(|set| *set).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.kind.wait_for(|set| *set) => {}
+            () = own => {}
         }
     }
 }
@@ -263,6 +291,19 @@ mod tests {
         assert_eq!(tasks.count(TaskKind::Listener), 1);
         assert_eq!(tasks.stop(TaskKind::Listener, Duration::from_secs(5)).await, Vec::<String>::new());
         assert_eq!(handle.await.unwrap(), "ended");
+    }
+
+    #[tokio::test]
+    async fn a_stopper_stops_its_task_alone_and_also_when_dropped() {
+        let tasks = Tasks::new();
+        let (stopper, mut signal) = tasks.stoppable(TaskKind::Listener);
+        let (other, other_signal) = tasks.stoppable(TaskKind::Listener);
+        assert!(!signal.is_set());
+        stopper.stop();
+        signal.wait().await;
+        assert!(signal.is_set() && !other_signal.is_set());
+        drop(other);
+        assert!(other_signal.is_set());
     }
 
     #[tokio::test(start_paused = true)]

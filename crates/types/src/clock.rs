@@ -30,6 +30,11 @@ impl ManualClock {
         Self(Mutex::new(time))
     }
 
+    /// Moves to `time`, also backwards.
+    pub fn set(&self, time: SystemTime) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
     /// Moves forward by `step`.
     pub fn advance(&self, step: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += step;
@@ -50,4 +55,9 @@ pub fn unix_ms(time: SystemTime) -> i64 {
 /// The time that is `ms` milliseconds after 1970; negative values are clamped to 1970.
 pub fn from_unix_ms(ms: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// ISO 8601 in UTC with microseconds: `2026-10-25T08:00:00.000000Z`. Sorts as text as it does as time.
+pub fn iso_text(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }

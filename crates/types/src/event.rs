@@ -37,6 +37,20 @@ pub enum Delivery {
     Direct,
     /// A leased message of a queue in the embedded store.
     Queue(QueueDelivery),
+    /// A place in a stream or a schedule: finishing means to remember that it was passed.
+    Checkpoint(CheckpointDelivery),
+}
+
+/// What a listener has passed when the invocation is over, whichever way it ended: a timer's occurrence, a change of
+/// a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointDelivery {
+    /// Whose place it is, e.g. `timer/cleanup`.
+    pub consumer: String,
+    /// Version of the stored checkpoint that this one follows (a fencing token); 0 if there is none.
+    pub follows: u64,
+    /// The new place, as JSON text.
+    pub value: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -11,16 +11,24 @@
 //! | what starts an invocation and how it ends | [`event`], [`outcome`] |
 //! | what an app is | [`spec`] |
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
+//! | filters over tables | [`filter`] |
+//! | names of blobs and their patterns | [`blob`] |
+//! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
+//! | keys of callers out of logs | [`mask`] |
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
+pub mod blob;
 pub mod clock;
 pub mod datum;
 pub mod event;
 pub mod expression;
 pub mod faults;
+pub mod filter;
 pub mod ids;
 pub mod log;
+pub mod mask;
 pub mod outcome;
 pub mod problem;
+pub mod schedule;
 pub mod spec;

@@ -13,6 +13,18 @@ pub enum Severity {
     Error,
 }
 
+/// A change to a file of the app that mends a finding and can't be anything else; `ingle check --fix` makes it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Mend {
+    /// The key of a JSON object, at the finding's place.
+    RenameKey { from: String, to: String },
+    /// A member for the top object of the finding's JSON file, as text: `"version": "2.0"`.
+    AddMember { text: String },
+    /// An app setting that is needed, without a value.
+    AddSetting { name: String },
+}
+
 /// A finding about a user's file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
@@ -31,6 +43,8 @@ pub struct Problem {
     pub fix: Option<String>,
     /// More lines, e.g. a traceback or a source excerpt.
     pub detail: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<Mend>,
 }
 
 impl Problem {
@@ -44,6 +58,7 @@ impl Problem {
             message: message.into(),
             fix: None,
             detail: None,
+            mend: None,
         }
     }
 
@@ -73,6 +88,12 @@ impl Problem {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn mend(mut self, mend: Mend) -> Self {
+        self.mend = Some(mend);
         self
     }
 

@@ -24,4 +24,4 @@ pub mod wire;
 pub use error::Error;
 pub use pool::{Options, Pool};
 pub use slot::{Answer, Slot};
-pub use wire::message::{Call, Loaded};
+pub use wire::message::{Call, Loaded, Retry};

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::event::futures::BoxFuture;
 use ingle_types::ids::WorkerId;
 use ingle_types::log::LogSinkHandle;
 use ingle_types::outcome::{Blame, Failure};
@@ -90,6 +91,7 @@ struct PoolState {
     /// Why the last start failed, told to those who wait.
     failed: Option<Failure>,
     stopping: bool,
+    warmup: Option<Warmup>,
 }
 
 /// A line of `ingle ps`.
@@ -103,6 +105,16 @@ pub struct WorkerStatus {
     pub completed: u64,
     pub memory_bytes: u64,
 }
+
+/// What runs in each process before it takes work.
+#[derive(Clone)]
+struct Warmup {
+    kind: SlotKind,
+    run: WarmupRun,
+}
+
+/// Runs a call in a slot to its end. What comes of it is for the logs: the process takes work in any case.
+pub type WarmupRun = Arc<dyn Fn(Slot) -> BoxFuture<()> + Send + Sync>;
 
 /// What a look for a slot came to.
 enum Found {
@@ -146,12 +158,60 @@ impl Pool {
         let inner = &self.0;
         let started = Worker::start(id, &inner.options, &inner.tasks, &inner.sink, &inner.signals).await;
         let (worker, loaded) = started?;
-        let mut state = self.state();
-        state.workers.push(worker.clone());
-        state.failed = None;
-        drop(state);
+        self.admit(&worker).await;
         inner.signals.room.notify_waiters();
         Ok((worker, loaded))
+    }
+
+    /// Lets work into a new process, after it was warmed if there is something to warm it with.
+    async fn admit(&self, worker: &Arc<Worker>) {
+        let mut is_warm = false;
+        loop {
+            let warmup = {
+                let mut state = self.state();
+                match state.warmup.clone().filter(|_| !is_warm) {
+                    Some(warmup) => warmup,
+                    None => {
+                        state.workers.push(worker.clone());
+                        state.failed = None;
+                        return;
+                    }
+                }
+            };
+            self.warm(worker.clone(), &warmup).await;
+            is_warm = true;
+        }
+    }
+
+    async fn warm(&self, worker: Arc<Worker>, warmup: &Warmup) {
+        worker.state().in_work += 1;
+        let slot = match warmup.kind {
+            SlotKind::Loop => Ok(Slot::on_loop(worker, self.0.tasks.clone())),
+            SlotKind::Lane => {
+                worker.state().lanes += 1;
+                self.open_lane(worker).await
+            }
+        };
+        match slot {
+            Ok(slot) => (warmup.run)(slot).await,
+            Err(failure) => {
+                tracing::warn!(code = failure.code, "a worker was not warmed: {}", failure.message)
+            }
+        }
+    }
+
+    /// From now on each process is warmed before it takes work; those that run already are warmed now, which this
+    /// waits for. So it is called before any work is let in.
+    pub async fn warm_with(&self, kind: SlotKind, run: WarmupRun) {
+        let warmup = Warmup { kind, run };
+        let workers = {
+            let mut state = self.state();
+            state.warmup = Some(warmup.clone());
+            state.workers.clone()
+        };
+        for worker in workers {
+            self.warm(worker, &warmup).await;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {

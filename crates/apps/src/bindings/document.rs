@@ -1,10 +1,15 @@
-//! `cosmosDB`, with the names of version 4 of the extension and of version 3.
+//! `cosmosDB` and `cosmosDBTrigger`, with the names of version 4 of the extension and of version 3.
+
+use std::time::Duration;
 
 use ingle_types::expression::Template;
-use ingle_types::spec::{BindingKind, DocumentInput, DocumentOutput};
+use ingle_types::spec::{BindingKind, DocumentInput, DocumentOutput, DocumentsTrigger};
 
 use super::Reported;
 use super::properties::Properties;
+
+/// `feedPollDelay` where nothing is said (facts 5.1).
+const POLL_DELAY_DEFAULT_MS: u32 = 5000;
 
 pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Reported> {
     let direction = properties.one_of("direction", &["in", "out"])?;
@@ -41,6 +46,67 @@ pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Re
         return Err(properties.error("E0232", "sqlQuery", message));
     }
     Ok(BindingKind::DocumentInput(DocumentInput { database, container, id, partition_key, sql_query }))
+}
+
+/// Properties that steer how Azure's listeners share a container, which one listener need not.
+const LEASE_PROPERTIES: [&str; 17] = [
+    "leaseConnection",
+    "leaseConnectionStringSetting",
+    "leaseDatabaseName",
+    "leaseContainerName",
+    "leaseCollectionName",
+    "createLeaseContainerIfNotExists",
+    "createLeaseCollectionIfNotExists",
+    "leasesContainerThroughput",
+    "leasesCollectionThroughput",
+    "leaseAcquireInterval",
+    "leaseExpirationInterval",
+    "leaseRenewInterval",
+    "checkpointInterval",
+    "checkpointDocumentCount",
+    "maxDegreeOfParallelism",
+    "preferredLocations",
+    "useMultipleWriteLocations",
+];
+
+pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<DocumentsTrigger, Reported> {
+    properties.direction(&["in"], "in")?;
+    properties.connection(&["connection", "connectionStringSetting"])?;
+    properties.ignore(&LEASE_PROPERTIES);
+    let database = plain_name(properties, &["databaseName"])?;
+    let container = plain_name(properties, &["containerName", "collectionName"])?;
+    let prefix = ["leaseContainerPrefix", "leaseCollectionPrefix"];
+    let mut lease_prefix = String::new();
+    for key in prefix {
+        lease_prefix = properties.text(key)?.unwrap_or(lease_prefix);
+    }
+    let items_max = properties.whole_number("maxItemsPerInvocation")?;
+    if items_max == Some(0) {
+        let message = "maxItemsPerInvocation is 0, so no change could ever be handed over".to_owned();
+        return Err(properties.error("E0232", "maxItemsPerInvocation", message));
+    }
+    // Changes are told at once, so the pause between two looks has nothing to say.
+    let poll_delay = properties.whole_number("feedPollDelay")?.unwrap_or(POLL_DELAY_DEFAULT_MS);
+    Ok(DocumentsTrigger {
+        database,
+        container,
+        lease_prefix,
+        start_from_beginning: properties.truth("startFromBeginning")?.unwrap_or(false),
+        items_max,
+        poll_delay: Duration::from_millis(u64::from(poll_delay)),
+    })
+}
+
+/// A name that must be known before any event comes.
+fn plain_name(properties: &mut Properties<'_>, keys: &[&str]) -> Result<String, Reported> {
+    let template = name(properties, keys)?;
+    match template.as_literal() {
+        Some(name) => Ok(name.to_owned()),
+        None => {
+            let message = format!("{} of a trigger can't hold an expression like `{template}`", keys[0]);
+            Err(properties.error("E0232", keys[0], message))
+        }
+    }
 }
 
 fn is_given(template: &Template) -> bool {

@@ -10,7 +10,11 @@ const RESERVED: [&str; 2] = ["admin", "runtime"];
 
 pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<HttpTrigger, Reported> {
     properties.direction(&["in"], "in")?;
-    properties.ignore(&["webHookType"]);
+    if properties.text("webHookType")?.is_some_and(|kind| !kind.is_empty()) {
+        let message =
+            "webHookType has no effect: the function gets every request as it was sent, also unsigned ones";
+        properties.warn("E0233", "webHookType", message.to_owned());
+    }
     let auth_level =
         match properties.one_of("authLevel", &["anonymous", "function", "admin", "user", "system"])? {
             Some("anonymous") => AuthLevel::Anonymous,

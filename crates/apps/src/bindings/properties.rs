@@ -1,12 +1,13 @@
 //! The properties of one binding: found without regard to case, settings filled in, every finding at its place.
 
 use ingle_types::expression::{Template, fill_settings};
-use ingle_types::problem::Problem;
+use ingle_types::problem::{Mend, Problem};
 use ingle_types::spec::DeclaredFunction;
 use serde_json::{Map, Value};
 
 use super::Reported;
 use crate::folder::{AppFolder, place};
+use crate::host_json::rename;
 use crate::json_place::{Kind, Node};
 use crate::resolve::at_function;
 use crate::suggest::{did_you_mean, nearest};
@@ -40,6 +41,11 @@ impl<'a> Properties<'a> {
 
     pub(super) fn function(&self) -> &'a str {
         &self.declared.name
+    }
+
+    /// An app setting; `None` if it is empty.
+    pub(super) fn setting(&self, name: &str) -> Option<&'a str> {
+        self.folder.setting(name).filter(|value| !value.trim().is_empty())
     }
 
     /// Puts a problem where the property stands: in function.json, or at the function.
@@ -99,7 +105,9 @@ impl<'a> Properties<'a> {
                 let meant = did_you_mean(&name, self.folder.setting_names());
                 let message = format!("{key} needs the app setting {name}, which is not set{meant}");
                 let fix = format!("add {name} to Values in local.settings.json, or to the environment");
-                Err(self.error_with_fix("E0220", key, message, fix))
+                let reported = self.error_with_fix("E0220", key, message, fix);
+                self.mend_last_with_setting(name, &meant);
+                Err(reported)
             }
         }
     }
@@ -123,6 +131,35 @@ impl<'a> Properties<'a> {
 
     pub(super) fn parse(&mut self, key: &str, text: &str) -> Result<Template, Reported> {
         Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}")))
+    }
+
+    /// A whole number, also written as a text.
+    pub(super) fn whole_number(&mut self, key: &str) -> Result<Option<u32>, Reported> {
+        if let Some(Value::Number(number)) = self.value(key) {
+            let found = number.as_u64().and_then(|number| u32::try_from(number).ok());
+            return match found {
+                Some(number) => Ok(Some(number)),
+                None => Err(self.error("E0232", key, format!("{key} is {number} instead of a whole number"))),
+            };
+        }
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(self.error("E0232", key, format!("{key} is `{text}` instead of a whole number"))),
+        }
+    }
+
+    /// True or false, also written as a text in any case.
+    pub(super) fn truth(&mut self, key: &str) -> Result<Option<bool>, Reported> {
+        if let Some(Value::Bool(truth)) = self.value(key) {
+            return Ok(Some(*truth));
+        }
+        Ok(self.one_of(key, &["true", "false"])?.map(|word| word == "true"))
+    }
+
+    pub(super) fn warn(&mut self, code: &str, key: &str, message: String) {
+        let problem = self.at(Problem::warning(code, message), key);
+        self.problems.push(problem);
     }
 
     /// One of a few words, in any case.
@@ -180,8 +217,16 @@ impl<'a> Properties<'a> {
             let fix = format!("add {name} to Values in local.settings.json before you deploy to the cloud");
             let problem = self.at(Problem::warning("E0222", message), key).fix(fix);
             self.problems.push(problem);
+            self.mend_last_with_setting(name, &meant);
         }
         Ok(())
+    }
+
+    /// A setting that is only misspelled must not be added.
+    fn mend_last_with_setting(&mut self, name: String, meant: &str) {
+        if let Some(last) = self.problems.last_mut().filter(|_| meant.is_empty()) {
+            last.mend = Some(Mend::AddSetting { name });
+        }
     }
 
     /// The names under which the cloud's host looks for a connection (facts 5.1).
@@ -199,9 +244,13 @@ impl<'a> Properties<'a> {
                 continue;
             }
             let meant = nearest(key, self.used.iter().map(String::as_str));
+            let is_free = |name: &&str| self.object.keys().all(|other| !other.eq_ignore_ascii_case(name));
+            let mend = meant.filter(is_free).map(|name| rename(key, name));
             let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
             let message = format!("the property `{key}` has no effect{meant}");
-            let problem = self.at(Problem::warning("E0233", message), key);
+            let mut problem = self.at(Problem::warning("E0233", message), key);
+            // What decorators declare can't be renamed by text.
+            problem.mend = mend.filter(|_| problem.file.as_ref().is_some_and(|file| file.ends_with(".json")));
             self.problems.push(problem);
         }
     }

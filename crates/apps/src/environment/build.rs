@@ -32,7 +32,10 @@ const MISLEADING: [&str; 8] = [
 ];
 
 /// Builds the environment unless it is there; returns whether it was built.
-pub(super) async fn ensure(plan: &Plan<'_>, progress: &mut dyn FnMut(Progress)) -> Result<bool, Error> {
+pub(super) async fn ensure(
+    plan: &Plan<'_>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<bool, Error> {
     if is_ready(plan) {
         return Ok(false);
     }
@@ -62,7 +65,7 @@ fn cache_error(path: &Path, source: io::Error) -> Error {
     Error::Cache { path: path.to_owned(), source }
 }
 
-async fn lock(plan: &Plan<'_>, progress: &mut dyn FnMut(Progress)) -> Result<File, Error> {
+async fn lock(plan: &Plan<'_>, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<File, Error> {
     let path = plan.file("lock");
     let failed = |source| cache_error(&path, source);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
@@ -83,7 +86,7 @@ async fn lock(plan: &Plan<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Fil
 
 struct Builder<'a, 'p> {
     plan: &'a Plan<'a>,
-    progress: &'p mut dyn FnMut(Progress),
+    progress: &'p mut (dyn FnMut(Progress) + Send),
     /// Everything that the programs said.
     log: String,
     /// The environment has no pip of its own.

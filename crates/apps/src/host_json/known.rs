@@ -59,6 +59,7 @@ const KEYS: &[&str] = &[
     "extensions.queues.maxDequeueCount",
     "extensions.queues.newBatchThreshold",
     "extensions.queues.messageEncoding",
+    "extensions.timers.catchUp",
     "extensions.blobs.maxDegreeOfParallelism",
     "extensions.blobs.poisonBlobThreshold",
     "extensions.eventHubs.*",

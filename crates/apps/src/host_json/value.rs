@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
+use ingle_types::spec::RetryPolicy;
 
 use super::FILE;
 use crate::folder::place;
 use crate::json_place::{Kind, Node};
+use crate::retry;
 use crate::suggest::did_you_mean;
 
 const LEVELS: [&str; 7] = ["Trace", "Debug", "Information", "Warning", "Error", "Critical", "None"];
@@ -77,6 +79,21 @@ impl<'a> Reader<'a> {
             }
             _ => None,
         })
+    }
+
+    /// The policy for functions without one of their own.
+    pub(super) fn retry(&mut self) -> Option<RetryPolicy> {
+        let node = self.find(&["retry"])?;
+        if !matches!(node.kind, Kind::Object(_)) {
+            self.wrong(&["retry"], node, "an object with a strategy");
+            return None;
+        }
+        retry::parse(&node.to_map())
+            .map_err(|wrong| {
+                let at = node.get(wrong.key).unwrap_or(node);
+                self.problems.push(place(Problem::error("E0236", wrong.message), FILE, at).fix(wrong.fix));
+            })
+            .ok()
     }
 
     pub(super) fn texts(&mut self, path: &[&str]) -> Option<Vec<String>> {
@@ -162,7 +179,7 @@ fn integer(node: &Node) -> Option<i64> {
 }
 
 /// `hh:mm`, `hh:mm:ss`, `d.hh:mm:ss`, `hh:mm:ss.fffffff`: the constant format of .NET's `TimeSpan`, without a sign.
-pub(super) fn time_span(text: &str) -> Option<Duration> {
+pub(crate) fn time_span(text: &str) -> Option<Duration> {
     let (whole, fraction) = match text.trim().rsplit_once(':') {
         // A dot after the last colon opens a fraction; one before the first colon ends the days.
         Some((_, last)) if last.contains('.') => {

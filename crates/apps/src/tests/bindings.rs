@@ -1,6 +1,6 @@
 //! Bindings, one function at a time.
 
-use ingle_types::spec::{AppSpec, BindingKind};
+use ingle_types::spec::{AppSpec, BindingKind, TriggerSpec};
 
 use super::{check_with, options};
 
@@ -46,8 +46,8 @@ fn bindings_are_checked_one_by_one() {
         "error[E0224] F/function.json:2: the binding type `httptriger` is not known; did you mean `httpTrigger`?",
     );
     refused(
-        &[TRIGGER, r#"{"type": "blob", "name": "b"}"#],
-        "error[E0223] F/function.json:3: the binding type blob is not supported yet",
+        &[TRIGGER, r#"{"type": "sendGrid", "name": "b"}"#],
+        "error[E0223] F/function.json:3: the binding type sendGrid is not supported yet",
     );
     refused(&[TRIGGER, r#"{"name": "b"}"#], "error[E0232] F/function.json:3: a binding has no type");
     refused(
@@ -140,4 +140,97 @@ fn connections_without_a_setting_and_misspelled_properties_are_warned_about() {
     for setting in ["Shop", "AzureWebJobsShop", "Shop__queueServiceUri", "ConnectionStrings:shop"] {
         check_bindings(&[trigger], &[(setting, "x")], &[misspelled]);
     }
+}
+
+#[test]
+fn tables_are_checked_down_to_the_filter() {
+    let table =
+        |rest: &str| format!("{{\"type\": \"table\", \"name\": \"t\", \"tableName\": \"Notes\", {rest}}}");
+    let spec = check_bindings(
+        &[
+            TRIGGER,
+            &table(
+                r#""direction": "in", "filter": "Owner eq '{owner}' and At ge datetime'{at}' and N lt {n}", "take": "%TAKE%""#,
+            ),
+        ],
+        &[("TAKE", "5")],
+        &[],
+    );
+    let BindingKind::TableInput(input) = &spec.functions[0].bindings[0].kind else { panic!("{spec:?}") };
+    assert_eq!((input.take, input.row_key.is_some()), (Some(5), false));
+    check_bindings(&[TRIGGER, &table(r#""direction": "OUT", "partitionKey": "{a}""#)], &[], &[]);
+    check_bindings(
+        &[TRIGGER, &table(r#""direction": "in", "partitionKey": "{a}", "rowKey": "{b}""#)],
+        &[],
+        &[],
+    );
+    refused(
+        &[TRIGGER, &table(r#""direction": "in", "filter": "Count = 3""#)],
+        "error[E0417] F/function.json:3: filter: at character 7, `=` is no operator; eq, ne, gt, ge, lt and le are",
+    );
+    refused(
+        &[TRIGGER, &table(r#""direction": "in", "rowKey": "1""#)],
+        "error[E0232] F/function.json:3: a table input with a rowKey needs a partitionKey too",
+    );
+    refused(
+        &[TRIGGER, &table(r#""direction": "in", "take": 1.5"#)],
+        "error[E0232] F/function.json:3: take is 1.5 instead of a whole number",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "table", "name": "t", "direction": "in", "tableName": "my-notes"}"#],
+        "error[E0232] F/function.json:3: `my-notes` can't be the name of a table",
+    );
+    refused(
+        &[TRIGGER, r#"{"type": "table", "name": "t", "tableName": "Notes"}"#],
+        "error[E0232] F/function.json:3: a table binding needs a direction: in or out",
+    );
+}
+
+#[test]
+fn a_change_feed_takes_the_names_of_both_versions() {
+    let trigger = |rest: &str| {
+        format!("{{\"type\": \"cosmosDBTrigger\", \"name\": \"d\", \"databaseName\": \"shop\", {rest}}}")
+    };
+    let old = trigger(
+        r#""collectionName": "orders", "leaseCollectionPrefix": "a", "startFromBeginning": "True", "maxItemsPerInvocation": 7, "leaseCollectionName": "leases", "createLeaseCollectionIfNotExists": true"#,
+    );
+    let spec = check_bindings(&[&old], &[], &[]);
+    let TriggerSpec::Documents(found) = &spec.functions[0].trigger else { panic!("{spec:?}") };
+    assert_eq!((found.container.as_str(), found.lease_prefix.as_str()), ("orders", "a"));
+    assert_eq!((found.start_from_beginning, found.items_max), (true, Some(7)));
+    let new = trigger(r#""containerName": "%C%", "leaseContainerPrefix": "b", "cardinality": "MANY""#);
+    check_bindings(&[&new], &[("C", "orders")], &[]);
+    refused(
+        &[&trigger("\"containerName\": \"{c}\"")],
+        "error[E0232] F/function.json:2: containerName of a trigger can't hold an expression like `{c}`",
+    );
+    refused(
+        &[&trigger("\"containerName\": \"c\", \"maxItemsPerInvocation\": 0")],
+        "error[E0232] F/function.json:2: maxItemsPerInvocation is 0, so no change could ever be handed over",
+    );
+    refused(
+        &[&trigger("\"containerName\": \"c\", \"startFromBeginning\": \"yes\"")],
+        "error[E0232] F/function.json:2: startFromBeginning can't be `yes`",
+    );
+}
+
+#[test]
+fn small_triggers_and_properties_that_only_azure_needs() {
+    check_bindings(&[r#"{"type": "eventGridTrigger", "name": "event", "direction": "in"}"#], &[], &[]);
+    check_bindings(&[r#"{"type": "warmupTrigger", "name": "warm"}"#], &[], &[]);
+    check_bindings(
+        &[&TRIGGER
+            .replace("\"queueName\"", "\"cardinality\": \"many\", \"dataType\": \"binary\", \"queueName\"")],
+        &[],
+        &[
+            "warning[E0233] F/function.json:2: queueTrigger hands over one event at a time, so `many` has no effect",
+        ],
+    );
+    check_bindings(
+        &[r#"{"type": "httpTrigger", "name": "req", "webHookType": "github"}"#],
+        &[],
+        &[
+            "warning[E0233] F/function.json:2: webHookType has no effect: the function gets every request as it was sent, also unsigned ones",
+        ],
+    );
 }

@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ingle_store::{LeasedMessage, Operation, QueueWatch, Store};
-use ingle_tasks::{StopSignal, TaskKind, Tasks};
+use ingle_store::{LeasedMessage, MessageLease, Operation, QueueWatch, Store};
+use ingle_tasks::{StopSignal, Stopper, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
+use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Delivery, Event, Invocation, InvokerHandle, QueueDelivery, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::spec::{DataType, QueueOptions};
 use tokio::sync::Notify;
 
-use super::{lease, poison_queue};
+use super::poison_queue;
 
 /// How long a lease lasts; it is renewed at half time for as long as the function runs (facts 7.1).
 const LEASE: Duration = Duration::from_secs(600);
@@ -29,8 +30,29 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub struct ListenerOptions {
     pub function: FunctionName,
     pub queue: String,
-    pub data_type: DataType,
     pub queues: QueueOptions,
+    pub reader: Arc<dyn MessageReader>,
+}
+
+/// Makes events of leased messages. What a message stands for may lie elsewhere.
+pub trait MessageReader: Send + Sync + 'static {
+    fn read(self: Arc<Self>, message: LeasedMessage) -> BoxFuture<Reading>;
+}
+
+/// What became of a message that was read.
+pub enum Reading {
+    Event {
+        /// The listener fills in the delivery.
+        event: Box<Event>,
+        /// Dropped when the invocation is over.
+        held: Box<dyn Send>,
+    },
+    /// What it tells of is over; it is finished.
+    Outdated,
+    /// Not readable now: it comes again, and this does not count as an attempt.
+    Later(ingle_store::Error),
+    /// Not readable, ever: it goes to the poison queue with this reason.
+    Hopeless(String),
 }
 
 /// Turns the messages of one queue into invocations of one function.
@@ -60,12 +82,13 @@ impl Listener {
         Self { options, store, invoker, tasks, clock, in_work: Arc::default() }
     }
 
-    /// Starts listening; ends when listeners are stopped.
-    pub fn start(self) {
-        let stop = self.tasks.stop_signal(TaskKind::Listener);
+    /// Starts listening; ends when its stopper or all listeners are stopped.
+    pub fn start(self) -> Stopper {
+        let (stopper, stop) = self.tasks.stoppable(TaskKind::Listener);
         let name = format!("queue {}", self.options.queue);
         let tasks = self.tasks.clone();
         drop(tasks.spawn(TaskKind::Listener, name, self.run(stop)));
+        stopper
     }
 
     async fn run(self, mut stop: StopSignal) {
@@ -125,11 +148,8 @@ impl Listener {
                 self.give_up(message).await?;
                 continue;
             }
-            let event = self.event(message);
             self.in_work.count.fetch_add(1, Ordering::AcqRel);
-            let invocation =
-                Invocation { id: InvocationId::random(), function: self.options.function.clone(), event };
-            drop(self.tasks.spawn(TaskKind::Invocation, "queue message", self.handle(invocation)));
+            drop(self.tasks.spawn(TaskKind::Invocation, "queue message", self.handle(message)));
         }
         Ok(count)
     }
@@ -141,23 +161,25 @@ impl Listener {
         self.store.commit(vec![Operation::PoisonMessage { lease: message.lease, poison_queue, reason }]).await
     }
 
-    fn handle(&self, invocation: Invocation) -> impl Future<Output = ()> + Send + 'static {
+    fn handle(&self, message: LeasedMessage) -> impl Future<Output = ()> + Send + 'static {
         let (invoker, store, in_work) = (self.invoker.clone(), self.store.clone(), self.in_work.clone());
-        let lease = match &invocation.event.delivery {
-            Delivery::Queue(delivery) => Some(lease(delivery)),
-            Delivery::Direct => None,
-        };
+        let (reader, function) = (self.options.reader.clone(), self.options.function.clone());
+        let (lease, delivery) = (message.lease.clone(), self.delivery(&message));
         async move {
             // Also counted down when the task is aborted or panics.
             let _leave = Leave(in_work);
-            let mut running = invoker.invoke(invocation);
+            let (event, _held) = match reader.read(message).await {
+                Reading::Event { event, held } => (event, held),
+                other => return put_aside(&store, lease, other).await,
+            };
+            let event = Event { delivery, ..*event };
+            let mut running = invoker.invoke(Invocation { id: InvocationId::random(), function, event });
             loop {
                 let half = tokio::time::sleep(LEASE / 2);
                 tokio::select! {
                     _completion = &mut running => return,
                     () = half => {
-                        let Some(lease) = &lease else { continue };
-                        if let Err(error) = store.extend_lease(lease, LEASE).await {
+                        if let Err(error) = store.extend_lease(&lease, LEASE).await {
                             tracing::warn!(queue = %lease.queue, message = %lease.message_id, "can't renew the lease: {error}");
                         }
                     }
@@ -166,8 +188,55 @@ impl Listener {
         }
     }
 
+    fn delivery(&self, message: &LeasedMessage) -> Delivery {
+        Delivery::Queue(QueueDelivery {
+            queue: message.lease.queue.clone(),
+            message_id: message.lease.message_id.clone(),
+            pop_receipt: message.lease.pop_receipt.clone(),
+            dequeue_count: message.dequeue_count,
+            max_dequeue_count: self.options.queues.max_dequeue_count,
+            retry_delay: self.options.queues.visibility_timeout,
+        })
+    }
+}
+
+/// Ends the delivery of a message that made no event.
+async fn put_aside(store: &Store, lease: MessageLease, reading: Reading) {
+    let queue = lease.queue.clone();
+    let operation = match reading {
+        Reading::Event { .. } | Reading::Outdated => Operation::DeleteMessage(lease),
+        Reading::Later(error) => {
+            tracing::error!(%queue, code = error.code(), "can't read what a message stands for: {error}");
+            Operation::ReleaseMessage { lease, visible_after: STORE_PAUSE, counts: false }
+        }
+        Reading::Hopeless(reason) => {
+            tracing::error!(%queue, %reason, "gave a message up");
+            match poison_queue(&queue) {
+                Some(poison_queue) => Operation::PoisonMessage { lease, poison_queue, reason },
+                None => Operation::DeleteMessage(lease),
+            }
+        }
+    };
+    if let Err(error) = store.commit(vec![operation]).await {
+        // The lease runs out by itself, or is void after a restart: the message is not lost.
+        tracing::error!(%queue, code = error.code(), "can't put a message aside: {error}");
+    }
+}
+
+/// Reads messages whose bodies are the payload.
+pub struct Messages {
+    queue: String,
+    data_type: DataType,
+    clock: ClockHandle,
+}
+
+impl Messages {
+    pub fn reader(queue: &str, data_type: DataType, clock: ClockHandle) -> Arc<dyn MessageReader> {
+        Arc::new(Self { queue: queue.to_owned(), data_type, clock })
+    }
+
     fn event(&self, message: LeasedMessage) -> Event {
-        let payload = payload(message.body.clone(), self.options.data_type);
+        let payload = payload(message.body.clone(), self.data_type);
         let whole = match &payload {
             Datum::Text(text) => text.clone(),
             _ => String::from_utf8_lossy(&message.body).into_owned(),
@@ -178,29 +247,29 @@ impl Listener {
             ("QueueTrigger".to_owned(), Datum::Text(whole)),
             ("DequeueCount".to_owned(), Datum::Int(i64::from(message.dequeue_count))),
             ("ExpirationTime".to_owned(), date(message.expires_at)),
-            ("Id".to_owned(), Datum::Text(message.lease.message_id.clone())),
+            ("Id".to_owned(), Datum::Text(message.lease.message_id)),
             ("InsertionTime".to_owned(), date(message.inserted_at)),
             ("NextVisibleTime".to_owned(), date(message.next_visible_at)),
-            ("PopReceipt".to_owned(), Datum::Text(message.lease.pop_receipt.clone())),
+            ("PopReceipt".to_owned(), Datum::Text(message.lease.pop_receipt)),
         ];
         let attempt =
             if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };
         Event {
             payload,
             metadata,
-            summary: format!("queue {}{attempt}", self.options.queue),
+            summary: format!("queue {}{attempt}", self.queue),
             received_at: self.clock.now(),
             trace: Trace { parent: message.trace_parent, state: String::new() },
             hop_count: message.hop_count,
-            delivery: Delivery::Queue(QueueDelivery {
-                queue: message.lease.queue,
-                message_id: message.lease.message_id,
-                pop_receipt: message.lease.pop_receipt,
-                dequeue_count: message.dequeue_count,
-                max_dequeue_count: self.options.queues.max_dequeue_count,
-                retry_delay: self.options.queues.visibility_timeout,
-            }),
+            delivery: Delivery::Direct,
         }
+    }
+}
+
+impl MessageReader for Messages {
+    fn read(self: Arc<Self>, message: LeasedMessage) -> BoxFuture<Reading> {
+        let event = Box::new(self.event(message));
+        Box::pin(std::future::ready(Reading::Event { event, held: Box::new(()) }))
     }
 }
 

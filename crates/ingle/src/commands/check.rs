@@ -3,54 +3,102 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ingle_apps::Requirements;
+use ingle_control::{examine, prepare};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::problem::Severity;
+use ingle_types::spec::AppSpec;
 use serde_json::json;
 
-use crate::app::{error_count, prepare, run as load};
-use crate::cli::AppArguments;
+use crate::cli::{AppArguments, CheckArguments};
 use crate::commands::start::progress;
 use crate::exit::{APP, CommandError};
+use crate::mend::Plan;
 use crate::printer::{Color, Printer, Style, harmless};
+use crate::screen;
+use crate::server::inspect;
 use crate::surroundings::Surroundings;
 
 pub(crate) async fn run(
-    arguments: AppArguments,
+    arguments: CheckArguments,
     surroundings: &Surroundings,
     style: Style,
 ) -> Result<u8, CommandError> {
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
-    let prepared = prepare(&arguments, surroundings, &mut progress(style, &printer)).await?;
-    let running = load(prepared, surroundings, 0, &tasks, Arc::new(printer.clone())).await?;
-    running.pool.stop(Duration::from_secs(2)).await;
-    let problems = &running.app.problems;
-    let errors = error_count(problems);
+    let (mut app, requirements) = look(&arguments.app, surroundings, (&tasks, &printer, style)).await?;
+    if arguments.fix {
+        let plan = Plan::new(&app.root, &app.problems, &requirements);
+        plan.write(&app.root)?;
+        show_changes(&plan, &printer, style);
+        if !plan.changes.is_empty() {
+            (app, _) = look(&arguments.app, surroundings, (&tasks, &printer, style)).await?;
+        }
+    }
+    let errors = report(&app, &printer, style);
+    drop(printer);
+    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    Ok(if errors > 0 || app.functions.is_empty() { APP } else { 0 })
+}
+
+/// The app with all findings, and what its requirements are.
+async fn look(
+    arguments: &AppArguments,
+    surroundings: &Surroundings,
+    (tasks, printer, style): (&Tasks, &Printer, Style),
+) -> Result<(AppSpec, Requirements), CommandError> {
+    let options = surroundings.read_options(arguments);
+    let prepared = prepare(&arguments.folder, &options, &mut progress(style, printer)).await?;
+    let sink = Arc::new(printer.clone());
+    let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, tasks, sink).await?;
+    let mut app = examined.app;
+    inspect(&mut app);
+    Ok((app, prepared.folder.requirements))
+}
+
+/// What was changed, as a person would mark it in the margin.
+fn show_changes(plan: &Plan, printer: &Printer, style: Style) {
+    for change in &plan.changes {
+        if style.json {
+            let shown = json!({"event": "changed", "place": change.place, "before": change.before,
+                "after": change.after});
+            printer.text(shown.to_string());
+            continue;
+        }
+        let mut text = harmless(&change.place);
+        if let Some(before) = &change.before {
+            text.push_str(&format!("\n{}", style.paint(Color::Red, &format!("  - {}", harmless(before)))));
+        }
+        text.push_str(&format!(
+            "\n{}",
+            style.paint(Color::Green, &format!("  + {}", harmless(&change.after)))
+        ));
+        printer.text(text);
+    }
+    if plan.changes.is_empty() && !style.json {
+        printer.text("nothing has a mend that is certain".to_owned());
+    }
+}
+
+/// Prints the findings and counts the errors among them.
+fn report(app: &AppSpec, printer: &Printer, style: Style) -> usize {
+    let problems = &app.problems;
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     if style.json {
-        let functions: Vec<&str> =
-            running.app.functions.iter().map(|function| function.name.as_str()).collect();
+        let functions: Vec<&str> = app.functions.iter().map(|function| function.name.as_str()).collect();
         let report = json!({"event": "checked", "errors": errors, "warnings": problems.len() - errors,
             "functions": functions, "problems": problems});
         printer.text(report.to_string());
     } else {
-        for problem in problems {
-            let color = if problem.severity == Severity::Error { Color::Red } else { Color::Yellow };
-            let text = harmless(&problem.to_string());
-            let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-            printer.text(format!(
-                "{}{}{rest}",
-                style.paint(color, first),
-                if rest.is_empty() { "" } else { "\n" }
-            ));
+        for problem in screen::problems(problems, style) {
+            printer.text(problem);
         }
         printer.text(format!(
             "{}: {} functions, {errors} errors, {} warnings",
-            running.app.name,
-            running.app.functions.len(),
+            app.name,
+            app.functions.len(),
             problems.len() - errors
         ));
     }
-    drop(printer);
-    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
-    Ok(if errors > 0 || running.app.functions.is_empty() { APP } else { 0 })
+    errors
 }

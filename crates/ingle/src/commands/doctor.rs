@@ -3,7 +3,6 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use ingle_apps::ReadOptions;
 use serde_json::json;
 
 use crate::cli::AppArguments;
@@ -80,13 +79,7 @@ pub(crate) fn run(
 }
 
 fn interpreters(arguments: &AppArguments, surroundings: &Surroundings) -> Vec<Finding> {
-    let options = ReadOptions {
-        functions: Vec::new(),
-        python: arguments.python.clone(),
-        environment: surroundings.variables.clone(),
-        home: surroundings.home.clone(),
-        cache: surroundings.cache.clone(),
-    };
+    let options = surroundings.read_options(arguments);
     let folder = match ingle_apps::read(&arguments.folder, &options) {
         Ok(folder) => folder,
         Err(error) => {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use ingle_control::{absolute, prepare};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::log::{InvocationRecord, RecordSink};
 use serde_json::Value;
 
-use crate::app::{absolute, prepare};
 use crate::cli::{AppArguments, InvokeArguments};
 use crate::client::Client;
 use crate::commands::start::{planned_faults, progress};
@@ -43,12 +43,18 @@ pub(crate) async fn run(
     }
     let printer = Printer::start(style, &tasks);
     let app = AppArguments { folder, python: None, functions: Vec::new(), state: arguments.at.state };
-    let prepared = prepare(&app, surroundings, &mut progress(style, &printer)).await?;
+    let read = surroundings.read_options(&app);
+    let prepared = prepare(&app.folder, &read, &mut progress(style, &printer)).await?;
     let plan = Plan {
         prepared,
+        folder: app.folder,
+        read,
+        cors: None,
         state: state.clone(),
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         hide_errors: false,
+        // Its port is for nobody.
+        auth: true,
         sink: Arc::new(printer.clone()),
         records: Arc::new(Quiet),
         faults: planned_faults(surroundings)?,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::Progress;
+use ingle_control::watch::Watch;
+use ingle_control::{absolute, prepare};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::faults::Faults;
 use ingle_types::spec::CorsOptions;
@@ -12,9 +14,9 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::app::{absolute, prepare};
 use crate::cli::StartArguments;
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE, warn};
+use crate::keys::{self, Key, Keys};
 use crate::printer::{Printer, Style};
 use crate::server::{Plan, Server};
 use crate::surroundings::Surroundings;
@@ -30,17 +32,21 @@ pub(crate) async fn run(
     let began = Instant::now();
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
-    let mut prepared = prepare(&arguments.app, surroundings, &mut progress(style, &printer)).await?;
-    if !arguments.cors.is_empty() {
-        prepared.folder.host.cors = Some(CorsOptions { origins: arguments.cors.clone(), credentials: false });
-    }
+    let read = surroundings.read_options(&arguments.app);
+    let prepared = prepare(&arguments.app.folder, &read, &mut progress(style, &printer)).await?;
+    let cors = (!arguments.cors.is_empty())
+        .then(|| CorsOptions { origins: arguments.cors.clone(), credentials: false });
     let port = arguments.port.or(prepared.folder.port).unwrap_or(PORT_DEFAULT);
     let folder = absolute(&arguments.app.folder);
     let plan = Plan {
         prepared,
+        folder: folder.clone(),
+        read,
+        cors,
         state: Surroundings::state(&folder, arguments.app.state.as_ref()),
         address: SocketAddr::new(arguments.address, port),
         hide_errors: arguments.hide_errors,
+        auth: arguments.auth,
         sink: Arc::new(printer.clone()),
         records: Arc::new(printer.clone()),
         faults: planned_faults(surroundings)?,
@@ -51,13 +57,14 @@ pub(crate) async fn run(
     let ready =
         if style.json { screen::json(&server, took).to_string() } else { screen::text(&server, took, style) };
     printer.text(ready);
-    let functions = server.running.app.functions.len();
-    let code = if functions == 0 {
-        // Nothing could ever happen: that is an error that the screen has explained, not a server.
+    let watched = if arguments.no_reload { None } else { watch(&server, &printer) };
+    // Without a function and without anybody who could mend that, nothing could ever happen.
+    let hopeless = server.first.app.functions.is_empty() && (watched.is_none() || !is_terminal());
+    let code = if hopeless {
         drain(server, style, &printer).await;
         APP
     } else {
-        serve(server, style, &printer).await
+        serve(server, watched, style, &printer).await
     };
     drop(printer);
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
@@ -91,10 +98,56 @@ pub(crate) fn progress(style: Style, printer: &Printer) -> impl FnMut(Progress) 
     }
 }
 
-/// Waits for a signal, then drains; a second signal ends the program at once.
-async fn serve(server: Server, style: Style, printer: &Printer) -> u8 {
-    let mut signals = Signals::listen();
-    signals.next().await;
+fn is_terminal() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdout().is_terminal()
+}
+
+/// Begins to watch the app's files; if that can't be done, says so and serves without.
+fn watch(server: &Server, printer: &Printer) -> Option<Watch> {
+    let folder = &server.first.prepared.folder;
+    match Watch::start(&folder.root, Vec::new()) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            printer.text(format!("changes of files are not noticed: {error}"));
+            None
+        }
+    }
+}
+
+/// What can happen while the server serves.
+enum Happening {
+    Changed(Vec<String>),
+    Key(Key),
+    Stop,
+}
+
+/// Serves until a signal or `q`, reloading when files change; then drains. A second signal ends the program at once.
+async fn serve(server: Server, mut watched: Option<Watch>, style: Style, printer: &Printer) -> u8 {
+    let mut keys = Keys::listen(style);
+    loop {
+        let changed = async {
+            match &mut watched {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let happening = tokio::select! {
+            () = wait_for_signal() => Happening::Stop,
+            key = keys.next() => Happening::Key(key),
+            files = changed => match files {
+                Some(files) => Happening::Changed(files.iter().map(|file| file.display().to_string()).collect()),
+                None => continue,
+            },
+        };
+        match happening {
+            Happening::Stop | Happening::Key(Key::Quit) => break,
+            Happening::Changed(files) => reload(&server, &files, style, printer).await,
+            Happening::Key(Key::Reload) => reload(&server, &["asked for".to_owned()], style, printer).await,
+            Happening::Key(Key::Help) => printer.text(keys::HELP.to_owned()),
+        }
+    }
+    drop(keys);
     if !style.json {
         printer.text("stopping: work in hand is finished; Ctrl-C again stops at once".to_owned());
     }
@@ -105,6 +158,16 @@ async fn serve(server: Server, style: Style, printer: &Printer) -> u8 {
             INTERRUPTED
         }
     }
+}
+
+async fn reload(server: &Server, changed: &[String], style: Style, printer: &Printer) {
+    let event = server.reload(&mut progress(style, printer)).await;
+    let text = if style.json {
+        screen::reload_json(&event, changed).to_string()
+    } else {
+        screen::reload(&event, &changed.join(", "), style)
+    };
+    printer.text(text);
 }
 
 async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
@@ -126,31 +189,14 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
     0
 }
 
-/// Ctrl-C and SIGTERM. Registered once, so that none is missed between two waits.
-struct Signals {
-    interrupt: Option<Signal>,
-    terminate: Option<Signal>,
-}
-
-impl Signals {
-    fn listen() -> Self {
-        Self {
-            interrupt: signal(SignalKind::interrupt()).ok(),
-            terminate: signal(SignalKind::terminate()).ok(),
-        }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            () = received(&mut self.interrupt) => {}
-            () = received(&mut self.terminate) => {}
-        }
-    }
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
+async fn wait_for_signal() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

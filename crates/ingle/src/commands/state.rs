@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::Method;
 use ingle_apps::ReadOptions;
 use ingle_connectors::queue::check_name;
+use ingle_control::absolute;
 use ingle_gateway::state;
 use ingle_store::Store;
 use ingle_tasks::Tasks;
-use ingle_types::clock::SystemClock;
+use ingle_types::clock::{SystemClock, from_unix_ms, iso_text};
 use ingle_types::faults::Faults;
 use serde_json::Value;
 
-use crate::app::{absolute, from_apps};
 use crate::cli::{Place, SendCommand, StateCommand};
 use crate::client::Client;
 use crate::exit::{CommandError, USAGE};
@@ -25,12 +25,12 @@ use crate::server::open_store;
 use crate::surroundings::Surroundings;
 
 /// Whoever holds the store.
-enum Holder {
+pub(super) enum Holder {
     Server(Client),
     Us(Store),
 }
 
-async fn holder(place: &Place) -> Result<Holder, CommandError> {
+pub(super) async fn holder(place: &Place) -> Result<Holder, CommandError> {
     let state = Surroundings::state(&absolute(&place.folder), place.state.as_ref());
     if let Some(client) = Client::connect(&state, &Tasks::new()).await {
         return Ok(Holder::Server(client));
@@ -48,9 +48,12 @@ async fn holder(place: &Place) -> Result<Holder, CommandError> {
 
 pub(crate) async fn run(command: StateCommand, style: Style) -> Result<u8, CommandError> {
     let shown = match command {
-        StateCommand::Ls { at } => match holder(&at).await? {
-            Holder::Server(client) => client.request(Method::GET, "/v1/state", &[], Bytes::new()).await?,
-            Holder::Us(store) => closing(&store, state::list(&store)).await?,
+        StateCommand::Ls { all, at } => match holder(&at).await? {
+            Holder::Server(client) => {
+                let query: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };
+                client.request(Method::GET, "/v1/state", query, Bytes::new()).await?
+            }
+            Holder::Us(store) => closing(&store, state::list(&store, all)).await?,
         },
         StateCommand::Peek { name, count, at } => match holder(&at).await? {
             Holder::Server(client) => {
@@ -94,7 +97,7 @@ pub(crate) async fn send(command: SendCommand, style: Style) -> Result<u8, Comma
     Ok(0)
 }
 
-async fn closing(
+pub(super) async fn closing(
     store: &Store,
     work: impl Future<Output = Result<Value, ingle_store::Error>>,
 ) -> Result<Value, CommandError> {
@@ -138,7 +141,7 @@ fn confirmed(name: Option<&str>) -> Result<bool, CommandError> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-fn show(shown: &Value, style: Style) {
+pub(super) fn show(shown: &Value, style: Style) {
     let text = if style.json { shown.to_string() } else { harmless(&plain(shown)) };
     write_out(&format!("{}\n", text.trim_end()));
 }
@@ -167,22 +170,48 @@ fn plain(shown: &Value) -> String {
         };
         return messages.iter().map(line).collect();
     }
+    if let Some(file) = shown.get("file") {
+        return format!("wrote {} bytes to {}", shown["bytes"], text(file));
+    }
+    if let Some(blob) = shown.get("blob") {
+        return format!("put {} bytes into blob {}", shown["bytes"], text(blob));
+    }
+    if let Some(blobs) = shown.get("blobs").and_then(Value::as_array) {
+        let lines = blob_lines(blobs);
+        return if lines.is_empty() { format!("no blobs in {}", text(&shown["container"])) } else { lines };
+    }
     if let Some(documents) = shown.get("documents").and_then(Value::as_array) {
         if documents.is_empty() {
             return format!("container {} is empty", text(&shown["container"]));
         }
         return documents.iter().map(|document| format!("{document}\n")).collect();
     }
+    if let Some(entities) = shown.get("entities").and_then(Value::as_array) {
+        if entities.is_empty() {
+            return format!("table {} is empty", text(&shown["table"]));
+        }
+        return entities.iter().map(|entity| format!("{entity}\n")).collect();
+    }
     if shown.get("queues").is_some() {
-        return listing(&list(&shown["queues"]), &list(&shown["containers"]));
+        let lines = listing(&list(&shown["queues"]), &list(&shown["containers"]), &list(&shown["tables"]));
+        let lines = lines + &blob_containers(&list(&shown["blobContainers"]));
+        return if lines.is_empty() { "nothing is stored".to_owned() } else { lines };
+    }
+    if let Some(containers) = shown.get("blobContainers") {
+        let lines = blob_containers(&list(containers));
+        return if lines.is_empty() { "there are no blobs".to_owned() } else { lines };
     }
     if let Some(queue) = shown.get("queue") {
         return format!("put {} bytes into queue {}", shown["bytes"], text(queue));
     }
-    format!("deleted {} messages and {} documents", shown["messages"], shown["documents"])
+    let (messages, documents, entities) = (&shown["messages"], &shown["documents"], &shown["entities"]);
+    format!(
+        "deleted {messages} messages, {documents} documents, {entities} entities and {} blobs",
+        shown["blobs"]
+    )
 }
 
-fn listing(queues: &[Value], containers: &[Value]) -> String {
+fn listing(queues: &[Value], containers: &[Value], tables: &[Value]) -> String {
     let mut lines = String::new();
     for queue in queues {
         let name = queue["name"].as_str().unwrap_or_default();
@@ -195,5 +224,25 @@ fn listing(queues: &[Value], containers: &[Value]) -> String {
         let name = container["name"].as_str().unwrap_or_default();
         lines.push_str(&format!("documents  {name}  {}\n", container["documents"]));
     }
-    if lines.is_empty() { "nothing is stored".to_owned() } else { lines }
+    for table in tables {
+        let name = table["name"].as_str().unwrap_or_default();
+        lines.push_str(&format!("table      {name}  {}\n", table["entities"]));
+    }
+    lines
+}
+
+fn blob_containers(containers: &[Value]) -> String {
+    let line = |container: &Value| {
+        let name = container["name"].as_str().unwrap_or_default();
+        format!("blobs      {name}  {} with {} bytes\n", container["blobs"], container["bytes"])
+    };
+    containers.iter().map(line).collect()
+}
+
+fn blob_lines(blobs: &[Value]) -> String {
+    let line = |blob: &Value| {
+        let updated = blob["updatedAt"].as_i64().map(from_unix_ms).map(iso_text).unwrap_or_default();
+        format!("{updated}  {:>12}  {}\n", blob["size"], blob["name"].as_str().unwrap_or_default())
+    };
+    blobs.iter().map(line).collect()
 }

@@ -103,7 +103,7 @@ async fn deleting_is_repeatable_and_listing_shows_the_latest_first() {
     }
     assert_eq!(ids(fixture.store.documents(&orders(), 9).await.unwrap()), ["1", "2"]);
     let report = fixture.store.reset(Reset::Container(orders())).await.unwrap();
-    assert_eq!(report, ResetReport { messages: 0, documents: 2 });
+    assert_eq!(report, ResetReport { messages: 0, documents: 2, ..ResetReport::default() });
     assert_eq!(fixture.store.containers().await.unwrap(), []);
 }
 
@@ -125,4 +125,53 @@ async fn queries_see_documents_with_their_system_properties() {
     );
     let error = fixture.store.query_documents(&orders(), "SELECT * FROM c JOIN d", &[]).await.unwrap_err();
     assert_eq!(error.code(), "E0413", "{error}");
+}
+
+#[tokio::test]
+async fn changes_come_in_order_each_document_once_in_its_latest_version() {
+    let fixture = Fixture::new();
+    for (id, text) in [("1", "old"), ("2", "b"), ("3", "c"), ("1", "new"), ("4", "d")] {
+        fixture.store.commit(vec![upsert(json!({"id": id, "text": text}), None)]).await.unwrap();
+    }
+    let delete = Operation::DeleteDocument { container: orders(), id: "3".into(), partition_key: None };
+    fixture.store.commit(vec![delete]).await.unwrap();
+    let shown = |changes: &[Document]| -> Vec<String> {
+        changes.iter().map(|change| format!("{}{}", change.body["id"], change.body["text"])).collect()
+    };
+    let first = fixture.store.changes(&orders(), 0, 2).await.unwrap();
+    assert_eq!(shown(&first), ["\"2\"\"b\"", "\"1\"\"new\""]);
+    let fixture = fixture.reopen();
+    let rest = fixture.store.changes(&orders(), first[1].change_number, 9).await.unwrap();
+    assert_eq!(shown(&rest), ["\"4\"\"d\""]);
+    assert_eq!(fixture.store.last_change().await.unwrap(), rest[0].change_number);
+    assert_eq!(fixture.store.changes(&orders(), u64::MAX, 9).await.unwrap(), []);
+    assert_eq!(fixture.store.changes(&ContainerName::new("no", "where"), 0, 9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_batch_of_large_changes_is_cut_but_never_empty() {
+    let fixture = Fixture::new();
+    for number in 0..12 {
+        let body = json!({"id": number.to_string(), "text": "x".repeat(2_000_000)});
+        fixture.store.commit(vec![upsert(body, None)]).await.unwrap();
+    }
+    let batch = fixture.store.changes(&orders(), 0, 100).await.unwrap();
+    assert_eq!(batch.len(), 9, "the one that passes 16 MiB is the last");
+    assert_eq!(fixture.store.changes(&orders(), batch[8].change_number, 100).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_changes_of_its_container_only() {
+    let fixture = Fixture::new();
+    let mut watch = fixture.store.watch_container(&orders());
+    let elsewhere = Operation::UpsertDocument {
+        container: ContainerName::new("shop", "others"),
+        body: json!({"id": "1"}),
+        partition_key_path: None,
+    };
+    fixture.store.commit(vec![elsewhere]).await.unwrap();
+    let quiet = tokio::time::timeout(Duration::ZERO, watch.changed()).await;
+    assert!(quiet.is_err());
+    fixture.store.commit(vec![upsert(json!({"id": "1"}), None)]).await.unwrap();
+    watch.changed().await;
 }

@@ -110,15 +110,17 @@ async fn a_store_of_a_newer_version_is_left_alone() {
     let path = fixture.directory.path().join("ingle.db");
     let version = |version: i64| {
         let connection = rusqlite::Connection::open(&path).unwrap();
+        let before: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0)).unwrap();
         connection.pragma_update(None, "user_version", version).unwrap();
+        before
     };
-    version(99);
+    let known = version(99);
     let before = std::fs::read(&path).unwrap();
     let options = Options::new(fixture.directory.path());
     let error = Store::open(options, fixture.clock.clone(), Faults::none()).unwrap_err();
     assert_eq!(error.code(), "E0404", "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    version(1);
+    version(known);
     assert_eq!(fixture.reopen().deliver("orders").await, "a1");
 }
 

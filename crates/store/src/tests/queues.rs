@@ -255,12 +255,12 @@ async fn a_reset_removes_what_it_names() {
     fixture.send("b", &["2"]).await;
     let leased = fixture.lease("a", 1).await.remove(0);
     let report = fixture.store.reset(Reset::Queue("a".into())).await.unwrap();
-    assert_eq!(report, ResetReport { messages: 2, documents: 0 });
+    assert_eq!(report, ResetReport { messages: 2, documents: 0, ..ResetReport::default() });
     assert_eq!(fixture.store.commit(vec![delete(&leased)]).await.unwrap_err().code(), "E0402");
     fixture.send("a", &["3"]).await;
     assert_eq!(fixture.blob_count().await, 0);
     assert_eq!((fixture.deliver("a").await, fixture.deliver("b").await), ("31".into(), "21".into()));
     let report = fixture.store.reset(Reset::All).await.unwrap();
-    assert_eq!(report, ResetReport { messages: 2, documents: 0 });
+    assert_eq!(report, ResetReport { messages: 2, documents: 0, ..ResetReport::default() });
     assert_eq!(fixture.store.queues().await.unwrap(), []);
 }

@@ -19,6 +19,7 @@ pub struct BindingData<'a> {
     payload: &'a Datum,
     now: SystemTime,
     properties: OnceCell<Map<String, Value>>,
+    metadata_wins: bool,
 }
 
 impl<'a> BindingData<'a> {
@@ -28,7 +29,14 @@ impl<'a> BindingData<'a> {
         payload: &'a Datum,
         now: SystemTime,
     ) -> Self {
-        Self { function, metadata, payload, now, properties: OnceCell::new() }
+        Self { function, metadata, payload, now, properties: OnceCell::new(), metadata_wins: false }
+    }
+
+    /// Metadata before properties: what a file says must not change where the parts of its name lead.
+    #[must_use]
+    pub fn metadata_first(mut self) -> Self {
+        self.metadata_wins = true;
+        self
     }
 
     /// Top-level properties of a payload that is a JSON object; empty for every other payload.
@@ -70,6 +78,7 @@ impl Scope for BindingData<'_> {
             Datum::Request(request) => from_request(request, path)
                 .or_else(|| self.metadata_text(path))
                 .or_else(|| self.property_text(path)),
+            _ if self.metadata_wins => self.metadata_text(path).or_else(|| self.property_text(path)),
             _ => self.property_text(path).or_else(|| self.metadata_text(path)),
         }
     }

@@ -6,12 +6,15 @@ use std::path::Path;
 use bytes::Bytes;
 use ingle_types::datum::{Datum, HttpRequest, HttpResponse};
 use ingle_types::ids::InvocationId;
-use ingle_types::outcome::Outputs;
+use ingle_types::outcome::{Failure, Outputs};
 use ingle_types::problem::Problem;
 use ingle_types::spec::{DeclaredFunction, Dialect};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+
+/// How much of an exception's message, and of its traceback, the next attempt is told, in bytes.
+const PREVIOUS_BYTES_MAX: usize = 32 * 1024;
 
 /// The version that both sides must have.
 pub const VERSION: u32 = 1;
@@ -47,8 +50,19 @@ pub struct Call {
     pub inputs: Vec<(String, Datum)>,
     pub metadata: Vec<(String, Datum)>,
     pub trace: ingle_types::event::Trace,
-    /// Attempt (0 first) and the most there can be; absent without a retry policy.
-    pub retry: Option<(u32, i32)>,
+    /// Which attempt this is; absent without a retry policy.
+    pub retry: Option<Retry>,
+}
+
+/// Which attempt of an invocation a call is.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Retries before this attempt: 0 for the first one.
+    pub count: u32,
+    /// Most retries that there can be; -1 for no end.
+    pub max: i32,
+    /// How the attempt before failed.
+    pub previous: Option<Failure>,
 }
 
 impl Call {
@@ -68,7 +82,7 @@ impl Call {
             inputs: Inputs(&self.inputs),
             metadata: Metadata(&self.metadata),
             trace: [&self.trace.parent, &self.trace.state],
-            retry: self.retry.map(|(count, max)| [i64::from(count), i64::from(max)]),
+            retry: self.retry.as_ref().map(RetryHeader),
         };
         let mut bytes = Vec::with_capacity(1024);
         serde_json::to_writer(&mut bytes, &header)?;
@@ -86,7 +100,38 @@ struct InvokeHeader<'a> {
     metadata: Metadata<'a>,
     trace: [&'a str; 2],
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry: Option<[i64; 2]>,
+    retry: Option<RetryHeader<'a>>,
+}
+
+/// `[count, max]`, and behind the first attempt `{"kind","message","traceback"}` of the one before.
+struct RetryHeader<'a>(&'a Retry);
+
+impl Serialize for RetryHeader<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        list.serialize_element(&self.0.count)?;
+        list.serialize_element(&self.0.max)?;
+        if let Some(failure) = &self.0.previous {
+            list.serialize_element(&PreviousHeader {
+                kind: &failure.kind,
+                message: start_of(&failure.message),
+                traceback: start_of(&failure.traceback),
+            })?;
+        }
+        list.end()
+    }
+}
+
+#[derive(Serialize)]
+struct PreviousHeader<'a> {
+    kind: &'a str,
+    message: &'a str,
+    traceback: &'a str,
+}
+
+/// As much of a text as has a place in a header.
+fn start_of(text: &str) -> &str {
+    &text[..text.floor_char_boundary(PREVIOUS_BYTES_MAX)]
 }
 
 struct Inputs<'a>(&'a [(String, Datum)]);
@@ -417,6 +462,26 @@ mod tests {
             })
         );
         assert_eq!(body.concat(), "12345ü".as_bytes());
+    }
+
+    #[test]
+    fn a_retry_tells_of_the_attempt_before() {
+        let header = |previous| {
+            let mut call = call(Vec::new());
+            call.retry = Some(Retry { count: 1, max: -1, previous });
+            let (header, _) = call.encode().unwrap();
+            serde_json::from_slice::<Value>(&header).unwrap()["retry"].clone()
+        };
+        assert_eq!(header(None), serde_json::json!([1, -1]));
+        let mut failure =
+            Failure::new(ingle_types::outcome::Blame::App, "E0301", "ValueError", "ü".repeat(20_000));
+        failure.traceback = "File".to_owned();
+        let told = header(Some(failure));
+        assert_eq!(
+            (&told[2]["kind"], &told[2]["traceback"]),
+            (&Value::from("ValueError"), &Value::from("File"))
+        );
+        assert_eq!(told[2]["message"].as_str().map(str::len), Some(32 * 1024));
     }
 
     fn read(header: &str, body: &'static [u8]) -> Result<Outputs, String> {

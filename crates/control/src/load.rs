@@ -1,82 +1,73 @@
 //! From a folder to a loaded app: read, choose an interpreter, prepare the environment, import, resolve.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
-use ingle_gateway::site::Site;
 use ingle_tasks::Tasks;
 use ingle_types::log::LogSinkHandle;
-use ingle_types::problem::{Problem, Severity};
+use ingle_types::problem::Problem;
 use ingle_types::spec::AppSpec;
 use ingle_worker::pool::AppToLoad;
 use ingle_worker::{Loaded, Pool, shim};
 
-use crate::cli::AppArguments;
-use crate::exit::{APP, CommandError, chain, exit_of};
-use crate::surroundings::Surroundings;
+use crate::error::Error;
 
 /// Longest time for importing an app.
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);
 /// What Azure's host sets when the app does not (facts 0.11).
 const LANES_DEFAULT: usize = 1000;
 const PROCESSES_MAX: usize = 10;
+/// How long the worker of an examined app may take to exit.
+const EXAMINED_EXIT: Duration = Duration::from_secs(2);
 
-/// A folder that was read, with what runs it.
-pub(crate) struct Prepared {
-    pub(crate) folder: AppFolder,
-    pub(crate) interpreter: Interpreter,
-    pub(crate) environment: Environment,
+/// A folder that was read, with what runs it. Nothing of the app has run yet.
+#[derive(Clone)]
+pub struct Prepared {
+    pub folder: AppFolder,
+    pub interpreter: Interpreter,
+    pub environment: Environment,
 }
 
 /// An app whose first worker has imported it.
-pub(crate) struct Running {
-    pub(crate) prepared: Prepared,
+pub(crate) struct Imported {
     pub(crate) pool: Pool,
     pub(crate) loaded: Loaded,
     pub(crate) app: AppSpec,
-    pub(crate) site: Site,
     pub(crate) process_count: usize,
 }
 
-/// Steps one and two: nothing of the app is run.
-pub(crate) async fn prepare(
-    arguments: &AppArguments,
-    surroundings: &Surroundings,
+/// Reads the folder, chooses an interpreter and prepares its environment.
+///
+/// # Errors
+/// [`Error::App`].
+pub async fn prepare(
+    folder: &Path,
+    options: &ReadOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Prepared, CommandError> {
-    let options = ReadOptions {
-        functions: arguments.functions.clone(),
-        python: arguments.python.clone(),
-        environment: surroundings.variables.clone(),
-        home: surroundings.home.clone(),
-        cache: surroundings.cache.clone(),
-    };
-    let folder = ingle_apps::read(&arguments.folder, &options).map_err(|error| from_apps(&error))?;
-    let interpreter = ingle_apps::choose_interpreter(&folder, &options).map_err(|error| from_apps(&error))?;
-    let prepared = ingle_apps::prepare_environment(&folder, &interpreter, &options, progress).await;
-    let environment = prepared.map_err(|error| from_apps(&error))?;
+) -> Result<Prepared, Error> {
+    let folder = ingle_apps::read(folder, options)?;
+    let interpreter = ingle_apps::choose_interpreter(&folder, options)?;
+    let environment = ingle_apps::prepare_environment(&folder, &interpreter, options, progress).await?;
     Ok(Prepared { folder, interpreter, environment })
 }
 
-pub(crate) fn from_apps(error: &ingle_apps::Error) -> CommandError {
-    let exit = exit_of(error.blame());
-    let detail = error.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
-    CommandError { exit, code: error.code(), message: chain(error) + &detail, hint: error.hint() }
+/// What importing needs besides the app.
+pub(crate) struct Importing<'a> {
+    pub(crate) cache: &'a Path,
+    /// The environment of the process, which the worker inherits but for our own variables.
+    pub(crate) variables: &'a BTreeMap<String, String>,
+    pub(crate) port: u16,
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) sink: LogSinkHandle,
 }
 
-/// Step three: imports the app in its first worker and resolves what it declares.
-pub(crate) async fn run(
-    prepared: Prepared,
-    surroundings: &Surroundings,
-    port: u16,
-    tasks: &Tasks,
-    sink: LogSinkHandle,
-) -> Result<Running, CommandError> {
+/// Imports the app in its first worker and resolves what it declares.
+pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<Imported, Error> {
     let folder = &prepared.folder;
-    let shim = shim::install(&surroundings.cache)
-        .map_err(|source| ingle_worker::Error::Shim { folder: surroundings.cache.clone(), source })?;
+    let shim = shim::install(with.cache)
+        .map_err(|source| ingle_worker::Error::Shim { folder: with.cache.to_owned(), source })?;
     let mut problems = Vec::new();
     let process_count = number(folder, "FUNCTIONS_WORKER_PROCESS_COUNT", 1, PROCESSES_MAX, &mut problems);
     let lanes_max =
@@ -90,34 +81,41 @@ pub(crate) async fn run(
             script_file: folder.script_file.clone(),
             functions: folder.declared.clone(),
         },
-        environment: worker_environment(&prepared, surroundings, &shim, port),
+        environment: worker_environment(prepared, with.variables, &shim, with.port),
         process_count,
         lanes_max,
         import_timeout: IMPORT_TIMEOUT,
         development: true,
     };
-    let pool = Pool::new(options, tasks.clone(), sink);
+    let pool = Pool::new(options, with.tasks.clone(), with.sink);
     let loaded = pool.start().await?;
     problems.extend(loaded.problems.clone());
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
-    let declared = loaded.functions.clone();
-    let mut app = ingle_apps::resolve(&prepared.folder, declared, problems);
-    let (site, route_problems) = Site::new(&app).map_err(|error| CommandError {
-        exit: APP,
-        code: error.code(),
-        message: chain(&error),
-        hint: error.hint(),
-    })?;
-    let broken: Vec<String> = route_problems.iter().filter_map(|problem| problem.function.clone()).collect();
-    app.functions.retain(|function| !broken.iter().any(|name| name == function.name.as_str()));
-    app.problems.extend(route_problems);
-    Ok(Running { prepared, pool, loaded, app, site, process_count })
+    let app = ingle_apps::resolve(folder, loaded.functions.clone(), problems);
+    Ok(Imported { pool, loaded, app, process_count })
 }
 
-/// Errors among the findings.
-pub(crate) fn error_count(problems: &[Problem]) -> usize {
-    problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+/// What is found in an app, without serving it.
+pub struct Examined {
+    pub app: AppSpec,
+    pub loaded: Loaded,
+}
+
+/// Imports the app in a worker, resolves what it declares, and ends the worker.
+///
+/// # Errors
+/// [`Error::Worker`].
+pub async fn examine(
+    prepared: &Prepared,
+    cache: &Path,
+    variables: &BTreeMap<String, String>,
+    tasks: &Tasks,
+    sink: LogSinkHandle,
+) -> Result<Examined, Error> {
+    let imported = import(prepared, Importing { cache, variables, port: 0, tasks, sink }).await?;
+    imported.pool.stop(EXAMINED_EXIT).await;
+    Ok(Examined { app: imported.app, loaded: imported.loaded })
 }
 
 /// A whole number from the settings, within its bounds; what is no such number is named and the default taken.
@@ -138,13 +136,12 @@ fn number(folder: &AppFolder, name: &str, default: usize, max: usize, problems: 
 /// host sets (facts 2.2, 6.2).
 fn worker_environment(
     prepared: &Prepared,
-    surroundings: &Surroundings,
-    shim: &std::path::Path,
+    inherited: &BTreeMap<String, String>,
+    shim: &Path,
     port: u16,
 ) -> BTreeMap<String, String> {
     let folder = &prepared.folder;
-    let mut variables: BTreeMap<String, String> = surroundings
-        .variables
+    let mut variables: BTreeMap<String, String> = inherited
         .iter()
         .filter(|(name, _)| !name.starts_with("INGLE_"))
         .map(|(name, value)| (name.clone(), value.clone()))
@@ -162,14 +159,14 @@ fn worker_environment(
     set("FUNCTIONS_WORKER_RUNTIME", "python".to_owned());
     set("FUNCTIONS_WORKER_RUNTIME_VERSION", format!("{major}.{minor}"));
     set("WEBSITE_HOSTNAME", format!("localhost:{port}"));
-    let environment = prepared.environment.python.parent().and_then(std::path::Path::parent);
+    let environment = prepared.environment.python.parent().and_then(Path::parent);
     if let Some(environment) = environment.filter(|root| root.join("pyvenv.cfg").is_file()) {
         set("VIRTUAL_ENV", environment.display().to_string());
     }
     variables
 }
 
-/// The folder of the app as it was given, made absolute as far as it exists.
-pub(crate) fn absolute(folder: &std::path::Path) -> PathBuf {
+/// A folder as it was given, made absolute as far as it exists.
+pub fn absolute(folder: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }

@@ -1,0 +1,328 @@
+//! Generations: start, compare, swap, drain.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use ingle_apps::{Progress, ReadOptions};
+use ingle_connectors::{ListenerRooms, listen};
+use ingle_dispatch::Dispatcher;
+use ingle_store::Store;
+use ingle_tasks::{Stopper, TaskKind, Tasks};
+use ingle_types::clock::ClockHandle;
+use ingle_types::event::futures::BoxFuture;
+use ingle_types::event::{Completion, Invocation, Invoker, InvokerHandle};
+use ingle_types::faults::Faults;
+use ingle_types::ids::InvocationId;
+use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
+use ingle_types::outcome::{Blame, Failure, Outcome};
+use ingle_types::problem::{Problem, Severity};
+use ingle_types::spec::{AppSpec, CorsOptions};
+use ingle_worker::{Loaded, Pool};
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::load::{Importing, Prepared, import, prepare};
+
+/// How often an old generation is asked whether it has finished.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// How long its workers may take to exit when nothing is in work any more.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+pub struct Options {
+    /// Folder of the app.
+    pub folder: PathBuf,
+    pub read: ReadOptions,
+    /// The environment of the process, for the workers.
+    pub variables: BTreeMap<String, String>,
+    pub port: u16,
+    /// Cross-origin rules from the command line; they win over the app's.
+    pub cors: Option<CorsOptions>,
+    /// Invocations of one function that may wait for a worker.
+    pub waiting_max: usize,
+    /// How long someone who waits for an answer may wait for a worker.
+    pub wait_max: Duration,
+    /// Start listeners; off when only single calls are made.
+    pub listen: bool,
+    /// Looks at a resolved app before it may serve: takes out what a door can't serve and says why.
+    pub inspect: Inspect,
+}
+
+pub type Inspect = Arc<dyn Fn(&mut AppSpec) + Send + Sync>;
+
+/// The rooms that every generation works with.
+#[derive(Clone)]
+pub struct Rooms {
+    pub store: Store,
+    pub tasks: Tasks,
+    pub clock: ClockHandle,
+    pub faults: Faults,
+    pub sink: LogSinkHandle,
+    pub records: RecordSinkHandle,
+}
+
+/// One version of the app at work.
+pub struct Generation {
+    /// Counted from 1.
+    pub number: u32,
+    pub prepared: Prepared,
+    pub app: AppSpec,
+    pub loaded: Loaded,
+    pub process_count: usize,
+    pub pool: Pool,
+    dispatcher: Dispatcher,
+    listeners: Mutex<Vec<Stopper>>,
+}
+
+impl Generation {
+    /// Runs invocations in this generation.
+    pub fn invoker(&self) -> InvokerHandle {
+        Arc::new(self.dispatcher.clone())
+    }
+}
+
+/// What came of a reload.
+pub enum Event {
+    /// The new generation serves.
+    Reloaded { generation: Arc<Generation>, took: Duration },
+    /// The last good generation keeps serving.
+    Kept { problems: Vec<Problem>, took: Duration },
+}
+
+/// Handle to the app. Cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    rooms: Rooms,
+    current: RwLock<Option<Arc<Generation>>>,
+    next: AtomicU32,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Control {
+    pub fn new(options: Options, rooms: Rooms) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            rooms,
+            current: RwLock::new(None),
+            next: AtomicU32::new(1),
+            reloading: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Starts the first generation. What is wrong in the app is in its problems; the rest of it serves.
+    ///
+    /// # Errors
+    /// [`Error`]: nothing can serve.
+    pub async fn start(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
+        let generation = self.build(prepared).await?;
+        self.warm_up(&generation).await;
+        self.take_over(&generation);
+        Ok(generation)
+    }
+
+    pub fn current(&self) -> Option<Arc<Generation>> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts the next generation beside the current one and swaps if it is not worse.
+    pub async fn reload(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Event {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let began = Instant::now();
+        let built = match prepare(&self.0.options.folder, &self.0.options.read, progress).await {
+            Ok(prepared) => self.build(prepared).await,
+            Err(error) => Err(error),
+        };
+        let kept = |problems| Event::Kept { problems, took: began.elapsed() };
+        let generation = match built {
+            Ok(generation) => generation,
+            Err(error) => return kept(vec![as_problem(&error)]),
+        };
+        let before = self.current();
+        let worse = worse(before.as_ref().map(|old| &old.app), &generation.app);
+        if !worse.is_empty() {
+            generation.pool.stop(EXIT_GRACE).await;
+            return kept(worse);
+        }
+        self.warm_up(&generation).await;
+        self.take_over(&generation);
+        if let Some(old) = before {
+            let drain = drain(old, self.0.rooms.clone());
+            drop(self.0.rooms.tasks.spawn(TaskKind::Supervisor, "old generation", drain));
+        }
+        Event::Reloaded { generation, took: began.elapsed() }
+    }
+
+    async fn build(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
+        let (options, rooms) = (&self.0.options, &self.0.rooms);
+        let with = Importing {
+            cache: &options.read.cache,
+            variables: &options.variables,
+            port: options.port,
+            tasks: &rooms.tasks,
+            sink: rooms.sink.clone(),
+        };
+        let imported = import(&prepared, with).await?;
+        let mut app = imported.app;
+        if options.cors.is_some() {
+            app.host.cors.clone_from(&options.cors);
+        }
+        (options.inspect)(&mut app);
+        let dispatch = ingle_dispatch::Options {
+            function_timeout: app.host.function_timeout,
+            waiting_max: options.waiting_max,
+            wait_max: options.wait_max,
+        };
+        let dispatcher = Dispatcher::new(
+            &app,
+            dispatch,
+            ingle_dispatch::Rooms {
+                store: rooms.store.clone(),
+                pool: imported.pool.clone(),
+                tasks: rooms.tasks.clone(),
+                clock: rooms.clock.clone(),
+                faults: rooms.faults.clone(),
+                records: rooms.records.clone(),
+            },
+        );
+        Ok(Arc::new(Generation {
+            number: self.0.next.fetch_add(1, Ordering::Relaxed),
+            prepared,
+            app,
+            loaded: imported.loaded,
+            process_count: imported.process_count,
+            pool: imported.pool,
+            dispatcher,
+            listeners: Mutex::default(),
+        }))
+    }
+
+    /// Runs the app's warmup function in each worker before any work comes.
+    async fn warm_up(&self, generation: &Generation) {
+        if self.0.options.listen {
+            generation.dispatcher.warm_up().await;
+        }
+    }
+
+    /// Makes a generation the current one: the old listeners stop to fetch before the new ones begin.
+    fn take_over(&self, generation: &Arc<Generation>) {
+        let old = {
+            let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+            current.replace(generation.clone())
+        };
+        if let Some(old) = old {
+            old.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        if !self.0.options.listen {
+            return;
+        }
+        let rooms = ListenerRooms {
+            store: self.0.rooms.store.clone(),
+            invoker: generation.invoker(),
+            tasks: self.0.rooms.tasks.clone(),
+            clock: self.0.rooms.clock.clone(),
+            host: generation.app.host.clone(),
+        };
+        let active = generation.app.functions.iter().filter(|function| !function.disabled);
+        let started = active.filter_map(|function| listen(function, &rooms)).collect();
+        *generation.listeners.lock().unwrap_or_else(PoisonError::into_inner) = started;
+    }
+
+    /// Ends the workers of the current generation. Old ones are ended with the tasks that drain them.
+    pub async fn stop(&self, grace: Duration) {
+        if let Some(generation) = self.current() {
+            generation.pool.stop(grace).await;
+        }
+    }
+}
+
+impl Invoker for Control {
+    /// Runs the invocation in whichever generation is current now.
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<Completion> {
+        match self.current() {
+            Some(generation) => generation.dispatcher.invoke(invocation),
+            None => Box::pin(std::future::ready(not_started(invocation.id))),
+        }
+    }
+}
+
+fn not_started(id: InvocationId) -> Completion {
+    let failure =
+        Failure::new(Blame::Platform, "E0304", "WorkerNotStarted", "the app is still being imported");
+    Completion {
+        id,
+        outcome: Outcome::Rejected(failure.not_started()),
+        phases: ingle_types::event::Phases::default(),
+        effects: Vec::new(),
+    }
+}
+
+/// Waits until nothing is in work, then ends the workers.
+async fn drain(old: Arc<Generation>, rooms: Rooms) {
+    let limit = old.app.host.function_timeout.map(|timeout| Instant::now() + timeout);
+    while !old.dispatcher.is_idle() && limit.is_none_or(|limit| Instant::now() < limit) {
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+    old.pool.stop(EXIT_GRACE).await;
+    drop(rooms);
+}
+
+/// The errors that the next version has and the current one has not. Any is a reason to keep the current one.
+fn worse(current: Option<&AppSpec>, next: &AppSpec) -> Vec<Problem> {
+    let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+    let known = |problem: &Problem| {
+        current.is_some_and(|app| {
+            app.problems.iter().any(|old| {
+                (old.severity, &old.code, &old.function, &old.file)
+                    == (problem.severity, &problem.code, &problem.function, &problem.file)
+            })
+        })
+    };
+    next.problems.iter().filter(is_error).filter(|problem| !known(problem)).cloned().collect()
+}
+
+fn as_problem(error: &Error) -> Problem {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    let mut problem = Problem::error(error.code(), message);
+    problem.fix = error.hint();
+    problem.detail = error.detail();
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingle_types::spec::{Dialect, HostConfig};
+
+    fn app(problems: Vec<Problem>) -> AppSpec {
+        AppSpec {
+            name: "a".to_owned(),
+            root: PathBuf::new(),
+            dialect: Dialect::AzureV2,
+            host: HostConfig::default(),
+            functions: Vec::new(),
+            problems,
+        }
+    }
+
+    #[test]
+    fn only_new_errors_make_a_version_worse() {
+        let error = |line| Problem::error("E0202", "syntax").at("function_app.py", Some(line));
+        let check = |old: Vec<Problem>, new: Vec<Problem>| worse(Some(&app(old)), &app(new)).len();
+        assert_eq!(check(vec![], vec![error(3)]), 1);
+        // The same error, moved by an edit elsewhere, is no reason to hold back that edit.
+        assert_eq!(check(vec![error(3)], vec![error(5)]), 0);
+        assert_eq!(check(vec![error(3)], vec![]), 0);
+        assert_eq!(check(vec![], vec![Problem::warning("E0111", "key")]), 0);
+    }
+}

@@ -1,0 +1,21 @@
+//! What should run: one app in the version that its folder has now.
+//!
+//! A *generation* is one version of an app at work: its workers, its dispatcher, its listeners. When files change, the
+//! next generation is started beside the old one and takes over only when it has imported the app without new errors;
+//! the old one finishes what it has in work. An error changes nothing but what is told: the last good generation keeps
+//! serving.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | reload: start, compare, swap, drain | [`control`] |
+//! | from a folder to a loaded app | [`load`] |
+//! | which changed files matter, and when | [`watch`] |
+
+pub mod control;
+pub mod error;
+pub mod load;
+pub mod watch;
+
+pub use control::{Control, Event, Generation, Options, Rooms};
+pub use error::Error;
+pub use load::{Examined, Prepared, absolute, examine, prepare};

@@ -1,0 +1,192 @@
+//! Which changed files matter, and when to look: a save is often several events, and editors write by renaming.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// A change counts when nothing else has changed for this long.
+const QUIET: Duration = Duration::from_millis(40);
+/// Files that may change before the queue is full; then everything counts as changed.
+const CHANGES_MAX: usize = 1024;
+/// Folders whose content is not the app's.
+const NOT_THE_APPS: [&str; 10] = [
+    "__pycache__",
+    "node_modules",
+    ".git",
+    ".ingle",
+    ".venv",
+    "venv",
+    ".vscode",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+];
+const SETTINGS: [&str; 7] = [
+    "host.json",
+    "local.settings.json",
+    "function.json",
+    "requirements.txt",
+    "pyproject.toml",
+    "uv.lock",
+    ".python-version",
+];
+
+/// Whether a change of this file changes the app. `extra` are the names of `watchFiles` in host.json.
+pub fn matters(root: &Path, path: &Path, extra: &[String]) -> bool {
+    let Ok(relative) = path.strip_prefix(root) else { return false };
+    let mut parts = relative.components().filter_map(|part| part.as_os_str().to_str());
+    if parts.clone().rev().skip(1).any(|part| NOT_THE_APPS.contains(&part)) {
+        return false;
+    }
+    let Some(name) = parts.next_back() else { return false };
+    // Editors write `.name.swp`, `name~` and `4913` beside the file.
+    let is_scratch = name.starts_with(".#") || name.ends_with('~') || name.ends_with(".swp");
+    !is_scratch
+        && (Path::new(name).extension().is_some_and(|extension| extension == "py")
+            || SETTINGS.contains(&name)
+            || extra.iter().any(|watched| watched == name))
+}
+
+/// Tells of changes of an app's files.
+pub struct Watch {
+    changes: mpsc::Receiver<PathBuf>,
+    watcher: RecommendedWatcher,
+    root: PathBuf,
+    extra: Vec<String>,
+    watched: HashSet<PathBuf>,
+}
+
+impl Watch {
+    /// Begins to watch a folder.
+    ///
+    /// # Errors
+    /// The system's, e.g. when its number of watches is used up.
+    pub fn start(root: &Path, extra: Vec<String>) -> notify::Result<Self> {
+        let (sender, changes) = mpsc::channel(CHANGES_MAX);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let Ok(event) = event else { return };
+            if matches!(event.kind, EventKind::Access(_)) {
+                return;
+            }
+            for path in event.paths {
+                // A full queue means that a reload is due anyway.
+                sender.try_send(path).ok();
+            }
+        })?;
+        let mut watch = Self { changes, watcher, root: root.to_owned(), extra, watched: HashSet::new() };
+        watch.add_folders(root)?;
+        Ok(watch)
+    }
+
+    /// Each folder is watched by itself: a recursive watch would take in virtual environments with their thousands.
+    fn add_folders(&mut self, folder: &Path) -> notify::Result<()> {
+        if !self.watched.insert(folder.to_owned()) {
+            return Ok(());
+        }
+        self.watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_environment = entry.path().join("pyvenv.cfg").exists();
+            if is_folder && !is_environment && name.to_str().is_some_and(|name| !NOT_THE_APPS.contains(&name))
+            {
+                self.add_folders(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that changed together, relative to the folder. `None` when watching has ended.
+    pub async fn changed(&mut self) -> Option<BTreeSet<PathBuf>> {
+        let mut files = BTreeSet::new();
+        loop {
+            let path = if files.is_empty() {
+                self.changes.recv().await?
+            } else {
+                match tokio::time::timeout(QUIET, self.changes.recv()).await {
+                    Ok(path) => path?,
+                    Err(_quiet) => return Some(files),
+                }
+            };
+            if path.is_dir() {
+                self.watch_new_folder(&path, &mut files);
+            } else if matters(&self.root, &path, &self.extra) {
+                files.insert(path.strip_prefix(&self.root).unwrap_or(&path).to_owned());
+            }
+        }
+    }
+
+    /// Files may have been written into a new folder before it was watched.
+    fn watch_new_folder(&mut self, folder: &Path, files: &mut BTreeSet<PathBuf>) {
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if self.watched.contains(folder) || NOT_THE_APPS.contains(&name) {
+            return;
+        }
+        if let Err(error) = self.add_folders(folder) {
+            tracing::warn!(folder = %folder.display(), "can't watch a new folder: {error}");
+        }
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if matters(&self.root, &path, &self.extra) {
+                files.insert(path.strip_prefix(&self.root).unwrap_or(&path).to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_app_is_made_of_matters() {
+        let check =
+            |path: &str| matters(Path::new("/app"), &Path::new("/app").join(path), &["rules.yml".to_owned()]);
+        for path in [
+            "function_app.py",
+            "a/b/c.py",
+            "host.json",
+            "Fn/function.json",
+            "requirements.txt",
+            "x/rules.yml",
+        ] {
+            assert!(check(path), "{path}");
+        }
+        for path in [
+            "__pycache__/a.py",
+            ".venv/lib/x.py",
+            "a.pyc",
+            "README.md",
+            ".#function_app.py",
+            "a.py~",
+            "sub/.git/x.py",
+        ] {
+            assert!(!check(path), "{path}");
+        }
+        assert!(!matters(Path::new("/app"), Path::new("/other/a.py"), &[]));
+    }
+
+    #[tokio::test]
+    async fn a_saved_file_and_one_in_a_new_folder_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join(".venv")).unwrap();
+        let mut watch = Watch::start(&root, Vec::new()).unwrap();
+        std::fs::write(root.join(".venv/ignored.py"), "x").unwrap();
+        std::fs::write(root.join("function_app.py"), "x").unwrap();
+        let files = watch.changed().await.unwrap();
+        assert_eq!(files.into_iter().collect::<Vec<_>>(), [PathBuf::from("function_app.py")]);
+        std::fs::create_dir(root.join("lib")).unwrap();
+        std::fs::write(root.join("lib/new.py"), "x").unwrap();
+        let files = watch.changed().await.unwrap();
+        assert_eq!(files.into_iter().collect::<Vec<_>>(), [PathBuf::from("lib/new.py")]);
+        // And changes in it are seen from now on.
+        std::fs::write(root.join("lib/other.py"), "x").unwrap();
+        let files = watch.changed().await.unwrap();
+        assert_eq!(files.into_iter().collect::<Vec<_>>(), [PathBuf::from("lib/other.py")]);
+    }
+}

@@ -1,0 +1,70 @@
+//! Warming: the function with a `warmupTrigger` runs in each worker before that one takes work.
+//!
+//! It is an invocation like others, with inputs, outputs, time limit and record, except that its worker is given. When
+//! it fails the worker takes work all the same: a cold worker is better than none.
+
+use std::sync::Arc;
+
+use ingle_types::datum::Datum;
+use ingle_types::event::{Completion, Delivery, Event, Phases, Trace};
+use ingle_types::ids::InvocationId;
+use ingle_types::outcome::Outcome;
+use ingle_types::spec::TriggerSpec;
+use ingle_worker::Slot;
+use ingle_worker::pool::SlotKind;
+use tokio::time::Instant;
+
+use crate::life::{bind_inputs, commit, log};
+use crate::{Dispatcher, Function, Inner};
+
+impl Dispatcher {
+    /// Warms the workers that run and each that will, if the app has a function for it. Returns when those that run
+    /// are warm, so it is called before any work is let in.
+    pub async fn warm_up(&self) {
+        let is_warmup = |function: &&Arc<Function>| {
+            function.spec.trigger == TriggerSpec::Warmup && !function.spec.disabled
+        };
+        let Some(function) = self.0.functions.values().find(is_warmup).cloned() else { return };
+        let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
+        // The pool keeps what it is given, and it is part of `Inner`: a strong reference would keep both for ever.
+        let inner = Arc::downgrade(&self.0);
+        let run = move |slot| -> ingle_types::event::futures::BoxFuture<()> {
+            let (inner, function) = (inner.upgrade(), function.clone());
+            Box::pin(async move {
+                if let Some(inner) = inner {
+                    warm(&inner, &function, slot).await;
+                }
+            })
+        };
+        self.0.rooms.pool.warm_with(kind, Arc::new(run)).await;
+    }
+}
+
+async fn warm(inner: &Inner, function: &Function, slot: Slot) {
+    let event = Event {
+        payload: Datum::Json("{}".to_owned()),
+        metadata: Vec::new(),
+        delivery: Delivery::Direct,
+        received_at: inner.rooms.clock.now(),
+        trace: Trace::default(),
+        hop_count: 0,
+        summary: format!("warmup of {}", slot.worker()),
+    };
+    let (id, began) = (InvocationId::random(), Instant::now());
+    let (mut phases, mut effects) = (Phases::default(), Vec::new());
+    let outcome = match bind_inputs(inner, function, id, &event).await {
+        // Local copies of blobs live until the call is over.
+        Ok((call, _files)) => {
+            let running = Instant::now();
+            let deadline = inner.options.function_timeout.map(|limit| running + limit);
+            let answer = slot.run(call, deadline).await;
+            phases.user = running.elapsed();
+            phases.memory_bytes = answer.memory_bytes;
+            answer.outcome
+        }
+        Err(failure) => Outcome::Failed(failure.not_started()),
+    };
+    let outcome = commit(inner, function, &event, outcome, &mut phases, &mut effects).await;
+    phases.total = began.elapsed();
+    log(inner, &function.spec.name, &event, &Completion { id, outcome, phases, effects });
+}

@@ -1,0 +1,4 @@
+@app.queue_trigger(arg_name="message", queue_name="work", connection="AzureWebJobsStorage")
+def NEW_NAME(message: func.QueueMessage) -> None:
+    """Runs for each message; one that raises is delivered again, and after five times moved to `work-poison`."""
+    logging.info("message %s, try %s: %s", message.id, message.dequeue_count, message.get_body().decode())

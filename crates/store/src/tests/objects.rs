@@ -1,0 +1,283 @@
+//! Objects: put, read, list, delete, told to readers, and what a crash leaves.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use ingle_types::faults::Fault;
+
+use super::*;
+
+const LARGE: usize = 3 * 1024 * 1024 + 17;
+
+fn put(name: &str, content: impl Into<Bytes>) -> Operation {
+    Operation::PutObject(PutObject::new("images", name, content.into()))
+}
+
+async fn staged(store: &Store, size: usize) -> ObjectContent {
+    let mut writer = store.stage_object();
+    let piece = vec![7; 100_000];
+    let mut left = size;
+    while left > 0 {
+        let count = left.min(piece.len());
+        writer.write(&piece[..count]).await.unwrap();
+        left -= count;
+    }
+    assert_eq!(writer.size(), u64::try_from(size).unwrap());
+    writer.finish().await.unwrap()
+}
+
+impl Fixture {
+    async fn put(&self, name: &str, content: &str) {
+        self.store.commit(vec![put(name, content.to_owned())]).await.unwrap();
+    }
+
+    async fn object(&self, name: &str) -> Option<Object> {
+        self.store.read_object("images", name).await.unwrap()
+    }
+
+    async fn content(&self, name: &str) -> Option<Bytes> {
+        Some(self.object(name).await?.content.read_all().await.unwrap())
+    }
+
+    async fn names(&self, prefix: &str) -> String {
+        let found = self.store.list_objects("images", prefix, "", 100).await.unwrap();
+        found.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_replaced_as_a_whole() {
+    let fixture = Fixture::new();
+    assert!(fixture.object("a").await.is_none());
+    fixture.put("a", "first").await;
+    let first = fixture.object("a").await.unwrap();
+    assert_eq!((first.info.size, first.info.content_type.as_str()), (5, CONTENT_TYPE_DEFAULT));
+    assert_eq!(first.info.updated_at, start());
+    let large = PutObject {
+        content_type: "image/png".to_owned(),
+        metadata: BTreeMap::from([("by".to_owned(), "Ann".to_owned())]),
+        ..PutObject::new("images", "a", staged(&fixture.store, LARGE).await)
+    };
+    fixture.store.commit(vec![Operation::PutObject(large)]).await.unwrap();
+    let mut second = fixture.object("a").await.unwrap();
+    assert_ne!(first.info.etag, second.info.etag);
+    assert_eq!(second.info.size, u64::try_from(LARGE).unwrap());
+    assert_eq!(
+        (second.info.content_type.as_str(), second.info.metadata["by"].as_str()),
+        ("image/png", "Ann")
+    );
+    // What was opened before stays what it was; also a file that is replaced while it is read.
+    assert_eq!(first.content.read_all().await.unwrap(), "first");
+    let begun = second.content.next().await.unwrap().unwrap();
+    fixture.put("a", "third").await;
+    assert_eq!(fixture.blob_count().await, 0);
+    let mut length = begun.len();
+    while let Some(piece) = second.content.next().await.unwrap() {
+        assert!(piece.len() <= 256 * 1024 && piece.iter().all(|byte| *byte == 7));
+        length += piece.len();
+    }
+    assert_eq!(length, LARGE);
+    assert_eq!(fixture.content("a").await.unwrap(), "third");
+    // The same content again is a new version all the same.
+    let before = fixture.object("a").await.unwrap().info.etag;
+    fixture.put("a", "third").await;
+    assert_ne!(fixture.object("a").await.unwrap().info.etag, before);
+}
+
+#[tokio::test]
+async fn one_file_serves_objects_and_messages_of_one_content() {
+    let fixture = Fixture::new();
+    let body = "x".repeat(100_000);
+    fixture.put("a", &body).await;
+    fixture.put("b", &body).await;
+    fixture.send("q", &[&body]).await;
+    assert_eq!(fixture.blob_count().await, 1);
+    let delete = |name: &str| Operation::DeleteObject { container: "images".into(), name: name.into() };
+    fixture.store.commit(vec![delete("a"), delete("nobody")]).await.unwrap();
+    let message = fixture.lease("q", 1).await.remove(0);
+    fixture.store.commit(vec![super::delete(&message)]).await.unwrap();
+    assert_eq!(fixture.blob_count().await, 1);
+    assert_eq!(fixture.content("b").await.unwrap(), body);
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.content("b").await.unwrap(), body);
+    let report = fixture.store.reset(Reset::Objects("images".into())).await.unwrap();
+    assert_eq!((report.objects, fixture.blob_count().await), (1, 0));
+    assert_eq!(fixture.store.object_containers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn listing_goes_by_prefix_and_page() {
+    let fixture = Fixture::new();
+    for name in ["b", "a/2", "a/1", "a", "ä/☃", "a%", "A", "a/\u{10ffff}x"] {
+        fixture.put(name, "x").await;
+    }
+    assert_eq!(fixture.names("").await, "A a a% a/1 a/2 a/\u{10ffff}x b ä/☃");
+    assert_eq!(fixture.names("a/1").await, "a/1");
+    assert_eq!(fixture.names("a%").await, "a%");
+    assert_eq!(fixture.names("ä").await, "ä/☃");
+    let page = fixture.store.list_objects("images", "a", "a%", 2).await.unwrap();
+    assert_eq!(page.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["a/1", "a/2"]);
+    let summary = fixture.store.object_containers().await.unwrap().remove(0);
+    assert_eq!((summary.name.as_str(), summary.objects, summary.bytes), ("images", 8, 8));
+    assert_eq!(fixture.store.list_objects("nothing", "", "", 9).await.unwrap(), []);
+}
+
+/// T-026: a name never leads anywhere; what can be no name is refused, and nothing is done.
+#[tokio::test]
+async fn t_026_names_with_tricks_stay_names() {
+    let fixture = Fixture::new();
+    let long = "x".repeat(1024);
+    let names =
+        ["..", "../../../../tmp/evil", "/etc/passwd", "a\\..\\b", "CON", "a//b", "snow☃", long.as_str()];
+    for name in names {
+        fixture.put(name, name).await;
+        let large = "y".repeat(70_000 + name.len());
+        fixture.put(&format!("{name}L").chars().take(1024).collect::<String>(), &large).await;
+        assert_eq!(
+            fixture.content(name).await.unwrap().len(),
+            if name == long { large.len() } else { name.len() }
+        );
+    }
+    for (container, name) in
+        [("images", "a\0b"), ("images", ""), ("..", "a"), ("a/b", "c"), ("images", &"x".repeat(1025))]
+    {
+        let operation = Operation::PutObject(PutObject::new(container, name, Bytes::from_static(b"x")));
+        let error = fixture.store.commit(vec![put("good", "x"), operation]).await.unwrap_err();
+        assert_eq!(error.code(), "E0420", "{container}/{name}");
+    }
+    assert!(fixture.object("good").await.is_none());
+    let inside: Vec<String> = std::fs::read_dir(fixture.directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("ingle.db"))
+        .collect();
+    assert!(inside.iter().all(|name| ["blobs", "lock", "handed"].contains(&name.as_str())), "{inside:?}");
+}
+
+#[tokio::test]
+async fn what_is_staged_and_not_committed_leaves_nothing() {
+    let fixture = Fixture::new();
+    assert!(matches!(staged(&fixture.store, 10).await, ObjectContent::Bytes(_)));
+    let content = staged(&fixture.store, LARGE).await;
+    assert_eq!(fixture.blob_count().await, 1);
+    drop(content);
+    assert_eq!(fixture.blob_count().await, 0);
+    let mut half = fixture.store.stage_object();
+    half.write(&vec![1; LARGE]).await.unwrap();
+    drop(half);
+    assert_eq!(fixture.blob_count().await, 0);
+    // A commit that fails takes the file back too.
+    fixture.send("q", &["m"]).await;
+    let lost = super::delete(&fixture.lease("q", 1).await[0]);
+    fixture.store.reset(Reset::Queue("q".into())).await.unwrap();
+    let object = PutObject::new("images", "a", staged(&fixture.store, LARGE).await);
+    let error = fixture.store.commit(vec![Operation::PutObject(object), lost]).await.unwrap_err();
+    assert_eq!((error.code(), fixture.blob_count().await), ("E0402", 0));
+    assert!(fixture.object("a").await.is_none());
+}
+
+/// T-065: an end at any point leaves the old content or the new one, and no file that nobody refers to.
+#[tokio::test]
+async fn t_065_an_end_between_staging_and_commit_is_swept() {
+    for point in ["store.object.staged", "store.blob.written", "store.commit.before", "store.commit.after"] {
+        let armed = Arc::new(AtomicBool::new(false));
+        let fixture = Fixture::with(Faults::hook({
+            let armed = armed.clone();
+            move |here| if here == point && armed.load(Ordering::Relaxed) { Fault::Fail } else { Fault::None }
+        }));
+        fixture.put("a", "old").await;
+        armed.store(true, Ordering::Relaxed);
+        let mut writer = fixture.store.stage_object();
+        writer.write(&vec![7; LARGE]).await.unwrap();
+        // What a killed server leaves: the folder with everything in it.
+        let done = match writer.finish().await {
+            Ok(content) => {
+                let object = PutObject::new("images", "a", content.clone());
+                let done = fixture.store.commit(vec![Operation::PutObject(object)]).await;
+                std::mem::forget(content);
+                done
+            }
+            Err(error) => Err(error),
+        };
+        assert!(done.is_err(), "{point}");
+        let fixture = fixture.reopen();
+        let content = fixture.content("a").await.unwrap();
+        let is_new = content.len() == LARGE;
+        assert!(is_new || content == "old", "{point}");
+        assert_eq!(is_new, point == "store.commit.after", "{point}");
+        assert_eq!(fixture.blob_count().await, usize::from(is_new), "{point}");
+    }
+}
+
+/// A reader of text files, with its own queue.
+fn hook(queue: &'static str) -> ObjectHook {
+    ObjectHook::new(move |change| {
+        change.name.ends_with(".txt").then(|| NewMessage {
+            hop_count: change.hop_count + 1,
+            ..NewMessage::new(queue, format!("{}/{} ", change.container, change.name))
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_reader_hears_of_each_put_once() {
+    let fixture = Fixture::new();
+    fixture.put("early.txt", "1").await;
+    fixture.put("early.png", "1").await;
+    let watch = fixture.store.on_object("images", hook("reader"));
+    assert_eq!(fixture.store.catch_up_objects(&watch).await.unwrap(), 1);
+    assert_eq!(fixture.deliver("reader").await, "images/early.txt 1");
+    fixture.put("new.txt", "1").await;
+    fixture
+        .store
+        .commit(vec![Operation::PutObject(PutObject::new("elsewhere", "x.txt", Bytes::new()))])
+        .await
+        .unwrap();
+    assert_eq!(fixture.deliver("reader").await, "images/new.txt 1");
+    // Nothing is told twice, to this reader; another one hears of everything.
+    assert_eq!(fixture.store.catch_up_objects(&watch).await.unwrap(), 0);
+    let other = fixture.store.on_object("images", hook("other"));
+    assert_eq!(fixture.store.catch_up_objects(&other).await.unwrap(), 2);
+    assert_eq!(fixture.deliver("other").await, "images/early.txt 1 images/new.txt 1");
+    drop((watch, other));
+    // Put while nobody listens: replaced, new, deleted and made again.
+    fixture.put("early.txt", "2").await;
+    let delete = Operation::DeleteObject { container: "images".into(), name: "new.txt".into() };
+    fixture.store.commit(vec![delete]).await.unwrap();
+    fixture.put("new.txt", "1").await;
+    let watch = fixture.store.on_object("images", hook("reader"));
+    assert_eq!(fixture.store.catch_up_objects(&watch).await.unwrap(), 2);
+    assert_eq!(fixture.deliver("reader").await, "images/early.txt 1 images/new.txt 1");
+    // A put that does not happen tells nobody.
+    let nonsense = Operation::PutObject(PutObject::new("images", "", Bytes::new()));
+    fixture.store.commit(vec![put("never.txt", "x"), nonsense]).await.unwrap_err();
+    assert_eq!(fixture.deliver("reader").await, "");
+}
+
+/// Everything that is put while a catch-up runs is told exactly once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_missed_or_doubled_while_catching_up() {
+    let fixture = Fixture::new();
+    let before: Vec<Operation> = (0..1200).map(|number| put(&format!("{number}.txt"), "x")).collect();
+    fixture.store.commit(before).await.unwrap();
+    let store = fixture.store.clone();
+    let puts = async {
+        for number in 1200..1400 {
+            store.commit(vec![put(&format!("{number}.txt"), "x")]).await.unwrap();
+        }
+    };
+    let catching_up = async {
+        tokio::task::yield_now().await;
+        let watch = fixture.store.on_object("images", hook("reader"));
+        fixture.store.catch_up_objects(&watch).await.unwrap();
+        watch
+    };
+    let (_watch, ()) = tokio::join!(catching_up, puts);
+    let mut told: Vec<String> =
+        fixture.lease("reader", 5000).await.iter().map(|message| text(&message.body)).collect();
+    assert_eq!(told.len(), 1400);
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told.len(), 1400);
+}

@@ -1,0 +1,136 @@
+//! What starts a function.
+
+use serde::Serialize;
+
+use crate::blob::BlobPattern;
+use crate::schedule::{Schedule, TimeZone};
+
+/// What starts a function.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TriggerSpec {
+    Http(HttpTrigger),
+    Queue(QueueTrigger),
+    Timer(TimerTrigger),
+    Blob(BlobTrigger),
+    Documents(DocumentsTrigger),
+    EventGrid,
+    Warmup,
+}
+
+impl TriggerSpec {
+    /// One word for screens and JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Queue(_) => "queue",
+            Self::Timer(_) => "timer",
+            Self::Blob(_) => "blob",
+            Self::Documents(_) => "documents",
+            Self::EventGrid => "eventGrid",
+            Self::Warmup => "warmup",
+        }
+    }
+
+    /// What it listens to: a queue, a schedule, a container. Empty where that says nothing.
+    pub fn source(&self) -> String {
+        match self {
+            Self::Http(trigger) => trigger.route.clone(),
+            Self::Queue(trigger) => trigger.queue.clone(),
+            Self::Timer(trigger) => trigger.schedule.to_string(),
+            Self::Blob(trigger) => format!("{}/{}", trigger.container, trigger.pattern),
+            Self::Documents(trigger) => format!("{}/{}", trigger.database, trigger.container),
+            Self::EventGrid | Self::Warmup => String::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpTrigger {
+    /// Route template without the prefix, e.g. `orders/{id:int}`.
+    pub route: String,
+    /// Upper case; empty means every method.
+    pub methods: Vec<String>,
+    pub auth_level: AuthLevel,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthLevel {
+    Anonymous,
+    Function,
+    Admin,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueTrigger {
+    pub queue: String,
+    pub data_type: DataType,
+}
+
+/// `timerTrigger`: six- or five-field cron, or an interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimerTrigger {
+    pub schedule: Schedule,
+    /// Whose wall-clock times the schedule means.
+    pub zone: TimeZone,
+    /// Also run when the listener starts.
+    pub run_on_startup: bool,
+    /// Occurrences are remembered across restarts, so that missed ones can be caught up with.
+    pub use_monitor: bool,
+}
+
+/// What happens to occurrences that passed while nothing ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CatchUp {
+    None,
+    /// One late run for all of them, as Azure does.
+    #[default]
+    One,
+    All,
+}
+
+/// `blobTrigger`: a new or changed object whose name fits the pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlobTrigger {
+    pub container: String,
+    /// For names behind the container, e.g. `in/{name}.{extension}`; empty means every blob.
+    pub pattern: BlobPattern,
+    pub data_type: DataType,
+    /// The function gets the path of a local file instead of the content.
+    pub as_file: bool,
+}
+
+/// `cosmosDBTrigger`: the change feed of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentsTrigger {
+    pub database: String,
+    pub container: String,
+    /// Names the reader: two functions with different prefixes each see every change.
+    pub lease_prefix: String,
+    pub start_from_beginning: bool,
+    pub items_max: Option<u32>,
+    pub poll_delay: std::time::Duration,
+}
+
+/// Another attempt of the same invocation after a failure (facts 7.4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    pub strategy: RetryStrategy,
+    /// Retries after the first attempt; `None` means for ever.
+    pub retries_max: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum RetryStrategy {
+    FixedDelay { delay: std::time::Duration },
+    ExponentialBackoff { minimum: std::time::Duration, maximum: std::time::Duration },
+}
+
+/// How text-or-bytes payloads reach the function (`dataType`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DataType {
+    #[default]
+    Undefined,
+    String,
+    Binary,
+}
