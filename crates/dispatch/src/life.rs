@@ -94,7 +94,11 @@ async fn attempts(
     outcome
 }
 
-/// Runs the function; once more if another invocation took its worker down and running it twice does no harm.
+/// Workers that may end before they have read a call, before the caller is told.
+const UNREAD_MAX: u32 = 5;
+
+/// Runs the function; again if its worker ended before it had read the call, and once more if the worker ended because
+/// of another invocation, or may have, and running it twice does no harm.
 async fn run_once(
     inner: &Inner,
     function: &Function,
@@ -103,12 +107,17 @@ async fn run_once(
     retry: Option<Retry>,
     phases: &mut Phases,
 ) -> Outcome {
-    let outcome = attempt(inner, function, id, event, retry.clone(), phases).await;
-    match outcome.failure() {
-        Some(failure) if failure.bystander && is_safe(event) => {
-            attempt(inner, function, id, event, retry, phases).await
+    let mut unread = 0;
+    let mut repeated = false;
+    loop {
+        let outcome = attempt(inner, function, id, event, retry.clone(), phases).await;
+        match outcome.failure() {
+            Some(failure) if was_not_read(failure) && unread < UNREAD_MAX => unread += 1,
+            Some(failure) if (failure.bystander || failure.suspect) && is_safe(event) && !repeated => {
+                repeated = true
+            }
+            _ => return outcome,
         }
-        _ => outcome,
     }
 }
 

@@ -60,8 +60,7 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
                     let answers = in_work.clone();
                     let serve = service_fn(move |request| answers.track(admin.clone().answer(request)));
                     let stop = owner.stop_signal(TaskKind::Connection);
-                    // To gather what is sent means to gather without a bound, and blobs are large.
-                    let http = builder().pipeline_flush(false).serve_connection(TokioIo::new(stream), serve);
+                    let http = builder().serve_connection(TokioIo::new(stream), serve);
                     drop(owner.spawn(TaskKind::Connection, "admin", until_stopped(http, in_work, stop)));
                 }
                 Err(error) => pause(&error).await,
@@ -82,7 +81,7 @@ fn builder() -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(80 * 1024)
-        .pipeline_flush(true);
+        .half_close(true);
     builder
 }
 

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
-use ingle_types::datum::Datum;
+use ingle_types::datum::{Body, Datum};
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
@@ -186,7 +186,7 @@ impl Service {
         let guard = &self.options.guard;
         azure::admit(guard, head, path)?;
         let body = read_body(head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
-        let request = azure::Request { door, guard, host: &self.host, head, body };
+        let request = azure::Request { door, guard, host: &self.host, head, body: body.joined() };
         Ok(azure::answer(request, path).await)
     }
 
@@ -263,32 +263,10 @@ async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, R
         let frame = frame.map_err(|_broken| Refusal::LengthMismatch)?;
         let Ok(piece) = frame.into_data() else { continue };
         meter.add(piece.len())?;
-        match &mut whole {
-            None if first.is_empty() => first = piece,
-            None => {
-                let mut joined =
-                    BytesMut::with_capacity(meter.reserve_bytes().max(first.len() + piece.len()));
-                joined.extend_from_slice(&first);
-                joined.extend_from_slice(&piece);
-                whole = Some(joined);
-            }
-            Some(joined) => {
-                if joined.len() >= BODY_BELIEVED_BYTES && joined.capacity() - joined.len() < piece.len() {
-                    joined.reserve(stated_rest(head, joined.len()).max(piece.len()));
-                }
-                joined.extend_from_slice(&piece);
-            }
-        }
+        whole.push(piece);
     }
     meter.finish()?;
-    Ok(whole.map_or(first, BytesMut::freeze))
-}
-
-/// How much of the stated length is still to come; the meter has checked that it is within the limit.
-fn stated_rest(head: &Parts, seen: usize) -> usize {
-    let stated =
-        head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    stated.unwrap_or(0_usize).saturating_sub(seen)
+    Ok(whole)
 }
 
 /// W3C trace context of the caller; `invoke` makes one if there is none.

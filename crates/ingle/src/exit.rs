@@ -86,7 +86,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<ingle_store::keys::KeyError> for CommandError {
     fn from(error: ingle_store::keys::KeyError) -> Self {
-        let exit = if error.blame() == ingle_types::outcome::Blame::Caller { USAGE } else { MACHINE };
+        let exit = exit_of(error.blame());
         Self { exit, code: error.code(), message: chain(&error), hint: error.hint() }
     }
 }
@@ -100,7 +100,7 @@ impl From<ingle_store::Error> for CommandError {
 
 impl From<ingle_control::Error> for CommandError {
     fn from(error: ingle_control::Error) -> Self {
-        let exit = if error.blame() == ingle_types::outcome::Blame::App { APP } else { MACHINE };
+        let exit = exit_of(error.blame());
         let detail = error.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
         Self { exit, code: error.code(), message: chain(&error) + &detail, hint: error.hint() }
     }

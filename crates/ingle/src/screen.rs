@@ -32,11 +32,11 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
     lines.extend(summary.prepared.folder.notes.iter().map(|note| format!("note: {note}")));
     lines.push(String::new());
     lines.extend(problems(&summary.app.problems, style));
-    lines.push(format!(
-        "{} in {took_ms} ms · {} · Ctrl-C stops",
-        style.paint(Color::Green, "ready"),
-        auth(server)
-    ));
+    lines.push(if summary.app.functions.is_empty() {
+        style.paint(Color::Red, "nothing to serve: the app has no function that can run")
+    } else {
+        format!("{} in {took_ms} ms · {} · Ctrl-C stops", style.paint(Color::Green, "ready"), auth(server))
+    });
     lines.join("\n")
 }
 

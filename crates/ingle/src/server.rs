@@ -194,9 +194,9 @@ impl Server {
         unfinished.extend(tasks.stop(TaskKind::Listener, left()).await);
         unfinished.extend(tasks.stop(TaskKind::Connection, left()).await);
         // Also those that go on although their client has left.
-        unfinished.extend(tasks.stop(TaskKind::Invocation, GRACE).await);
-        tasks.stop(TaskKind::Supervisor, GRACE).await;
-        self.control.stop(GRACE).await;
+        unfinished.extend(tasks.stop(TaskKind::Invocation, left()).await);
+        tasks.stop(TaskKind::Supervisor, left()).await;
+        self.control.stop(left().max(EXIT_GRACE)).await;
         self.store.close().await;
         unfinished
     }

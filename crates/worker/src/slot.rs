@@ -238,7 +238,7 @@ impl Slot {
             "FunctionTimeout",
             "the function did not finish within its time limit",
         );
-        failure.location = innermost(&stack);
+        failure.location = innermost(&stack, &self.worker.root);
         failure.traceback = stack;
         failure.hint = Some("raise functionTimeout in host.json, or find out what it waits for".to_owned());
         Outcome::TimedOut(failure)
@@ -374,7 +374,14 @@ mod tests {
             tail: "dump".to_owned(),
             culprit,
             timed_out: None,
+            stopped: false,
+            in_work: 2,
+            crashed: None,
         }
+    }
+
+    fn lane(thread: u64) -> RunsIn {
+        RunsIn { thread: Some(thread), shared: false }
     }
 
     /// T-087: who is told what when a worker dies under several invocations.
@@ -386,7 +393,24 @@ mod tests {
         };
         assert!(!failure.bystander && failure.suspect);
         assert_eq!(failure.traceback, "dump");
-        let Outcome::Failed(failure) = ended_failure(mine, &ending(Some(other))) else {
+        let Outcome::Failed(alone) = ended_failure(mine, lane(7), &Ending { in_work: 1, ..ending(None) })
+        else {
+            panic!("not failed")
+        };
+        assert!(!alone.suspect);
+        // The fault handler tells in which thread it was.
+        let crashed = |crashed| Ending { crashed: Some(crashed), ..ending(None) };
+        let Outcome::Failed(culprit) = ended_failure(mine, lane(7), &crashed(7)) else {
+            panic!("not failed")
+        };
+        let Outcome::Failed(beside) = ended_failure(mine, lane(8), &crashed(7)) else { panic!("not failed") };
+        assert!(!culprit.suspect && !culprit.bystander && beside.bystander);
+        let on_loop = RunsIn { shared: true, ..lane(7) };
+        let Outcome::Failed(shared) = ended_failure(mine, on_loop, &crashed(7)) else { panic!("not failed") };
+        assert!(shared.suspect && !shared.bystander);
+        let Outcome::Rejected(unread) = not_read(Outcome::Failed(alone)) else { panic!("not rejected") };
+        assert!(!unread.started);
+        let Outcome::Failed(failure) = ended_failure(mine, lane(7), &ending(Some(other))) else {
             panic!("not failed")
         };
         assert!(failure.bystander);

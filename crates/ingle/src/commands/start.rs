@@ -124,6 +124,7 @@ enum Happening {
 
 /// Serves until a signal or `q`, reloading when files change; then drains. A second signal ends the program at once.
 async fn serve(server: Server, mut watched: Option<Watch>, style: Style, printer: &Printer) -> u8 {
+    let mut signals = Signals::listen();
     let mut keys = Keys::listen(style);
     loop {
         let changed = async {
@@ -133,7 +134,7 @@ async fn serve(server: Server, mut watched: Option<Watch>, style: Style, printer
             }
         };
         let happening = tokio::select! {
-            () = wait_for_signal() => Happening::Stop,
+            () = signals.next() => Happening::Stop,
             key = keys.next() => Happening::Key(key),
             files = changed => match files {
                 Some(files) => Happening::Changed(files.iter().map(|file| file.display().to_string()).collect()),
@@ -189,14 +190,31 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
     0
 }
 
-async fn wait_for_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM. Registered once, so that none is missed between two waits.
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = received(&mut self.interrupt) => {}
+            () = received(&mut self.terminate) => {}
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn holder(place: &Place) -> Result<Holder, CommandError> {
     }
     if !state.exists() {
         // A store is made only for an app: a slip in the folder's name must not leave one behind.
-        ingle_apps::read(&place.folder, &ReadOptions::default()).map_err(|error| from_apps(&error))?;
+        ingle_apps::read(&place.folder, &ReadOptions::default()).map_err(ingle_control::Error::from)?;
     }
     Ok(Holder::Us(open_store(&state, Arc::new(SystemClock), Faults::none())?))
 }
