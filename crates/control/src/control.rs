@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ingle_apps::{Progress, ReadOptions};
-use ingle_connectors::{ListenerRooms, listen};
+use ingle_connectors::{ListenerRooms, listen, timer};
 use ingle_dispatch::Dispatcher;
 use ingle_store::Store;
 use ingle_tasks::{Stopper, TaskKind, Tasks};
@@ -100,6 +100,8 @@ struct Inner {
     rooms: Rooms,
     current: RwLock<Option<Arc<Generation>>>,
     next: AtomicU32,
+    /// So that a timer of the new generation does not overlap one of the old.
+    timers: timer::Board,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -111,6 +113,7 @@ impl Control {
             rooms,
             current: RwLock::new(None),
             next: AtomicU32::new(1),
+            timers: timer::Board::default(),
             reloading: tokio::sync::Mutex::new(()),
         }))
     }
@@ -229,7 +232,8 @@ impl Control {
             host: generation.app.host.clone(),
         };
         let active = generation.app.functions.iter().filter(|function| !function.disabled);
-        let started = active.filter_map(|function| listen(function, &rooms)).collect();
+        let mut started: Vec<Stopper> = active.filter_map(|function| listen(function, &rooms)).collect();
+        started.extend(timer::listen_all(&generation.app.functions, &rooms, &self.0.timers));
         *generation.listeners.lock().unwrap_or_else(PoisonError::into_inner) = started;
     }
 

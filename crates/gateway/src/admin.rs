@@ -194,9 +194,14 @@ impl Admin {
         })?;
         let id = InvocationId::random();
         let received_at = self.rooms.clock.now();
+        let (payload, metadata) = match &function.trigger {
+            TriggerSpec::Timer(trigger) if body.is_empty() => trigger.run_by_hand(received_at),
+            TriggerSpec::Timer(_) => (Datum::Json(String::from_utf8_lossy(&body).into_owned()), Vec::new()),
+            _ => (payload(function, method, parameters, body), Vec::new()),
+        };
         let event = Event {
-            payload: payload(function, method, parameters, body),
-            metadata: Vec::new(),
+            payload,
+            metadata,
             delivery: Delivery::Direct,
             received_at,
             trace: Trace { parent: format!("00-{}-{:016x}-01", id.uuid().simple(), 1), state: String::new() },

@@ -1,6 +1,9 @@
 //! The start screen: what was detected and why, what runs where, what is wrong. At most 15 lines when all is well.
 
+use std::time::SystemTime;
+
 use ingle_control::{Event, Generation};
+use ingle_types::clock::{Clock, SystemClock};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
@@ -20,10 +23,14 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
     for function in &shown {
         let name = format!("{:width$}", function.name.as_str());
         let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
+        let next = next_run(function, SystemClock.now());
         let outputs = outputs(function);
         let off = if function.disabled { " (disabled)" } else { "" };
         let level = level(function, server.guard.asks());
-        lines.push(format!("  {}  {kind:<7} {target}{outputs}{level}{off}", style.paint(Color::Bold, &name)));
+        lines.push(format!(
+            "  {}  {kind:<7} {target}{next}{outputs}{level}{off}",
+            style.paint(Color::Bold, &name)
+        ));
     }
     let rest = summary.app.functions.len() - shown.len();
     if rest > 0 {
@@ -95,6 +102,26 @@ fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String
             (function.trigger.kind().to_owned(), door)
         }
         other => (other.kind().to_owned(), other.source()),
+    }
+}
+
+/// ` · next 14:05:00 UTC` for a timer; with the date if that is not today.
+fn next_run(function: &FunctionSpec, now: SystemTime) -> String {
+    let TriggerSpec::Timer(timer) = &function.trigger else { return String::new() };
+    let Some(next) = timer.next_after(now) else { return " · never again".to_owned() };
+    let (now, next) = (timer.zone.iso_text(now), timer.zone.iso_text(next));
+    let part = |text: &str, from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
+    let day = if part(&now, 0, 10) == part(&next, 0, 10) { String::new() } else { part(&next, 0, 10) + " " };
+    format!(" · next {day}{} {}", part(&next, 11, 19), timer.zone)
+}
+
+/// When a timer runs next, with the offset of its zone; null for every other function.
+fn next_json(function: &FunctionSpec) -> Value {
+    match &function.trigger {
+        TriggerSpec::Timer(timer) => {
+            timer.next_after(SystemClock.now()).map_or(Value::Null, |next| json!(timer.zone.iso_text(next)))
+        }
+        _ => Value::Null,
     }
 }
 
@@ -189,7 +216,7 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
                 _ => Value::Null,
             };
             json!({"name": function.name.as_str(), "trigger": function.trigger.kind(), "methods": methods, "target": target,
-                "location": function.location, "async": function.is_async, "disabled": function.disabled})
+                "next": next_json(function), "location": function.location, "async": function.is_async, "disabled": function.disabled})
         })
         .collect();
     json!({"event": "ready", "address": base, "auth": server.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
@@ -197,4 +224,42 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
             "path": summary.prepared.environment.python},
         "sdk": summary.loaded.sdk, "importMs": summary.loaded.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),
         "functions": functions, "problems": summary.app.problems, "notes": summary.prepared.folder.notes})
+}
+
+#[cfg(test)]
+mod tests {
+    use ingle_types::clock::from_unix_ms;
+    use ingle_types::ids::FunctionName;
+    use ingle_types::schedule::Schedule;
+    use ingle_types::spec::TimerTrigger;
+
+    use super::*;
+
+    /// D-02: when a timer runs next is told in its own zone.
+    #[test]
+    fn d_02_a_timer_shows_its_next_run() {
+        let check = |schedule: &str, zone: &str, expected: &str| {
+            let trigger = TimerTrigger {
+                schedule: Schedule::parse(schedule).unwrap(),
+                zone: zone.parse().unwrap(),
+                run_on_startup: false,
+                use_monitor: true,
+            };
+            let function = FunctionSpec {
+                name: FunctionName::new("tick"),
+                trigger: TriggerSpec::Timer(trigger),
+                trigger_parameter: "timer".to_owned(),
+                bindings: Vec::new(),
+                disabled: false,
+                retry: None,
+                is_async: false,
+                location: None,
+            };
+            // 2027-01-15 08:00:00 UTC.
+            assert_eq!(next_run(&function, from_unix_ms(1_800_000_000_000)), expected, "{schedule}");
+        };
+        check("0 */5 * * * *", "UTC", " · next 08:05:00 UTC");
+        check("0 */5 * * * *", "Europe/Berlin", " · next 09:05:00 Europe/Berlin");
+        check("0 0 7 * * *", "Europe/Berlin", " · next 2027-01-16 07:00:00 Europe/Berlin");
+    }
 }

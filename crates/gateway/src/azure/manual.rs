@@ -14,7 +14,7 @@ use ingle_types::event::{Delivery, Event, Invocation, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::InvocationRecord;
 use ingle_types::spec::{BlobTrigger, FunctionSpec, TriggerSpec};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Request, empty, refusal};
 use crate::admin;
@@ -101,11 +101,7 @@ pub(super) fn event(
         TriggerSpec::Http(_) => (admin::payload(function, None, Vec::new(), Bytes::from(input)), Vec::new()),
         TriggerSpec::Queue(_) => (Datum::Text(input.clone()), queue_metadata(input, now)),
         // The input has no meaning here: it is as if the schedule had come due now.
-        TriggerSpec::Timer(_) => {
-            let info =
-                json!({"Schedule": {"AdjustForDST": true}, "ScheduleStatus": null, "IsPastDue": false});
-            (Datum::Json(info.to_string()), vec![("TimerTrigger".to_owned(), Datum::Text(date(now)))])
-        }
+        TriggerSpec::Timer(trigger) => trigger.run_by_hand(now),
         TriggerSpec::Documents(_) | TriggerSpec::EventGrid | TriggerSpec::Warmup => {
             (Datum::Json(checked(input)?), Vec::new())
         }

@@ -1,9 +1,12 @@
 //! What starts a function.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use crate::blob::BlobPattern;
-use crate::schedule::{Schedule, TimeZone};
+use crate::datum::Datum;
+use crate::schedule::{Schedule, ScheduleStatus, TimeZone, TimerInfo};
 
 /// What starts a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +80,21 @@ pub struct TimerTrigger {
     pub run_on_startup: bool,
     /// Occurrences are remembered across restarts, so that missed ones can be caught up with.
     pub use_monitor: bool,
+}
+
+impl TimerTrigger {
+    /// The first occurrence after `now`.
+    pub fn next_after(&self, now: SystemTime) -> Option<SystemTime> {
+        self.schedule.next_after(now, self.zone)
+    }
+
+    /// Payload and metadata of a run that nobody scheduled: as if the timer had come due at `now`.
+    pub fn run_by_hand(&self, now: SystemTime) -> (Datum, Vec<(String, Datum)>) {
+        let status = ScheduleStatus { last: None, next: self.next_after(now), updated: now };
+        let info = TimerInfo { status: self.use_monitor.then_some(status), is_past_due: false };
+        let metadata = vec![("TimerTrigger".to_owned(), Datum::Text(self.zone.date_text(now)))];
+        (Datum::Json(info.to_json()), metadata)
+    }
 }
 
 /// What happens to occurrences that passed while nothing ran.

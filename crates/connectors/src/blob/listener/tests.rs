@@ -159,6 +159,20 @@ async fn a_put_runs_the_function_with_all_that_azure_tells() {
     assert!(events.try_recv().is_err(), "the other blob does not fit the pattern");
 }
 
+/// By hand a blob runs once more, as often as it is asked for.
+#[tokio::test]
+async fn a_prompt_runs_a_blob_that_has_run_before() {
+    let fixture = Fixture::new();
+    let (_stopper, mut events) = fixture.listen("{name}", |_, _| {});
+    fixture.put("a", "1").await;
+    assert_eq!(events.recv().await.unwrap().summary, "blob images/a");
+    let thumb = FunctionName::new("thumb");
+    assert!(prompt(&fixture.store, &thumb, "images", "a").await.unwrap());
+    assert_eq!(events.recv().await.unwrap().payload, Datum::Bytes("1".into()));
+    assert!(!prompt(&fixture.store, &thumb, "images", "b").await.unwrap());
+    assert_eq!(fixture.left().await, 0);
+}
+
 /// Receipts: what was there before runs once, and not again at the next start.
 #[tokio::test]
 async fn what_was_there_before_runs_once() {
