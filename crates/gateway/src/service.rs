@@ -30,9 +30,6 @@ use crate::route::path::RequestPath;
 use crate::site::Site;
 use crate::{azure, cors, failure, request, response};
 
-/// What a stated length is believed at once; more is reserved when this much has come.
-const BODY_BELIEVED_BYTES: usize = 1024 * 1024;
-
 #[derive(Clone, Debug)]
 pub struct Options {
     pub guard: Guard,

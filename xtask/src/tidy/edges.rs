@@ -13,7 +13,7 @@ struct Room {
     may_use: &'static [(&'static str, &'static str)],
 }
 
-const ROOMS: [Room; 11] = [
+const ROOMS: [Room; 12] = [
     Room { name: "types", may_use: &[] },
     Room { name: "tasks", may_use: &[] },
     Room {
@@ -63,7 +63,18 @@ const ROOMS: [Room; 11] = [
             ("types", "makes events from requests"),
             ("tasks", "connections are tasks"),
             ("store", "shows queues and documents to the administrator"),
-            ("dispatch", "shows what is in work"),
+        ],
+    },
+    Room {
+        name: "control",
+        may_use: &[
+            ("types", "compares specifications"),
+            ("tasks", "an old generation drains as a task"),
+            ("store", "hands it to the generations"),
+            ("apps", "reads the folder and prepares the environment"),
+            ("worker", "starts the workers of a generation"),
+            ("connectors", "starts and stops its listeners"),
+            ("dispatch", "makes its dispatcher"),
         ],
     },
     Room {
@@ -78,6 +89,7 @@ const ROOMS: [Room; 11] = [
             ("connectors", BUILDS),
             ("dispatch", BUILDS),
             ("gateway", BUILDS),
+            ("control", BUILDS),
         ],
     },
     Room {
@@ -92,6 +104,7 @@ const ROOMS: [Room; 11] = [
             ("connectors", TESTS),
             ("dispatch", TESTS),
             ("gateway", TESTS),
+            ("control", TESTS),
         ],
     },
 ];
