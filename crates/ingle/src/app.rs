@@ -49,6 +49,7 @@ pub(crate) async fn prepare(
     let options = ReadOptions {
         functions: arguments.functions.clone(),
         python: arguments.python.clone(),
+        directory: surroundings.directory.clone(),
         environment: surroundings.variables.clone(),
         home: surroundings.home.clone(),
         cache: surroundings.cache.clone(),

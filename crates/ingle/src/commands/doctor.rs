@@ -83,6 +83,7 @@ fn interpreters(arguments: &AppArguments, surroundings: &Surroundings) -> Vec<Fi
     let options = ReadOptions {
         functions: Vec::new(),
         python: arguments.python.clone(),
+        directory: surroundings.directory.clone(),
         environment: surroundings.variables.clone(),
         home: surroundings.home.clone(),
         cache: surroundings.cache.clone(),
