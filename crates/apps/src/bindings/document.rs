@@ -9,10 +9,12 @@ use super::properties::Properties;
 pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Reported> {
     let direction = properties.one_of("direction", &["in", "out"])?;
     let Some(direction) = direction else {
+        let message = "a cosmosDB binding needs a direction";
         return Err(properties.error(
             "E0232",
             "direction",
-            "a cosmosDB binding needs a direction: in or out".to_owned(),
+            message,
+            "write in to read documents, out to write",
         ));
     };
     properties.connection(&["connection", "connectionStringSetting"])?;
@@ -37,8 +39,8 @@ pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Re
     let sql_query = properties.template("sqlQuery")?.filter(is_given);
     let partition_key = properties.template("partitionKey")?.filter(is_given);
     if id.is_some() && sql_query.is_some() {
-        let message = "a cosmosDB input has an id or a sqlQuery, not both".to_owned();
-        return Err(properties.error("E0232", "sqlQuery", message));
+        let message = "a cosmosDB input has an id or a sqlQuery, not both";
+        return Err(properties.error("E0232", "sqlQuery", message, "remove one of them"));
     }
     Ok(BindingKind::DocumentInput(DocumentInput { database, container, id, partition_key, sql_query }))
 }

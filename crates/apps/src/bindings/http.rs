@@ -22,7 +22,8 @@ pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<HttpTrigger, Re
     for method in properties.texts("methods")? {
         let method = method.trim().to_uppercase();
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(properties.error("E0232", "methods", format!("`{method}` is no HTTP method")));
+            let fix = "write methods such as GET and POST";
+            return Err(properties.error("E0232", "methods", format!("`{method}` is no HTTP method"), fix));
         }
         if !methods.contains(&method) {
             methods.push(method);
@@ -38,12 +39,7 @@ fn route(properties: &mut Properties<'_>) -> Result<String, Reported> {
     // The cloud refuses every route that starts with these letters; only the whole segment can collide here.
     if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(first)) {
         let message = format!("the route `{route}` starts with `{first}`, which belongs to the server");
-        return Err(properties.error_with_fix(
-            "E0227",
-            "route",
-            message,
-            "start the route with another word".to_owned(),
-        ));
+        return Err(properties.error("E0227", "route", message, "start the route with another word"));
     }
     Ok(route)
 }

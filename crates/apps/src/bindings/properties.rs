@@ -9,7 +9,7 @@ use super::Reported;
 use crate::folder::{AppFolder, place};
 use crate::json_place::{Kind, Node};
 use crate::resolve::at_function;
-use crate::suggest::{did_you_mean, nearest};
+use crate::suggest::{correction, did_you_mean, nearest};
 
 pub(super) struct Properties<'a> {
     folder: &'a AppFolder,
@@ -54,13 +54,13 @@ impl<'a> Properties<'a> {
         }
     }
 
-    pub(super) fn error(&mut self, code: &str, key: &str, message: String) -> Reported {
-        let problem = self.at(Problem::error(code, message), key);
-        self.problems.push(problem);
-        Reported
-    }
-
-    pub(super) fn error_with_fix(&mut self, code: &str, key: &str, message: String, fix: String) -> Reported {
+    pub(super) fn error(
+        &mut self,
+        code: &str,
+        key: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Reported {
         let problem = self.at(Problem::error(code, message), key).fix(fix);
         self.problems.push(problem);
         Reported
@@ -84,7 +84,12 @@ impl<'a> Properties<'a> {
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(other) => {
                 let what = describe(other);
-                Err(self.error("E0232", key, format!("{key} is {what} instead of a text")))
+                Err(self.error(
+                    "E0232",
+                    key,
+                    format!("{key} is {what} instead of a text"),
+                    "write it in quotes",
+                ))
             }
         }
     }
@@ -96,10 +101,10 @@ impl<'a> Properties<'a> {
             Ok(filled) => Ok(Some(filled)),
             Err(missing) => {
                 let name = missing.0;
-                let meant = did_you_mean(&name, self.folder.setting_names());
+                let meant = did_you_mean(nearest(&name, self.folder.setting_names()));
                 let message = format!("{key} needs the app setting {name}, which is not set{meant}");
                 let fix = format!("add {name} to Values in local.settings.json, or to the environment");
-                Err(self.error_with_fix("E0220", key, message, fix))
+                Err(self.error("E0220", key, message, fix))
             }
         }
     }
@@ -108,8 +113,13 @@ impl<'a> Properties<'a> {
     pub(super) fn required_text(&mut self, key: &str) -> Result<String, Reported> {
         match self.text(key)? {
             Some(text) if !text.trim().is_empty() => Ok(text),
-            Some(_) => Err(self.error("E0232", key, format!("{key} is empty"))),
-            None => Err(self.error("E0232", key, format!("a binding of {} has no {key}", self.function()))),
+            Some(_) => {
+                Err(self.error("E0232", key, format!("{key} is empty"), format!("give {key} a value")))
+            }
+            None => {
+                let message = format!("a binding of {} has no {key}", self.function());
+                Err(self.error("E0232", key, message, format!("add {key} to it")))
+            }
         }
     }
 
@@ -122,7 +132,8 @@ impl<'a> Properties<'a> {
     }
 
     pub(super) fn parse(&mut self, key: &str, text: &str) -> Result<Template, Reported> {
-        Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}")))
+        let fix = "correct the expression; without one, write braces twice: {{ and }}";
+        Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}"), fix))
     }
 
     /// One of a few words, in any case.
@@ -136,7 +147,7 @@ impl<'a> Properties<'a> {
             Some(word) => Ok(Some(word)),
             None => {
                 let fix = format!("write one of {}", words.join(", "));
-                Err(self.error_with_fix("E0232", key, format!("{key} can't be `{text}`"), fix))
+                Err(self.error("E0232", key, format!("{key} can't be `{text}`"), fix))
             }
         }
     }
@@ -149,7 +160,10 @@ impl<'a> Properties<'a> {
             Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
                 Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             }
-            Some(_) => Err(self.error("E0232", key, format!("{key} is no list of texts"))),
+            Some(_) => {
+                let fix = "write a list such as [\"get\", \"post\"]";
+                Err(self.error("E0232", key, format!("{key} is no list of texts"), fix))
+            }
         }
     }
 
@@ -172,8 +186,7 @@ impl<'a> Properties<'a> {
             {
                 continue;
             }
-            let names = self.folder.setting_names();
-            let meant = did_you_mean(&name, names);
+            let meant = did_you_mean(nearest(&name, self.folder.setting_names()));
             let message = format!(
                 "{key} names the setting {name}, which is not set{meant}; the embedded store is used"
             );
@@ -198,11 +211,10 @@ impl<'a> Properties<'a> {
             if self.used.iter().any(|used| used.eq_ignore_ascii_case(key)) {
                 continue;
             }
-            let meant = nearest(key, self.used.iter().map(String::as_str));
-            let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-            let message = format!("the property `{key}` has no effect{meant}");
+            let near = nearest(key, self.used.iter().map(String::as_str));
+            let message = format!("the property `{key}` has no effect{}", did_you_mean(near));
             let problem = self.at(Problem::warning("E0233", message), key);
-            self.problems.push(problem);
+            self.problems.push(problem.fix(correction(near)));
         }
     }
 }
