@@ -67,8 +67,8 @@ def reserved_route(req: func.HttpRequest) -> str:
     return "Nobody reads this."
 
 
-# E0228: capital letters are not allowed.
-@app.queue_trigger(arg_name="message", queue_name="Letters", connection="AzureWebJobsStorage")
+# E0228: underscores are not allowed.
+@app.queue_trigger(arg_name="message", queue_name="lost_letters", connection="AzureWebJobsStorage")
 def bad_queue_name(message: func.QueueMessage) -> None:
     print(message)
 

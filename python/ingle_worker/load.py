@@ -44,7 +44,12 @@ class Loaded:
         self.problems.append(problems.problem(code, message, **more))
 
     def add(self, declared, function, directory):
-        """Plans one function and adds it, or says what is wrong with it. `declared`: the fields of the frame."""
+        """Adds one function with its plan, or says why it has none. `declared`: the fields of the frame.
+
+        A function without a plan is in the frame too, as the server judges declarations better and knows causes of
+        what is found here, e.g. that a type is misspelled. It does not serve what has an error.
+        """
+        self.functions.append(declared)
         try:
             plan = make_plan(self.sdk, declared["name"], function, declared["bindings"], directory)
         except Problems as found:
@@ -56,11 +61,11 @@ class Loaded:
             # Annotations and decorators can be anything. One that breaks the checks must not hide the other functions.
             self.report("E0210", "the function's signature can't be checked: %s: %s" % (
                 type(error).__name__, errors.safe_text(error)), function=declared["name"], file=declared["file"],
-                line=declared["line"], detail=traceback.format_exc())
+                line=declared["line"], detail=traceback.format_exc(),
+                fix="simplify the function's parameters, annotations and decorators; the traceback shows what failed")
             return
         declared["is_async"] = plan.is_async
         self.plans[declared["name"]] = plan
-        self.functions.append(declared)
 
 
 def load(request):

@@ -46,7 +46,7 @@ def _load_function(root, function, loaded):
     target = getattr(module, entry_point, None)
     if not callable(target):
         what = "has no function '%s'" % entry_point if target is None else "has a '%s' that can't be called" % entry_point
-        loaded.report("E0212", "%s %s" % (script_file, what), function=name, file=script_file,
+        loaded.report("E0212", "%s %s" % (script_file, what), function=name, file=script_file, line=1,
                       fix="define it, or name the right one as entryPoint in function.json")
         return
     file, line = where(target)

@@ -113,7 +113,9 @@ def _index(root, script_file, app, second_triggers, loaded):
         try:
             name = function.get_function_name()
         except Exception as error:
-            loaded.report("E0201", "a function's settings can't be read: %s" % errors.safe_text(error), file=script_file)
+            file, line = where(function.get_user_function())
+            loaded.report("E0201", "a function's settings can't be read: %s" % errors.safe_text(error),
+                          file=file or script_file, line=line, fix="correct the decorators of the function")
             continue
         user_function = function.get_user_function()
         file, line = where(user_function)
@@ -124,12 +126,12 @@ def _index(root, script_file, app, second_triggers, loaded):
         seen[name.lower()] = (builder, place)
         if id(function) in second_triggers:
             kinds = [function.get_trigger()] + second_triggers[id(function)]
-            loaded.report("E0208", "the function has more than one trigger: %s" % ", ".join(
-                str(trigger.type) for trigger in kinds),
+            loaded.report("E0208", "%s has %d triggers: %s" % (
+                name, len(kinds), ", ".join(str(trigger.type) for trigger in kinds)),
                 fix="keep one trigger and move the others to functions of their own", **place)
             continue
         if function.get_trigger() is None:
-            loaded.report("E0207", "the function has no trigger",
+            loaded.report("E0207", "%s has no trigger" % name,
                           fix="add one, for example @app.route() or @app.queue_trigger(…)", **place)
             continue
         declared = _declare(builder, app, name, place, script_file, loaded)
@@ -154,7 +156,8 @@ def _declare(builder, app, name, place, script_file, loaded):
         bindings = [json.loads(binding) for binding in function.get_raw_bindings()]
         retry = _retry(function.get_settings_dict("retry_policy"))
     except Exception as error:
-        loaded.report("E0201", "the SDK refuses the function: %s" % errors.safe_text(error), **place)
+        loaded.report("E0201", "the SDK refuses %s: %s" % (name, errors.safe_text(error)),
+                      fix="correct the decorators of the function", **place)
         return None
     return {
         "name": name,
@@ -198,6 +201,8 @@ def _check_blueprints(app, loaded):
             missing = [builder for builder in value._function_builders if id(builder) not in registered]
             if missing:
                 names = ", ".join(str(builder._function.get_function_name()) for builder in missing)
+                place = where(missing[0]._function.get_user_function())
+                file, line = (file, None) if place[0] is None else place
                 loaded.report("E0206", "blueprint '%s' is not registered, so these functions don't exist: %s" % (
-                    name, names), severity="warning", file=file,
+                    name, names), severity="warning", file=file, line=line,
                     fix="register it: app.register_functions(%s)" % name)

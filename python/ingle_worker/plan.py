@@ -61,7 +61,7 @@ def make_plan(sdk, name, function, bindings, directory):
     """The plan of one function. Raises `Problems`."""
     problems = []
     plan = Plan(name, function, directory)
-    by_name, trigger_type = _sort_bindings(bindings, problems)
+    by_name, trigger_type = _sort_bindings(name, bindings, problems)
     if trigger_type is None:
         raise Problems(problems)
     parameters = _parameters(function, problems)
@@ -94,7 +94,7 @@ class Problems(Exception):
         self.problems = problems
 
 
-def _sort_bindings(bindings, problems):
+def _sort_bindings(function_name, bindings, problems):
     by_name = {}
     triggers = []
     for binding in bindings:
@@ -115,10 +115,10 @@ def _sort_bindings(bindings, problems):
             problems.append(Unfit("E0225", "two bindings are named '%s'" % name, "rename one of them"))
         by_name[name] = (kind, direction, _is_file(binding, kind))
     if not triggers:
-        problems.append(Unfit("E0207", "the function has no trigger",
+        problems.append(Unfit("E0207", "%s has no trigger" % function_name,
                               "add a trigger, for example @app.route() or an httpTrigger binding"))
     elif len(triggers) > 1:
-        problems.append(Unfit("E0208", "the function has more than one trigger: %s" % ", ".join(triggers),
+        problems.append(Unfit("E0208", "%s has %d triggers: %s" % (function_name, len(triggers), ", ".join(triggers)),
                               "keep one trigger and move the others to functions of their own"))
     return by_name, triggers[0] if len(triggers) == 1 else None
 

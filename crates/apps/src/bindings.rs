@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::folder::AppFolder;
 use crate::function_json::is_identifier;
 use crate::resolve::at_function;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, nearest};
 
 mod blob;
 mod document;
@@ -68,6 +68,11 @@ fn is_trigger(object: &Map<String, Value>) -> bool {
     text_of(object, "type").is_some_and(|kind| kind.to_lowercase().ends_with("trigger"))
 }
 
+fn has_unknown_type(object: &Map<String, Value>) -> bool {
+    text_of(object, "type")
+        .is_some_and(|kind| !known::TYPES.iter().any(|known| known.eq_ignore_ascii_case(kind)))
+}
+
 fn check_triggers(declared: &DeclaredFunction, problems: &mut Vec<Problem>) {
     let triggers: Vec<&str> = declared
         .bindings
@@ -77,6 +82,8 @@ fn check_triggers(declared: &DeclaredFunction, problems: &mut Vec<Problem>) {
         .collect();
     let problem = match triggers.as_slice() {
         [_] => return,
+        // A misspelled type may well be the trigger, and is reported for itself.
+        [] if declared.bindings.iter().any(has_unknown_type) => return,
         [] => Problem::error("E0207", format!("{} has no trigger", declared.name))
             .fix("say what starts it, e.g. an httpTrigger or a queueTrigger"),
         all => Problem::error(
@@ -102,6 +109,7 @@ fn check_names(folder: &AppFolder, declared: &DeclaredFunction, problems: &mut V
                 "E0225",
                 "name",
                 format!("two bindings of {} are named `{name}`", declared.name),
+                "rename one of them",
             );
         }
     }
@@ -110,7 +118,8 @@ fn check_names(folder: &AppFolder, declared: &DeclaredFunction, problems: &mut V
 fn resolve_one(properties: &mut Properties<'_>) -> Result<(String, DataType, Role), Reported> {
     let kind = properties.plain_text("type")?;
     let Some(kind) = kind else {
-        return Err(properties.error("E0232", "type", "a binding has no type".to_owned()));
+        let fix = "add its type, e.g. httpTrigger";
+        return Err(properties.error("E0232", "type", "a binding has no type", fix));
     };
     let name = binding_name(properties)?;
     let data_type = match properties.one_of("dataType", &["undefined", "string", "binary", "stream"])? {
@@ -148,6 +157,7 @@ fn check_cardinality(properties: &mut Properties<'_>, kind: &str) -> Result<(), 
             "E0233",
             "cardinality",
             format!("{kind} hands over one event at a time, so `many` has no effect"),
+            "remove it",
         );
     }
     Ok(())
@@ -163,19 +173,29 @@ fn binding_name(properties: &mut Properties<'_>) -> Result<String, Reported> {
     match properties.plain_text("name")? {
         Some(name) if name == "$return" || is_identifier(&name) => Ok(name),
         Some(name) => {
-            let message = format!("`{name}` can't be the name of a binding; a Python name or `$return` can");
-            Err(properties.error("E0229", "name", message))
+            let message = format!("`{name}` can't be the name of a binding");
+            let fix = "give it the name of a parameter in Python, or `$return` for what the function returns";
+            Err(properties.error("E0229", "name", message, fix))
         }
-        None => Err(properties.error("E0229", "name", "a binding has no name".to_owned())),
+        None => {
+            let fix = "add its name: that of the parameter in Python";
+            Err(properties.error("E0229", "name", "a binding has no name", fix))
+        }
     }
 }
 
 fn unsupported(properties: &mut Properties<'_>, kind: &str) -> Reported {
     if let Some(known) = known::TYPES.iter().find(|known| known.eq_ignore_ascii_case(kind)) {
         let message = format!("the binding type {known} is not supported yet");
-        properties.error("E0223", "type", message)
+        let fix = format!("use another one; these are supported: {}", known::SUPPORTED.join(", "));
+        properties.error("E0223", "type", message, fix)
     } else {
-        let meant = did_you_mean(kind, known::TYPES.iter().copied());
-        properties.error("E0224", "type", format!("the binding type `{kind}` is not known{meant}"))
+        let near = nearest(kind, known::TYPES.iter().copied());
+        let fix = near.map_or_else(
+            || format!("use a type that is known; these are supported: {}", known::SUPPORTED.join(", ")),
+            |near| format!("write {near}"),
+        );
+        let message = format!("the binding type `{kind}` is not known{}", did_you_mean(near));
+        properties.error("E0224", "type", message, fix)
     }
 }

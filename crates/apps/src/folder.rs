@@ -20,6 +20,8 @@ pub struct ReadOptions {
     pub functions: Vec<String>,
     /// The interpreter asked for (`--python`): a path, a name on PATH, or a version such as `3.12`.
     pub python: Option<PathBuf>,
+    /// Where the command was typed; a relative `python` starts there.
+    pub directory: PathBuf,
     /// The environment of the process; this room does not read it itself.
     pub environment: BTreeMap<String, String>,
     pub home: PathBuf,
@@ -199,13 +201,16 @@ pub(crate) fn read_json(
             let forgiven = document.notes.iter().map(|note| {
                 Problem::warning("E0112", format!("{}; it is read all the same", note.message))
                     .at(name, Some(note.line))
+                    .fix("other readers of JSON refuse it: write plain JSON")
             });
             problems.extend(forgiven);
             Ok(Some(document))
         }
         Err(error) => {
+            let problem = Problem::error("E0112", format!("{name} is no JSON: {error}"));
+            // The mark is where reading stopped; what is missing often belongs to the line above.
             problems.push(
-                Problem::error("E0112", format!("{name} is no JSON: {error}")).at(name, Some(error.line)),
+                problem.at(name, Some(error.line)).fix("correct it there, or at the end of the line above"),
             );
             Ok(None)
         }

@@ -11,6 +11,10 @@ use crate::Error;
 use crate::folder::{find, place, read_json};
 use crate::json_place::{Kind, Node};
 
+/// What is done about a file of another shape.
+const SHAPE: &str = "write { \"bindings\": [ … ] } with one object for each binding";
+const ENTRY_POINT_FIX: &str = "write the name of a function in the script, or leave it out for `main`";
+
 #[derive(Default)]
 pub(crate) struct Functions {
     pub(crate) declared: Vec<DeclaredFunction>,
@@ -53,8 +57,8 @@ struct Reader<'a> {
 type Declared<T> = Result<T, Box<Problem>>;
 
 impl Reader<'_> {
-    fn wrong(&self, code: &str, node: &Node, message: String) -> Box<Problem> {
-        Box::new(place(Problem::error(code, message), self.file, node))
+    fn wrong(&self, code: &str, node: &Node, message: String, fix: impl Into<String>) -> Box<Problem> {
+        Box::new(place(Problem::error(code, message), self.file, node).fix(fix))
     }
 
     fn declare(&self, root: &Node) -> Declared<DeclaredFunction> {
@@ -63,6 +67,7 @@ impl Reader<'_> {
                 "E0232",
                 root,
                 format!("function.json holds {} instead of an object", root.describe()),
+                SHAPE,
             ));
         }
         let retry = match root.get("retry").map(|node| (node, &node.kind)) {
@@ -73,6 +78,7 @@ impl Reader<'_> {
                     "E0232",
                     node,
                     format!("retry is {} instead of an object", node.describe()),
+                    "write an object with a strategy, or leave retry out",
                 ));
             }
         };
@@ -92,18 +98,20 @@ impl Reader<'_> {
 
     fn bindings(&self, root: &Node) -> Declared<Vec<Map<String, Value>>> {
         let Some(node) = root.get("bindings") else {
-            return Err(self.wrong("E0232", root, "function.json has no bindings".to_owned()));
+            return Err(self.wrong("E0232", root, "function.json has no bindings".to_owned(), SHAPE));
         };
         let Kind::List(items) = &node.kind else {
             return Err(self.wrong(
                 "E0232",
                 node,
                 format!("bindings is {} instead of a list", node.describe()),
+                SHAPE,
             ));
         };
         match items.iter().find(|item| !matches!(item.kind, Kind::Object(_))) {
             Some(odd) => {
-                Err(self.wrong("E0232", odd, format!("a binding is {} instead of an object", odd.describe())))
+                let message = format!("a binding is {} instead of an object", odd.describe());
+                Err(self.wrong("E0232", odd, message, "write an object with type, direction and name"))
             }
             None => Ok(items.iter().map(Node::to_map).collect()),
         }
@@ -121,7 +129,8 @@ impl Reader<'_> {
             Some((node, _)) => Err(self.wrong(
                 "E0232",
                 node,
-                format!("disabled is {}; true, false or the name of a setting is possible", node.describe()),
+                format!("disabled is {}", node.describe()),
+                "write true, false or the name of a setting",
             )),
         }
     }
@@ -132,10 +141,12 @@ impl Reader<'_> {
             Some((_, Kind::Text(text))) if text.is_empty() => Ok("main".to_owned()),
             Some((_, Kind::Text(text))) if is_identifier(text) => Ok(text.clone()),
             Some((node, Kind::Text(text))) => {
-                Err(self.wrong("E0232", node, format!("entryPoint `{text}` is no name of a Python function")))
+                let message = format!("entryPoint `{text}` is no name of a Python function");
+                Err(self.wrong("E0232", node, message, ENTRY_POINT_FIX))
             }
             Some((node, _)) => {
-                Err(self.wrong("E0232", node, format!("entryPoint is {} instead of a text", node.describe())))
+                let message = format!("entryPoint is {} instead of a text", node.describe());
+                Err(self.wrong("E0232", node, message, ENTRY_POINT_FIX))
             }
         }
     }
@@ -147,7 +158,8 @@ impl Reader<'_> {
             Some((_, Kind::Text(text))) if text.is_empty() => self.default_script(root),
             Some((node, Kind::Text(text))) => self.named_script(node, text),
             Some((node, _)) => {
-                Err(self.wrong("E0232", node, format!("scriptFile is {} instead of a text", node.describe())))
+                let message = format!("scriptFile is {} instead of a text", node.describe());
+                Err(self.wrong("E0232", node, message, "write the file's name, e.g. \"__init__.py\""))
             }
         }
     }
@@ -166,17 +178,20 @@ impl Reader<'_> {
         let usual = || ["__init__.py", "run.py"].iter().find(|name| files.iter().any(|file| file == *name));
         match only.or_else(|| usual().map(|name| (*name).to_owned())) {
             Some(name) => self.named_script(root, &name),
-            None => Err(Box::new(
-                place(Problem::error("E0213", format!("{} has no script", self.name)), self.file, root)
-                    .fix(format!("add {}/__init__.py, or name the script with scriptFile", self.name)),
-            )),
+            None => {
+                let fix = format!("add {}/__init__.py, or name the script with scriptFile", self.name);
+                Err(self.wrong("E0213", root, format!("{} has no script", self.name), fix))
+            }
         }
     }
 
     /// Checks that the script is there and below the app: neither `..`, nor an absolute path, nor a link may lead
     /// out (T-026).
     fn named_script(&self, node: &Node, script: &str) -> Declared<String> {
-        let leaves = || self.wrong("E0221", node, format!("scriptFile `{script}` leads out of the app"));
+        let leaves = || {
+            let message = format!("scriptFile `{script}` leads out of the app");
+            self.wrong("E0221", node, message, "put the script into the app's folder and name it there")
+        };
         let written = script.replace('\\', "/");
         let relative = below_root(&Path::new(self.name).join(&written)).ok_or_else(leaves)?;
         match self.root.join(&relative).canonicalize() {
@@ -184,7 +199,7 @@ impl Reader<'_> {
             Ok(real) if real.is_file() => Ok(relative.to_string_lossy().into_owned()),
             _ => {
                 let message = format!("the script {} is not there", relative.display());
-                Err(self.wrong("E0213", node, message))
+                Err(self.wrong("E0213", node, message, "create it, or correct scriptFile"))
             }
         }
     }

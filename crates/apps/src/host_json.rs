@@ -10,7 +10,7 @@ use ingle_types::spec::{CatchUp, HostConfig, MessageEncoding};
 use crate::Error;
 use crate::folder::{find, read_json};
 use crate::json_place::{Kind, Node};
-use crate::suggest::nearest;
+use crate::suggest::{correction, did_you_mean, nearest};
 
 mod known;
 mod overrides;
@@ -68,7 +68,8 @@ pub(crate) fn read(root: &Path, settings: &BTreeMap<String, String>) -> Result<H
             Ok(bytes) => config.http.body_bytes_max = bytes,
             Err(_) => problems.push(
                 Problem::error("E0110", format!("{BODY_LIMIT} is no number of bytes"))
-                    .at(format!("app setting {BODY_LIMIT}"), None),
+                    .at(format!("app setting {BODY_LIMIT}"), None)
+                    .fix("write a whole number, e.g. 104857600 for 100 MiB"),
             ),
         }
     }
@@ -79,7 +80,8 @@ fn check_top(root: &Node, problems: &mut Vec<Problem>) {
     const FIX: &str = "write \"version\": \"2.0\"";
     if !matches!(root.kind, Kind::Object(_)) {
         let message = format!("host.json holds {} instead of an object", root.describe());
-        problems.push(Problem::error("E0110", message).at(FILE, Some(root.line)));
+        let fix = "write { \"version\": \"2.0\" }";
+        problems.push(Problem::error("E0110", message).at(FILE, Some(root.line)).fix(fix));
         return;
     }
     let Some(version) = root.get("version") else {
@@ -111,13 +113,12 @@ fn report_unknown(node: &Node, path: &str, problems: &mut Vec<Problem>) {
             known::Found::Group => report_unknown(&member.value, &full, problems),
             known::Found::Nothing => {
                 let near = nearest(&member.key, known::names_below(path));
-                let meant = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-                let message = format!("`{full}` is not known and has no effect{meant}");
+                let message = format!("`{full}` is not known and has no effect{}", did_you_mean(near));
                 let mut problem = Problem::warning("E0111", message).at(FILE, Some(member.line));
                 // Only if that key is not there as well.
                 problem.mend =
                     near.filter(|name| node.get(name).is_none()).map(|name| rename(&member.key, name));
-                problems.push(problem);
+                problems.push(problem.fix(correction(near)));
             }
         }
     }

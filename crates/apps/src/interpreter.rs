@@ -101,11 +101,13 @@ impl Search<'_> {
     fn asked(&self, asked: &Path, found: &mut Vec<String>) -> Option<Interpreter> {
         let why = "--python";
         let text = asked.to_string_lossy();
-        if asked.is_dir() {
-            return Self::accept(environment_at(asked, why), found);
+        // Components, so that `./env` loses its dot; links stay, as a virtual environment is known by its path.
+        let path: PathBuf = self.options.directory.join(asked).components().collect();
+        if path.is_dir() {
+            return Self::accept(environment_at(&path, why), found);
         }
         if text.contains('/') {
-            return Self::accept(self.probe(asked, why), found);
+            return Self::accept(self.probe(&path, why), found);
         }
         if let Some(home) = pyenv::find(&self.pyenv_root(), &text) {
             return Self::accept(self.pyenv(&home, why), found);

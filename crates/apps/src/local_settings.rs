@@ -10,7 +10,7 @@ use ingle_types::spec::CorsOptions;
 use crate::Error;
 use crate::folder::{find, place, read_json};
 use crate::json_place::{Kind, Node};
-use crate::suggest::nearest;
+use crate::suggest::{correction, nearest};
 
 const FILE: &str = "local.settings.json";
 
@@ -34,13 +34,14 @@ pub(crate) fn read(root: &Path, environment: &BTreeMap<String, String>) -> Resul
 }
 
 impl LocalSettings {
-    fn warn(&mut self, node: &Node, message: String) {
-        self.problems.push(place(Problem::warning("E0113", message), FILE, node));
+    fn warn(&mut self, node: &Node, message: String, fix: &str) {
+        self.problems.push(place(Problem::warning("E0113", message), FILE, node).fix(fix));
     }
 
     fn take(&mut self, root: &Node, environment: &BTreeMap<String, String>) {
         if !matches!(root.kind, Kind::Object(_)) {
-            self.warn(root, format!("{FILE} holds {} instead of an object; it is ignored", root.describe()));
+            let message = format!("{FILE} holds {} instead of an object; it is ignored", root.describe());
+            self.warn(root, message, "write { \"Values\": { … } }");
             return;
         }
         self.take_top(root);
@@ -63,7 +64,8 @@ impl LocalSettings {
             // Other tools keep keys of their own here, so only a likely misspelling is worth a word.
             if let Some(name) = nearest(&member.key, KNOWN).filter(|_| !known) {
                 let message = format!("`{}` has no effect; did you mean `{name}`?", member.key);
-                self.problems.push(Problem::warning("E0113", message).at(FILE, Some(member.line)));
+                let problem = Problem::warning("E0113", message).at(FILE, Some(member.line));
+                self.problems.push(problem.fix(correction(Some(name))));
             }
         }
         let encrypted = root.get("IsEncrypted");
@@ -72,13 +74,15 @@ impl LocalSettings {
                 node,
                 "IsEncrypted is true, but encrypted values can't be read; they are taken as plain text"
                     .to_owned(),
+                "write the values as plain text, and set IsEncrypted to false",
             );
         }
     }
 
     fn take_values(&mut self, values: &Node) {
         if !matches!(values.kind, Kind::Object(_)) {
-            self.warn(values, format!("Values is {} instead of an object; it is ignored", values.describe()));
+            let message = format!("Values is {} instead of an object; it is ignored", values.describe());
+            self.warn(values, message, "write an object with a text for each setting");
             return;
         }
         for member in values.members() {
@@ -92,6 +96,7 @@ impl LocalSettings {
                     self.warn(
                         &member.value,
                         format!("the setting `{}` is {what}; only texts can be settings", member.key),
+                        "write it as a text, with quotes inside escaped",
                     );
                 }
             }
@@ -106,7 +111,8 @@ impl LocalSettings {
                     self.values.insert(format!("ConnectionStrings:{}", member.key), text);
                 }
                 None => {
-                    self.warn(node, format!("the connection string `{}` is {}", member.key, node.describe()))
+                    let message = format!("the connection string `{}` is {}", member.key, node.describe());
+                    self.warn(node, message, "write it as a text");
                 }
             }
         }
@@ -116,7 +122,8 @@ impl LocalSettings {
         if let Some(node) = host.get("LocalHttpPort") {
             self.port = text_of(node).and_then(|text| text.trim().parse().ok()).filter(|port| *port > 0);
             if self.port.is_none() {
-                self.warn(node, "LocalHttpPort is no port; numbers from 1 to 65535 are".to_owned());
+                let message = "LocalHttpPort is no port".to_owned();
+                self.warn(node, message, "write a number from 1 to 65535");
             }
         }
         let credentials = host.get("CORSCredentials").is_some_and(is_true);

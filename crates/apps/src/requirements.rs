@@ -97,7 +97,8 @@ impl Reader {
                 let target = path.parent().unwrap_or(root).join(include);
                 if !target.is_file() && !include.contains("://") {
                     let problem = Problem::error("E0106", format!("{include} is not there"));
-                    self.problems.push(problem.at(shown.clone(), Some(number)));
+                    let fix = "create it, or correct the line";
+                    self.problems.push(problem.at(shown.clone(), Some(number)).fix(fix));
                 } else if is_constraint {
                     // Constraints require nothing, but decide versions.
                     let text = read_bytes(&target)?.unwrap_or_default();
@@ -133,7 +134,7 @@ impl Reader {
                     "pyproject.toml is no TOML: {}",
                     error.message().lines().next().unwrap_or_default()
                 );
-                self.problems.push(Problem::error("E0106", message).at(FILE, line));
+                self.problems.push(Problem::error("E0106", message).at(FILE, line).fix("correct it there"));
                 return;
             }
         };
@@ -266,7 +267,9 @@ mod tests {
                 ("limits.txt", "six<2"),
             ],
             &["azure-functions", "flask", "name", "numpy", "pandas"],
-            &["error[E0106] requirements.txt:15: gone.txt is not there"],
+            &[
+                "error[E0106] requirements.txt:15: gone.txt is not there\n  fix: create it, or correct the line",
+            ],
         );
         assert_eq!(requirements.source, RequirementsSource::RequirementsTxt);
         assert!(requirements.mentioned.contains(&"pydantic".to_owned()));

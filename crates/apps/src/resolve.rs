@@ -7,10 +7,10 @@ use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AppSpec, DeclaredFunction, Dialect, FunctionSpec, TriggerSpec};
 
 use crate::bindings::{self, Resolved};
-use crate::folder::AppFolder;
+use crate::folder::{AppFolder, place};
 use crate::function_json::is_on;
 use crate::retry;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, nearest};
 
 mod routes;
 
@@ -20,7 +20,7 @@ mod routes;
 /// A function with an error does not run; the others do.
 pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problems: Vec<Problem>) -> AppSpec {
     let mut problems = folder.problems.clone();
-    problems.extend(more_problems);
+    problems.extend(more_problems.into_iter().map(|problem| in_manifest(folder, problem)));
     let declared_count = declared.len();
     let doubles = report_doubles(&declared, &mut problems);
     let mut names: Vec<String> = declared.iter().map(|function| function.name.clone()).collect();
@@ -29,13 +29,15 @@ pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problem
 
     let mut functions = Vec::new();
     for function in &declared {
-        let before = problems.len();
-        let spec = resolve_function(folder, function, &mut problems);
-        let failed = has_error(&problems[before..]) || doubles.contains(&function.name.to_lowercase());
-        let refused = problems[..before].iter().any(|problem| {
-            problem.severity == Severity::Error
-                && problem.function.as_deref().is_some_and(|name| name == function.name)
+        let mut own = Vec::new();
+        let spec = resolve_function(folder, function, &mut own);
+        problems
+            .retain(|known| known.function.as_ref() != Some(&function.name) || !is_explained(known, &own));
+        let failed = has_error(&own) || doubles.contains(&function.name.to_lowercase());
+        let refused = problems.iter().any(|problem| {
+            problem.severity == Severity::Error && problem.function.as_ref() == Some(&function.name)
         });
+        problems.append(&mut own);
         let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&function.name.to_lowercase()));
         if let Some(spec) = spec.filter(|_| !failed && !refused && is_wanted) {
             functions.push(spec);
@@ -58,6 +60,38 @@ pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problem
 
 fn has_error(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity == Severity::Error)
+}
+
+/// Whether what the worker found is said already, or only follows from what is wrong with the declaration itself: next
+/// to a misspelled trigger nobody wants to read that there is none.
+fn is_explained(of_worker: &Problem, own: &[Problem]) -> bool {
+    own.iter().any(|own| {
+        matches!(
+            (own.code.as_str(), of_worker.code.as_str()),
+            ("E0207", "E0207")
+                | ("E0208", "E0208")
+                | ("E0225", "E0225")
+                | ("E0224", "E0207" | "E0210")
+                | ("E0229", "E0209")
+        )
+    })
+}
+
+/// The worker does not know the lines of function.json; what it finds wrong in there gets its line here.
+fn in_manifest(folder: &AppFolder, problem: Problem) -> Problem {
+    let Some((name, manifest)) =
+        problem.function.as_deref().and_then(|name| folder.places.get_key_value(name))
+    else {
+        return problem;
+    };
+    let file = format!("{name}/function.json");
+    match (problem.code.as_str(), manifest.get("entryPoint")) {
+        ("E0212", Some(entry_point)) => place(problem, &file, entry_point),
+        _ if problem.line.is_none() && problem.file.as_deref() == Some(file.as_str()) => {
+            place(problem, &file, manifest)
+        }
+        _ => problem,
+    }
 }
 
 fn resolve_function(
@@ -148,9 +182,10 @@ fn wanted_names(
     };
     for wanted in filter {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) {
-            let meant = did_you_mean(wanted, names.iter().map(String::as_str));
+            let meant = did_you_mean(nearest(wanted, names.iter().map(String::as_str)));
             let message = format!("{source} names `{wanted}`, which the app does not declare{meant}");
-            problems.push(Problem::error("E0231", message));
+            let problem = Problem::error("E0231", message);
+            problems.push(problem.fix(format!("correct the name, or take it out of {source}")));
         }
     }
     Some(filter.iter().map(|name| name.to_lowercase()).collect())

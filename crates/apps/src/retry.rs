@@ -48,7 +48,8 @@ pub(crate) fn resolve(
         let meant = nearest(key, KEYS);
         let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         problems.push(at(
-            Problem::warning("E0233", format!("the property `{key}` of retry has no effect{meant}")),
+            Problem::warning("E0233", format!("the property `{key}` of retry has no effect{meant}"))
+                .fix("remove it"),
             key,
         ));
     }
@@ -66,7 +67,7 @@ pub(crate) fn parse(map: &Map<String, Value>) -> Result<RetryPolicy, Wrong> {
     let strategy = match value(map, "strategy") {
         Some(Value::String(text)) => {
             STRATEGIES.into_iter().find(|name| name.eq_ignore_ascii_case(text)).ok_or_else(|| {
-                let meant = did_you_mean(text, STRATEGIES);
+                let meant = did_you_mean(nearest(text, STRATEGIES));
                 wrong(
                     "strategy",
                     format!("the retry strategy `{text}` is not known{meant}"),

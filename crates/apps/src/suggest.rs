@@ -15,9 +15,14 @@ pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// ` (did you mean NAME?)`, or nothing.
-pub fn did_you_mean<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(wanted, candidates).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+/// `; did you mean NAME?`, or nothing.
+pub fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+/// What to do about a name that has no effect.
+pub fn correction(near: Option<&str>) -> String {
+    near.map_or_else(|| "remove it".to_owned(), |name| format!("write `{name}`, or remove it"))
 }
 
 /// Optimal string alignment distance: edits and swaps of neighbours (Damerau 1964, restricted form). Long names are

@@ -63,6 +63,8 @@ fn check_with(files: Files<'_>, options: &ReadOptions, problems: &[&str], functi
     all.extend(files);
     let (_, spec) = resolved(&all, options, None);
     assert_eq!(shown(&spec.problems), problems);
+    let silent: Vec<&Problem> = spec.problems.iter().filter(|problem| problem.fix.is_none()).collect();
+    assert!(silent.is_empty(), "nothing says what to do about {silent:?}");
     let names: Vec<&str> = spec.functions.iter().map(|function| function.name.as_str()).collect();
     assert_eq!(names, functions);
     spec
@@ -347,6 +349,56 @@ fn problems_of_the_worker_keep_their_function_from_running() {
             "error[E0202]: syntax error",
             "error[E0206]: no function was found, as function_app.py could not be read to its end"
         ]
+    );
+}
+
+/// The worker judges code, the server declarations; of what both see, the reader hears once, and the cause.
+#[test]
+fn what_follows_from_a_bad_declaration_is_not_said_again() {
+    let check_kept = |binding: &str, own: &str, of_worker: &[&str], kept: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("{{\"entryPoint\": \"run\", \"bindings\": [\n{binding}]}}");
+        write(folder.path(), &[HOST, ("F/function.json", &text), ("F/__init__.py", "")]);
+        let app = read(folder.path(), &ReadOptions::default()).unwrap();
+        let found = of_worker.iter().map(|code| Problem::error(code, "x").function("F")).collect();
+        let spec = resolve(&app, app.declared.clone(), found);
+        let codes: Vec<&str> = spec.problems.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, [kept, &[own, "E0206"]].concat(), "{binding}");
+    };
+    let queue = |kind: &str, name: &str, queue: &str| {
+        format!(r#"{{"type": "{kind}", "name": "{name}", "queueName": "{queue}"}}"#)
+    };
+    check_kept(&queue("queueTriger", "m", "abc"), "E0224", &["E0207", "E0209", "E0210"], &["E0209"]);
+    check_kept(&queue("queueTrigger", "m-n", "abc"), "E0229", &["E0209", "E0210"], &["E0210"]);
+    check_kept(&queue("queue", "m", "abc"), "E0207", &["E0207"], &[]);
+    check_kept(&queue("queueTrigger", "m", "a"), "E0228", &["E0209", "E0210"], &["E0209", "E0210"]);
+}
+
+#[test]
+fn what_the_worker_finds_in_a_function_json_gets_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = format!("{{\n\"entryPoint\": \"run\",\n{}", &HTTP[1..]);
+    let files = [
+        HOST,
+        ("a/function.json", named.as_str()),
+        ("a/__init__.py", ""),
+        ("b/function.json", HTTP),
+        ("b/__init__.py", ""),
+    ];
+    write(folder.path(), &files);
+    let app = read(folder.path(), &ReadOptions::default()).unwrap();
+    let check_place = |problem: Problem, expected: &str| {
+        let spec = resolve(&app, app.declared.clone(), vec![problem]);
+        assert_eq!(spec.problems[0].place().as_deref(), Some(expected));
+    };
+    let missing = |name: &str| {
+        Problem::error("E0212", "no function").function(name).at(format!("{name}/__init__.py"), Some(1))
+    };
+    check_place(missing("a"), "a/function.json:2");
+    check_place(missing("b"), "b/__init__.py:1");
+    check_place(
+        Problem::error("E0213", "gone").function("b").at("b/function.json", None),
+        "b/function.json:1",
     );
 }
 

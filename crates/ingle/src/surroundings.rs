@@ -11,6 +11,8 @@ use crate::cli::{AppArguments, Global};
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
     pub(crate) variables: BTreeMap<String, String>,
+    /// Where the command was typed; empty if that folder is gone.
+    pub(crate) directory: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) cache: PathBuf,
 }
@@ -30,7 +32,8 @@ impl Surroundings {
             .or_else(|| path("INGLE_CACHE"))
             .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("ingle")))
             .unwrap_or_else(|| home.join(".cache/ingle"));
-        Self { home, cache, variables }
+        let directory = std::env::current_dir().unwrap_or_default();
+        Self { home, cache, variables, directory }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -42,6 +45,7 @@ impl Surroundings {
         ReadOptions {
             functions: arguments.functions.clone(),
             python: arguments.python.clone(),
+            directory: self.directory.clone(),
             environment: self.variables.clone(),
             home: self.home.clone(),
             cache: self.cache.clone(),

@@ -22,12 +22,12 @@ pub(super) fn trigger(properties: &mut Properties<'_>, data_type: DataType) -> R
         let message =
             format!("the container of a blobTrigger must be a plain name, and this is `{container}`");
         let fix = "name the container, as in images/{name}; one function listens to one container".to_owned();
-        return Err(properties.error_with_fix("E0237", KEY, message, fix));
+        return Err(properties.error("E0237", KEY, message, fix));
     }
     check_container(container).map_err(|problem| refused(properties, container, problem))?;
     let pattern = BlobPattern::parse(pattern).map_err(|mut error| {
         error.position += container.chars().count() + 1;
-        properties.error("E0237", KEY, format!("path: {error}"))
+        properties.error("E0237", KEY, format!("path: {error}"), "write it like images/{name}.{extension}")
     })?;
     Ok(BlobTrigger { container: container.to_owned(), pattern, data_type, as_file })
 }
@@ -35,7 +35,7 @@ pub(super) fn trigger(properties: &mut Properties<'_>, data_type: DataType) -> R
 pub(super) fn binding(properties: &mut Properties<'_>, data_type: DataType) -> Result<BindingKind, Reported> {
     let Some(direction) = properties.one_of("direction", &["in", "out"])? else {
         let message = "a blob binding needs a direction: in or out".to_owned();
-        return Err(properties.error("E0232", "direction", message));
+        return Err(properties.error("E0232", "direction", message, "add it"));
     };
     properties.connection(&["connection"])?;
     let text = properties.required_text(KEY)?;
@@ -51,7 +51,7 @@ fn as_file(properties: &mut Properties<'_>, data_type: DataType) -> Result<bool,
     let as_file = properties.one_of(MODE, &["content", "file"])? == Some("file");
     if as_file && data_type == DataType::Binary {
         let message = "a file is handed over as its path, which dataType can't change".to_owned();
-        return Err(properties.error("E0232", "dataType", message));
+        return Err(properties.error("E0232", "dataType", message, "remove dataType, or the mode"));
     }
     Ok(as_file)
 }
@@ -69,12 +69,12 @@ fn check_path(properties: &mut Properties<'_>, path: &Template) -> Result<(), Re
         }
         (None, Some(text)) => {
             let message = format!("`{text}` is no path of a blob; container/name is");
-            Err(properties.error("E0237", KEY, message))
+            Err(properties.error("E0237", KEY, message, "write it like images/thumbnail.png"))
         }
         (None, None) => Ok(()),
     }
 }
 
 fn refused(properties: &mut Properties<'_>, name: &str, problem: &str) -> Reported {
-    properties.error("E0237", KEY, format!("`{name}`: {problem}"))
+    properties.error("E0237", KEY, format!("`{name}`: {problem}"), "choose another name")
 }

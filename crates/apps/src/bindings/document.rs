@@ -14,10 +14,12 @@ const POLL_DELAY_DEFAULT_MS: u32 = 5000;
 pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Reported> {
     let direction = properties.one_of("direction", &["in", "out"])?;
     let Some(direction) = direction else {
+        let message = "a cosmosDB binding needs a direction";
         return Err(properties.error(
             "E0232",
             "direction",
-            "a cosmosDB binding needs a direction: in or out".to_owned(),
+            message,
+            "write in to read documents, out to write",
         ));
     };
     properties.connection(&["connection", "connectionStringSetting"])?;
@@ -42,8 +44,8 @@ pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Re
     let sql_query = properties.template("sqlQuery")?.filter(is_given);
     let partition_key = properties.template("partitionKey")?.filter(is_given);
     if id.is_some() && sql_query.is_some() {
-        let message = "a cosmosDB input has an id or a sqlQuery, not both".to_owned();
-        return Err(properties.error("E0232", "sqlQuery", message));
+        let message = "a cosmosDB input has an id or a sqlQuery, not both";
+        return Err(properties.error("E0232", "sqlQuery", message, "remove one of them"));
     }
     Ok(BindingKind::DocumentInput(DocumentInput { database, container, id, partition_key, sql_query }))
 }
@@ -83,7 +85,12 @@ pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<DocumentsTrigge
     let items_max = properties.whole_number("maxItemsPerInvocation")?;
     if items_max == Some(0) {
         let message = "maxItemsPerInvocation is 0, so no change could ever be handed over".to_owned();
-        return Err(properties.error("E0232", "maxItemsPerInvocation", message));
+        return Err(properties.error(
+            "E0232",
+            "maxItemsPerInvocation",
+            message,
+            "set 1 or more, or leave it out",
+        ));
     }
     // Changes are told at once, so the pause between two looks has nothing to say.
     let poll_delay = properties.whole_number("feedPollDelay")?.unwrap_or(POLL_DELAY_DEFAULT_MS);
@@ -104,7 +111,7 @@ fn plain_name(properties: &mut Properties<'_>, keys: &[&str]) -> Result<String, 
         Some(name) => Ok(name.to_owned()),
         None => {
             let message = format!("{} of a trigger can't hold an expression like `{template}`", keys[0]);
-            Err(properties.error("E0232", keys[0], message))
+            Err(properties.error("E0232", keys[0], message, "write the name itself, or a setting as %NAME%"))
         }
     }
 }

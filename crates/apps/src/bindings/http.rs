@@ -13,7 +13,7 @@ pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<HttpTrigger, Re
     if properties.text("webHookType")?.is_some_and(|kind| !kind.is_empty()) {
         let message =
             "webHookType has no effect: the function gets every request as it was sent, also unsigned ones";
-        properties.warn("E0233", "webHookType", message.to_owned());
+        properties.warn("E0233", "webHookType", message.to_owned(), "remove it");
     }
     let auth_level =
         match properties.one_of("authLevel", &["anonymous", "function", "admin", "user", "system"])? {
@@ -26,7 +26,8 @@ pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<HttpTrigger, Re
     for method in properties.texts("methods")? {
         let method = method.trim().to_uppercase();
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(properties.error("E0232", "methods", format!("`{method}` is no HTTP method")));
+            let fix = "write methods such as GET and POST";
+            return Err(properties.error("E0232", "methods", format!("`{method}` is no HTTP method"), fix));
         }
         if !methods.contains(&method) {
             methods.push(method);
@@ -42,12 +43,7 @@ fn route(properties: &mut Properties<'_>) -> Result<String, Reported> {
     // The cloud refuses every route that starts with these letters; only the whole segment can collide here.
     if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(first)) {
         let message = format!("the route `{route}` starts with `{first}`, which belongs to the server");
-        return Err(properties.error_with_fix(
-            "E0227",
-            "route",
-            message,
-            "start the route with another word".to_owned(),
-        ));
+        return Err(properties.error("E0227", "route", message, "start the route with another word"));
     }
     Ok(route)
 }

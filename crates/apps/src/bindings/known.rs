@@ -1,5 +1,8 @@
 //! The binding types of Azure Functions (facts 5.1, 5.2), supported here or not.
 
+/// Those that run.
+pub(super) const SUPPORTED: &[&str] = &["httpTrigger", "http", "queueTrigger", "queue", "cosmosDB"];
+
 pub(super) const TYPES: &[&str] = &[
     "httpTrigger",
     "http",

@@ -10,7 +10,9 @@ use crate::folder::{AppFolder, place};
 use crate::host_json::rename;
 use crate::json_place::{Kind, Node};
 use crate::resolve::at_function;
-use crate::suggest::{did_you_mean, nearest};
+use crate::suggest::{correction, did_you_mean, nearest};
+
+const WHOLE: &str = "write a whole number from 0";
 
 pub(super) struct Properties<'a> {
     folder: &'a AppFolder,
@@ -60,13 +62,13 @@ impl<'a> Properties<'a> {
         }
     }
 
-    pub(super) fn error(&mut self, code: &str, key: &str, message: String) -> Reported {
-        let problem = self.at(Problem::error(code, message), key);
-        self.problems.push(problem);
-        Reported
-    }
-
-    pub(super) fn error_with_fix(&mut self, code: &str, key: &str, message: String, fix: String) -> Reported {
+    pub(super) fn error(
+        &mut self,
+        code: &str,
+        key: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Reported {
         let problem = self.at(Problem::error(code, message), key).fix(fix);
         self.problems.push(problem);
         Reported
@@ -90,7 +92,12 @@ impl<'a> Properties<'a> {
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(other) => {
                 let what = describe(other);
-                Err(self.error("E0232", key, format!("{key} is {what} instead of a text")))
+                Err(self.error(
+                    "E0232",
+                    key,
+                    format!("{key} is {what} instead of a text"),
+                    "write it in quotes",
+                ))
             }
         }
     }
@@ -102,10 +109,10 @@ impl<'a> Properties<'a> {
             Ok(filled) => Ok(Some(filled)),
             Err(missing) => {
                 let name = missing.0;
-                let meant = did_you_mean(&name, self.folder.setting_names());
+                let meant = did_you_mean(nearest(&name, self.folder.setting_names()));
                 let message = format!("{key} needs the app setting {name}, which is not set{meant}");
                 let fix = format!("add {name} to Values in local.settings.json, or to the environment");
-                let reported = self.error_with_fix("E0220", key, message, fix);
+                let reported = self.error("E0220", key, message, fix);
                 self.mend_last_with_setting(name, &meant);
                 Err(reported)
             }
@@ -116,8 +123,13 @@ impl<'a> Properties<'a> {
     pub(super) fn required_text(&mut self, key: &str) -> Result<String, Reported> {
         match self.text(key)? {
             Some(text) if !text.trim().is_empty() => Ok(text),
-            Some(_) => Err(self.error("E0232", key, format!("{key} is empty"))),
-            None => Err(self.error("E0232", key, format!("a binding of {} has no {key}", self.function()))),
+            Some(_) => {
+                Err(self.error("E0232", key, format!("{key} is empty"), format!("give {key} a value")))
+            }
+            None => {
+                let message = format!("a binding of {} has no {key}", self.function());
+                Err(self.error("E0232", key, message, format!("add {key} to it")))
+            }
         }
     }
 
@@ -130,7 +142,8 @@ impl<'a> Properties<'a> {
     }
 
     pub(super) fn parse(&mut self, key: &str, text: &str) -> Result<Template, Reported> {
-        Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}")))
+        let fix = "correct the expression; without one, write braces twice: {{ and }}";
+        Template::parse(text).map_err(|error| self.error("E0230", key, format!("{key}: {error}"), fix))
     }
 
     /// A whole number, also written as a text.
@@ -139,13 +152,20 @@ impl<'a> Properties<'a> {
             let found = number.as_u64().and_then(|number| u32::try_from(number).ok());
             return match found {
                 Some(number) => Ok(Some(number)),
-                None => Err(self.error("E0232", key, format!("{key} is {number} instead of a whole number"))),
+                None => Err(self.error(
+                    "E0232",
+                    key,
+                    format!("{key} is {number} instead of a whole number"),
+                    WHOLE,
+                )),
             };
         }
         let Some(text) = self.text(key)? else { return Ok(None) };
         match text.trim().parse() {
             Ok(number) => Ok(Some(number)),
-            Err(_) => Err(self.error("E0232", key, format!("{key} is `{text}` instead of a whole number"))),
+            Err(_) => {
+                Err(self.error("E0232", key, format!("{key} is `{text}` instead of a whole number"), WHOLE))
+            }
         }
     }
 
@@ -157,8 +177,8 @@ impl<'a> Properties<'a> {
         Ok(self.one_of(key, &["true", "false"])?.map(|word| word == "true"))
     }
 
-    pub(super) fn warn(&mut self, code: &str, key: &str, message: String) {
-        let problem = self.at(Problem::warning(code, message), key);
+    pub(super) fn warn(&mut self, code: &str, key: &str, message: String, fix: &str) {
+        let problem = self.at(Problem::warning(code, message), key).fix(fix);
         self.problems.push(problem);
     }
 
@@ -173,7 +193,7 @@ impl<'a> Properties<'a> {
             Some(word) => Ok(Some(word)),
             None => {
                 let fix = format!("write one of {}", words.join(", "));
-                Err(self.error_with_fix("E0232", key, format!("{key} can't be `{text}`"), fix))
+                Err(self.error("E0232", key, format!("{key} can't be `{text}`"), fix))
             }
         }
     }
@@ -186,7 +206,10 @@ impl<'a> Properties<'a> {
             Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
                 Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             }
-            Some(_) => Err(self.error("E0232", key, format!("{key} is no list of texts"))),
+            Some(_) => {
+                let fix = "write a list such as [\"get\", \"post\"]";
+                Err(self.error("E0232", key, format!("{key} is no list of texts"), fix))
+            }
         }
     }
 
@@ -209,8 +232,7 @@ impl<'a> Properties<'a> {
             {
                 continue;
             }
-            let names = self.folder.setting_names();
-            let meant = did_you_mean(&name, names);
+            let meant = did_you_mean(nearest(&name, self.folder.setting_names()));
             let message = format!(
                 "{key} names the setting {name}, which is not set{meant}; the embedded store is used"
             );
@@ -243,12 +265,11 @@ impl<'a> Properties<'a> {
             if self.used.iter().any(|used| used.eq_ignore_ascii_case(key)) {
                 continue;
             }
-            let meant = nearest(key, self.used.iter().map(String::as_str));
+            let near = nearest(key, self.used.iter().map(String::as_str));
             let is_free = |name: &&str| self.object.keys().all(|other| !other.eq_ignore_ascii_case(name));
-            let mend = meant.filter(is_free).map(|name| rename(key, name));
-            let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-            let message = format!("the property `{key}` has no effect{meant}");
-            let mut problem = self.at(Problem::warning("E0233", message), key);
+            let mend = near.filter(is_free).map(|name| rename(key, name));
+            let message = format!("the property `{key}` has no effect{}", did_you_mean(near));
+            let mut problem = self.at(Problem::warning("E0233", message), key).fix(correction(near));
             // What decorators declare can't be renamed by text.
             problem.mend = mend.filter(|_| problem.file.as_ref().is_some_and(|file| file.ends_with(".json")));
             self.problems.push(problem);

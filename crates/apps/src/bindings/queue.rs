@@ -42,9 +42,8 @@ fn check_name(properties: &mut Properties<'_>, name: &str) -> Result<(), Reporte
         return Ok(());
     }
     let message = format!("`{name}` can't be the name of a queue");
-    let fix =
-        "a name has 3 to 63 letters, digits and single dashes, and a letter or digit at both ends".to_owned();
-    Err(properties.error_with_fix("E0228", KEY, message, fix))
+    let fix = "a name has 3 to 63 letters, digits and single dashes, and a letter or digit at both ends";
+    Err(properties.error("E0228", KEY, message, fix))
 }
 
 /// Rules of Azure Queue Storage ("Naming Queues and Metadata").

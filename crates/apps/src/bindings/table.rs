@@ -13,7 +13,7 @@ const FILTER: &str = "filter";
 pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Reported> {
     let Some(direction) = properties.one_of("direction", &["in", "out"])? else {
         let message = "a table binding needs a direction: in or out".to_owned();
-        return Err(properties.error("E0232", "direction", message));
+        return Err(properties.error("E0232", "direction", message, "add it"));
     };
     properties.connection(&["connection"])?;
     let text = properties.required_text(TABLE)?;
@@ -32,12 +32,12 @@ pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Re
     }
     if row_key.is_some() && partition_key.is_none() {
         let message = "a table input with a rowKey needs a partitionKey too".to_owned();
-        return Err(properties.error("E0232", "rowKey", message));
+        return Err(properties.error("E0232", "rowKey", message, "add the partitionKey"));
     }
     if row_key.is_some() && (filter.is_some() || take.is_some()) {
         let message =
             "a table input has a rowKey, which names one entity, or a filter and a number to take".to_owned();
-        return Err(properties.error("E0232", "rowKey", message));
+        return Err(properties.error("E0232", "rowKey", message, "keep one of them"));
     }
     Ok(BindingKind::TableInput(TableInput { table, partition_key, row_key, filter, take }))
 }
@@ -57,7 +57,7 @@ fn check_name(properties: &mut Properties<'_>, table: &Template) -> Result<(), R
     }
     let message = format!("`{name}` can't be the name of a table");
     let fix = "a name has 3 to 63 letters and digits and starts with a letter".to_owned();
-    Err(properties.error_with_fix("E0232", TABLE, message, fix))
+    Err(properties.error("E0232", TABLE, message, fix))
 }
 
 /// Reads the filter as it will be read when events come, with a number for each value that is not known yet: inside
@@ -79,7 +79,7 @@ fn check_filter(properties: &mut Properties<'_>, filter: &Template) -> Result<()
         Ok(_) => Ok(()),
         Err(error) => {
             let fix = "docs/tables.md describes what a filter can say".to_owned();
-            Err(properties.error_with_fix("E0417", FILTER, format!("filter: {error}"), fix))
+            Err(properties.error("E0417", FILTER, format!("filter: {error}"), fix))
         }
     }
 }

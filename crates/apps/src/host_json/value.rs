@@ -10,7 +10,7 @@ use super::FILE;
 use crate::folder::place;
 use crate::json_place::{Kind, Node};
 use crate::retry;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, nearest};
 
 const LEVELS: [&str; 7] = ["Trace", "Debug", "Information", "Warning", "Error", "Critical", "None"];
 
@@ -137,7 +137,8 @@ impl<'a> Reader<'a> {
                         "E0110",
                         format!("`{}` is no HTTP header with a text as its value", name.escape_debug()),
                     );
-                    self.problems.push(place(problem, FILE, node));
+                    let fix = "write \"Name\": \"value\", without line breaks or other characters that HTTP forbids";
+                    self.problems.push(place(problem, FILE, node).fix(fix));
                 }
             }
         }
@@ -151,7 +152,7 @@ impl<'a> Reader<'a> {
             if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
                 levels.push((category.to_owned(), level.to_owned()));
             } else {
-                let meant = did_you_mean(level, LEVELS);
+                let meant = did_you_mean(nearest(level, LEVELS));
                 let problem =
                     Problem::error("E0110", format!("the log level of `{category}` is not known{meant}"));
                 self.problems

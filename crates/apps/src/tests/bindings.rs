@@ -33,7 +33,7 @@ fn bindings_are_checked_one_by_one() {
     );
     refused(
         &[&TRIGGER.replace("msg", "my-msg")],
-        "error[E0229] F/function.json:2: `my-msg` can't be the name of a binding; a Python name or `$return` can",
+        "error[E0229] F/function.json:2: `my-msg` can't be the name of a binding",
     );
     refused(
         &[TRIGGER, r#"{"type": "queue", "queueName": "abc"}"#],
@@ -44,6 +44,10 @@ fn bindings_are_checked_one_by_one() {
             r#"{"type": "httptriger", "name": "req"}, {"type": "queueTrigger", "name": "m", "queueName": "abc"}"#,
         ],
         "error[E0224] F/function.json:2: the binding type `httptriger` is not known; did you mean `httpTrigger`?",
+    );
+    refused(
+        &[r#"{"type": "queueTriger", "name": "msg", "queueName": "orders"}"#],
+        "error[E0224] F/function.json:2: the binding type `queueTriger` is not known; did you mean `queueTrigger`?",
     );
     refused(
         &[TRIGGER, r#"{"type": "sendGrid", "name": "b"}"#],
@@ -72,7 +76,7 @@ fn bindings_are_checked_one_by_one() {
     );
     refused(
         &[TRIGGER, r#"{"type": "cosmosDB", "name": "d", "databaseName": "a", "containerName": "b"}"#],
-        "error[E0232] F/function.json:3: a cosmosDB binding needs a direction: in or out",
+        "error[E0232] F/function.json:3: a cosmosDB binding needs a direction",
     );
     refused(
         &[TRIGGER, r#"{"type": "cosmosDB", "direction": "in", "name": "d", "databaseName": "a"}"#],

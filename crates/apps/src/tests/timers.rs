@@ -85,7 +85,7 @@ fn what_is_wrong_with_a_timer_is_reported_at_its_line() {
         "",
         &[("TZ", ":/etc/localtime")],
         &[
-            "warning[E0238] F/function.json:2: there is no time zone `:/etc/localtime`, which TZ names; UTC is used instead (set WEBSITE_TIME_ZONE to choose another)",
+            "warning[E0238] F/function.json:2: there is no time zone `:/etc/localtime`, which TZ names; UTC is used instead",
         ],
     );
 }

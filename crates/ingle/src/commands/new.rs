@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ingle_apps::suggest::did_you_mean;
+use ingle_apps::suggest::{did_you_mean, nearest};
 use ingle_types::spec::Dialect;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn list(style: Style) {
 /// A template by name.
 pub(crate) fn template(wanted: &str) -> Result<&'static Template, CommandError> {
     templates::find(wanted).ok_or_else(|| {
-        let meant = did_you_mean(wanted, TEMPLATES.iter().map(|template| template.name));
+        let meant = did_you_mean(nearest(wanted, TEMPLATES.iter().map(|template| template.name)));
         let message = format!("there is no template '{wanted}'{meant}");
         CommandError::new(USAGE, "E0703", message).hint("`ingle new` lists the templates")
     })
