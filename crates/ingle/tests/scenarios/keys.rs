@@ -11,7 +11,7 @@ def open_to_all(req: func.HttpRequest) -> str:
 
 @app.route(route="closed", auth_level=func.AuthLevel.FUNCTION)
 def closed(req: func.HttpRequest) -> str:
-    print("called with", req.headers.get("x-functions-key"), "and", req.url)
+    print("x-functions-key:", req.headers.get("x-functions-key"), "called at", req.url)
     return "closed"
 "#;
 
@@ -30,7 +30,7 @@ fn a_function_wants_a_key_when_keys_are_asked_for(python: &Python) {
     shown(&key).status(401);
     let ended = server.stop();
     let printed = [ended.lines, ended.stderr].concat();
-    assert!(printed.iter().any(|line| line.contains("called with")), "{printed:#?}");
+    assert!(printed.iter().any(|line| line.contains("called at")), "{printed:#?}");
     assert!(!printed.iter().any(|line| line.contains(&key)), "the key is in the log: {printed:#?}");
 }
 

@@ -4,7 +4,10 @@
 //! newest Python, unless it is about something that Python has no part in.
 #![expect(clippy::unwrap_used, reason = "a story that can't go on ends")]
 
+mod azure_doors;
+mod blobs;
 mod broken;
+mod changes;
 mod command_line;
 mod concurrency;
 mod crash;
@@ -12,11 +15,18 @@ mod documents;
 mod durability;
 mod environment;
 mod errors;
+mod event_grid;
 mod http;
+mod keys;
 mod logs;
 mod malformed;
 mod order;
 mod poison;
 mod processes;
+mod reload;
 mod restaurant;
+mod retries;
 mod stopping;
+mod tables;
+mod templates;
+mod timers;

@@ -34,8 +34,7 @@ fn the_third_attempt_can_succeed(python: &Python) {
     server.wait_for("its success", |event| {
         event["event"] == "invocation" && event["function"] == "work" && event["outcome"] == "success"
     });
-    let texts: Vec<Value> =
-        server.messages("worked").iter().map(|message| message["text"].clone()).collect();
+    let texts: Vec<Value> = server.messages("worked").iter().map(|message| message["text"].clone()).collect();
     assert_eq!(texts, ["attempt 2"], "outputs of failed attempts are not published");
     assert_eq!((server.queue_length("work"), server.queue_length("work-poison")), (0, 0));
 }
@@ -46,7 +45,9 @@ fn after_the_last_attempt_the_message_counts_as_tried(python: &Python) {
     for count in 0..3 {
         server.log(&format!("attempt {count} of bad delivered 1"));
     }
-    server.wait_for("the message put aside", |event| event["effects"] == json!(["poison work-poison"]));
+    server.wait_for("the message put aside", |event| {
+        event["effects"].as_array().is_some_and(|effects| effects.contains(&json!("poison work-poison")))
+    });
     assert_eq!(server.messages("work-poison")[0]["text"], "bad");
     assert_eq!((server.queue_length("work"), server.queue_length("worked")), (0, 0));
 }
