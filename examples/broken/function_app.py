@@ -44,9 +44,9 @@ def missing_connection(message: func.QueueMessage) -> None:
 
 
 # E0223: a type that exists and is not supported yet.
-@app.event_grid_trigger(arg_name="event")
-def not_supported(event: func.EventGridEvent) -> None:
-    print(event)
+@app.service_bus_queue_trigger(arg_name="message", queue_name="parcels", connection="AzureWebJobsStorage")
+def not_supported(message: func.ServiceBusMessage) -> None:
+    print(message)
 
 
 # E0224: `queueTriger` does not exist; `queueTrigger` does.

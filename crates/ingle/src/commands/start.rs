@@ -1,6 +1,7 @@
 //! `ingle start`: serve the functions of a folder until Ctrl-C.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,18 +33,51 @@ pub(crate) async fn run(
     let began = Instant::now();
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
+    // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.
+    let mut signals = Signals::listen();
+    let folder = absolute(&arguments.app.folder);
+    let watched = if arguments.no_reload { None } else { watch(&folder, &printer) };
+    let server = tokio::select! {
+        started = begin(&arguments, folder, surroundings, style, (&printer, &tasks)) => started?,
+        // Nothing was accepted yet, so there is nothing to finish.
+        () = signals.next() => return Ok(INTERRUPTED),
+    };
+    let took = began.elapsed().as_millis();
+    let ready =
+        if style.json { screen::json(&server, took).to_string() } else { screen::text(&server, took, style) };
+    printer.text(ready);
+    // Without a function and without anybody who could mend that, nothing could ever happen.
+    let hopeless = server.first.app.functions.is_empty() && (watched.is_none() || !is_terminal());
+    let code = if hopeless {
+        drain(server, style, &printer).await;
+        APP
+    } else {
+        serve(server, watched, signals, style, &printer).await
+    };
+    drop(printer);
+    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    Ok(code)
+}
+
+/// Prepares the app and starts its server.
+async fn begin(
+    arguments: &StartArguments,
+    folder: PathBuf,
+    surroundings: &Surroundings,
+    style: Style,
+    (printer, tasks): (&Printer, &Tasks),
+) -> Result<Server, CommandError> {
     let read = surroundings.read_options(&arguments.app);
-    let prepared = prepare(&arguments.app.folder, &read, &mut progress(style, &printer)).await?;
+    let prepared = prepare(&arguments.app.folder, &read, &mut progress(style, printer)).await?;
     let cors = (!arguments.cors.is_empty())
         .then(|| CorsOptions { origins: arguments.cors.clone(), credentials: false });
     let port = arguments.port.or(prepared.folder.port).unwrap_or(PORT_DEFAULT);
-    let folder = absolute(&arguments.app.folder);
     let plan = Plan {
         prepared,
-        folder: folder.clone(),
+        state: Surroundings::state(&folder, arguments.app.state.as_ref()),
+        folder,
         read,
         cors,
-        state: Surroundings::state(&folder, arguments.app.state.as_ref()),
         address: SocketAddr::new(arguments.address, port),
         hide_errors: arguments.hide_errors,
         auth: arguments.auth,
@@ -52,23 +86,7 @@ pub(crate) async fn run(
         faults: planned_faults(surroundings)?,
         listen: true,
     };
-    let server = Server::start(plan, surroundings, tasks.clone()).await?;
-    let took = began.elapsed().as_millis();
-    let ready =
-        if style.json { screen::json(&server, took).to_string() } else { screen::text(&server, took, style) };
-    printer.text(ready);
-    let watched = if arguments.no_reload { None } else { watch(&server, &printer) };
-    // Without a function and without anybody who could mend that, nothing could ever happen.
-    let hopeless = server.first.app.functions.is_empty() && (watched.is_none() || !is_terminal());
-    let code = if hopeless {
-        drain(server, style, &printer).await;
-        APP
-    } else {
-        serve(server, watched, style, &printer).await
-    };
-    drop(printer);
-    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
-    Ok(code)
+    Server::start(plan, surroundings, tasks.clone()).await
 }
 
 pub(crate) fn planned_faults(surroundings: &Surroundings) -> Result<Faults, CommandError> {
@@ -103,10 +121,13 @@ fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// Begins to watch the app's files; if that can't be done, says so and serves without.
-fn watch(server: &Server, printer: &Printer) -> Option<Watch> {
-    let folder = &server.first.prepared.folder;
-    match Watch::start(&folder.root, Vec::new()) {
+/// Begins to watch the app's files; if that can't be done, says so and serves without. A folder that is not there is
+/// told of when it is read.
+fn watch(folder: &Path, printer: &Printer) -> Option<Watch> {
+    if !folder.is_dir() {
+        return None;
+    }
+    match Watch::start(folder, Vec::new()) {
         Ok(watch) => Some(watch),
         Err(error) => {
             printer.text(format!("changes of files are not noticed: {error}"));
@@ -123,8 +144,13 @@ enum Happening {
 }
 
 /// Serves until a signal or `q`, reloading when files change; then drains. A second signal ends the program at once.
-async fn serve(server: Server, mut watched: Option<Watch>, style: Style, printer: &Printer) -> u8 {
-    let mut signals = Signals::listen();
+async fn serve(
+    server: Server,
+    mut watched: Option<Watch>,
+    mut signals: Signals,
+    style: Style,
+    printer: &Printer,
+) -> u8 {
     let mut keys = Keys::listen(style);
     loop {
         let changed = async {

@@ -84,9 +84,9 @@ fn the_state_is_listed_peeked_at_and_reset() {
     assert!(unsure.stderr.contains("--yes"), "{unsure:?}");
     assert_eq!(server.queue_length("spare"), 1);
     let one = server.call(&["state", "reset", "spare", "--yes", "--json"]).code(0).json();
-    assert_eq!(one, json!({"messages": 1, "documents": 0}));
+    assert_eq!(one, json!({"messages": 1, "documents": 0, "entities": 0, "blobs": 0}));
     let all = server.call(&["state", "reset", "--yes", "--json"]).code(0).json();
-    assert_eq!(all, json!({"messages": 0, "documents": 1}));
+    assert_eq!(all, json!({"messages": 0, "documents": 1, "entities": 0, "blobs": 0}));
     assert!(server.documents("shop/done").is_empty());
 }
 
