@@ -16,6 +16,7 @@ mod durability;
 mod environment;
 mod errors;
 mod event_grid;
+mod examples;
 mod http;
 mod keys;
 mod logs;
