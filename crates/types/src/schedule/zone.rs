@@ -157,11 +157,9 @@ mod tests {
 
     #[test]
     fn names_are_read_in_the_forms_that_settings_have() {
-        for (name, expected) in [
-            ("Europe/Berlin", "Europe/Berlin"),
-            (":America/New_York", "America/New_York"),
-            (" UTC ", "UTC"),
-        ] {
+        for (name, expected) in
+            [("Europe/Berlin", "Europe/Berlin"), (":America/New_York", "America/New_York"), (" UTC ", "UTC")]
+        {
             assert_eq!(name.parse::<TimeZone>().unwrap().to_string(), expected);
         }
         for name in ["", "Berlin", "CET-1CEST,M3.5.0,M10.5.0/3", ":/etc/localtime"] {
