@@ -268,6 +268,7 @@ fn not_started(id: InvocationId) -> Completion {
 
 /// Waits until nothing is in work, then ends the workers.
 async fn drain(old: Arc<Generation>, rooms: Rooms) {
+    old.dispatcher.retire();
     let limit = old.app.host.function_timeout.map(|timeout| Instant::now() + timeout);
     while !old.dispatcher.is_idle() && limit.is_none_or(|limit| Instant::now() < limit) {
         tokio::time::sleep(DRAIN_STEP).await;

@@ -33,6 +33,7 @@ pub struct Prepared {
 /// An app whose first worker has imported it.
 pub(crate) struct Imported {
     pub(crate) pool: Pool,
+    /// Without its functions: they have become those of `app`.
     pub(crate) loaded: Loaded,
     pub(crate) app: AppSpec,
     pub(crate) process_count: usize,
@@ -88,17 +89,18 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         development: true,
     };
     let pool = Pool::new(options, with.tasks.clone(), with.sink);
-    let loaded = pool.start().await?;
+    let mut loaded = pool.start().await?;
     problems.extend(loaded.problems.clone());
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
-    let app = ingle_apps::resolve(folder, loaded.functions.clone(), problems);
+    let app = ingle_apps::resolve(folder, std::mem::take(&mut loaded.functions), problems);
     Ok(Imported { pool, loaded, app, process_count })
 }
 
 /// What is found in an app, without serving it.
 pub struct Examined {
     pub app: AppSpec,
+    /// Without its functions: they have become those of `app`.
     pub loaded: Loaded,
 }
 

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ingle_store::Store;
-use ingle_tasks::{Detach, TaskKind, Tasks};
+use ingle_tasks::{Detach, StopSignal, Stopper, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invocation, Invoker};
@@ -67,6 +67,9 @@ pub(crate) struct Inner {
     pub(crate) rooms: Rooms,
     pub(crate) functions: HashMap<FunctionName, Arc<Function>>,
     in_work: AtomicUsize,
+    retire: Stopper,
+    /// Set when no more attempts are to be made here of events that can be given back.
+    pub(crate) retiring: StopSignal,
 }
 
 /// A function with what admits its invocations.
@@ -82,11 +85,17 @@ impl Dispatcher {
             (spec.name.clone(), Arc::new(function))
         };
         let functions = app.functions.iter().map(function).collect();
-        Self(Arc::new(Inner { options, rooms, functions, in_work: AtomicUsize::new(0) }))
+        let (retire, retiring) = rooms.tasks.stoppable(TaskKind::Listener);
+        Self(Arc::new(Inner { options, rooms, functions, in_work: AtomicUsize::new(0), retire, retiring }))
     }
 }
 
 impl Dispatcher {
+    /// Another dispatcher takes over: what waits for its next attempt is given back to where it came from.
+    pub fn retire(&self) {
+        self.0.retire.stop();
+    }
+
     /// Whether no invocation is in work or waits. A dispatcher that is handed no more events stays idle then.
     pub fn is_idle(&self) -> bool {
         self.0.in_work.load(Ordering::Acquire) == 0

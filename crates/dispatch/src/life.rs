@@ -74,7 +74,11 @@ async fn attempts(
     effects: &mut Vec<String>,
 ) -> Outcome {
     let mut attempts = Attempts::new(function.spec.retry.as_ref(), id);
-    let mut stop = inner.rooms.tasks.stop_signal(TaskKind::Listener);
+    // Someone who waits for the answer has nowhere to take the event to.
+    let mut stop = match event.delivery {
+        Delivery::Direct => inner.rooms.tasks.stop_signal(TaskKind::Listener),
+        Delivery::Queue(_) | Delivery::Checkpoint(_) => inner.retiring.clone(),
+    };
     let outcome = loop {
         let outcome = run_once(inner, function, id, event, attempts.retry(), phases).await;
         let outcome = commit(inner, function, event, outcome, phases, effects).await;
@@ -83,7 +87,7 @@ async fn attempts(
         inner.rooms.records.record(InvocationRecord {
             outcome: "retrying",
             effects: vec![next],
-            phases: *phases,
+            phases: Phases { total: phases.queue + phases.start + phases.user + phases.bind, ..*phases },
             ..record(id, &function.spec.name, event, &outcome)
         });
         if let Err(given_back) = attempts.wait(delay, event, outcome, &mut stop).await {

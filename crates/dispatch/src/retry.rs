@@ -1,7 +1,7 @@
 //! Retry policies: more attempts of one invocation (facts 7.4).
 //!
-//! Between attempts nothing is held but the event: no worker, no place among those who wait. A stop of the server does
-//! not wait for the next attempt: the event goes back to where it came from.
+//! Between attempts nothing is held but the event: no worker, no place among those who wait. Neither a stop of the
+//! server nor a new version of the app waits for the next attempt: the event goes back to where it came from.
 
 use std::time::Duration;
 
@@ -94,7 +94,10 @@ fn given_back(event: &Event, outcome: Outcome, attempts: u32) -> Outcome {
     let last = outcome
         .failure()
         .map_or_else(String::new, |failure| format!("{}: {}", failure.kind, failure.message));
-    let message = format!("the server stops before attempt {}; the last failure was {last}", attempts + 1);
+    let message = format!(
+        "the server stops or the app was changed before attempt {}; the last failure was {last}",
+        attempts + 1
+    );
     let failure = Failure::new(Blame::Platform, "E0312", "StoppedBeforeRetry", message);
     Outcome::Cancelled(failure.not_started())
 }

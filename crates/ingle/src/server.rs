@@ -38,6 +38,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 /// How long workers with nothing in work may take to exit.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
+/// How long after its start a generation has come to rest.
+const SETTLED: Duration = Duration::from_secs(5);
 const ADMIN_SOCKET: &str = "admin.sock";
 /// Longest path of a Unix socket.
 const SOCKET_PATH_MAX: usize = 107;
@@ -137,6 +139,11 @@ impl Server {
             let site = site.home_page(!folder.setting("AzureWebJobsDisableHomepage").is_some_and(is_on));
             self.door.send_replace(Some(Arc::new(Door::new(site, rooms))));
         }
+        // Reading an app and starting its listeners takes several times the memory that it then needs.
+        drop(self.tasks.spawn(TaskKind::Supervisor, "memory", async {
+            tokio::time::sleep(SETTLED).await;
+            ingle_sandbox::memory::return_freed();
+        }));
     }
 
     /// Starts the next generation and lets requests into it, or tells callers why there is none.

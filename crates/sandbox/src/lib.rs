@@ -6,4 +6,5 @@
 #![expect(clippy::disallowed_types, reason = "this is the room that starts processes")]
 
 pub mod command;
+pub mod memory;
 pub mod process;
