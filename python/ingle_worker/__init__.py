@@ -12,6 +12,7 @@ leaves nothing of itself on `sys.path`. The app's own `azure.functions` does eve
 | `plan` | check one function's parameters against its bindings, once |
 | `sdk`, `convert`, `http_data` | values between frames and Python, through the app's SDK |
 | `invoke` | one invocation, from frame to frame |
+| `extensions` | hooks of worker extensions around functions |
 | `context` | who is running: the `context` argument, `Out`, the current invocation |
 | `logs` | everything that user code says |
 | `errors`, `problems` | exceptions and mistakes, told so that a person can act on them |

@@ -83,9 +83,12 @@ class RetryContext:
 
 
 class Context:
-    """The `context` argument of a function. Mirrors `azure.functions.Context`."""
+    """The `context` argument of a function. Mirrors `azure.functions.Context`.
 
-    __slots__ = ("_invocation", "_directory", "_trace", "_retry")
+    Extensions hang things of their own on it (OpenCensus its tracer), so it takes any attribute.
+    """
+
+    __slots__ = ("_invocation", "_directory", "_trace", "_retry", "__dict__")
 
     def __init__(self, invocation, directory, header):
         self._invocation = invocation

@@ -17,7 +17,7 @@ _thread_clock = getattr(time, "thread_time_ns", time.process_time_ns)
 class Arguments:
     """The keyword arguments of one call, and the `Out` objects among them."""
 
-    __slots__ = ("named", "outputs")
+    __slots__ = ("named", "outputs", "context")
 
     def __init__(self, plan, invocation, header, body):
         named = {}
@@ -37,9 +37,12 @@ class Arguments:
             self.outputs = [(name, Out(), encode) for name, encode in plan.outputs]
             for name, out, _ in self.outputs:
                 named[name] = out
+        self.context = None
         if plan.needs_context:
             THREAD_LOCAL.invocation_id = invocation.id
-            named["context"] = Context(invocation, plan.directory, header)
+            self.context = named["context"] = Context(invocation, plan.directory, header)
+        elif plan.hooks is not None:
+            self.context = Context(invocation, plan.directory, header)
         self.named = named
 
 
@@ -62,9 +65,13 @@ def run(plan, invocation, header, body, loop):
         cpu_start = _thread_clock()
         start = _clock()
         try:
+            if plan.hooks is not None:
+                plan.hooks.before(arguments.context, arguments.named)
             result = plan.function(**arguments.named)
             if hasattr(type(result), "__await__"):
                 result = _await_on_loop(loop, result, invocation)
+            if plan.hooks is not None:
+                plan.hooks.after(arguments.context, arguments.named, result)
         finally:
             timer.user_us = (_clock() - start) // 1000
             timer.cpu_us = (_thread_clock() - cpu_start) // 1000
@@ -83,10 +90,14 @@ async def run_async(plan, invocation, header, body):
         arguments = Arguments(plan, invocation, header, body)
         start = _clock()
         try:
+            if plan.hooks is not None:
+                plan.hooks.before(arguments.context, arguments.named)
             result = plan.function(**arguments.named)
             if hasattr(type(result), "__await__"):
                 invocation.coroutine = result
                 result = await result
+            if plan.hooks is not None:
+                plan.hooks.after(arguments.context, arguments.named, result)
         finally:
             timer.user_us = (_clock() - start) // 1000
         frame = _success(plan, invocation, arguments, result, timer)

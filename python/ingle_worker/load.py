@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-from . import errors, problems
+from . import errors, extensions, problems
 from .plan import Problems, make_plan
 from .sdk import Sdk
 
@@ -82,6 +82,7 @@ def load(request):
         clock.note("azure.functions", time.perf_counter() - started)
         if loaded.sdk is not None:
             _load_app(root, request, loaded)
+            extensions.attach(loaded)
     except BaseException as error:
         # A mistake of ours, or an app that is stranger than we thought. The server has to hear of it either way.
         loaded.report("E0201", "the app could not be indexed: %s: %s" % (type(error).__name__, errors.safe_text(error)),

@@ -19,7 +19,7 @@ class Plan:
     """All that a call of one function needs."""
 
     __slots__ = ("name", "function", "is_async", "directory", "decoders", "outputs", "returned", "needs_context",
-                 "inputs")
+                 "inputs", "hooks")
 
     def __init__(self, name, function, directory):
         self.name = name
@@ -33,6 +33,8 @@ class Plan:
         # Encoder of the returned value; None if nothing may be returned.
         self.returned = None
         self.needs_context = False
+        # `extensions.Hooks`, if the app has extensions.
+        self.hooks = None
 
 
 class Unfit(Exception):

@@ -22,6 +22,7 @@ shim_files![
     "convert.py",
     "crash.py",
     "errors.py",
+    "extensions.py",
     "frames.py",
     "http_data.py",
     "invoke.py",
