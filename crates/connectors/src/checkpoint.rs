@@ -2,15 +2,15 @@
 
 use ingle_store::Operation;
 use ingle_types::event::CheckpointDelivery;
-use ingle_types::outcome::{Blame, Outcome};
+use ingle_types::outcome::Outcome;
 
 /// Whether the place has been passed. A failure passes it too: neither timers nor change feeds deliver again (facts
 /// 7.3, 7.4), retries are the business of a policy. What never reached the function, because there was no room or the
-/// server stops, has not passed it.
+/// server stops, has not passed it; nor has what another invocation took down with it (T-064).
 pub fn is_passed(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Success(_) | Outcome::TimedOut(_) => true,
-        Outcome::Failed(failure) => failure.started || failure.blame != Blame::Platform,
+        Outcome::Success(_) => true,
+        Outcome::Failed(failure) | Outcome::TimedOut(failure) => failure.started && !failure.bystander,
         Outcome::Cancelled(_) | Outcome::Rejected(_) => false,
     }
 }
@@ -26,7 +26,7 @@ pub fn acknowledge(delivery: &CheckpointDelivery, outcome: &Outcome) -> Option<O
 
 #[cfg(test)]
 mod tests {
-    use ingle_types::outcome::{Failure, Outputs};
+    use ingle_types::outcome::{Blame, Failure, Outputs};
 
     use super::*;
 
@@ -42,8 +42,8 @@ mod tests {
         check(Outcome::Failed(failure(Blame::App)), true);
         check(Outcome::Failed(failure(Blame::Platform)), true);
         check(Outcome::TimedOut(failure(Blame::App)), true);
-        // An input that can't be read will not become better by asking again.
-        check(Outcome::Failed(failure(Blame::App).not_started()), true);
+        check(Outcome::Failed(Failure { bystander: true, ..failure(Blame::App) }), false);
+        check(Outcome::Failed(failure(Blame::App).not_started()), false);
         check(Outcome::Failed(failure(Blame::Platform).not_started()), false);
         check(Outcome::Rejected(failure(Blame::Platform).not_started()), false);
         check(Outcome::Cancelled(failure(Blame::Platform).not_started()), false);

@@ -77,11 +77,13 @@ async fn attempts(
     // Someone who waits for the answer has nowhere to take the event to.
     let mut stop = match event.delivery {
         Delivery::Direct => inner.rooms.tasks.stop_signal(TaskKind::Listener),
-        Delivery::Queue(_) | Delivery::Checkpoint(_) => inner.retiring.clone(),
+        Delivery::Queue(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => inner.retiring.clone(),
     };
     let outcome = loop {
+        let turn = inner.turn(event).await;
         let outcome = run_once(inner, function, id, event, attempts.retry(), phases).await;
         let outcome = commit(inner, function, event, outcome, phases, effects).await;
+        drop(turn);
         let Some(delay) = attempts.delay_after(&outcome) else { break outcome };
         let next = format!("{}, the next in {delay:.1?}", attempts.label());
         inner.rooms.records.record(InvocationRecord {
@@ -90,7 +92,7 @@ async fn attempts(
             phases: Phases { total: phases.queue + phases.start + phases.user + phases.bind, ..*phases },
             ..record(id, &function.spec.name, event, &outcome)
         });
-        if let Err(given_back) = attempts.wait(delay, event, outcome, &mut stop).await {
+        if let Err(given_back) = attempts.wait(delay, event, outcome, &mut stop, &inner.rooms.clock).await {
             break given_back;
         }
     };
@@ -182,9 +184,9 @@ async fn attempt(
     answer.outcome
 }
 
+/// Disabled functions are found too: nothing listens for them, but whoever administers the app may run them by hand.
 fn route(inner: &Inner, name: &FunctionName) -> Result<Arc<Function>, Failure> {
-    let found = inner.functions.get(name).filter(|function| !function.spec.disabled).cloned();
-    found.ok_or_else(|| {
+    inner.functions.get(name).cloned().ok_or_else(|| {
         Failure::new(Blame::Caller, "E0231", "NoSuchFunction", format!("there is no function '{name}'"))
             .not_started()
     })
@@ -244,7 +246,7 @@ async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<(S
     let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
     let wait = match event.delivery {
         Delivery::Direct => inner.options.wait_max,
-        Delivery::Queue(_) | Delivery::Checkpoint(_) => {
+        Delivery::Queue(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => {
             inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT)
         }
     };
@@ -280,6 +282,11 @@ async fn conclude(inner: &Inner, event: &Event, outcome: &Outcome, effects: &mut
         return;
     }
     let operation = match &event.delivery {
+        // Whoever holds the message sees what became of the invocation.
+        Delivery::Remote(delivery) => {
+            effects.extend(queue::poison_effect(delivery, outcome));
+            None
+        }
         Delivery::Direct => None,
         Delivery::Queue(delivery) => Some(queue::acknowledge(delivery, outcome)),
         Delivery::Checkpoint(delivery) => checkpoint::acknowledge(delivery, outcome),
@@ -304,7 +311,7 @@ async fn bind_outputs(
     effects.extend(summary(&operations));
     let success = Outcome::Success(Outputs::default());
     match &event.delivery {
-        Delivery::Direct => {}
+        Delivery::Direct | Delivery::Remote(_) => {}
         Delivery::Queue(delivery) => operations.push(queue::acknowledge(delivery, &success)),
         Delivery::Checkpoint(delivery) => operations.extend(checkpoint::acknowledge(delivery, &success)),
     }

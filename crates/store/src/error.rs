@@ -55,6 +55,8 @@ pub enum Error {
     EntityExists { table: String, partition_key: String, row_key: String },
     #[error("the entity can't be stored: {what}")]
     Entity { what: String },
+    #[error("the entities asked for of table {table} have more than {mib_max} MiB")]
+    TooManyEntities { table: String, mib_max: usize },
     #[error("'{name}' can't name a blob: {problem}")]
     ObjectName {
         /// Container and name.
@@ -86,6 +88,7 @@ impl Error {
             Self::ObjectName { .. } => "E0420",
             Self::EntityExists { .. } => "E0418",
             Self::Entity { .. } => "E0419",
+            Self::TooManyEntities { .. } => "E0424",
             Self::CheckpointMoved { .. } => "E0416",
         }
     }
@@ -99,6 +102,7 @@ impl Error {
             | Self::AmbiguousDocument { .. }
             | Self::EntityExists { .. }
             | Self::Entity { .. }
+            | Self::TooManyEntities { .. }
             | Self::ObjectName { .. }
             | Self::PartitionKey { .. } => Blame::App,
             Self::InUse { .. }
@@ -154,6 +158,9 @@ impl Error {
             }
             Self::Entity { .. } => {
                 "keys are texts of at most 512 characters without / \\ # ? and control characters; docs/tables.md has the other limits"
+            }
+            Self::TooManyEntities { .. } => {
+                "set `take`, a `filter` or a `partitionKey` in the binding to ask for fewer"
             }
             Self::ObjectName { .. } => {
                 "write container/name: 3 to 63 lower-case letters, digits and single dashes, a slash, and a text of at most 1024 characters"

@@ -207,6 +207,22 @@ pub(crate) fn last_change(database: &Database) -> Result<u64, Error> {
     Ok(number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0))
 }
 
+/// The number before the first change of the container that was made at `time_ms` (since 1970) or later; without such
+/// a change, that of the last one. By the first one later and not the last one earlier: after the clock was set back,
+/// a change may come that is too old, but none is missed.
+pub(crate) fn last_change_before(
+    database: &Database,
+    name: &ContainerName,
+    time_ms: i64,
+) -> Result<u64, Error> {
+    let last = last_change(database)?;
+    let Some(container) = container(database, name)? else { return Ok(last) };
+    let sql = "SELECT MIN(change_number) FROM documents WHERE container_id = ?1 AND updated_at_ms >= ?2";
+    let first: Option<Option<i64>> = database.row(sql, (container.id, time_ms), |row| row.get(0))?;
+    let first = first.flatten().and_then(|number| u64::try_from(number).ok());
+    Ok(first.map_or(last, |number| number.saturating_sub(1)))
+}
+
 pub(crate) fn document(
     database: &Database,
     name: &ContainerName,

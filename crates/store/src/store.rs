@@ -287,6 +287,16 @@ impl Store {
         self.read(reader::last_change).await
     }
 
+    /// The place from which the changes of a container can be followed that were made at `time` or later. With the
+    /// resolution that times of documents have: a millisecond.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
+    pub async fn last_change_before(&self, container: &ContainerName, time: SystemTime) -> Result<u64, Error> {
+        let (container, time_ms) = (container.clone(), unix_ms(time));
+        self.read(move |database| reader::last_change_before(database, &container, time_ms)).await
+    }
+
     /// Tells when documents of the container are written. It may not exist yet.
     pub fn watch_container(&self, container: &ContainerName) -> QueueWatch {
         self.0.watches.watch(&container_key(container))

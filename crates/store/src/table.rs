@@ -20,7 +20,10 @@ const KEY_CHARACTERS_MAX: usize = 512;
 const NAME_CHARACTERS_MAX: usize = 255;
 
 /// Rows that are read at once, so that a large table never stands in memory as a whole.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
+/// What one query may hold in memory, as JSON. Azure reads on without end; that many are a mistake more likely than
+/// not, and the function would be handed all of them as one text.
+const RESULT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// An entity that has been checked.
 #[derive(Debug)]
@@ -173,6 +176,7 @@ pub(crate) fn query(database: &Database, table: &str, query: &EntityQuery) -> Re
     let first_sql = sql.replace("(partition_key, row_key) > (?4, ?5)", "?4 IS NULL AND ?5 IS NULL");
     let mut found: Vec<Entity> = Vec::new();
     let mut last: Option<(String, String)> = None;
+    let mut bytes = 0;
     while found.len() < wanted {
         let (after_partition, after_row) = last.take().unzip();
         let sql = if after_row.is_some() { &sql } else { &first_sql };
@@ -184,7 +188,12 @@ pub(crate) fn query(database: &Database, table: &str, query: &EntityQuery) -> Re
             entity.properties = serde_json::from_str(&body)
                 .map_err(|source| database.corrupt(format!("a stored entity is no JSON: {source}")))?;
             if found.len() < wanted && query.filter.as_ref().is_none_or(|filter| selects(filter, &entity)) {
+                bytes += body.len();
                 found.push(entity);
+            }
+            if bytes > RESULT_BYTES_MAX {
+                let mib_max = RESULT_BYTES_MAX / (1024 * 1024);
+                return Err(Error::TooManyEntities { table: table.to_owned(), mib_max });
             }
         }
         if is_last {

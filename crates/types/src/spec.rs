@@ -15,8 +15,8 @@ mod trigger;
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
 pub use trigger::{
-    AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, HttpTrigger, QueueTrigger, RetryPolicy,
-    RetryStrategy, TimerTrigger, TriggerSpec,
+    AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
+    RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
 
 /// Which programming model the folder is written in.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use ingle_types::clock::read_date;
 use ingle_types::expression::Template;
-use ingle_types::spec::{BindingKind, DocumentInput, DocumentOutput, DocumentsTrigger};
+use ingle_types::spec::{BindingKind, DocumentInput, DocumentOutput, DocumentsTrigger, FeedStart};
 
 use super::Reported;
 use super::properties::Properties;
@@ -98,10 +99,29 @@ pub(super) fn trigger(properties: &mut Properties<'_>) -> Result<DocumentsTrigge
         database,
         container,
         lease_prefix,
-        start_from_beginning: properties.truth("startFromBeginning")?.unwrap_or(false),
+        start: start(properties)?,
         items_max,
         poll_delay: Duration::from_millis(u64::from(poll_delay)),
     })
+}
+
+fn start(properties: &mut Properties<'_>) -> Result<FeedStart, Reported> {
+    const TIME: &str = "startFromTime";
+    let from_beginning = properties.truth("startFromBeginning")?.unwrap_or(false);
+    let Some(text) = properties.text(TIME)?.filter(|text| !text.is_empty()) else {
+        return Ok(if from_beginning { FeedStart::Beginning } else { FeedStart::Now });
+    };
+    if from_beginning {
+        let message = "startFromBeginning and startFromTime can't both be set";
+        return Err(properties.error("E0232", TIME, message, "remove one of them"));
+    }
+    match read_date(&text) {
+        Some(time) => Ok(FeedStart::Time(time)),
+        None => {
+            let message = format!("startFromTime is `{text}`, which is no date");
+            Err(properties.error("E0232", TIME, message, "write a time in UTC such as 2026-10-25T08:00:00Z"))
+        }
+    }
 }
 
 /// A name that must be known before any event comes.

@@ -1,7 +1,20 @@
 //! The binding types of Azure Functions (facts 5.1, 5.2), supported here or not.
 
 /// Those that run.
-pub(super) const SUPPORTED: &[&str] = &["httpTrigger", "http", "queueTrigger", "queue", "cosmosDB"];
+pub(super) const SUPPORTED: &[&str] = &[
+    "httpTrigger",
+    "http",
+    "timerTrigger",
+    "queueTrigger",
+    "queue",
+    "blobTrigger",
+    "blob",
+    "cosmosDBTrigger",
+    "cosmosDB",
+    "table",
+    "eventGridTrigger",
+    "warmupTrigger",
+];
 
 pub(super) const TYPES: &[&str] = &[
     "httpTrigger",

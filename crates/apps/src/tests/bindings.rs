@@ -1,6 +1,7 @@
 //! Bindings, one function at a time.
 
-use ingle_types::spec::{AppSpec, BindingKind, TriggerSpec};
+use ingle_types::clock::from_unix_ms;
+use ingle_types::spec::{AppSpec, BindingKind, FeedStart, TriggerSpec};
 
 use super::{check_with, options};
 
@@ -141,8 +142,8 @@ fn connections_without_a_setting_and_misspelled_properties_are_warned_about() {
             misspelled,
         ],
     );
-    for setting in ["Shop", "AzureWebJobsShop", "Shop__queueServiceUri", "ConnectionStrings:shop"] {
-        check_bindings(&[trigger], &[(setting, "x")], &[misspelled]);
+    for setting in ["Shop", "AzureWebJobsShop", "ConnectionStrings:shop"] {
+        check_bindings(&[trigger], &[(setting, "embedded")], &[misspelled]);
     }
 }
 
@@ -201,9 +202,23 @@ fn a_change_feed_takes_the_names_of_both_versions() {
     let spec = check_bindings(&[&old], &[], &[]);
     let TriggerSpec::Documents(found) = &spec.functions[0].trigger else { panic!("{spec:?}") };
     assert_eq!((found.container.as_str(), found.lease_prefix.as_str()), ("orders", "a"));
-    assert_eq!((found.start_from_beginning, found.items_max), (true, Some(7)));
-    let new = trigger(r#""containerName": "%C%", "leaseContainerPrefix": "b", "cardinality": "MANY""#);
-    check_bindings(&[&new], &[("C", "orders")], &[]);
+    assert_eq!((found.start, found.items_max), (FeedStart::Beginning, Some(7)));
+    let new = trigger(
+        r#""containerName": "%C%", "leaseContainerPrefix": "b", "cardinality": "MANY", "startFromTime": "2027-01-15T08:00:00Z""#,
+    );
+    let spec = check_bindings(&[&new], &[("C", "orders")], &[]);
+    let TriggerSpec::Documents(found) = &spec.functions[0].trigger else { panic!("{spec:?}") };
+    assert_eq!(found.start, FeedStart::Time(from_unix_ms(1_800_000_000_000)));
+    refused(
+        &[&trigger("\"containerName\": \"c\", \"startFromTime\": \"yesterday\"")],
+        "error[E0232] F/function.json:2: startFromTime is `yesterday`, which is no date",
+    );
+    refused(
+        &[&trigger(
+            "\"containerName\": \"c\", \"startFromBeginning\": true, \"startFromTime\": \"2027-01-15\"",
+        )],
+        "error[E0232] F/function.json:2: startFromBeginning and startFromTime can't both be set",
+    );
     refused(
         &[&trigger("\"containerName\": \"{c}\"")],
         "error[E0232] F/function.json:2: containerName of a trigger can't hold an expression like `{c}`",

@@ -13,7 +13,7 @@ use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
 use ingle_types::event::{CheckpointDelivery, Delivery, Event, Invocation, InvokerHandle, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
-use ingle_types::spec::DocumentsTrigger;
+use ingle_types::spec::{DocumentsTrigger, FeedStart};
 use serde_json::{Value, json};
 
 const ITEMS_DEFAULT: u32 = 100;
@@ -29,6 +29,26 @@ pub struct Feed {
     pub invoker: InvokerHandle,
     pub tasks: Tasks,
     pub clock: ClockHandle,
+}
+
+/// How far a function has got in a container, and where that is kept.
+pub(crate) struct Place {
+    pub(crate) container: ContainerName,
+    pub(crate) consumer: String,
+}
+
+impl Place {
+    pub(crate) fn of(function: &FunctionName, trigger: &DocumentsTrigger) -> Self {
+        let container = ContainerName::new(&trigger.database, &trigger.container);
+        let consumer = format!("documents/{container}/{}/{function}", trigger.lease_prefix);
+        Self { container, consumer }
+    }
+
+    /// Whether the function has begun to listen and has passed all changes.
+    pub(crate) async fn is_reached(&self, store: &Store) -> Result<bool, ingle_store::Error> {
+        let Some(checkpoint) = store.read_checkpoint(&self.consumer).await? else { return Ok(false) };
+        Ok(store.changes(&self.container, place(&checkpoint), 1).await?.is_empty())
+    }
 }
 
 /// What a look at the feed came to.
@@ -52,11 +72,11 @@ impl Feed {
     }
 
     fn container(&self) -> ContainerName {
-        ContainerName::new(&self.trigger.database, &self.trigger.container)
+        Place::of(&self.function, &self.trigger).container
     }
 
     fn consumer(&self) -> String {
-        format!("documents/{}/{}/{}", self.container(), self.trigger.lease_prefix, self.function)
+        Place::of(&self.function, &self.trigger).consumer
     }
 
     async fn run(self, mut stop: StopSignal) {
@@ -106,7 +126,11 @@ impl Feed {
     /// The first place of a function that has none. It is kept at once: what changes while the server is down from
     /// now on is not missed.
     async fn begin(&self) -> Result<(), ingle_store::Error> {
-        let after = if self.trigger.start_from_beginning { 0 } else { self.store.last_change().await? };
+        let after = match self.trigger.start {
+            FeedStart::Beginning => 0,
+            FeedStart::Now => self.store.last_change().await?,
+            FeedStart::Time(time) => self.store.last_change_before(&self.container(), time).await?,
+        };
         let (consumer, value) = (self.consumer(), value(after));
         self.store.commit(vec![Operation::SaveCheckpoint { consumer, follows: 0, value }]).await
     }

@@ -1,8 +1,9 @@
 //! A function's bindings in the form of `function.json` (facts 5.1), from what was resolved: settings are filled in, and
 //! no connection is named, so nothing secret is shown.
 
+use ingle_types::clock::iso_text;
 use ingle_types::expression::Template;
-use ingle_types::spec::{BindingKind, BindingSpec, DataType, FunctionSpec, TriggerSpec};
+use ingle_types::spec::{BindingKind, BindingSpec, DataType, FeedStart, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 pub(super) fn describe(function: &FunctionSpec) -> Vec<Value> {
@@ -30,10 +31,15 @@ fn trigger(trigger: &TriggerSpec) -> Value {
         TriggerSpec::Blob(blob) => {
             with_data_type(json!({"type": "blobTrigger", "path": trigger.source()}), blob.data_type)
         }
-        TriggerSpec::Documents(documents) => json!({"type": "cosmosDBTrigger",
-            "databaseName": documents.database, "containerName": documents.container,
-            "leaseContainerPrefix": documents.lease_prefix,
-            "startFromBeginning": documents.start_from_beginning}),
+        TriggerSpec::Documents(documents) => {
+            let mut shown = json!({"type": "cosmosDBTrigger", "databaseName": documents.database,
+                "containerName": documents.container, "leaseContainerPrefix": documents.lease_prefix,
+                "startFromBeginning": documents.start == FeedStart::Beginning});
+            if let FeedStart::Time(time) = documents.start {
+                shown["startFromTime"] = Value::from(iso_text(time));
+            }
+            shown
+        }
         TriggerSpec::EventGrid => json!({"type": "eventGridTrigger"}),
         TriggerSpec::Warmup => json!({"type": "warmupTrigger"}),
     }

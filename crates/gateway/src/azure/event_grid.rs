@@ -25,6 +25,8 @@ use super::{Request, empty, not_found, refusal};
 use crate::request;
 use crate::service::Rooms;
 
+mod binary;
+
 /// Name of the extension; its key is `eventgrid_extension`.
 pub(super) const EXTENSION: &str = "eventgrid";
 /// What Event Grid puts into one request at most.
@@ -139,10 +141,16 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Posted, Response<Bytes>> {
         "notification" => return events(body).map(Posted::Events),
         "unsubscribe" | "subscriptiondeletion" => return Ok(Posted::Nothing),
         "" if is_cloud_events => return events(body).map(Posted::Events),
+        "" if binary::is_binary(headers) => {
+            return match binary::event(headers, body) {
+                Ok(event) => Ok(Posted::Events(vec![event])),
+                Err(message) => refused(&message),
+            };
+        }
         "" => {
             return refused(
-                "the header aeg-event-type is missing: Notification for events of Event Grid; or a content type \
-                 application/cloudevents+json for CloudEvents",
+                "the header aeg-event-type is missing: Notification for events of Event Grid; or, for CloudEvents, a \
+                 content type application/cloudevents+json or the headers ce-id, ce-source, ce-specversion and ce-type",
             );
         }
         _ => return refused("aeg-event-type can be SubscriptionValidation, Notification or Unsubscribe"),

@@ -95,6 +95,23 @@ async fn a_reset_removes_one_table_or_all() {
     assert_eq!(find(&fixture, EntityQuery::default()).await, [""; 0]);
 }
 
+/// A binding without `take` must not fill the memory.
+#[tokio::test]
+async fn more_than_fits_into_memory_is_refused_and_take_helps() {
+    let fixture = Fixture::new();
+    let text = "x".repeat(1_000_000);
+    for number in 0..68 {
+        let step = entity("a", &format!("{number:02}"), &json!({"text": text}));
+        fixture.store.commit(vec![step]).await.unwrap();
+    }
+    let error = fixture.store.query_entities("Notes", EntityQuery::default()).await.unwrap_err();
+    assert_eq!(error.code(), "E0424");
+    assert!(error.to_string().contains("64 MiB") && error.hint().unwrap().contains("`take`"), "{error}");
+    let some = EntityQuery { take: Some(50), ..EntityQuery::default() };
+    assert_eq!(find(&fixture, some).await.len(), 50);
+    assert_eq!(find(&fixture, filter("RowKey ge '60'")).await.len(), 8);
+}
+
 #[tokio::test]
 async fn more_entities_than_a_page_are_all_found() {
     let fixture = Fixture::new();

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Number, Value};
 use uuid::Uuid;
 
@@ -40,14 +40,6 @@ fn order(left: &Number, right: &Number) -> Option<Ordering> {
     }
 }
 
-/// ISO 8601 as Azure writes it: with an offset, or without one in UTC; a day alone is its beginning.
 pub(super) fn date(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(date) = DateTime::parse_from_rfc3339(text) {
-        return Some(date.with_timezone(&Utc));
-    }
-    if let Ok(date) = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f") {
-        return Some(date.and_utc());
-    }
-    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(day.and_time(chrono::NaiveTime::MIN).and_utc())
+    crate::clock::read_date(text).map(DateTime::from)
 }

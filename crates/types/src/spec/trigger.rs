@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::account::Account;
 use crate::blob::BlobPattern;
 use crate::datum::Datum;
 use crate::schedule::{Schedule, ScheduleStatus, TimeZone, TimerInfo};
@@ -68,6 +69,7 @@ pub enum AuthLevel {
 pub struct QueueTrigger {
     pub queue: String,
     pub data_type: DataType,
+    pub account: Account,
 }
 
 /// `timerTrigger`: six- or five-field cron, or an interval.
@@ -111,6 +113,7 @@ pub enum CatchUp {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlobTrigger {
     pub container: String,
+    pub account: Account,
     /// For names behind the container, e.g. `in/{name}.{extension}`; empty means every blob.
     pub pattern: BlobPattern,
     pub data_type: DataType,
@@ -125,9 +128,20 @@ pub struct DocumentsTrigger {
     pub container: String,
     /// Names the reader: two functions with different prefixes each see every change.
     pub lease_prefix: String,
-    pub start_from_beginning: bool,
+    pub start: FeedStart,
     pub items_max: Option<u32>,
     pub poll_delay: std::time::Duration,
+}
+
+/// What a function sees first of a container whose changes it has never followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FeedStart {
+    /// What is written from its first start on.
+    #[default]
+    Now,
+    Beginning,
+    /// What was written at this time or later.
+    Time(SystemTime),
 }
 
 /// Another attempt of the same invocation after a failure (facts 7.4).

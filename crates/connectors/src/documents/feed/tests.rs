@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use ingle_types::clock::SystemClock;
+use ingle_types::clock::{ManualClock, SystemClock, from_unix_ms};
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invoker, Phases};
 use ingle_types::faults::Faults;
@@ -61,8 +61,12 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    fn with_clock(clock: ClockHandle) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = open(&directory);
+        let store = open(&directory, clock);
         Self { store, tasks: Tasks::new(), directory }
     }
 
@@ -87,7 +91,7 @@ impl Fixture {
             database: "shop".to_owned(),
             container: "orders".to_owned(),
             lease_prefix: prefix.to_owned(),
-            start_from_beginning: true,
+            start: FeedStart::Beginning,
             items_max: None,
             poll_delay: Duration::from_secs(5),
         };
@@ -111,14 +115,14 @@ impl Fixture {
         self.store.close().await;
         let Self { directory, store, .. } = self;
         drop(store);
-        let store = open(&directory);
+        let store = open(&directory, Arc::new(SystemClock));
         Self { store, tasks: Tasks::new(), directory }
     }
 }
 
-fn open(directory: &tempfile::TempDir) -> Store {
+fn open(directory: &tempfile::TempDir, clock: ClockHandle) -> Store {
     let options = ingle_store::Options::new(directory.path());
-    Store::open(options, Arc::new(SystemClock), Faults::none()).unwrap()
+    Store::open(options, clock, Faults::none()).unwrap()
 }
 
 fn texts(ids: impl IntoIterator<Item = u32>) -> Vec<String> {
@@ -166,7 +170,7 @@ async fn a_restart_goes_on_where_it_stood_and_misses_nothing_in_between() {
     assert_eq!(batches.recv().await.unwrap(), texts([1]));
     let fixture = fixture.restart().await;
     fixture.write([2]).await;
-    let (_stopper, mut batches) = fixture.listen("", |trigger, _| trigger.start_from_beginning = false);
+    let (_stopper, mut batches) = fixture.listen("", |trigger, _| trigger.start = FeedStart::Now);
     assert_eq!(batches.recv().await.unwrap(), texts([2]));
 }
 
@@ -174,13 +178,38 @@ async fn a_restart_goes_on_where_it_stood_and_misses_nothing_in_between() {
 async fn without_start_from_beginning_only_later_changes_come() {
     let fixture = Fixture::new();
     fixture.write([1, 2]).await;
-    let (_stopper, mut batches) = fixture.listen("", |trigger, _| trigger.start_from_beginning = false);
+    let (_stopper, mut batches) = fixture.listen("", |trigger, _| trigger.start = FeedStart::Now);
     let consumer = "documents/shop/orders//Audit";
     while fixture.store.read_checkpoint(consumer).await.unwrap().is_none() {
         tokio::task::yield_now().await;
     }
     fixture.write([3]).await;
     assert_eq!(batches.recv().await.unwrap(), texts([3]));
+}
+
+/// Azure's `startFromTime`: what was written before it does not come, what was written later does.
+#[tokio::test]
+async fn with_a_time_to_start_from_earlier_changes_do_not_come() {
+    let clock = Arc::new(ManualClock::at(from_unix_ms(1_800_000_000_000)));
+    let fixture = Fixture::with_clock(clock.clone());
+    fixture.write([1, 2]).await;
+    clock.advance(Duration::from_secs(60));
+    fixture.write([2, 3]).await;
+    let listen = |prefix, seconds| {
+        let time = from_unix_ms(1_800_000_000_000) + Duration::from_secs(seconds);
+        fixture.listen(prefix, |trigger, _| trigger.start = FeedStart::Time(time))
+    };
+    let (_first, mut from_before) = listen("before", 0);
+    assert_eq!(from_before.recv().await.unwrap(), texts([1, 2, 3]));
+    let (_second, mut from_between) = listen("between", 30);
+    assert_eq!(from_between.recv().await.unwrap(), texts([2, 3]));
+    let (_third, mut from_after) = listen("after", 61);
+    let consumer = "documents/shop/orders/after/Audit";
+    while fixture.store.read_checkpoint(consumer).await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    fixture.write([4]).await;
+    assert_eq!(from_after.recv().await.unwrap(), texts([4]));
 }
 
 #[tokio::test]

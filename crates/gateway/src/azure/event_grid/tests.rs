@@ -178,6 +178,25 @@ async fn cloud_events_come_alone_or_in_batches() {
 }
 
 #[tokio::test]
+async fn cloud_events_in_binary_mode_look_like_the_others() {
+    let world = world();
+    let mut headers = vec![
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/a"),
+        ("ce-type", "T"),
+        ("ce-own", "x"),
+    ];
+    assert_eq!(world.send("POST", TARGET, &headers, r#"{"n": 5}"#).await.status(), 202);
+    let seen: Value = serde_json::from_str(&world.payloads()[0]).unwrap();
+    let expected = serde_json::json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "T", "own": "x",
+        "data": {"n": 5}});
+    assert_eq!(seen, expected);
+    headers.truncate(2);
+    assert_eq!(world.send("POST", TARGET, &headers, r#"{"n": 5}"#).await.status(), 400);
+}
+
+#[tokio::test]
 async fn a_batch_that_is_not_done_as_a_whole_has_to_come_again() {
     let world = world();
     let body = r#"[{"id":"1"},{"id":"fail"},{"id":"2"}]"#;
