@@ -13,6 +13,7 @@ leaves nothing of itself on `sys.path`. The app's own `azure.functions` does eve
 | `sdk`, `convert`, `http_data` | values between frames and Python, through the app's SDK |
 | `invoke` | one invocation, from frame to frame |
 | `extensions` | hooks of worker extensions around functions |
+| `lifespan` | the one start of an ASGI app |
 | `context` | who is running: the `context` argument, `Out`, the current invocation |
 | `logs` | everything that user code says |
 | `errors`, `problems` | exceptions and mistakes, told so that a person can act on them |

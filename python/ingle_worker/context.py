@@ -13,7 +13,7 @@ THREAD_LOCAL = threading.local()
 class Invocation:
     """One invocation in work."""
 
-    __slots__ = ("id", "function", "channel", "thread", "active", "cancelled", "coroutine")
+    __slots__ = ("id", "function", "channel", "thread", "active", "cancelled", "coroutine", "exchange")
 
     def __init__(self, identity, function, channel, thread):
         self.id = identity
@@ -25,6 +25,8 @@ class Invocation:
         self.cancelled = False
         # What is awaited for it, so that a stack can be shown.
         self.coroutine = None
+        # `streaming.Exchange` of a function with streamed bodies.
+        self.exchange = None
 
 
 class TraceContext:

@@ -56,24 +56,31 @@ def _slow_request_decoder(sdk):
 
 def encode_response(response):
     """An `HttpResponse` as a datum: `(fragment, parts, size)`. Raises `ValueError` if it makes no response."""
+    status, headers = response_head(response)
+    headers = ",".join("[%s,%s]" % (quote(name), quote(value)) for name, value in headers)
+    body = response.get_body() or b""
+    fragment = '["http",{"status":%d,"headers":[%s]},%d]' % (status, headers, len(body))
+    return fragment, (body,), len(body)
+
+
+def response_head(response):
+    """Status and headers of an `HttpResponse`: `(200, [(name, value), …])`."""
     headers = []
     has_type = False
     for name, value in response.headers.items():
         lower = name.lower()
         if lower == "set-cookie":
-            headers.extend('["set-cookie",%s]' % quote(text) for text in cookies(value))
+            headers.extend(("set-cookie", text) for text in cookies(value))
             continue
         if lower == "content-type":
             has_type = True
-        headers.append("[%s,%s]" % (quote(name), quote(value if type(value) is str else str(value))))
+        headers.append((name, value if type(value) is str else str(value)))
     if not has_type:
         mimetype = response.mimetype
         if mimetype.startswith("text/"):
             mimetype = "%s; charset=%s" % (mimetype, response.charset)
-        headers.append('["content-type",%s]' % quote(mimetype))
-    body = response.get_body() or b""
-    fragment = '["http",{"status":%d,"headers":[%s]},%d]' % (_status(response.status_code), ",".join(headers), len(body))
-    return fragment, (body,), len(body)
+        headers.append(("content-type", mimetype))
+    return _status(response.status_code), headers
 
 
 def _status(status):

@@ -65,6 +65,7 @@ class Loaded:
                 fix="simplify the function's parameters, annotations and decorators; the traceback shows what failed")
             return
         declared["is_async"] = plan.is_async
+        declared["streams"] = plan.streams
         self.plans[declared["name"]] = plan
 
 

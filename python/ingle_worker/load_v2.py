@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from . import errors, problems
+from . import errors, lifespan, problems
 from .load import where
 
 # The SDK's names of retry settings, and what function.json calls them.
@@ -35,6 +35,7 @@ def load(root, request, loaded):
     if app is None:
         return
     loaded.apps.append(app)
+    lifespan.start_once(app)
     _index(root, script_file, app, second_triggers.found, loaded)
     _check_blueprints(app, loaded)
     if not loaded.functions and not any(found["severity"] == "error" for found in loaded.problems):

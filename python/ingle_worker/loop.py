@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 
-from . import crash, invoke, logs
+from . import crash, invoke, logs, streaming
 from .context import CURRENT, Invocation
 from .frames import Channel, ControlReader, ProtocolError, adopt, to_json
 from .lanes import Lane
@@ -102,6 +102,10 @@ class Worker:
                 self._finish()
 
     def _load(self, request):
+        if "debugger" in request:
+            from . import debugger
+
+            debugger.listen(request["debugger"], request["root"], self._send)
         loaded = load(request)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -144,6 +148,8 @@ class Worker:
             self._open_lane(header["lane"])
         elif kind == "cancel":
             self._cancel(header["id"])
+        elif kind == "piece" or kind == "room":
+            self._stream(header, body)
         elif kind == "stacks":
             from .stacks import stacks
 
@@ -175,6 +181,18 @@ class Worker:
         for invocation in self.in_work():
             if invocation.id == identity:
                 invocation.cancelled = True
+                if invocation.exchange is not None:
+                    invocation.exchange.on_cancel()
+
+    def _stream(self, header, body):
+        invocation = self._async_invocations.get(header["id"])
+        # It may have ended while the frame was on its way.
+        if invocation is None or invocation.exchange is None:
+            return
+        if header["type"] == "piece":
+            invocation.exchange.on_piece(body, header["end"])
+        else:
+            invocation.exchange.on_room(header["count"])
 
     def _invoke(self, header, body):
         plan = self.plans.get(header["function"])
@@ -185,7 +203,11 @@ class Worker:
         self._async_invocations[invocation.id] = invocation
         context = self.base_context.copy()
         context.run(CURRENT.set, invocation)
-        if plan.is_async:
+        if plan.streams:
+            invocation.exchange = streaming.Exchange(streaming.find_extension(), invocation, self.loop)
+            running = streaming.run(plan, invocation, header, body, self.loop)
+            task = context.run(self.loop.create_task, running)
+        elif plan.is_async:
             running = invoke.run_async(plan, invocation, header, body)
             task = context.run(self.loop.create_task, running)
         else:

@@ -9,7 +9,7 @@ import os
 import pathlib
 import typing
 
-from . import convert, http_data
+from . import convert, http_data, streaming
 from .context import Context, Out
 
 _BLOBS = ("blobtrigger", "blob")
@@ -19,7 +19,7 @@ class Plan:
     """All that a call of one function needs."""
 
     __slots__ = ("name", "function", "is_async", "directory", "decoders", "outputs", "returned", "needs_context",
-                 "inputs", "hooks")
+                 "inputs", "hooks", "streams")
 
     def __init__(self, name, function, directory):
         self.name = name
@@ -35,6 +35,8 @@ class Plan:
         self.needs_context = False
         # `extensions.Hooks`, if the app has extensions.
         self.hooks = None
+        # Request and response are those of the app's web framework, whose bodies travel in pieces.
+        self.streams = False
 
 
 class Unfit(Exception):
@@ -79,7 +81,8 @@ def make_plan(sdk, name, function, bindings, directory):
             except Unfit as problem:
                 problems.append(problem)
     try:
-        plan.returned = _plan_return(sdk, returned, trigger_type, annotations.get("return", inspect.Parameter.empty))
+        # What a streaming function returns is sent by the response object itself.
+        plan.returned = None if plan.streams else _plan_return(sdk, returned, trigger_type, annotations.get("return", inspect.Parameter.empty))
     except Unfit as problem:
         problems.append(problem)
     if problems:
@@ -205,7 +208,11 @@ def _plan_parameter(sdk, plan, name, binding, annotation):
         raise Unfit("E0210", "parameter '%s' is annotated %s, but its binding %s is an output" % (
             name, spell(annotation), kind), "annotate it func.Out[…]")
     if direction == "in":
-        plan.decoders[name] = _file_decoder(name, kind, inner) if as_file else _decoder(sdk, name, kind, inner)
+        if kind.lower() == "httptrigger" and _streams(sdk, inner):
+            plan.streams = True
+            plan.decoders[name] = streaming.request_decoder(streaming.find_extension())
+        else:
+            plan.decoders[name] = _file_decoder(name, kind, inner) if as_file else _decoder(sdk, name, kind, inner)
         return
     if inner is not None:
         arguments = typing.get_args(inner)
@@ -213,6 +220,11 @@ def _plan_parameter(sdk, plan, name, binding, annotation):
         if inner is typing.Any or isinstance(inner, typing.TypeVar):
             inner = None
     plan.outputs.append((name, _encoder(sdk, name, kind, inner, "func.Out[%s]")))
+
+
+def _streams(sdk, annotation):
+    base = streaming.find_extension()
+    return base is not None and streaming.takes_request(base, sdk, annotation)
 
 
 def _is_out(sdk, annotation):

@@ -561,7 +561,7 @@ class Blobs(WorkerTest):
 
 
 class WebApplications(WorkerTest):
-    def test_asgi_and_wsgi(self):
+    def test_asgi(self):
         asgi = self.app("""
             import azure.functions as func
 
@@ -584,6 +584,37 @@ class WebApplications(WorkerTest):
         self.assertEqual(answer.outputs["$return"][1]["status"], 202)
         asgi.control.send({"type": "stop"})
         asgi.control.receive_until("log", message="shut down")
+
+    def test_an_asgi_app_starts_once(self):
+        """Requests that come together wait for the same start; after a failed one the next request tries again."""
+        worker = self.good_app("""
+            import asyncio, json
+            starts = []
+
+            async def asgi(scope, receive, send):
+                if scope["type"] == "lifespan":
+                    await receive()
+                    starts.append("start")
+                    await asyncio.sleep(0.05)
+                    if len(starts) == 1:
+                        await send({"type": "lifespan.startup.failed", "message": "not yet"})
+                        return
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                    await send({"type": "lifespan.shutdown.complete"})
+                    return
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                await send({"type": "http.response.body", "body": json.dumps(starts).encode()})
+
+            app = func.AsgiFunctionApp(asgi)
+            """)
+        begun = [worker.begin("http_app_func", {"req": request()}, worker.control) for _ in range(3)]
+        # Answers come in the order in which the requests were sent.
+        self.assertEqual([worker.finish(each).ok for each in begun], [False, False, False])
+        begun = [worker.begin("http_app_func", {"req": request()}, worker.control) for _ in range(3)]
+        self.assertEqual([worker.finish(each).json() for each in begun], [["start", "start"]] * 3)
+
+    def test_wsgi(self):
         wsgi = self.app("""
             import azure.functions as func
 

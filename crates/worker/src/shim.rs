@@ -21,12 +21,14 @@ shim_files![
     "context.py",
     "convert.py",
     "crash.py",
+    "debugger.py",
     "errors.py",
     "extensions.py",
     "frames.py",
     "http_data.py",
     "invoke.py",
     "lanes.py",
+    "lifespan.py",
     "load.py",
     "load_v1.py",
     "load_v2.py",
@@ -36,6 +38,7 @@ shim_files![
     "problems.py",
     "sdk.py",
     "stacks.py",
+    "streaming.py",
 ];
 
 /// Writes the modules below `cache` unless they are there, and returns the folder to start (`…/ingle_worker`).
