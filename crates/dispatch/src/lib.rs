@@ -22,19 +22,20 @@ mod warmup;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ingle_store::Store;
 use ingle_tasks::{Detach, StopSignal, Stopper, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::event::futures::BoxFuture;
-use ingle_types::event::{Completion, Invocation, Invoker};
+use ingle_types::event::{Completion, Delivery, Event, Invocation, Invoker};
 use ingle_types::faults::Faults;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::RecordSinkHandle;
 use ingle_types::spec::{AppSpec, FunctionSpec};
 use ingle_worker::Pool;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::admission::Gate;
 
@@ -67,6 +68,9 @@ pub(crate) struct Inner {
     pub(crate) rooms: Rooms,
     pub(crate) functions: HashMap<FunctionName, Arc<Function>>,
     in_work: AtomicUsize,
+    begun: AtomicU64,
+    /// Held by the attempt that runs, where one follows the other.
+    turn: Mutex<()>,
     retire: Stopper,
     /// Set when no more attempts are to be made here of events that can be given back.
     pub(crate) retiring: StopSignal,
@@ -86,7 +90,16 @@ impl Dispatcher {
         };
         let functions = app.functions.iter().map(function).collect();
         let (retire, retiring) = rooms.tasks.stoppable(TaskKind::Listener);
-        Self(Arc::new(Inner { options, rooms, functions, in_work: AtomicUsize::new(0), retire, retiring }))
+        Self(Arc::new(Inner {
+            options,
+            rooms,
+            functions,
+            in_work: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            turn: Mutex::new(()),
+            retire,
+            retiring,
+        }))
     }
 }
 
@@ -100,6 +113,23 @@ impl Dispatcher {
     pub fn is_idle(&self) -> bool {
         self.0.in_work.load(Ordering::Acquire) == 0
     }
+
+    /// How many invocations are in work or wait, and how many have ever begun.
+    pub fn activity(&self) -> (usize, u64) {
+        let begun = self.0.begun.load(Ordering::Acquire);
+        (self.0.in_work.load(Ordering::Acquire), begun)
+    }
+}
+
+impl Inner {
+    /// On a clock that is moved by hand, events that listeners make run one after the other, in the order in which they
+    /// came: so the same story is told each time. Requests do not queue up here, as a function may make one.
+    pub(crate) async fn turn(&self, event: &Event) -> Option<MutexGuard<'_, ()>> {
+        if self.rooms.clock.moved().is_none() || event.delivery == Delivery::Direct {
+            return None;
+        }
+        Some(self.turn.lock().await)
+    }
 }
 
 /// Counts an invocation for as long as it lives, also when its future is dropped.
@@ -108,6 +138,7 @@ struct Counted(Arc<Inner>);
 impl Counted {
     fn new(inner: &Arc<Inner>) -> Self {
         inner.in_work.fetch_add(1, Ordering::AcqRel);
+        inner.begun.fetch_add(1, Ordering::AcqRel);
         Self(inner.clone())
     }
 }

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use ingle_connectors::due;
 use ingle_tasks::StopSignal;
+use ingle_types::clock::ClockHandle;
 use ingle_types::event::{Delivery, Event};
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Blame, Failure, Outcome};
@@ -57,23 +59,40 @@ impl<'a> Attempts<'a> {
         is_worth_another(outcome).then(|| delay(&policy.strategy, self.count, self.id))
     }
 
-    /// Waits for the next attempt, or, if the server stops before it, gives the event back.
+    /// Waits for the next attempt, or, if the server stops before it, gives the event back. On a moved clock its time has to
+    /// be reached.
     pub(crate) async fn wait(
         &mut self,
         delay: Duration,
         event: &Event,
         outcome: Outcome,
         stop: &mut StopSignal,
+        clock: &ClockHandle,
     ) -> Result<(), Outcome> {
+        let pause = async {
+            match clock.moved() {
+                Some(moved) => moved.rest_until(clock.now() + delay, &source(event)).await,
+                None => tokio::time::sleep(delay).await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop.wait() => Err(given_back(event, outcome, self.count + 1)),
-            () = tokio::time::sleep(delay) => {
+            () = pause => {
                 self.previous = outcome.failure().cloned();
                 self.count = self.count.saturating_add(1);
                 Ok(())
             }
         }
+    }
+}
+
+/// Where an event that rests came from, as [`due`] knows it.
+fn source(event: &Event) -> String {
+    match &event.delivery {
+        Delivery::Direct => String::new(),
+        Delivery::Queue(delivery) | Delivery::Remote(delivery) => due::source(&delivery.queue),
+        Delivery::Checkpoint(delivery) => delivery.consumer.clone(),
     }
 }
 
@@ -128,9 +147,11 @@ fn fraction(id: InvocationId, count: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::Arc;
     use std::time::SystemTime;
 
     use ingle_tasks::{TaskKind, Tasks};
+    use ingle_types::clock::{Clock, MovedClock, SystemClock};
     use ingle_types::datum::Datum;
     use ingle_types::event::{CheckpointDelivery, Trace};
     use ingle_types::outcome::Outputs;
@@ -163,6 +184,10 @@ mod tests {
 
     fn fixed(seconds: u32, retries_max: Option<u32>) -> RetryPolicy {
         RetryPolicy { strategy: RetryStrategy::FixedDelay { delay: SECOND * seconds }, retries_max }
+    }
+
+    fn clock() -> ClockHandle {
+        Arc::new(SystemClock)
     }
 
     fn good() -> Outcome {
@@ -198,7 +223,7 @@ mod tests {
             let Some(delay) = attempts.delay_after(&outcome) else {
                 return (lines, outcome, attempts.effect());
             };
-            attempts.wait(delay, &event(timer()), outcome, &mut stop).await.unwrap();
+            attempts.wait(delay, &event(timer()), outcome, &mut stop, &clock()).await.unwrap();
         }
     }
 
@@ -252,7 +277,8 @@ mod tests {
             let mut attempts = Attempts::new(Some(&policy), InvocationId::random());
             let mut stop = tasks.stop_signal(TaskKind::Listener);
             let event = event(delivery);
-            let waiting = attempts.wait(3600 * SECOND, &event, bad("kaput"), &mut stop);
+            let clock = clock();
+            let waiting = attempts.wait(3600 * SECOND, &event, bad("kaput"), &mut stop, &clock);
             let stopping = async {
                 tokio::time::sleep(SECOND).await;
                 tasks.stop(TaskKind::Listener, SECOND).await;
@@ -270,6 +296,25 @@ mod tests {
             failure.message
         );
         assert_eq!(check(Delivery::Direct).await.failure().unwrap().message, "kaput");
+    }
+
+    /// The pause is one of wall time: on a moved clock it lasts until the clock is there, and it is known who rests.
+    #[tokio::test(start_paused = true)]
+    async fn a_moved_clock_is_waited_for() {
+        let moved = MovedClock::at(SystemTime::UNIX_EPOCH);
+        let clock: ClockHandle = Arc::new(moved.clone());
+        let tasks = Tasks::new();
+        let mut stop = tasks.stop_signal(TaskKind::Listener);
+        let policy = fixed(60, Some(1));
+        let mut attempts = Attempts::new(Some(&policy), InvocationId::random());
+        let event = event(timer());
+        let waiting = attempts.wait(60 * SECOND, &event, bad("kaput"), &mut stop, &clock);
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(3600 * SECOND, waiting.as_mut()).await.is_err());
+        assert_eq!(moved.resting(), ["timer/a"]);
+        assert_eq!(moved.next_awaited(), Some(moved.now() + 60 * SECOND));
+        moved.set(moved.now() + 60 * SECOND);
+        waiting.await.unwrap();
     }
 
     #[test]

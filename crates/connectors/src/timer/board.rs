@@ -1,14 +1,33 @@
 //! Whose turn it is: a timer never overlaps itself, also not across the generations of an app.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use ingle_types::ids::FunctionName;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 /// Which timers are in work. Cheap to clone; shared by listeners that follow each other.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<HashMap<FunctionName, Arc<Turn<()>>>>>);
+pub struct Board(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    turns: Mutex<HashMap<FunctionName, Arc<Turn<()>>>>,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    next_number: u64,
+    /// What each listener has told last; `None` while it still reads where its timers are.
+    told: HashMap<u64, Option<Told>>,
+}
+
+struct Told {
+    next: Option<SystemTime>,
+    in_work: usize,
+}
 
 impl Board {
     /// Waits until nobody else runs this timer.
@@ -17,8 +36,50 @@ impl Board {
         turn.lock_owned().await
     }
 
-    fn turns(&self) -> std::sync::MutexGuard<'_, HashMap<FunctionName, Arc<Turn<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Occurrences in work, and listeners that have something to start at `now`.
+    pub fn busy(&self, now: SystemTime) -> usize {
+        let seats = self.seats();
+        let busy = |told: &Option<Told>| match told {
+            None => 1,
+            Some(told) => told.in_work + usize::from(told.next.is_some_and(|next| next <= now)),
+        };
+        seats.told.values().map(busy).sum()
+    }
+
+    /// A place for a listener that begins.
+    pub(super) fn seat(&self) -> Seat {
+        let mut seats = self.seats();
+        seats.next_number += 1;
+        let number = seats.next_number;
+        seats.told.insert(number, None);
+        Seat { board: self.clone(), number }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, HashMap<FunctionName, Arc<Turn<()>>>> {
+        self.0.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a listener tells how it stands, until it ends.
+pub(super) struct Seat {
+    board: Board,
+    number: u64,
+}
+
+impl Seat {
+    /// `next`: when it looks at a timer again. `in_work`: occurrences that were started and are not over.
+    pub(super) fn tell(&self, next: Option<SystemTime>, in_work: usize) {
+        self.board.seats().told.insert(self.number, Some(Told { next, in_work }));
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.board.seats().told.remove(&self.number);
     }
 }
 

@@ -13,12 +13,12 @@ use ingle_types::ids::FunctionName;
 use ingle_types::spec::TimerTrigger;
 use tokio::sync::mpsc;
 
-use super::board::Board;
+use super::board::{Board, Seat};
 use super::fire::{Fired, Firing, Report};
 use super::plan::{CLOCK_SET_BACK, Occurrence, Plan, Step};
 use super::stored::{self, Stored};
 use super::{PREFIX, consumer};
-use crate::ListenerRooms;
+use crate::{ListenerRooms, wait};
 
 /// Longest time without a look at the wall clock.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -66,11 +66,12 @@ impl Listener {
     pub(super) fn start(self) -> Stopper {
         let (stopper, stop) = self.rooms.tasks.stoppable(TaskKind::Listener);
         let tasks = self.rooms.tasks.clone();
-        drop(tasks.spawn(TaskKind::Listener, "timers", self.run(stop)));
+        let seat = self.board.seat();
+        drop(tasks.spawn(TaskKind::Listener, "timers", self.run(stop, seat)));
         stopper
     }
 
-    async fn run(mut self, mut stop: StopSignal) {
+    async fn run(mut self, mut stop: StopSignal, seat: Seat) {
         loop {
             match self.open().await {
                 Ok(()) => break,
@@ -84,10 +85,11 @@ impl Listener {
             }
         }
         while !stop.is_set() {
-            let sleep = self.work_off();
+            let next = self.work_off();
+            seat.tell(next, self.in_work);
             tokio::select! {
                 () = stop.wait() => return,
-                () = tokio::time::sleep(sleep) => {}
+                () = wait::until(&self.rooms.clock, next, LOOK_AGAIN) => {}
                 Some((index, occurrence, fired)) = self.receiver.recv() => self.finished(index, occurrence, fired),
             }
             while let Ok((index, occurrence, fired)) = self.receiver.try_recv() {
@@ -129,8 +131,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Starts all that is due; tells how long nothing more is.
-    fn work_off(&mut self) -> Duration {
+    /// Starts all that is due and there is room for; tells when something more is.
+    fn work_off(&mut self) -> Option<SystemTime> {
         let now = self.rooms.clock.now();
         if now + CLOCK_SET_BACK < self.latest {
             self.start_anew(now);
@@ -139,7 +141,7 @@ impl Listener {
         self.latest = self.latest.max(now);
         while let Some(Reverse((time, index))) = self.agenda.peek().copied() {
             if time > now {
-                return time.duration_since(now).unwrap_or_default().min(LOOK_AGAIN);
+                return Some(time);
             }
             if self.in_work >= IN_WORK_MAX {
                 break;
@@ -151,7 +153,8 @@ impl Listener {
                 Step::Never => {}
             }
         }
-        LOOK_AGAIN
+        // Either nothing is planned, or an occurrence that ends makes room.
+        None
     }
 
     fn fire(&mut self, index: usize, occurrence: Occurrence, now: SystemTime) {
