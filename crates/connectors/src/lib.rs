@@ -12,27 +12,37 @@
 //! | tables in and out | [`tables`] |
 //! | timers | [`timer`] |
 //! | acknowledging what is a place in a schedule or a stream | [`checkpoint`] |
+//! | accounts in the cloud, writing to them | [`account`], [`foreign`] |
 //! | how one value becomes several | [`collect`] |
+//! | waiting for a time | [`wait`] |
+//! | whether a trigger has something to do | [`due`] |
 
+pub mod account;
 pub mod blob;
 pub mod checkpoint;
 pub mod collect;
 pub mod documents;
+pub mod due;
 pub mod error;
+pub mod foreign;
 pub mod queue;
 pub mod tables;
 pub mod timer;
+pub mod wait;
 
-use ingle_store::{Operation, Store};
+use ingle_store::Store;
 use ingle_tasks::{Stopper, Tasks};
+use ingle_types::account::Account;
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
 use ingle_types::event::{InvokerHandle, Trace};
 use ingle_types::expression::Scope;
-use ingle_types::spec::{BindingKind, BindingSpec, FunctionSpec, HostConfig, TriggerSpec};
+use ingle_types::spec::{BindingKind, BindingSpec, FunctionSpec, HostConfig, MessageEncoding, TriggerSpec};
 
-pub use blob::Handed;
+pub use account::Accounts;
+pub use blob::{Handed, Held};
 pub use error::Error;
+pub use foreign::{ForeignWrite, Writes};
 
 /// What listeners work with.
 #[derive(Clone)]
@@ -42,6 +52,7 @@ pub struct ListenerRooms {
     pub tasks: Tasks,
     pub clock: ClockHandle,
     pub host: HostConfig,
+    pub accounts: Accounts,
 }
 
 /// Starts the listener of a function's trigger, until the stopper is used or dropped. `None` for triggers that other
@@ -49,6 +60,19 @@ pub struct ListenerRooms {
 pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper> {
     let rooms = rooms.clone();
     match &function.trigger {
+        TriggerSpec::Queue(trigger) if trigger.account.remote().is_some() => {
+            let account = trigger.account.remote()?.clone();
+            let reader = queue::Messages::reader(&trigger.queue, trigger.data_type, rooms.clock.clone());
+            let options = queue::remote::RemoteListenerOptions {
+                function: function.name.clone(),
+                queue: trigger.queue.clone(),
+                account,
+                queues: rooms.host.queues,
+                reader,
+            };
+            let ListenerRooms { accounts, invoker, tasks, .. } = rooms;
+            Some(queue::remote::RemoteListener::new(options, accounts, invoker, tasks).start())
+        }
         TriggerSpec::Queue(trigger) => {
             let options = queue::ListenerOptions {
                 function: function.name.clone(),
@@ -76,12 +100,15 @@ pub struct OutputContext<'a> {
     pub trace: &'a Trace,
     /// Hops of the event that is being worked on.
     pub hop_count: u32,
+    /// How messages for queues of accounts are written.
+    pub encoding: MessageEncoding,
 }
 
 /// What an input binding asks for, with every expression resolved.
 #[derive(Debug)]
 pub struct InputRequest {
     pub binding: String,
+    account: Account,
     what: Request,
 }
 
@@ -100,16 +127,16 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
     match &binding.kind {
         BindingKind::DocumentInput(input) => {
             let what = Request::Documents(documents::request(&binding.name, input, scope)?);
-            Ok(Some(InputRequest { binding: binding.name.clone(), what }))
+            Ok(Some(InputRequest { binding: binding.name.clone(), account: binding.account.clone(), what }))
         }
         BindingKind::TableInput(input) => {
             let what = Request::Table(tables::request(&binding.name, input, scope)?);
-            Ok(Some(InputRequest { binding: binding.name.clone(), what }))
+            Ok(Some(InputRequest { binding: binding.name.clone(), account: binding.account.clone(), what }))
         }
         BindingKind::BlobInput { path, as_file } => {
             let form = (binding.data_type, *as_file);
             let what = Request::Blob(blob::request(&binding.name, path, form, scope)?);
-            Ok(Some(InputRequest { binding: binding.name.clone(), what }))
+            Ok(Some(InputRequest { binding: binding.name.clone(), account: binding.account.clone(), what }))
         }
         // One arm for each input that is served; see `apps`, which names those that are not.
         _ => Ok(None),
@@ -120,15 +147,16 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
 ///
 /// # Errors
 /// [`Error::Input`]: a query outside the subset, or a failing store; [`Error::TooLarge`].
-pub async fn read_input(store: &Store, request: InputRequest) -> Result<Handed, Error> {
+pub async fn read_input(store: &Store, accounts: &Accounts, request: InputRequest) -> Result<Handed, Error> {
+    let place = (accounts, &request.account);
     match request.what {
         Request::Documents(what) => documents::read(store, &request.binding, what).await.map(Handed::from),
-        Request::Table(what) => tables::read(store, &request.binding, what).await.map(Handed::from),
-        Request::Blob(what) => blob::read(store, &request.binding, what).await,
+        Request::Table(what) => tables::read(store, place, &request.binding, what).await.map(Handed::from),
+        Request::Blob(what) => blob::read(store, place, &request.binding, what).await,
     }
 }
 
-/// What writing `value` to an output binding does to the store.
+/// What writing `value` to an output binding comes to, in the store and in accounts.
 ///
 /// # Errors
 /// [`Error`]: an expression without value, or a value that this kind of output can't take.
@@ -136,16 +164,17 @@ pub fn write_output(
     binding: &BindingSpec,
     value: Datum,
     context: &OutputContext<'_>,
-) -> Result<Vec<Operation>, Error> {
+) -> Result<Writes, Error> {
+    let place = (binding.name.as_str(), &binding.account);
     match &binding.kind {
-        BindingKind::QueueOutput { queue } => queue::write(&binding.name, queue, value, context),
-        BindingKind::BlobOutput { path } => blob::write(&binding.name, path, value, context),
-        BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context),
+        BindingKind::QueueOutput { queue } => queue::write(place, queue, value, context),
+        BindingKind::BlobOutput { path } => blob::write(place, path, value, context),
+        BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context).map(Writes::from),
         BindingKind::TableOutput { table, partition_key, row_key } => {
             let (partition_key, row_key) = (partition_key.as_ref(), row_key.as_ref());
-            let output = tables::Output { binding: &binding.name, table, partition_key, row_key };
+            let output = tables::Output { binding: &binding.name, account: &binding.account, table, partition_key, row_key };
             tables::write(&output, value, context)
         }
-        _ => Ok(Vec::new()),
+        _ => Ok(Writes::default()),
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ingle_apps::{Progress, ReadOptions};
-use ingle_connectors::{ListenerRooms, listen, timer};
+use ingle_apps::{AppFolder, Progress, ReadOptions};
+use ingle_connectors::{Accounts, ListenerRooms, listen, timer};
 use ingle_dispatch::Dispatcher;
 use ingle_store::Store;
 use ingle_tasks::{Stopper, TaskKind, Tasks};
@@ -15,16 +15,21 @@ use ingle_types::clock::ClockHandle;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invocation, Invoker, InvokerHandle};
 use ingle_types::faults::Faults;
+use ingle_types::health::Health;
 use ingle_types::ids::InvocationId;
+use ingle_types::log_levels::LogLevels;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AppSpec, CorsOptions};
+use ingle_worker::debug::Debugging;
 use ingle_worker::{Loaded, Pool};
 use tokio::time::Instant;
 
+use crate::debug::Debugger;
 use crate::error::Error;
-use crate::load::{Importing, Prepared, import, prepare};
+use crate::log_filter::LogFilter;
+use crate::load::{Importing, Prepared, import, prepare, prepare_debugger};
 
 /// How often an old generation is asked whether it has finished.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -48,6 +53,10 @@ pub struct Options {
     pub listen: bool,
     /// Looks at a resolved app before it may serve: takes out what a door can't serve and says why.
     pub inspect: Inspect,
+    /// The editor's debugger, with which one worker is debugged.
+    pub debugger: Option<Debugger>,
+    /// Before the sinks of [`Rooms`].
+    pub log_filter: LogFilter,
 }
 
 pub type Inspect = Arc<dyn Fn(&mut AppSpec) + Send + Sync>;
@@ -59,6 +68,8 @@ pub struct Rooms {
     pub tasks: Tasks,
     pub clock: ClockHandle,
     pub faults: Faults,
+    /// Where troubles with accounts are told.
+    pub health: Health,
     pub sink: LogSinkHandle,
     pub records: RecordSinkHandle,
 }
@@ -72,11 +83,22 @@ pub struct Generation {
     pub loaded: Loaded,
     pub process_count: usize,
     pub pool: Pool,
+    debugging: Option<Debugging>,
     dispatcher: Dispatcher,
+    accounts: Accounts,
     listeners: Mutex<Vec<Stopper>>,
 }
 
 impl Generation {
+    /// How many invocations are in work or wait, and how many have ever begun.
+    pub(crate) fn activity(&self) -> (usize, u64) {
+        self.dispatcher.activity()
+    }
+
+    fn stop_listeners(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Runs invocations in this generation.
     pub fn invoker(&self) -> InvokerHandle {
         Arc::new(self.dispatcher.clone())
@@ -123,6 +145,7 @@ impl Control {
     /// # Errors
     /// [`Error`]: nothing can serve.
     pub async fn start(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
+        self.set_log_levels(&prepared.folder);
         let generation = self.build(prepared).await?;
         self.warm_up(&generation).await;
         self.take_over(&generation);
@@ -137,7 +160,7 @@ impl Control {
     pub async fn reload(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Event {
         let _one_at_a_time = self.0.reloading.lock().await;
         let began = Instant::now();
-        let built = match prepare(&self.0.options.folder, &self.0.options.read, progress).await {
+        let built = match self.prepare(progress).await {
             Ok(prepared) => self.build(prepared).await,
             Err(error) => Err(error),
         };
@@ -152,6 +175,9 @@ impl Control {
             generation.pool.stop(EXIT_GRACE).await;
             return kept(worse);
         }
+        self.debug(&generation).await;
+        self.set_log_levels(&generation.prepared.folder);
+        self.tell_workers(&generation).await;
         self.warm_up(&generation).await;
         self.take_over(&generation);
         if let Some(old) = before {
@@ -161,14 +187,43 @@ impl Control {
         Event::Reloaded { generation, took: began.elapsed() }
     }
 
+    async fn prepare(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Prepared, Error> {
+        let options = &self.0.options;
+        let mut prepared = prepare(&options.folder, &options.read, progress).await?;
+        if options.debugger.is_some() {
+            prepare_debugger(&mut prepared, &options.read, progress).await?;
+        }
+        Ok(prepared)
+    }
+
+    /// Leads the editor to the worker of a generation that is about to take over.
+    async fn debug(&self, generation: &Generation) {
+        let (Some(debugger), Some(debugging)) = (&self.0.options.debugger, &generation.debugging) else {
+            return;
+        };
+        let mut ports = debugging.ports();
+        let port = *ports.borrow_and_update();
+        if let Some(port) = port {
+            debugger.lead_to(port).await;
+        }
+        debugger.follow(ports);
+    }
+
     async fn build(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
         let (options, rooms) = (&self.0.options, &self.0.rooms);
+        let debugging =
+            options.debugger.as_ref().map(|debugger| debugger.debugging(prepared.debugger.clone()));
+        if let (None, Some(debugger), Some(debugging)) = (self.current(), &options.debugger, &debugging) {
+            // The first process may wait for the editor before it imports the app.
+            debugger.follow(debugging.ports());
+        }
         let with = Importing {
             cache: &options.read.cache,
             variables: &options.variables,
             port: options.port,
             tasks: &rooms.tasks,
             sink: rooms.sink.clone(),
+            debugging: debugging.clone(),
         };
         let imported = import(&prepared, with).await?;
         let mut app = imported.app;
@@ -180,12 +235,15 @@ impl Control {
             function_timeout: app.host.function_timeout,
             waiting_max: options.waiting_max,
             wait_max: options.wait_max,
+            message_encoding: app.host.queues.message_encoding,
         };
+        let accounts = Accounts::new(rooms.clock.clone(), rooms.health.clone());
         let dispatcher = Dispatcher::new(
             &app,
             dispatch,
             ingle_dispatch::Rooms {
                 store: rooms.store.clone(),
+                accounts: accounts.clone(),
                 pool: imported.pool.clone(),
                 tasks: rooms.tasks.clone(),
                 clock: rooms.clock.clone(),
@@ -200,7 +258,9 @@ impl Control {
             loaded: imported.loaded,
             process_count: imported.process_count,
             pool: imported.pool,
+            debugging,
             dispatcher,
+            accounts,
             listeners: Mutex::default(),
         }))
     }
@@ -212,6 +272,44 @@ impl Control {
         }
     }
 
+    /// If the files differ from those of the current generation in nothing but what is logged, makes that so at once,
+    /// without a new generation (S-045); `false` if it takes one.
+    pub async fn reload_log_levels(&self) -> bool {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let Some(current) = self.current() else { return false };
+        let options = &self.0.options;
+        let Ok(folder) = ingle_apps::read(&options.folder, &options.read) else { return false };
+        if !folder.differs_only_in_logging(&current.prepared.folder) {
+            return false;
+        }
+        let before = options.log_filter.levels();
+        self.set_log_levels(&folder);
+        self.tell_workers(&current).await;
+        before != options.log_filter.levels()
+    }
+
+    /// Changes the rules that are put over the app's, for as long as the server runs.
+    pub async fn change_log_levels(&self, change: impl FnOnce(&mut LogLevels)) {
+        self.0.options.log_filter.change(change);
+        if let Some(current) = self.current() {
+            self.tell_workers(&current).await;
+        }
+    }
+
+    pub fn log_levels(&self) -> LogLevels {
+        self.0.options.log_filter.levels()
+    }
+
+    fn set_log_levels(&self, folder: &AppFolder) {
+        let is_debugging = folder.logs_debug_lines();
+        self.0.options.log_filter.change(|levels| levels.set_app(&folder.host.log_levels, is_debugging));
+    }
+
+    /// Lines that nobody wants to see need not be made.
+    async fn tell_workers(&self, generation: &Generation) {
+        generation.pool.log_debug_lines(self.log_levels().wants_debug_lines()).await;
+    }
+
     /// Makes a generation the current one: the old listeners stop to fetch before the new ones begin.
     fn take_over(&self, generation: &Arc<Generation>) {
         let old = {
@@ -219,8 +317,12 @@ impl Control {
             current.replace(generation.clone())
         };
         if let Some(old) = old {
-            old.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            old.stop_listeners();
         }
+        self.listen(generation);
+    }
+
+    fn listen(&self, generation: &Generation) {
         if !self.0.options.listen {
             return;
         }
@@ -230,11 +332,40 @@ impl Control {
             tasks: self.0.rooms.tasks.clone(),
             clock: self.0.rooms.clock.clone(),
             host: generation.app.host.clone(),
+            accounts: generation.accounts.clone(),
         };
         let active = generation.app.functions.iter().filter(|function| !function.disabled);
         let mut started: Vec<Stopper> = active.filter_map(|function| listen(function, &rooms)).collect();
         started.extend(timer::listen_all(&generation.app.functions, &rooms, &self.0.timers));
         *generation.listeners.lock().unwrap_or_else(PoisonError::into_inner) = started;
+    }
+
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.0.rooms
+    }
+
+    pub(crate) fn timers(&self) -> &timer::Board {
+        &self.0.timers
+    }
+
+    /// Listeners see it and end; nothing that is in work is.
+    pub(crate) fn stop_listeners(&self) {
+        if let Some(generation) = self.current() {
+            generation.stop_listeners();
+        }
+    }
+
+    pub(crate) fn start_listeners(&self) {
+        if let Some(generation) = self.current() {
+            self.listen(&generation);
+        }
+    }
+
+    /// Lets whatever stands at a breakpoint go on.
+    pub async fn stop_debugging(&self) {
+        if let Some(debugger) = &self.0.options.debugger {
+            debugger.let_go().await;
+        }
     }
 
     /// Ends the workers of the current generation. Old ones are ended with the tasks that drain them.

@@ -10,12 +10,18 @@
 //! | reload: start, compare, swap, drain | [`control`] |
 //! | from a folder to a loaded app | [`load`] |
 //! | which changed files matter, and when | [`watch`] |
+//! | which lines get into the log | [`log_filter`] |
+//! | one port for the editor's debugger | [`debug`] |
+//! | tests: has the app come to rest, moving its clock | [`rest`] |
 
 pub mod control;
+pub mod debug;
 pub mod error;
 pub mod load;
+pub mod log_filter;
+pub mod rest;
 pub mod watch;
 
 pub use control::{Control, Event, Generation, Options, Rooms};
 pub use error::Error;
-pub use load::{Examined, Prepared, absolute, examine, prepare};
+pub use load::{Examined, Prepared, absolute, examine, prepare, prepare_debugger};

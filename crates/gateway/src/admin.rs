@@ -8,9 +8,14 @@
 //! | `GET /v1/blobs?path=` | the content of one |
 //! | `PUT /v1/blobs?path=&type=` | makes the body a blob |
 //! | `GET /v1/blobs/list?container=&prefix=&after=` | blobs of a container, or all containers |
+//! | `DELETE /v1/blobs?path=` | deletes it |
 //! | `POST /v1/queues/messages?name=&delay=` | puts the body into a queue |
+//! | `POST /v1/documents?container=` | makes or replaces a document, or those of a list |
+//! | `POST /v1/entities?table=` | adds an entity to a table, or those of a list |
 //! | `POST /v1/state/reset?name=` | empties one or all |
 //! | `POST /v1/invoke?function=&method=&p.NAME=VALUE` | runs a function with the body as payload |
+//!
+//! A server on a moved clock answers the requests of [`crate::moved`] too.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +26,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use ingle_store::Store;
+use ingle_store::{Operation, Store};
 use ingle_types::datum::{Datum, HttpRequest};
 use ingle_types::event::{Delivery, Event, Invocation, Trace};
 use ingle_types::ids::InvocationId;
@@ -31,8 +36,10 @@ use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::blobs::{self, AdminBody, Target, UploadError};
+use crate::moved::{Moved, Unmoved};
 use crate::service::Rooms;
-use crate::{request, state};
+use crate::state::PutError;
+use crate::{moved, request, state};
 
 const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
 
@@ -44,6 +51,8 @@ pub struct Admin {
     pub functions: Box<dyn Fn() -> Vec<FunctionSpec> + Send + Sync>,
     /// What `GET /v1/status` shows.
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Of a server for tests.
+    pub moved: Option<Box<dyn Moved>>,
 }
 
 /// An answer that is not 200.
@@ -58,6 +67,25 @@ enum Unserved {
 impl From<Refused> for Unserved {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
+    }
+}
+
+impl From<Unmoved> for Refused {
+    fn from(error: Unmoved) -> Self {
+        let status = match error {
+            Unmoved::Busy(_) => StatusCode::CONFLICT,
+            Unmoved::Refused(_) => StatusCode::BAD_REQUEST,
+        };
+        Self(status, error.to_string(), error.code())
+    }
+}
+
+impl From<PutError> for Refused {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Store(error) => error.into(),
+            other => Self(StatusCode::BAD_REQUEST, other.to_string(), "E0505"),
+        }
     }
 }
 
@@ -125,8 +153,14 @@ impl Admin {
                     Err(Refused(StatusCode::NOT_FOUND, format!("there is no blob {path}"), "E0421").into())
                 }
             },
+            Method::DELETE => {
+                let (container, name) = (container.to_owned(), name.to_owned());
+                let delete = Operation::DeleteObject { container, name };
+                self.store.commit(vec![delete]).await.map_err(Refused::from)?;
+                blobs::whole(json!({"blob": path}).to_string()).map_err(|never| match never {})
+            }
             _ => {
-                let message = "a blob takes GET and PUT".to_owned();
+                let message = "a blob takes GET, PUT and DELETE".to_owned();
                 Err(Refused(StatusCode::METHOD_NOT_ALLOWED, message, "E0502").into())
             }
         }
@@ -147,6 +181,12 @@ impl Admin {
             };
             collected.map(http_body_util::Collected::to_bytes).map_err(refused)
         };
+        if let Some(moved) = &self.moved {
+            let place = (head.method.as_str(), head.uri.path());
+            if let Some(answer) = moved::answer(&**moved, place, &query).await {
+                return Ok(answer?);
+            }
+        }
         let number =
             |name: &str, default: u64| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
         match (&head.method, head.uri.path()) {
@@ -163,6 +203,12 @@ impl Admin {
             (&Method::POST, "/v1/queues/messages") => {
                 let delay = Duration::from_secs(number("delay", 0));
                 Ok(state::send(&self.store, needed("name")?, body.await?, delay).await?)
+            }
+            (&Method::POST, "/v1/documents") => {
+                Ok(state::put_documents(&self.store, needed("container")?, &body.await?).await?)
+            }
+            (&Method::POST, "/v1/entities") => {
+                Ok(state::add_entities(&self.store, needed("table")?, &body.await?).await?)
             }
             (&Method::POST, "/v1/state/reset") => Ok(state::reset(&self.store, value("name")).await?),
             (&Method::POST, "/v1/invoke") => {
@@ -260,6 +306,7 @@ pub(crate) fn payload(
         query: parameters.clone(),
         route_parameters: parameters,
         body: body.into(),
+        exchange: None,
     }))
 }
 

@@ -8,10 +8,12 @@
 //! | the steps of one request | [`service`] |
 //! | which function answers | [`route`], [`site`] |
 //! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
+//! | bodies in pieces | [`exchange`] |
 //! | keys, and who needs none | [`auth`] |
 //! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
 //! | the admin API and what it shows | [`admin`], [`state`], [`blobs`] |
+//! | a clock that is moved by hand, for tests | [`moved`] |
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
@@ -19,8 +21,10 @@ pub mod auth;
 mod azure;
 pub mod blobs;
 pub mod cors;
+pub mod exchange;
 pub mod failure;
 pub mod limits;
+pub mod moved;
 pub mod request;
 pub mod response;
 pub mod route;

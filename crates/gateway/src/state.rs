@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
 use bytes::Bytes;
 use ingle_store::{
-    ContainerName, Entity, EntityQuery, Error, MessageState, NewMessage, Operation, PeekedMessage, Reset,
-    Store,
+    ContainerName, Entity, EntityQuery, Error, MessageState, NewEntity, NewMessage, Operation, PeekedMessage,
+    Reset, Store,
 };
 use ingle_types::blob::INTERNAL_QUEUE_PREFIX;
 use ingle_types::clock::unix_ms;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// `{"queues": [{"name","ready","leased","delayed","oldest"}], "containers": [{"name","documents","partitionKeyPath"}],
 /// "tables": [{"name","entities"}], "blobContainers": [{"name","blobs","bytes"}]}`; times are milliseconds since
@@ -96,7 +97,10 @@ fn message(message: PeekedMessage) -> Value {
         "insertedAt": time(message.inserted_at), "visibleAt": time(message.next_visible_at)});
     match std::str::from_utf8(&message.body) {
         Ok(text) => shown["text"] = Value::from(text),
-        Err(_) => shown["bytes"] = json!({"size": message.body.len()}),
+        Err(_) => {
+            let body = base64::engine::general_purpose::STANDARD.encode(&message.body);
+            shown["bytes"] = json!({"size": message.body.len(), "base64": body});
+        }
     }
     if let Some(poison) = message.poison {
         shown["poison"] =
@@ -114,6 +118,68 @@ pub async fn send(store: &Store, queue: &str, body: Bytes, delay: Duration) -> R
     let message = NewMessage { visible_after: delay, ..NewMessage::new(queue, body) };
     store.commit(vec![Operation::Enqueue(message)]).await?;
     Ok(json!({"queue": queue, "bytes": bytes, "delaySeconds": delay.as_secs()}))
+}
+
+/// Makes or replaces a document of a container (`database/container`), or each of a list of them: `{"documents"}`.
+///
+/// # Errors
+/// A body that is no object and no list of objects, a name that is none, and the store's own.
+pub async fn put_documents(store: &Store, name: &str, body: &[u8]) -> Result<Value, PutError> {
+    let container = container(name).ok_or(PutError::Container)?;
+    let upsert = |body| {
+        let container = container.clone();
+        Operation::UpsertDocument { container, body, partition_key_path: None }
+    };
+    let operations: Vec<Operation> =
+        objects(body)?.into_iter().map(|object| upsert(Value::Object(object))).collect();
+    let count = operations.len();
+    store.commit(operations).await?;
+    Ok(json!({"documents": count}))
+}
+
+/// Adds an entity to a table, or each of a list of them: `{"entities"}`.
+///
+/// # Errors
+/// A body that is no object and no list of objects, keys that are no texts, and the store's own.
+pub async fn add_entities(store: &Store, table: &str, body: &[u8]) -> Result<Value, PutError> {
+    let insert = |mut properties: Map<String, Value>| {
+        let mut key = |name| match properties.remove(name) {
+            Some(Value::String(key)) => Ok(key),
+            _ => Err(PutError::Key(name)),
+        };
+        let (partition_key, row_key) = (key("PartitionKey")?, key("RowKey")?);
+        let table = table.to_owned();
+        Ok(Operation::InsertEntity(NewEntity { table, partition_key, row_key, properties }))
+    };
+    let operations: Vec<Operation> =
+        objects(body)?.into_iter().map(insert).collect::<Result<_, PutError>>()?;
+    let count = operations.len();
+    store.commit(operations).await?;
+    Ok(json!({"entities": count}))
+}
+
+/// Why documents or entities were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error("a container is named `database/container`")]
+    Container,
+    #[error("the body is no JSON object, and no list of objects")]
+    Body,
+    #[error("`{0}` is missing or no text")]
+    Key(&'static str),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+fn objects(body: &[u8]) -> Result<Vec<Map<String, Value>>, PutError> {
+    let object = |value| match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(PutError::Body),
+    };
+    match serde_json::from_slice(body).map_err(|_| PutError::Body)? {
+        Value::Array(values) => values.into_iter().map(object).collect(),
+        value => Ok(vec![object(value)?]),
+    }
 }
 
 /// Empties a queue, a container of documents or blobs, a table, or everything (`None`).

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::debug::DebugChoice;
+use crate::moved::ClockChoice;
+
 #[derive(Parser, Debug)]
 #[command(
     name = "ingle",
@@ -121,6 +124,13 @@ pub(crate) struct StartArguments {
     /// Answer errors as in production: without traceback
     #[arg(long)]
     pub(crate) hide_errors: bool,
+    /// Let an editor attach its Python debugger; `wait` imports the app when one is there, `brk` also stops at its
+    /// first line; `wait:PORT` and `brk:PORT` choose the port as well [port: 5678]
+    #[arg(long, value_name = "PORT|wait|brk", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) debug: Option<DebugChoice>,
+    /// For tests: time stands still until it is moved through the admin socket
+    #[arg(long, hide = true, value_name = "moved[=TIME]")]
+    pub(crate) clock: Option<ClockChoice>,
 }
 
 #[derive(Args, Debug)]

@@ -3,11 +3,13 @@
 mod cli;
 mod client;
 mod commands;
+mod debug;
 mod exit;
 mod faults;
 mod files;
 mod keys;
 mod mend;
+mod moved;
 mod printer;
 mod python_names;
 mod screen;
@@ -38,7 +40,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, surroundings: &Surroundings, style: Style) -> Result<u8, CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+    let mut builder = match &cli.command {
+        // What happens at the same moved time happens in the same order each time only on one thread.
+        Command::Start(arguments) if arguments.clock.is_some() => {
+            tokio::runtime::Builder::new_current_thread()
+        }
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build().map_err(|error| {
         CommandError::new(MACHINE, "E0304", format!("can't start the threads of the server: {error}"))
     })?;
     let code = runtime.block_on(command(cli.command, surroundings, style));

@@ -93,21 +93,29 @@ impl Printer {
 }
 
 impl LogSink for Printer {
-    fn line(&self, mut line: LogLine) {
-        hide_keys(&mut line.message);
-        self.put(Item::Line(line));
+    fn line(&self, line: LogLine) {
+        self.put(Item::Line(without_keys_in_line(line)));
     }
 }
 
 impl RecordSink for Printer {
-    fn record(&self, mut record: InvocationRecord) {
-        hide_keys(&mut record.summary);
-        if let Some(failure) = &mut record.failure {
-            hide_keys(&mut failure.message);
-            hide_keys(&mut failure.traceback);
-        }
-        self.put(Item::Record(Box::new(record)));
+    fn record(&self, record: InvocationRecord) {
+        self.put(Item::Record(Box::new(without_keys_in_record(record))));
     }
+}
+
+pub(crate) fn without_keys_in_line(mut line: LogLine) -> LogLine {
+    hide_keys(&mut line.message);
+    line
+}
+
+pub(crate) fn without_keys_in_record(mut record: InvocationRecord) -> InvocationRecord {
+    hide_keys(&mut record.summary);
+    if let Some(failure) = &mut record.failure {
+        hide_keys(&mut failure.message);
+        hide_keys(&mut failure.traceback);
+    }
+    record
 }
 
 /// No key of a caller gets into the log, whoever put it there (T-041).
@@ -185,16 +193,7 @@ pub(crate) fn harmless(text: &str) -> String {
 
 fn line_text(line: &LogLine, style: Style) -> String {
     if style.json {
-        let source = match line.source {
-            LogSource::Logging => "logging",
-            LogSource::Stdout => "stdout",
-            LogSource::Stderr => "stderr",
-        };
-        return json!({"event": "log", "worker": line.worker.to_string(), "source": source,
-            "invocation": line.invocation.map(|id| id.to_string()),
-            "function": line.function.as_ref().map(ToString::to_string),
-            "level": line.level.as_str(), "logger": line.logger, "message": line.message})
-        .to_string();
+        return line_json(line).to_string();
     }
     let owner = match (&line.function, line.invocation) {
         (Some(function), _) => function.to_string(),
@@ -225,6 +224,19 @@ fn line_text(line: &LogLine, style: Style) -> String {
         lines.next().unwrap_or_default()
     );
     lines.fold(head, |text, next| format!("{text}\n           {next}"))
+}
+
+/// `{"event":"log", …}`; docs/cli.md has the shape.
+pub(crate) fn line_json(line: &LogLine) -> Value {
+    let source = match line.source {
+        LogSource::Logging => "logging",
+        LogSource::Stdout => "stdout",
+        LogSource::Stderr => "stderr",
+    };
+    json!({"event": "log", "worker": line.worker.to_string(), "source": source,
+        "invocation": line.invocation.map(|id| id.to_string()),
+        "function": line.function.as_ref().map(ToString::to_string),
+        "level": line.level.as_str(), "logger": line.logger, "message": line.message})
 }
 
 fn record_text(record: &InvocationRecord, style: Style) -> String {
@@ -279,7 +291,8 @@ fn record_text(record: &InvocationRecord, style: Style) -> String {
     text
 }
 
-fn record_json(record: &InvocationRecord) -> Value {
+/// `{"event":"invocation", …}`; docs/cli.md has the shape.
+pub(crate) fn record_json(record: &InvocationRecord) -> Value {
     let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
     let phases = &record.phases;
     let mut shown = json!({"event": "invocation", "id": record.id.to_string(), "function": record.function.as_str(),

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use ingle_control::{Event, Generation};
-use ingle_types::clock::{Clock, SystemClock};
+use ingle_types::clock::iso_text;
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
     for function in &shown {
         let name = format!("{:width$}", function.name.as_str());
         let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
-        let next = next_run(function, SystemClock.now());
+        let next = next_run(function, server.now());
         let outputs = outputs(function);
         let off = if function.disabled { " (disabled)" } else { "" };
         let level = level(function, server.guard.asks());
@@ -37,6 +37,10 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
         lines.push(format!("  … and {rest} more"));
     }
     lines.extend(summary.prepared.folder.notes.iter().map(|note| format!("note: {note}")));
+    if server.moved.is_some() {
+        let now = iso_text(server.now());
+        lines.push(format!("note: for tests: the clock stands still at {now} until it is moved (--clock)"));
+    }
     lines.push(String::new());
     lines.extend(problems(&summary.app.problems, style));
     lines.push(if summary.app.functions.is_empty() {
@@ -116,10 +120,10 @@ fn next_run(function: &FunctionSpec, now: SystemTime) -> String {
 }
 
 /// When a timer runs next, with the offset of its zone; null for every other function.
-fn next_json(function: &FunctionSpec) -> Value {
+fn next_json(function: &FunctionSpec, now: SystemTime) -> Value {
     match &function.trigger {
         TriggerSpec::Timer(timer) => {
-            timer.next_after(SystemClock.now()).map_or(Value::Null, |next| json!(timer.zone.iso_text(next)))
+            timer.next_after(now).map_or(Value::Null, |next| json!(timer.zone.iso_text(next)))
         }
         _ => Value::Null,
     }
@@ -216,10 +220,11 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
                 _ => Value::Null,
             };
             json!({"name": function.name.as_str(), "trigger": function.trigger.kind(), "methods": methods, "target": target,
-                "next": next_json(function), "location": function.location, "async": function.is_async, "disabled": function.disabled})
+                "next": next_json(function, server.now()), "location": function.location, "async": function.is_async, "disabled": function.disabled})
         })
         .collect();
-    json!({"event": "ready", "address": base, "auth": server.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
+    let clock = server.moved.as_ref().map(|_| iso_text(server.now()));
+    json!({"event": "ready", "clock": clock, "address": base, "auth": server.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
         "python": {"version": format!("{major}.{minor}.{patch}"), "why": summary.prepared.interpreter.why,
             "path": summary.prepared.environment.python},
         "sdk": summary.loaded.sdk, "importMs": summary.loaded.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),
@@ -253,6 +258,7 @@ mod tests {
                 disabled: false,
                 retry: None,
                 is_async: false,
+                streams: false,
                 location: None,
             };
             // 2027-01-15 08:00:00 UTC.

@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ingle_apps::{Progress, ReadOptions};
 use ingle_connectors::blob::listener;
+use ingle_control::debug::Debugger;
 use ingle_control::{Control, Event, Generation, Prepared};
 use ingle_gateway::admin::Admin;
 use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
+use ingle_gateway::moved::Moved;
 use ingle_gateway::service::{BlobPrompt, Door, Options, Rooms, Service};
 use ingle_gateway::site::Site;
 use ingle_store::Store;
@@ -19,6 +21,7 @@ use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::event::InvokerHandle;
 use ingle_types::faults::Faults;
+use ingle_types::health::Health;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::problem::Problem;
 use ingle_types::spec::{AppSpec, CorsOptions, TriggerSpec};
@@ -28,6 +31,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::exit::{CommandError, MACHINE, chain};
+use crate::moved::{MovedServer, MovedTime};
 use crate::surroundings::Surroundings;
 
 /// Invocations of one function that may wait for a worker.
@@ -60,6 +64,10 @@ pub(crate) struct Plan {
     pub(crate) faults: Faults,
     /// Take messages from queues and follow schedules; off when only one call is to be made.
     pub(crate) listen: bool,
+    /// Lets an editor debug the app.
+    pub(crate) debugger: Option<Debugger>,
+    /// For tests.
+    pub(crate) moved: Option<MovedTime>,
 }
 
 /// A server at work.
@@ -69,6 +77,7 @@ pub(crate) struct Server {
     /// The generation that was started first.
     pub(crate) first: Arc<Generation>,
     pub(crate) guard: Guard,
+    pub(crate) moved: Option<MovedTime>,
     rooms: Rooms,
     door: watch::Sender<Option<Arc<Door>>>,
     notice: watch::Sender<Option<String>>,
@@ -84,7 +93,10 @@ impl Server {
         surroundings: &Surroundings,
         tasks: Tasks,
     ) -> Result<Self, CommandError> {
-        let clock: ClockHandle = Arc::new(SystemClock);
+        let clock: ClockHandle = match &plan.moved {
+            Some(time) => Arc::new(time.clock.clone()),
+            None => Arc::new(SystemClock),
+        };
         let guard = guard(&plan, clock.clone())?;
         let listener = take_port(plan.address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(plan.address, &error))?;
@@ -99,12 +111,15 @@ impl Server {
             wait_max: WAIT_MAX,
             listen: plan.listen,
             inspect: Arc::new(inspect),
+            debugger: plan.debugger,
         };
+        let health = Health::default();
         let control_rooms = ingle_control::Rooms {
             store: store.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
             faults: plan.faults,
+            health: health.clone(),
             sink: plan.sink,
             records: plan.records.clone(),
         };
@@ -123,11 +138,18 @@ impl Server {
         };
         let service = Service::new(options, tasks.clone(), doors, notices);
         let admin_socket = plan.state.join(ADMIN_SOCKET);
-        let server = Self { address, control, first, guard, rooms, door, notice, tasks, store, admin_socket };
+        let moved = plan.moved;
+        let server =
+            Self { address, control, first, guard, moved, rooms, door, notice, tasks, store, admin_socket };
         server.open_door(&server.first);
         ingle_gateway::server::serve(Arc::new(service), listener);
         server.serve_admin()?;
         Ok(server)
+    }
+
+    /// The time by the clock of the server.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.rooms.clock.now()
     }
 
     /// Lets requests into a generation.
@@ -178,6 +200,7 @@ impl Server {
         restrict(&self.admin_socket);
         let (control, address) = (self.control.clone(), self.address);
         let functions = self.control.clone();
+        let moved = self.moved.clone().map(|time| MovedServer { time, control: self.control.clone() });
         let admin = Admin {
             store: self.store.clone(),
             rooms: self.rooms.clone(),
@@ -185,6 +208,7 @@ impl Server {
                 functions.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
             }),
             status: Box::new(move || status(&control, address)),
+            moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.tasks, listener);
         Ok(())
@@ -195,6 +219,8 @@ impl Server {
         let until = Instant::now() + GRACE;
         let left = || until.saturating_duration_since(Instant::now());
         let mut unfinished = Vec::new();
+        // What stands at a breakpoint could not finish.
+        self.control.stop_debugging().await;
         let tasks = &self.tasks;
         unfinished.extend(tasks.stop(TaskKind::Acceptor, left()).await);
         std::fs::remove_file(&self.admin_socket).ok();

@@ -21,11 +21,14 @@ use ingle_types::spec::{DataType, QueueOptions};
 use tokio::sync::Notify;
 
 use super::poison_queue;
+use crate::wait;
 
 /// How long a lease lasts; it is renewed at half time for as long as the function runs (facts 7.1).
 const LEASE: Duration = Duration::from_secs(600);
 /// Pause after the store refused to answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time without a look into the queue, unless host.json says another.
+const POLLING_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 pub struct ListenerOptions {
     pub function: FunctionName,
@@ -99,7 +102,7 @@ impl Listener {
                 Wait::ForRoom
             } else {
                 match self.fetch().await {
-                    Ok(0) => Wait::ForMessages(self.next_due().await),
+                    Ok(0) => Wait::ForMessages(self.next_look().await),
                     Ok(_) => Wait::No,
                     Err(error) => {
                         tracing::error!(queue = %self.options.queue, code = error.code(), "can't fetch messages: {error}");
@@ -120,21 +123,21 @@ impl Listener {
             Wait::ForRoom => self.in_work.finished.notified().await,
             Wait::Pause => tokio::time::sleep(STORE_PAUSE).await,
             Wait::ForMessages(due) => {
+                let longest = self.options.queues.max_polling_interval.unwrap_or(POLLING_INTERVAL_MAX);
+                // The longest interval is a second pair of eyes.
                 tokio::select! {
                     () = watch.changed() => {}
-                    () = tokio::time::sleep(due) => {}
+                    () = wait::until(&self.clock, due, longest) => {}
                 }
             }
         }
     }
 
-    /// How long until a delayed message comes due; at most the longest polling interval, as a second pair of eyes.
-    async fn next_due(&self) -> Duration {
-        let longest = self.options.queues.max_polling_interval;
+    /// When a delayed message comes due, if there is one.
+    async fn next_look(&self) -> Option<SystemTime> {
         match self.store.next_visible_at(&self.options.queue).await {
-            Ok(Some(at)) => at.duration_since(self.clock.now()).unwrap_or(Duration::ZERO).min(longest),
-            Ok(None) => longest,
-            Err(_) => STORE_PAUSE,
+            Ok(at) => at,
+            Err(_) => Some(self.clock.now() + STORE_PAUSE),
         }
     }
 
@@ -163,7 +166,8 @@ impl Listener {
 
     fn handle(&self, message: LeasedMessage) -> impl Future<Output = ()> + Send + 'static {
         let (invoker, store, in_work) = (self.invoker.clone(), self.store.clone(), self.in_work.clone());
-        let (reader, function) = (self.options.reader.clone(), self.options.function.clone());
+        let (reader, function, clock) =
+            (self.options.reader.clone(), self.options.function.clone(), self.clock.clone());
         let (lease, delivery) = (message.lease.clone(), self.delivery(&message));
         async move {
             // Also counted down when the task is aborted or panics.
@@ -175,7 +179,8 @@ impl Listener {
             let event = Event { delivery, ..*event };
             let mut running = invoker.invoke(Invocation { id: InvocationId::random(), function, event });
             loop {
-                let half = tokio::time::sleep(LEASE / 2);
+                // Leases end by the wall clock.
+                let half = wait::until(&clock, Some(clock.now() + LEASE / 2), LEASE / 2);
                 tokio::select! {
                     _completion = &mut running => return,
                     () = half => {
@@ -231,11 +236,11 @@ pub struct Messages {
 }
 
 impl Messages {
-    pub fn reader(queue: &str, data_type: DataType, clock: ClockHandle) -> Arc<dyn MessageReader> {
+    pub fn reader(queue: &str, data_type: DataType, clock: ClockHandle) -> Arc<Self> {
         Arc::new(Self { queue: queue.to_owned(), data_type, clock })
     }
 
-    fn event(&self, message: LeasedMessage) -> Event {
+    pub(crate) fn event(&self, message: LeasedMessage) -> Event {
         let payload = payload(message.body.clone(), self.data_type);
         let whole = match &payload {
             Datum::Text(text) => text.clone(),
@@ -276,7 +281,7 @@ impl MessageReader for Messages {
 enum Wait {
     No,
     ForRoom,
-    ForMessages(Duration),
+    ForMessages(Option<SystemTime>),
     Pause,
 }
 

@@ -59,6 +59,8 @@ pub(crate) async fn run(
         records: Arc::new(Quiet),
         faults: planned_faults(surroundings)?,
         listen: false,
+        debugger: None,
+        moved: None,
     };
     let server = Server::start(plan, surroundings, tasks.clone()).await?;
     let answer = match Client::connect(&state, &tasks).await {

@@ -7,21 +7,24 @@ use std::time::Duration;
 
 use ingle_apps::Progress;
 use ingle_control::watch::Watch;
-use ingle_control::{absolute, prepare};
+use ingle_control::{absolute, prepare, prepare_debugger};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::faults::Faults;
+use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::spec::CorsOptions;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::cli::StartArguments;
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE, warn};
 use crate::keys::{self, Key, Keys};
+use crate::moved::{self, MovedTime};
 use crate::printer::{Printer, Style};
 use crate::server::{Plan, Server};
 use crate::surroundings::Surroundings;
-use crate::{faults, screen};
+use crate::{debug, faults, screen};
 
 const PORT_DEFAULT: u16 = 7071;
 
@@ -34,7 +37,7 @@ pub(crate) async fn run(
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.
-    let mut signals = Signals::listen();
+    let mut signals = Signals::listen(arguments.clock.is_some());
     let folder = absolute(&arguments.app.folder);
     let watched = if arguments.no_reload { None } else { watch(&folder, &printer) };
     let server = tokio::select! {
@@ -68,10 +71,22 @@ async fn begin(
     (printer, tasks): (&Printer, &Tasks),
 ) -> Result<Server, CommandError> {
     let read = surroundings.read_options(&arguments.app);
-    let prepared = prepare(&arguments.app.folder, &read, &mut progress(style, printer)).await?;
+    let mut prepared = prepare(&arguments.app.folder, &read, &mut progress(style, printer)).await?;
+    let debugger = match arguments.debug {
+        Some(choice) => {
+            prepare_debugger(&mut prepared, &read, &mut progress(style, printer)).await?;
+            Some(debug::open(choice, &folder, (printer, style), tasks).await?)
+        }
+        None => None,
+    };
     let cors = (!arguments.cors.is_empty())
         .then(|| CorsOptions { origins: arguments.cors.clone(), credentials: false });
     let port = arguments.port.or(prepared.folder.port).unwrap_or(PORT_DEFAULT);
+    let moved = arguments.clock.map(|choice| MovedTime::new(choice, printer));
+    let (sink, records): (LogSinkHandle, RecordSinkHandle) = match &moved {
+        Some(time) => (time.journal.clone(), time.journal.clone()),
+        None => (Arc::new(printer.clone()), Arc::new(printer.clone())),
+    };
     let plan = Plan {
         prepared,
         state: Surroundings::state(&folder, arguments.app.state.as_ref()),
@@ -81,10 +96,12 @@ async fn begin(
         address: SocketAddr::new(arguments.address, port),
         hide_errors: arguments.hide_errors,
         auth: arguments.auth,
-        sink: Arc::new(printer.clone()),
-        records: Arc::new(printer.clone()),
+        sink,
+        records,
         faults: planned_faults(surroundings)?,
         listen: true,
+        debugger,
+        moved,
     };
     Server::start(plan, surroundings, tasks.clone()).await
 }
@@ -220,11 +237,14 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
 struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
+    /// The end of those who started a server for their tests.
+    orphaned: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
-    fn listen() -> Self {
+    fn listen(for_tests: bool) -> Self {
         Self {
+            orphaned: if for_tests { moved::end_of_input() } else { None },
             interrupt: signal(SignalKind::interrupt()).ok(),
             terminate: signal(SignalKind::terminate()).ok(),
         }
@@ -234,7 +254,19 @@ impl Signals {
         tokio::select! {
             () = received(&mut self.interrupt) => {}
             () = received(&mut self.terminate) => {}
+            () = ended(&mut self.orphaned) => {}
         }
+    }
+}
+
+async fn ended(input: &mut Option<oneshot::Receiver<()>>) {
+    match input {
+        Some(end) => {
+            drop(end.await);
+            // Told once; a second one would end the program without the stop in order.
+            *input = None;
+        }
+        None => std::future::pending().await,
     }
 }
 
