@@ -57,10 +57,14 @@ def _slow_request_decoder(sdk):
 def encode_response(response):
     """An `HttpResponse` as a datum: `(fragment, parts, size)`. Raises `ValueError` if it makes no response."""
     status, headers = response_head(response)
-    headers = ",".join("[%s,%s]" % (quote(name), quote(value)) for name, value in headers)
     body = response.get_body() or b""
-    fragment = '["http",{"status":%d,"headers":[%s]},%d]' % (status, headers, len(body))
-    return fragment, (body,), len(body)
+    return encode_head(status, headers, len(body)), (body,), len(body)
+
+
+def encode_head(status, headers, size):
+    """The datum of a response with a body of `size` bytes, as JSON text."""
+    headers = ",".join("[%s,%s]" % (quote(name), quote(value)) for name, value in headers)
+    return '["http",{"status":%d,"headers":[%s]},%d]' % (status, headers, size)
 
 
 def response_head(response):

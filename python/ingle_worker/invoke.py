@@ -157,7 +157,8 @@ class UnexpectedReturn(RuntimeError):
     """A function without a place for it returned a value."""
 
 
-def _success(plan, invocation, arguments, result, timer):
+def _success(plan, invocation, arguments, result, timer, returned=None):
+    """The `done` frame. `returned`: the datum of the returned value, if it is made already."""
     fragments = []
     parts = []
     size = 0
@@ -169,8 +170,8 @@ def _success(plan, invocation, arguments, result, timer):
         fragments.append("%s:%s" % (quote(name), fragment))
         parts.extend(pieces)
         size += count
-    if plan.returned is not None:
-        fragment, pieces, count = _encode(plan.returned, "the returned value", result)
+    if plan.returned is not None or returned is not None:
+        fragment, pieces, count = returned or _encode(plan.returned, "the returned value", result)
         fragments.append('"$return":' + fragment)
         parts.extend(pieces)
         size += count

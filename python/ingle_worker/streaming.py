@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from . import crash, invoke
 from .context import CURRENT
 from .frames import quote
+from .http_data import encode_head
 
 _BASE = "azurefunctions.extensions.base"
 # One frame carries at most this much of a body; the server holds `WINDOW` of them for a caller who reads slowly.
@@ -59,6 +60,8 @@ def request_decoder(base):
         if kind != "http":
             raise TypeError("the httpTrigger takes a request, not %r data" % kind)
         exchange = CURRENT.get().exchange
+        if not value.get("stream"):
+            exchange.collect(payload)
         request = make(scope(value), exchange.receive)
         synchronizer.sync_route_params(request, value["params"])
         exchange.scope = request.scope
@@ -108,6 +111,21 @@ class Exchange:
         self._waiting_for_room = None
         self._gone = loop.create_future()
         self._responding = None
+        # What was collected of a response that does not go in pieces: status, headers, body.
+        self._collected = None
+
+    def collect(self, payload):
+        """Takes the whole body of a request, and keeps the whole response: nobody sends and takes pieces."""
+        self._piece = self._loop.create_future()
+        self._loop.call_soon(self.on_piece, payload, True)
+        self._collected = [200, [], bytearray()]
+
+    def datum(self):
+        """The response that was collected as `(fragment, parts, size)`, or None if it was sent."""
+        if self._collected is None:
+            return None
+        status, headers, body = self._collected
+        return encode_head(status, headers, len(body)), (bytes(body),), len(body)
 
     # --- frames of the server
 
@@ -159,7 +177,9 @@ class Exchange:
         """Takes a message of the response."""
         if self._gone.done():
             raise CallerGone("the caller has gone away")
-        if message["type"] == "http.response.start":
+        if self._collected is not None:
+            self._keep(message)
+        elif message["type"] == "http.response.start":
             headers = ",".join("[%s,%s]" % (quote(_text(name)), quote(_text(value)))
                                for name, value in message.get("headers", ()))
             self._channel.send(('{"type":"head","id":"%s","status":%d,"headers":[%s]}' % (
@@ -170,6 +190,13 @@ class Exchange:
                 await self._send_piece(body[start : start + PIECE_BYTES_MAX])
         else:
             raise ValueError("an ASGI message of type %r, which Ingle doesn't know" % message["type"])
+
+    def _keep(self, message):
+        if message["type"] == "http.response.start":
+            self._collected[0] = message["status"]
+            self._collected[1] = [(_text(name), _text(value)) for name, value in message.get("headers", ())]
+        else:
+            self._collected[2] += message.get("body", b"")
 
     async def _send_piece(self, piece):
         while self._room == 0 and not self._gone.done():
@@ -276,7 +303,7 @@ async def run(plan, invocation, header, body, loop):
             plan.hooks.after(arguments.context, arguments.named, result)
         await invocation.exchange.respond(result)
         timer.user_us = (invoke._clock() - start) // 1000
-        frame = invoke._success(plan, invocation, arguments, None, timer)
+        frame = invoke._success(plan, invocation, arguments, None, timer, invocation.exchange.datum())
     except BaseException as error:
         timer.user_us = (invoke._clock() - start) // 1000
         frame = invoke.failure(invocation, error, timer)

@@ -130,7 +130,8 @@ class StreamingTest(WorkerTest):
         return self.good_app(APP, {"azurefunctions/extensions/base.py": BASE})
 
     def begin(self, worker, function, **about):
-        return worker.begin(function, {"req": request(**about)}, worker.control)
+        kind, value, body = request(**about)
+        return worker.begin(function, {"req": (kind, dict(value, stream=True), body)}, worker.control)
 
     def test_who_streams(self):
         worker = self.start()
@@ -183,6 +184,13 @@ class StreamingTest(WorkerTest):
         before, done, _ = control.receive_until("done", id=identity)
         self.assertIn("generator closed", [entry.get("message") for entry in before])
         self.assertFalse(done["ok"])
+
+    def test_a_run_by_hand_has_whole_bodies(self):
+        worker = self.start()
+        answer = worker.call_async("length", {"req": request(body=b"12345")})
+        self.assertEqual(eval(answer.outputs["$return"][2])["length"], 5)
+        self.assertEqual(answer.outputs["$return"][1], {"status": 200, "headers": [["x-a", "b"]]})
+        self.assertEqual(len(worker.call_async("large").outputs["$return"][2]), 30_000_000)
 
     def test_a_caller_who_leaves_while_sending(self):
         worker = self.start()

@@ -89,6 +89,7 @@ impl Reader<'_> {
             entry_point: self.entry_point(root)?,
             bindings: self.bindings(root)?,
             is_async: false,
+            streams: false,
             file: Some(self.file.to_owned()),
             line: Some(root.line),
             disabled: self.disabled(root)?,

@@ -110,6 +110,7 @@ fn resolve_function(
         bindings,
         disabled: declared.disabled || is_disabled_by_setting(folder, &declared.name),
         is_async: declared.is_async,
+        streams: declared.streams,
         location: location(declared),
     })
 }

@@ -117,6 +117,7 @@ fn a_v2_app_is_resolved_from_what_its_import_declared() {
         entry_point: name.to_owned(),
         bindings: serde_json::from_value(bindings).unwrap(),
         is_async: true,
+        streams: false,
         file: Some("function_app.py".to_owned()),
         line: Some(line),
         disabled: false,

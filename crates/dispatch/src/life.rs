@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_connectors::{
-    InputRequest, OutputContext, checkpoint, prepare_input, queue, read_input, write_output,
+    ForeignWrite, Held, InputRequest, OutputContext, Writes, checkpoint, prepare_input, queue, read_input, write_output,
 };
-use ingle_store::{ObjectFile, Operation};
+use ingle_store::Operation;
 use ingle_tasks::TaskKind;
 use ingle_types::datum::Datum;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, Phases};
@@ -73,7 +73,9 @@ async fn attempts(
     phases: &mut Phases,
     effects: &mut Vec<String>,
 ) -> Outcome {
-    let mut attempts = Attempts::new(function.spec.retry.as_ref(), id);
+    // A body that was read in pieces can't be read again.
+    let policy = function.spec.retry.as_ref().filter(|_| !function.spec.streams);
+    let mut attempts = Attempts::new(policy, id);
     // Someone who waits for the answer has nowhere to take the event to.
     let mut stop = match event.delivery {
         Delivery::Direct => inner.rooms.tasks.stop_signal(TaskKind::Listener),
@@ -135,6 +137,8 @@ fn was_not_read(failure: &Failure) -> bool {
 /// Requests that by their method change nothing (RFC 9110, section 9.2.1).
 fn is_safe(event: &Event) -> bool {
     match &event.payload {
+        // Of a streamed response some may have been sent already.
+        Datum::Request(request) if request.exchange.is_some() => false,
         Datum::Request(request) => matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS"),
         _ => false,
     }
@@ -197,12 +201,12 @@ pub(crate) async fn bind_inputs(
     function: &Function,
     id: InvocationId,
     event: &Event,
-) -> Result<(Call, Vec<ObjectFile>), Failure> {
+) -> Result<(Call, Vec<Held>), Failure> {
     let mut files = Vec::new();
     let mut inputs = vec![(function.spec.trigger_parameter.clone(), event.payload.clone())];
     for request in input_requests(inner, function, event)? {
         let name = request.binding.clone();
-        let value = read_input(&inner.rooms.store, request).await.map_err(|error| error.failure())?;
+        let value = read_input(&inner.rooms.store, &inner.rooms.accounts, request).await.map_err(|error| error.failure())?;
         inputs.push((name, value.value));
         files.extend(value.file);
     }
@@ -243,7 +247,9 @@ fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> Binding
 }
 
 async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<(Slot, Duration), Failure> {
-    let kind = if function.spec.is_async { SlotKind::Loop } else { SlotKind::Lane };
+    // Bodies in pieces belong to the event loop, whatever the function is.
+    let on_loop = function.spec.is_async || function.spec.streams;
+    let kind = if on_loop { SlotKind::Loop } else { SlotKind::Lane };
     let wait = match event.delivery {
         Delivery::Direct => inner.options.wait_max,
         Delivery::Queue(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => {
@@ -307,8 +313,12 @@ async fn bind_outputs(
     outputs: Outputs,
     effects: &mut Vec<String>,
 ) -> Result<Outputs, Failure> {
-    let (mut operations, outputs) = output_operations(inner, function, event, outputs)?;
-    effects.extend(summary(&operations));
+    let (Writes { mut operations, foreign }, outputs) = output_operations(inner, function, event, outputs)?;
+    effects.extend(summary(&operations, &foreign));
+    // Accounts know nothing of our commit, so they come before it: what is acknowledged has been written.
+    for write in foreign {
+        write.write(&inner.rooms.accounts).await.map_err(|error| error.failure())?;
+    }
     let success = Outcome::Success(Outputs::default());
     match &event.delivery {
         Delivery::Direct | Delivery::Remote(_) => {}
@@ -332,25 +342,30 @@ fn output_operations(
     function: &Function,
     event: &Event,
     outputs: Outputs,
-) -> Result<(Vec<Operation>, Outputs), Failure> {
+) -> Result<(Writes, Outputs), Failure> {
     let scope = scope(inner, function, event);
-    let context = OutputContext { scope: &scope, trace: &event.trace, hop_count: event.hop_count };
-    let mut operations = Vec::new();
+    let context = OutputContext { scope: &scope, trace: &event.trace, hop_count: event.hop_count, encoding: inner.options.message_encoding };
+    let mut writes = Writes::default();
     let mut left = Vec::new();
     for (name, value) in outputs.0 {
         match function.spec.bindings.iter().find(|binding| binding.name == name) {
             Some(binding) if !matches!(binding.kind, ingle_types::spec::BindingKind::HttpOutput) => {
-                operations.extend(write_output(binding, value, &context).map_err(|error| error.failure())?);
+                let written = write_output(binding, value, &context).map_err(|error| error.failure())?;
+                writes.operations.extend(written.operations);
+                writes.foreign.extend(written.foreign);
             }
             _ => left.push((name, value)),
         }
     }
-    Ok((operations, Outputs(left)))
+    Ok((writes, Outputs(left)))
 }
 
 /// `queue orders ×2`, `documents restaurant/orders`.
-fn summary(operations: &[Operation]) -> Vec<String> {
+fn summary(operations: &[Operation], foreign: &[ForeignWrite]) -> Vec<String> {
     let mut counts = BTreeMap::new();
+    for write in foreign {
+        *counts.entry(write.target()).or_insert(0_u32) += 1;
+    }
     for operation in operations {
         let target = match operation {
             Operation::Enqueue(message) => format!("queue {}", message.queue),

@@ -35,6 +35,7 @@ pub fn http_request(
         query: query(head.uri.query().unwrap_or_default()),
         route_parameters,
         body,
+        exchange: None,
     }
 }
 
@@ -245,6 +246,7 @@ mod tests {
             query: owned(&[("x", "1"), ("code", "secret")]),
             route_parameters: owned(&[("id", "7")]),
             body: Bytes::from_static(b"body").into(),
+            exchange: None,
         };
         assert_eq!(request, expected);
     }

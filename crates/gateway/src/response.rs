@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use ingle_types::datum::{Datum, HttpResponse};
 use ingle_types::ids::FunctionName;
-use ingle_types::outcome::Blame;
+use ingle_types::outcome::{Blame, Failure};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -48,6 +48,14 @@ pub enum ResponseFault {
 }
 
 impl ResponseError {
+    /// The same, as the failure of the invocation.
+    pub fn failure(&self) -> Failure {
+        let message = format!("{self}: {}", self.fault);
+        let mut failure = Failure::new(self.blame(), self.code(), "InvalidResponse", message);
+        failure.hint = self.hint();
+        failure
+    }
+
     pub fn status(&self) -> StatusCode {
         StatusCode::BAD_GATEWAY
     }
@@ -91,6 +99,16 @@ pub struct Reply {
 /// [`ResponseError`] if the value is no response that HTTP can carry.
 pub fn respond(function: &FunctionName, output: Option<Datum>) -> Result<Reply, ResponseError> {
     map(output.unwrap_or(Datum::Nothing)).map_err(|fault| ResponseError { function: function.clone(), fault })
+}
+
+/// Status and headers of a response whose body comes later.
+///
+/// # Errors
+/// [`ResponseError`] if HTTP can't carry them.
+pub fn stream_head(function: &FunctionName, head: HttpResponse) -> Result<Response<()>, ResponseError> {
+    let reply =
+        map_response(head).map_err(|fault| ResponseError { function: function.clone(), fault })?;
+    Ok(reply.response.map(|_empty| ()))
 }
 
 fn map(datum: Datum) -> Result<Reply, ResponseFault> {

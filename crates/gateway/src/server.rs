@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -95,7 +96,15 @@ async fn connection(
     let answers = in_work.clone();
     let serve = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        answers.track(service.clone().answer(request))
+        let answer = service.clone().answer(request);
+        let working = answers.begin();
+        async move {
+            let mut response = answer.await?;
+            if let Either::Right(pieces) = response.body_mut() {
+                pieces.hold(working);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     until_stopped(builder().serve_connection(TokioIo::new(stream), serve), in_work, stop).await;
 }
@@ -104,7 +113,21 @@ async fn connection(
 #[derive(Clone, Default)]
 struct InWork(Arc<AtomicBool>);
 
+/// Marks a connection's request as in work until it is dropped.
+struct Working(Arc<AtomicBool>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl InWork {
+    fn begin(&self) -> Working {
+        self.0.store(true, Ordering::Release);
+        Working(self.0.clone())
+    }
+
     fn track<F: Future>(&self, answer: F) -> impl Future<Output = F::Output> + use<F> {
         let flag = self.0.clone();
         flag.store(true, Ordering::Release);

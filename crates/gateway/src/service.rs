@@ -1,5 +1,7 @@
 //! One request: limits, cross-origin rules, route, invocation, answer.
 
+mod stream;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,21 +11,23 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::{Body, Datum};
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
+use ingle_types::health::Health;
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::{InvocationRecord, RecordSinkHandle};
 use ingle_types::outcome::{Failure, Outcome};
 use ingle_types::spec::AuthLevel;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::auth::{Guard, Requirement};
+use crate::exchange::Pieces;
 use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
 use crate::route::Match;
 use crate::route::path::RequestPath;
@@ -48,6 +52,8 @@ pub struct Rooms {
     pub clock: ClockHandle,
     pub records: RecordSinkHandle,
     pub blobs: BlobPrompt,
+    /// What is in trouble, for the doors that tell it.
+    pub health: Health,
 }
 
 /// Tells a function with a blob trigger of a blob (container, name) once more, as if it had been stored now. Whether
@@ -70,13 +76,21 @@ pub struct Door {
     pub site: Site,
     pub rooms: Rooms,
     outstanding: AtomicU32,
-    concurrent: Option<Semaphore>,
+    concurrent: Option<Arc<Semaphore>>,
 }
+
+/// A whole answer, or one that is still being made.
+pub type Answer = Either<Full<Bytes>, Pieces>;
 
 impl Door {
     pub fn new(site: Site, rooms: Rooms) -> Self {
-        let concurrent = site.http.concurrent_requests_max.map(|max| Semaphore::new(max as usize));
+        let concurrent = site.http.concurrent_requests_max.map(|max| Arc::new(Semaphore::new(max as usize)));
         Self { site, rooms, outstanding: AtomicU32::new(0), concurrent }
+    }
+
+    /// A place among the requests that may be in work at once, where there is such a limit.
+    pub(crate) async fn concurrent(&self) -> Option<OwnedSemaphorePermit> {
+        self.concurrent.clone()?.acquire_owned().await.ok()
     }
 }
 
@@ -95,32 +109,34 @@ impl Service {
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Answer>, Infallible> {
         let (head, body) = request.into_parts();
         let Some(door) = self.door().await else {
             let message = "the app is still being imported";
             let mut busy = failure::refusal(StatusCode::SERVICE_UNAVAILABLE, "E0304", message, None);
             busy.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
-            return Ok(busy.map(Full::new));
+            return Ok(whole(busy));
         };
         let origin = door.site.cors.is_some().then(|| head.headers.clone());
+        let notice = self.options.development.then(|| self.notice.borrow().clone()).flatten();
         let mut response = match self.serve(&door, head, body).await {
-            Ok(response) | Err(response) => response,
+            Ok(Served::Streamed(response)) => response.map(Either::Right),
+            Ok(Served::Whole(mut response)) | Err(mut response) => {
+                if let Some(notice) = &notice {
+                    failure::add_notice(&mut response, notice);
+                }
+                whole(response)
+            }
         };
         for (name, value) in &door.site.http.custom_headers {
             if let Ok((name, value)) = response::header(name, value) {
                 response.headers_mut().entry(name).or_insert(value);
             }
         }
-        if self.options.development
-            && let Some(notice) = self.notice.borrow().as_deref()
-        {
-            failure::add_notice(&mut response, notice);
-        }
         if let (Some(cors), Some(origin)) = (&door.site.cors, origin) {
             cors::decorate(cors, &origin, response.headers_mut());
         }
-        Ok(response.map(Full::new))
+        Ok(response)
     }
 
     /// The app, waited for while it is being imported.
@@ -139,37 +155,35 @@ impl Service {
         door: &Arc<Door>,
         head: Parts,
         body: Incoming,
-    ) -> Result<Response<Bytes>, Response<Bytes>> {
+    ) -> Result<Served, Response<Bytes>> {
         check_head(&self.options.limits, &head).map_err(refused)?;
         if let Some(cors) = &door.site.cors
             && let Some(answer) = cors::preflight(cors, &head.method, &head.headers)
         {
-            return Ok(answer);
+            return Ok(Served::Whole(answer));
         }
         let path = read_path(&head)?;
         if azure::is_reserved(&path) {
-            return self.serve_azure(door, &head, &path, body).await;
+            return self.serve_azure(door, &head, &path, body).await.map(Served::Whole);
         }
         let (function, parameters) = find(&door.site, &head, &path)?;
         // One that is not in the table can't be called at all.
         let level = door.site.levels.get(&function).copied().unwrap_or(AuthLevel::Admin);
         self.options.guard.check(&head, Requirement::Function(level, &function))?;
-        let _outstanding = self.enter(door)?;
+        let outstanding = self.enter(door)?;
+        if door.site.streaming.contains(&function) {
+            let request = stream::Request { function, parameters, head, body };
+            return stream::serve(door, request, outstanding, self.options.development).await;
+        }
+        let _outstanding = outstanding;
         let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
-        let _concurrent = match &door.concurrent {
-            Some(semaphore) => semaphore.acquire().await.ok(),
-            None => None,
-        };
+        let _concurrent = door.concurrent().await;
         let request = request::http_request("http", &head, parameters, body);
         let (door, development) = (door.clone(), self.options.development);
         let tasks = door.rooms.tasks.clone();
         // Finished also when the caller goes away: its record is written then as well.
-        Ok(Detach::new(
-            tasks,
-            TaskKind::Invocation,
-            invoke(door, function, request, trace(&head), development),
-        )
-        .await)
+        let answered = invoke(door, function, request, trace(&head), development);
+        Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await))
     }
 
     /// A door for Azure's tools; the caller is asked for a key before the body is read.
@@ -203,7 +217,17 @@ impl Service {
     }
 }
 
-struct Outstanding(Arc<Door>);
+/// An answer that was given.
+pub(crate) enum Served {
+    Whole(Response<Bytes>),
+    Streamed(Response<Pieces>),
+}
+
+fn whole(response: Response<Bytes>) -> Response<Answer> {
+    response.map(|body| Either::Left(Full::new(body)))
+}
+
+pub(crate) struct Outstanding(Arc<Door>);
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
@@ -211,7 +235,7 @@ impl Drop for Outstanding {
     }
 }
 
-fn refused(refusal: Refusal) -> Response<Bytes> {
+pub(crate) fn refused(refusal: Refusal) -> Response<Bytes> {
     let hint = refusal.hint();
     let mut response =
         failure::refusal(refusal.status(), refusal.code(), &refusal.to_string(), hint.as_deref());
@@ -266,7 +290,7 @@ async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, R
     Ok(whole)
 }
 
-/// W3C trace context of the caller; `invoke` makes one if there is none.
+/// W3C trace context of the caller; [`invocation`] makes one if there is none.
 fn trace(head: &Parts) -> Trace {
     let text = |name: &str| {
         head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -274,31 +298,42 @@ fn trace(head: &Parts) -> Trace {
     Trace { parent: text("traceparent"), state: text("tracestate") }
 }
 
-async fn invoke(
-    door: Arc<Door>,
+/// What is handed to the room that runs functions.
+pub(crate) fn invocation(
+    door: &Door,
     function: FunctionName,
     request: ingle_types::datum::HttpRequest,
     mut trace: Trace,
-    development: bool,
-) -> Response<Bytes> {
+) -> Invocation {
     let id = InvocationId::random();
     if trace.parent.is_empty() {
         let span = &InvocationId::random().uuid().simple().to_string()[..16];
         trace.parent = format!("00-{}-{span}-01", id.uuid().simple());
     }
     let path = request.url.splitn(4, '/').nth(3).and_then(|rest| rest.split('?').next()).unwrap_or_default();
-    let summary = format!("{} /{path}", request.method);
-    let received_at = door.rooms.clock.now();
     let event = Event {
+        summary: format!("{} /{path}", request.method),
         payload: Datum::Request(Box::new(request)),
         metadata: Vec::new(),
         delivery: Delivery::Direct,
-        received_at,
+        received_at: door.rooms.clock.now(),
         trace,
         hop_count: 0,
-        summary: summary.clone(),
     };
-    let completion = door.rooms.invoker.invoke(Invocation { id, function: function.clone(), event }).await;
+    Invocation { id, function, event }
+}
+
+async fn invoke(
+    door: Arc<Door>,
+    function: FunctionName,
+    request: ingle_types::datum::HttpRequest,
+    trace: Trace,
+    development: bool,
+) -> Response<Bytes> {
+    let invocation = invocation(&door, function.clone(), request, trace);
+    let (id, received_at) = (invocation.id, invocation.event.received_at);
+    let summary = invocation.event.summary.clone();
+    let completion = door.rooms.invoker.invoke(invocation).await;
     let Completion { outcome, phases, effects, .. } = completion;
     let label = outcome.label();
     let (response, failure) = reply(&door.site, &function, id, outcome, development);
@@ -341,13 +376,7 @@ fn reply(
             (reply.response, None)
         }
         Err(error) => {
-            let mut failure = Failure::new(
-                error.blame(),
-                error.code(),
-                "InvalidResponse",
-                format!("{error}: {}", error.fault),
-            );
-            failure.hint = error.hint();
+            let failure = error.failure();
             (failure::response(error.status(), &failure, id, development), Some(failure))
         }
     }

@@ -1,6 +1,6 @@
 //! What the HTTP door knows of one app: its routes, and how each function answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::Problem;
@@ -23,6 +23,8 @@ pub struct Site {
     pub(crate) cors: Option<CorsOptions>,
     /// What a route asks of its caller.
     pub(crate) levels: HashMap<FunctionName, AuthLevel>,
+    /// Functions that take and give bodies in pieces.
+    pub(crate) streaming: HashSet<FunctionName>,
     /// Everything below is told by the doors for tools only.
     pub(crate) functions: Vec<FunctionSpec>,
     pub(crate) problems: Vec<Problem>,
@@ -69,6 +71,7 @@ impl Site {
             http,
             cors: app.host.cors.clone(),
             levels,
+            streaming: streaming(&app.functions),
             functions: app.functions.clone(),
             problems: app.problems.clone(),
             extension_bundle: app.host.extension_bundle.clone(),
@@ -83,6 +86,10 @@ impl Site {
         self.home_page = is_shown;
         self
     }
+}
+
+fn streaming(functions: &[FunctionSpec]) -> HashSet<FunctionName> {
+    functions.iter().filter(|function| function.streams).map(|function| function.name.clone()).collect()
 }
 
 fn response_binding(function: &FunctionSpec) -> Option<String> {

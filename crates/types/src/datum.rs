@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use crate::exchange::ExchangeHandle;
+
 /// A value between binding and function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Datum {
@@ -48,7 +50,10 @@ pub struct HttpRequest {
     pub query: Vec<(String, String)>,
     /// Values of the route's parameters, percent-decoded.
     pub route_parameters: Vec<(String, String)>,
+    /// Empty if there is an [`ExchangeHandle`].
     pub body: Body,
+    /// Through which the body is read and the response is sent, where both go in pieces.
+    pub exchange: Option<ExchangeHandle>,
 }
 
 /// The bytes of a body in the pieces in which they came, so that a large one is never copied to be joined.

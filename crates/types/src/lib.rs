@@ -9,24 +9,30 @@
 //! | names and identifiers | [`ids`] |
 //! | values between binding and function | [`datum`] |
 //! | what starts an invocation and how it ends | [`event`], [`outcome`] |
+//! | HTTP bodies in pieces | [`exchange`] |
 //! | what an app is | [`spec`] |
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
 //! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
+//! | accounts in the cloud, and what is in trouble with them | [`account`], [`health`] |
 //! | keys of callers out of logs | [`mask`] |
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
+pub mod account;
 pub mod blob;
 pub mod clock;
 pub mod datum;
 pub mod event;
+pub mod exchange;
 pub mod expression;
 pub mod faults;
 pub mod filter;
+pub mod health;
 pub mod ids;
 pub mod log;
+pub mod log_levels;
 pub mod mask;
 pub mod outcome;
 pub mod problem;

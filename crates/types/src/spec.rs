@@ -56,6 +56,8 @@ pub struct FunctionSpec {
     pub retry: Option<RetryPolicy>,
     /// Runs on the worker's event loop rather than in a thread.
     pub is_async: bool,
+    /// Takes and gives HTTP bodies in pieces ([`crate::exchange`]).
+    pub streams: bool,
     /// `file:line` of its definition, relative to the app.
     pub location: Option<String>,
 }
@@ -75,6 +77,9 @@ pub struct DeclaredFunction {
     pub bindings: Vec<Map<String, Value>>,
     #[serde(default)]
     pub is_async: bool,
+    /// HTTP bodies go in pieces; only the worker knows.
+    #[serde(default)]
+    pub streams: bool,
     /// The file that `line` is in, relative to the app; `function.json` for what it declares.
     #[serde(default)]
     pub file: Option<String>,

@@ -9,16 +9,22 @@
 //! | who gets which worker, restarts, back-off | [`pool`] |
 //! | one process: start, load, logs, end | [`process`] |
 //! | running one call, time-outs | [`slot`] |
+//! | time limits that stand still at a breakpoint | [`hold`] |
+//! | what a worker under a debugger is told | [`debug`] |
+//! | HTTP bodies in pieces | `stream` |
 //! | frames and messages | [`wire`] |
 //! | the Python files | [`shim`] |
 
 mod control;
+pub mod debug;
 pub mod error;
+pub mod hold;
 mod output;
 pub mod pool;
 pub mod process;
 pub mod shim;
 pub mod slot;
+mod stream;
 pub mod wire;
 
 pub use error::Error;

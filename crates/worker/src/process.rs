@@ -15,11 +15,15 @@ use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::control::Control;
+use crate::debug::Debugging;
 use crate::error::Error;
+use crate::hold::Elapsed;
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
+use crate::stream::{Streams, Told};
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
 
@@ -79,6 +83,8 @@ pub(crate) struct State {
     /// The functions of the invocations in work, for their log lines.
     pub(crate) functions: HashMap<InvocationId, FunctionName>,
     pub(crate) waiting: HashMap<InvocationId, oneshot::Sender<(Done, Bytes)>>,
+    /// Invocations whose HTTP bodies go in pieces.
+    pub(crate) streams: Streams,
     stacks: Vec<oneshot::Sender<HashMap<String, String>>>,
     exiting: Option<(Option<InvocationId>, i64)>,
     pub(crate) timed_out: Option<InvocationId>,
@@ -97,6 +103,7 @@ pub(crate) struct Worker {
     pub(crate) sink: LogSinkHandle,
     /// The app's folder.
     pub(crate) root: PathBuf,
+    pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(tokio::time::Instant, u64)>>,
     signals: Arc<Signals>,
 }
@@ -145,6 +152,7 @@ impl Worker {
                 in_work: 0,
                 functions: HashMap::new(),
                 waiting: HashMap::new(),
+                streams: Streams::default(),
                 stacks: Vec::new(),
                 exiting: None,
                 timed_out: None,
@@ -154,6 +162,7 @@ impl Worker {
             ending: watch::channel(None).0,
             sink: sink.clone(),
             root: options.app.root.clone(),
+            debugging: options.debugging.clone(),
             memory: Mutex::default(),
             signals: signals.clone(),
         });
@@ -213,21 +222,35 @@ impl Worker {
             script_file: &options.app.script_file,
             functions: &options.app.functions,
             development: options.development,
+            debugger: self.debugging.as_ref().map(Debugging::to_load),
         };
         // If the process is gone already, the wait below tells how it ended.
         self.control.send(&load).await.ok();
-        match tokio::time::timeout(options.import_timeout, heard).await {
+        let limit = Instant::now() + options.import_timeout;
+        match self.within(limit, heard).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(_closed)) => {
                 let ending = self.ended().await;
                 Err(Error::Ended { ending: ending.what.clone(), output: indented(&ending.tail) })
             }
-            Err(_elapsed) => {
+            Err(Elapsed) => {
                 // Python's fault handler prints the stacks of all threads when it is aborted.
                 self.group.abort();
                 let ending = self.ended().await;
                 Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
             }
+        }
+    }
+
+    /// Waits until a deadline that does not come while a debugger holds the process.
+    pub(crate) async fn within<T>(
+        &self,
+        deadline: Instant,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        match &self.debugging {
+            Some(debugging) => debugging.hold.timeout_at(deadline, future).await,
+            None => tokio::time::timeout_at(deadline, future).await.map_err(|_elapsed| Elapsed),
         }
     }
 
@@ -258,6 +281,7 @@ impl Worker {
             state.phase = Phase::Gone;
             state.idle.clear();
             state.waiting.clear();
+            state.streams.clear();
             let exiting = state.exiting.take();
             let tail = last_words.tail.text();
             Ending {
@@ -321,6 +345,16 @@ impl Worker {
             FromWorker::Lane { .. } => {}
             FromWorker::Loaded(found) => tell(Ok(*found), loaded),
             FromWorker::Log(log) => self.log(log),
+            FromWorker::Debugger { port } => {
+                self.debugging.iter().for_each(|debugging| debugging.listens(port));
+            }
+            FromWorker::Done(done) if self.state().streams.has(&done.id) => {
+                let id = done.id.clone();
+                self.hear_stream(&id, Told::Done(Box::new(done), body));
+            }
+            FromWorker::Pull { id } => self.hear_stream(&id, Told::Pull),
+            FromWorker::Head { id, status, headers } => self.hear_stream(&id, Told::Head(status, headers)),
+            FromWorker::Chunk { id } => self.hear_stream(&id, Told::Chunk(body)),
             FromWorker::Done(done) => {
                 let waiting = done.id.parse().ok().and_then(|id| self.state().waiting.remove(&id));
                 if let Some(waiting) = waiting {
@@ -336,6 +370,13 @@ impl Worker {
             FromWorker::Exiting { id, status } => {
                 self.state().exiting = Some((id.and_then(|id| id.parse().ok()), status));
             }
+        }
+    }
+
+    fn hear_stream(&self, id: &str, told: Told) {
+        if let Err(problem) = self.state().streams.tell(id, told) {
+            tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
+            self.group.kill();
         }
     }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::process::{Ending, Lane, Phase, Worker};
+use crate::stream::{Broken, Stream};
 use crate::wire::frame;
 use crate::wire::message::{Call, Done, FromWorker, PythonError, ToWorker};
 
@@ -66,6 +68,10 @@ enum Silence {
     TimedOut,
     /// Something came that is no answer.
     Nonsense(String),
+    /// The function ended after whoever waited for its response had gone away.
+    CallerGone,
+    /// The head of its response can't be sent.
+    Head(Box<Failure>),
 }
 
 impl Slot {
@@ -100,7 +106,10 @@ impl Slot {
         self.worker.state().functions.insert(call.id, call.function.clone());
         let answered = match self.place.take() {
             Some(Place::Lane(lane)) => self.run_on_lane(*lane, &header, &body, deadline).await,
-            Some(Place::Loop) | None => self.run_on_loop(call.id, &header, &body, deadline).await,
+            Some(Place::Loop) | None => match call.exchange() {
+                Some(exchange) => self.run_streamed(call.id, (&header, &body), exchange, deadline).await,
+                None => self.run_on_loop(call.id, &header, &body, deadline).await,
+            },
         };
         match answered {
             Ok((done, body)) => {
@@ -152,7 +161,7 @@ impl Slot {
                 }
             }
         };
-        let answered = within(deadline, run).await?;
+        let answered = within(&self.worker, deadline, run).await?;
         let mut state = self.worker.state();
         if state.phase == Phase::Ready {
             state.idle.push(lane);
@@ -180,11 +189,33 @@ impl Slot {
             self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::NotRead)?;
             receiver.await.map_err(|_dropped| Silence::Ended)
         };
-        let answered = within(deadline, run).await;
+        let answered = within(&self.worker, deadline, run).await;
         if answered.is_err() {
             self.worker.state().waiting.remove(&id);
         }
         answered
+    }
+
+    /// On the event loop, with HTTP bodies in pieces.
+    async fn run_streamed(
+        &mut self,
+        id: InvocationId,
+        (header, body): (&[u8], &[Bytes]),
+        exchange: ExchangeHandle,
+        deadline: Option<Instant>,
+    ) -> Result<(Done, Bytes), Silence> {
+        self.thread = RunsIn { thread: self.worker.state().main_thread, shared: true };
+        let stream = Stream::open(&self.worker, id, exchange).ok_or(Silence::NotRead)?;
+        let run = async {
+            self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::NotRead)?;
+            match stream.run().await {
+                Ok(done) => Ok(done),
+                Err(Broken::Ended) => Err(Silence::Ended),
+                Err(Broken::CallerGone) => Err(Silence::CallerGone),
+                Err(Broken::Head(failure)) => Err(Silence::Head(failure)),
+            }
+        };
+        within(&self.worker, deadline, run).await
     }
 
     /// Turns the missing answer into an outcome, and sees to it that a stuck or broken worker is ended.
@@ -199,6 +230,11 @@ impl Slot {
                 let failure = ended_failure(id, self.thread, &ending);
                 if matches!(silence, Silence::NotRead) { not_read(failure) } else { failure }
             }
+            Silence::CallerGone => {
+                let message = "the caller went away before it had the whole response";
+                Outcome::Cancelled(Failure::new(Blame::Caller, "E0313", "CallerGone", message))
+            }
+            Silence::Head(failure) => Outcome::Failed(*failure),
             Silence::Nonsense(problem) => {
                 tracing::error!(worker = %self.worker.id, problem, "the worker broke the protocol; it is ended");
                 self.worker.drain();
@@ -275,11 +311,12 @@ impl Drop for Slot {
 }
 
 async fn within<T>(
+    worker: &Worker,
     deadline: Option<Instant>,
     run: impl Future<Output = Result<T, Silence>>,
 ) -> Result<T, Silence> {
     match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, run).await.unwrap_or(Err(Silence::TimedOut)),
+        Some(deadline) => worker.within(deadline, run).await.unwrap_or(Err(Silence::TimedOut)),
         None => run.await,
     }
 }

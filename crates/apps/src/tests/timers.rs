@@ -156,6 +156,7 @@ fn a_policy_of_a_decorator_is_reported_at_the_function() {
             .clone(),
         ],
         is_async: false,
+        streams: false,
         file: Some("function_app.py".to_owned()),
         line: Some(7),
         disabled: false,

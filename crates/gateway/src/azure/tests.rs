@@ -11,6 +11,7 @@ use ingle_types::clock::SystemClock;
 use ingle_types::datum::Datum;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invocation, Invoker, Phases};
+use ingle_types::health::Health;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::{InvocationRecord, RecordSink};
 use ingle_types::outcome::{Outcome, Outputs};
@@ -72,6 +73,7 @@ fn function(name: &str, trigger: TriggerSpec) -> FunctionSpec {
         disabled: false,
         retry: None,
         is_async: false,
+        streams: false,
         location: Some("function_app.py:7".to_owned()),
     }
 }
@@ -139,6 +141,7 @@ fn world() -> World {
             let told = (function.as_str(), container.as_str(), name.as_str()) == ("thumb", "in", "a/b.png");
             Box::pin(async move { Ok(told) })
         }),
+        health: Health::default(),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));
     let guard = Guard::new(true, KeyFile::in_folder(folder.path()), clock);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ingle_types::datum::{Datum, HttpRequest, HttpResponse};
+use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Failure, Outputs};
 use ingle_types::problem::Problem;
@@ -30,6 +31,8 @@ pub enum ToWorker<'a> {
         script_file: &'a str,
         functions: &'a [DeclaredFunction],
         development: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        debugger: Option<crate::debug::DebuggerToLoad>,
     },
     Lane {
         lane: u64,
@@ -37,7 +40,20 @@ pub enum ToWorker<'a> {
     Cancel {
         id: String,
     },
+    /// The body of the frame is the next piece of a request's body; at the `end` it is empty.
+    Piece {
+        id: String,
+        end: bool,
+    },
+    /// The caller has taken so many pieces of the response.
+    Room {
+        id: String,
+        count: usize,
+    },
     Stacks,
+    Settings {
+        debug_logging: bool,
+    },
     Stop,
 }
 
@@ -66,6 +82,14 @@ pub struct Retry {
 }
 
 impl Call {
+    /// Through which the trigger's request is read and answered, if that goes in pieces.
+    pub fn exchange(&self) -> Option<ExchangeHandle> {
+        self.inputs.iter().find_map(|(_, datum)| match datum {
+            Datum::Request(request) => request.exchange.clone(),
+            _ => None,
+        })
+    }
+
     /// Header and body pieces of the `invoke` frame.
     ///
     /// # Errors
@@ -229,6 +253,9 @@ struct RequestHeader<'a> {
     headers: Pairs<'a>,
     query: Pairs<'a>,
     params: Pairs<'a>,
+    /// Bodies go in pieces, in frames of their own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
 }
 
 impl<'a> From<&'a HttpRequest> for RequestHeader<'a> {
@@ -239,6 +266,7 @@ impl<'a> From<&'a HttpRequest> for RequestHeader<'a> {
             headers: Pairs(&request.headers),
             query: Pairs(&request.query),
             params: Pairs(&request.route_parameters),
+            stream: request.exchange.is_some(),
         }
     }
 }
@@ -284,12 +312,30 @@ pub enum FromWorker {
     Loaded(Box<Loaded>),
     Log(Log),
     Done(Done),
+    /// Asks for the next piece of a request's body.
+    Pull {
+        id: String,
+    },
+    /// Status and headers of a response in pieces.
+    Head {
+        id: String,
+        status: i64,
+        headers: Vec<(String, String)>,
+    },
+    /// A piece of a response, in the frame's body.
+    Chunk {
+        id: String,
+    },
     Stacks {
         stacks: BTreeMap<String, String>,
     },
     Exiting {
         id: Option<String>,
         status: i64,
+    },
+    /// A debugger listens in the process, on this port of the loopback address.
+    Debugger {
+        port: u16,
     },
 }
 
@@ -441,6 +487,7 @@ mod tests {
             query: vec![("a".to_owned(), "1".to_owned())],
             route_parameters: vec![],
             body: Bytes::from_static(b"12345").into(),
+            exchange: None,
         };
         let inputs = vec![
             ("req".to_owned(), Datum::Request(Box::new(request))),

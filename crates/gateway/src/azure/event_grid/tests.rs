@@ -71,6 +71,7 @@ fn world() -> World {
         disabled: false,
         retry: None,
         is_async: false,
+        streams: false,
         location: None,
     };
     let app = AppSpec {
@@ -89,6 +90,7 @@ fn world() -> World {
         clock: clock.clone(),
         records: Arc::new(Handle(noted.clone())),
         blobs: Arc::new(|_, _, _| Box::pin(async { Ok(false) })),
+        health: ingle_types::health::Health::default(),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));
     let guard = Guard::new(true, KeyFile::in_folder(folder.path()), clock);

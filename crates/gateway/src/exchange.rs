@@ -1,0 +1,261 @@
+//! One request whose body is read while the function runs, and whose response is sent while it is made.
+//!
+//! [`open`] splits a request into the [`Exchange`] that the worker uses, the [`Closer`] with which the end is decided, and
+//! the future of the response's head. A response that is not closed as finished breaks off: the caller sees a
+//! connection that ends in the middle, never a short body that looks whole.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use ingle_types::datum::HttpResponse;
+use ingle_types::event::futures::BoxFuture;
+use ingle_types::exchange::{CallerGone, Exchange, ExchangeHandle};
+use ingle_types::ids::FunctionName;
+use ingle_types::outcome::Failure;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::limits::{BodyMeter, Refusal};
+use crate::response;
+
+/// Pieces of a response that may wait for the connection to take them.
+const PIECES_MAX: usize = 2;
+/// A caller who has taken nothing for so long counts as gone. Azure's host gives up on a connection then, too.
+const STALL_MAX: Duration = Duration::from_secs(240);
+
+/// A request in pieces.
+pub(crate) struct Streamed {
+    shared: Arc<Shared>,
+    body: Arc<tokio::sync::Mutex<RequestBody>>,
+    head: Mutex<Option<oneshot::Sender<Response<Pieces>>>>,
+    receiver: Mutex<Option<mpsc::Receiver<Bytes>>>,
+    function: FunctionName,
+    method: Method,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Where pieces go; taken away at the end.
+    sender: Mutex<Option<mpsc::Sender<Bytes>>>,
+    /// The response has no body on the wire (`HEAD`, 204, 304): what the function sends of one is dropped.
+    bodiless: AtomicBool,
+    finished: AtomicBool,
+    status: AtomicU16,
+    /// Why the request's body could not be read to its end.
+    refusal: Mutex<Option<Refusal>>,
+}
+
+impl Shared {
+    fn sender(&self) -> Option<mpsc::Sender<Bytes>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct RequestBody {
+    incoming: Incoming,
+    meter: BodyMeter,
+}
+
+/// Decides how the response ends.
+pub(crate) struct Closer(Arc<Shared>);
+
+impl Closer {
+    /// The status that was sent, if one was.
+    pub(crate) fn status(&self) -> Option<u16> {
+        Some(self.0.status.load(Ordering::Acquire)).filter(|status| *status != 0)
+    }
+
+    /// Why the request's body was refused, if it was.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        *self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The response has come to its good end.
+    pub(crate) fn finish(self) {
+        self.0.finished.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Splits a request. The last is the head of the response with its body; it is dropped if none comes.
+///
+/// # Errors
+/// [`Refusal`] of a body that is stated too large.
+pub(crate) fn open(
+    function: &FunctionName,
+    head: &Parts,
+    incoming: Incoming,
+    bytes_max: u64,
+) -> Result<(ExchangeHandle, Closer, oneshot::Receiver<Response<Pieces>>), Refusal> {
+    let meter = BodyMeter::start(&head.headers, bytes_max)?;
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let (begin, begun) = oneshot::channel();
+    let shared = Arc::new(Shared { sender: Mutex::new(Some(sender)), ..Shared::default() });
+    let streamed = Streamed {
+        shared: shared.clone(),
+        body: Arc::new(tokio::sync::Mutex::new(RequestBody { incoming, meter })),
+        head: Mutex::new(Some(begin)),
+        receiver: Mutex::new(Some(receiver)),
+        function: function.clone(),
+        method: head.method.clone(),
+    };
+    Ok((ExchangeHandle(Arc::new(streamed)), Closer(shared), begun))
+}
+
+impl Exchange for Streamed {
+    fn read(&self) -> BoxFuture<Result<Option<Bytes>, CallerGone>> {
+        let (body, shared) = (self.body.clone(), self.shared.clone());
+        Box::pin(async move {
+            body.lock().await.next().await.map_err(|refusal| {
+                *shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                CallerGone
+            })
+        })
+    }
+
+    fn begin(&self, status: i64, headers: Vec<(String, String)>) -> Result<(), Box<Failure>> {
+        let length = content_length(&headers);
+        let head = HttpResponse { status, headers, body: Bytes::new() };
+        let head = response::stream_head(&self.function, head).map_err(|error| Box::new(error.failure()))?;
+        self.shared.status.store(head.status().as_u16(), Ordering::Release);
+        let bodiless = self.method == Method::HEAD
+            || matches!(
+                head.status(),
+                StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let length = length.filter(|_| self.method == Method::HEAD || !bodiless);
+        self.shared.bodiless.store(bodiless, Ordering::Release);
+        let taken = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begin = self.head.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(receiver), Some(begin)) = (taken, begin) {
+            let receiver = (!bodiless).then_some(receiver);
+            let pieces = Pieces { receiver, shared: self.shared.clone(), left: length, held: None };
+            // A connection that has ended meanwhile drops it, and is found to be gone.
+            begin.send(head.map(|()| pieces)).ok();
+        }
+        Ok(())
+    }
+
+    fn write(&self, piece: Bytes) -> BoxFuture<Result<(), CallerGone>> {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            if shared.bodiless.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let sender = shared.sender().ok_or(CallerGone)?;
+            match tokio::time::timeout(STALL_MAX, sender.send(piece)).await {
+                Ok(sent) => sent.map_err(|_closed| CallerGone),
+                Err(_elapsed) => Err(CallerGone),
+            }
+        })
+    }
+
+    fn gone(&self) -> BoxFuture<()> {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            if let Some(sender) = shared.sender() {
+                sender.closed().await;
+            }
+            if shared.bodiless.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+impl RequestBody {
+    /// The next piece with bytes in it.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        while let Some(frame) = self.incoming.frame().await {
+            let frame = frame.map_err(|_broken| Refusal::LengthMismatch)?;
+            let Ok(piece) = frame.into_data() else { continue };
+            self.meter.add(piece.len())?;
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+        self.meter.finish()?;
+        Ok(None)
+    }
+}
+
+/// The length that the function states: then the caller is told it, and the body has to keep it.
+fn content_length(headers: &[(String, String)]) -> Option<u64> {
+    let value = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str()));
+    value.and_then(|(_, value)| value.parse().ok())
+}
+
+/// The response is not whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the response broke off before its end")]
+pub struct BrokenOff;
+
+/// The body of a response in pieces.
+pub struct Pieces {
+    /// `None`: there is no body on the wire.
+    receiver: Option<mpsc::Receiver<Bytes>>,
+    shared: Arc<Shared>,
+    /// Bytes that are still to come, where the length is stated.
+    left: Option<u64>,
+    /// What is held until the caller has the response, e.g. its place among those that are in work.
+    held: Option<Box<dyn Send + Sync>>,
+}
+
+impl Pieces {
+    /// Keeps `held` until the last piece is sent or the caller gone.
+    pub(crate) fn hold(&mut self, held: impl Send + Sync + 'static) {
+        self.held = Some(Box::new(held));
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let Some(receiver) = &mut self.receiver else { return Poll::Ready(None) };
+        let piece = std::task::ready!(receiver.poll_recv(context));
+        match piece {
+            Some(piece) => {
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(piece.len() as u64);
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            None if self.shared.finished.load(Ordering::Acquire) && self.left.unwrap_or(0) == 0 => {
+                self.held = None;
+                Poll::Ready(None)
+            }
+            None => Poll::Ready(Some(Err(BrokenOff))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.receiver.is_none() && self.left.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.receiver, self.left) {
+            // The length of what `GET` would get, if it is known.
+            (_, Some(left)) => SizeHint::with_exact(left),
+            (None, None) => SizeHint::with_exact(0),
+            (Some(_), None) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One invocation whose HTTP bodies go in pieces: between the worker's frames and the caller's connection.
+//!
+//! Nothing of a body is held but the pieces on their way. The worker asks for each piece of the request; of the response
+//! it may send [`WINDOW`] pieces more than the caller has taken, so that one caller who does not read holds up neither
+//! the socket that all share nor the server's memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use ingle_types::event::futures::BoxFuture;
+use ingle_types::exchange::{CallerGone, ExchangeHandle};
+use ingle_types::ids::InvocationId;
+use ingle_types::outcome::Failure;
+use tokio::sync::mpsc;
+
+use crate::process::{Phase, Worker};
+use crate::wire::message::{Done, ToWorker};
+
+/// Pieces that a worker may send before the caller has taken one; `WINDOW` in `python/ingle_worker/streaming.py`.
+const WINDOW: usize = 8;
+/// What a worker that keeps to the window can have under way: the pieces, a head, a request for a piece, the end.
+const TOLD_MAX: usize = WINDOW + 4;
+
+/// What a worker says of a streamed invocation.
+pub(crate) enum Told {
+    Pull,
+    Head(i64, Vec<(String, String)>),
+    Chunk(Bytes),
+    Done(Box<Done>, Bytes),
+}
+
+/// The streamed invocations of one worker.
+#[derive(Default)]
+pub(crate) struct Streams(HashMap<InvocationId, mpsc::Sender<Told>>);
+
+impl Streams {
+    pub(crate) fn has(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|id: InvocationId| self.0.contains_key(&id))
+    }
+
+    /// Passes on what the worker said. What comes after the end of an invocation is dropped.
+    ///
+    /// # Errors
+    /// The worker sends more than there is room for.
+    pub(crate) fn tell(&mut self, id: &str, told: Told) -> Result<(), &'static str> {
+        let Some(sender) = id.parse().ok().and_then(|id: InvocationId| self.0.get(&id)) else { return Ok(()) };
+        match sender.try_send(told) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err("it sends more of a response than there is room for"),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// The process has ended: nothing more will be said.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Why a streamed invocation has no good end.
+pub(crate) enum Broken {
+    /// The worker's process is ending.
+    Ended,
+    CallerGone,
+    /// HTTP can't carry status or headers.
+    Head(Box<Failure>),
+}
+
+/// One streamed invocation. Dropping it forgets it.
+pub(crate) struct Stream<'a> {
+    worker: &'a Worker,
+    id: InvocationId,
+    exchange: ExchangeHandle,
+    told: mpsc::Receiver<Told>,
+}
+
+impl<'a> Stream<'a> {
+    /// Registers it, so that what the worker says of it is heard; `None` if the process is gone.
+    pub(crate) fn open(worker: &'a Worker, id: InvocationId, exchange: ExchangeHandle) -> Option<Self> {
+        let (sender, told) = mpsc::channel(TOLD_MAX);
+        let mut state = worker.state();
+        if state.phase == Phase::Gone {
+            return None;
+        }
+        state.streams.0.insert(id, sender);
+        Some(Self { worker, id, exchange, told })
+    }
+
+    /// Passes pieces on until the function has ended and the caller has everything.
+    pub(crate) async fn run(mut self) -> Result<(Done, Bytes), Broken> {
+        let mut reading: Option<BoxFuture<Result<Option<Bytes>, CallerGone>>> = None;
+        let mut response = Response::default();
+        let mut gone = self.exchange.gone();
+        let mut caller_left = false;
+        let mut refused = None;
+        loop {
+            tokio::select! {
+                // In this order, so that what the caller has taken is known before it is found to have left.
+                biased;
+                told = self.told.recv(), if response.done.is_none() => match told {
+                    None => return Err(Broken::Ended),
+                    Some(Told::Pull) => reading = Some(self.exchange.read()),
+                    Some(Told::Head(status, headers)) => {
+                        if let Err(failure) = self.exchange.begin(status, headers) {
+                            refused = Some(failure);
+                            self.cancel().await;
+                        }
+                    }
+                    Some(Told::Chunk(piece)) => response.waiting.push_back(piece),
+                    Some(Told::Done(done, body)) => response.done = Some((*done, body)),
+                },
+                found = poll_some(&mut reading) => {
+                    reading = None;
+                    match found {
+                        Ok(piece) => self.send_piece(piece).await,
+                        Err(CallerGone) => {
+                            caller_left = true;
+                            self.cancel().await;
+                        }
+                    }
+                }
+                written = poll_some(&mut response.writing) => {
+                    response.writing = None;
+                    match written {
+                        Ok(()) => self.send(&ToWorker::Room { id: self.text(), count: 1 }, &[]).await,
+                        Err(CallerGone) if !caller_left => {
+                            caller_left = true;
+                            self.cancel().await;
+                        }
+                        Err(CallerGone) => {}
+                    }
+                }
+                () = &mut gone, if !caller_left => {
+                    caller_left = true;
+                    self.cancel().await;
+                }
+            }
+            if caller_left || refused.is_some() {
+                response.waiting.clear();
+                response.writing = None;
+            }
+            if response.writing.is_none() {
+                if let Some(piece) = response.waiting.pop_front() {
+                    response.writing = Some(self.exchange.write(piece));
+                } else if let Some((done, body)) = response.done.take() {
+                    return match refused {
+                        Some(failure) => Err(Broken::Head(failure)),
+                        // An error of the function tells more than that its caller has left as well.
+                        None if caller_left && !is_own_failure(&done) => Err(Broken::CallerGone),
+                        None => Ok((done, body)),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn send_piece(&self, piece: Option<Bytes>) {
+        let (end, piece) = match piece {
+            Some(piece) => (false, vec![piece]),
+            None => (true, Vec::new()),
+        };
+        self.send(&ToWorker::Piece { id: self.text(), end }, &piece).await;
+    }
+
+    async fn cancel(&self) {
+        self.send(&ToWorker::Cancel { id: self.text() }, &[]).await;
+    }
+
+    /// That the socket is closed is heard from its other direction.
+    async fn send(&self, message: &ToWorker<'_>, body: &[Bytes]) {
+        match serde_json::to_vec(message) {
+            Ok(header) => drop(self.worker.control.send_frame(&header, body).await),
+            Err(error) => tracing::error!("a frame can't be written: {error}"),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.id.uuid().to_string()
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.worker.state().streams.0.remove(&self.id);
+    }
+}
+
+/// What is left to do of a response.
+#[derive(Default)]
+struct Response {
+    waiting: VecDeque<Bytes>,
+    writing: Option<BoxFuture<Result<(), CallerGone>>>,
+    done: Option<(Done, Bytes)>,
+}
+
+/// Whether the function failed by something else than that its caller had gone.
+fn is_own_failure(done: &Done) -> bool {
+    let gone = ["CallerGone", "ClientDisconnect", "CancelledError"];
+    !done.ok && done.error.as_ref().is_some_and(|error| !gone.contains(&error.kind.as_str()))
+}
+
+/// Waits for a future that may not be there; for ever if it is not.
+async fn poll_some<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
