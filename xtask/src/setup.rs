@@ -1,5 +1,7 @@
 //! Installs what the checks need and this machine lacks, and says each thing that it does.
 
+mod azurite;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -42,6 +44,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     cargo_tool(root, "deny", "cargo-deny", &["--no-default-features"])?;
     venv_module(root, &interpreters.default)?;
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
+    ready.skipped.extend(azurite::install(root, &interpreters.default)?);
     for minor in tested_minors(interpreters.default.minor) {
         add_python(root, &interpreters, minor, &mut ready)?;
     }
@@ -97,8 +100,7 @@ fn venv_module(root: &Path, default: &Interpreter) -> anyhow::Result<()> {
         return Ok(());
     }
     let package = format!("python{}-venv", default.version());
-    let is_root = Program::new("id", root).args(["-u"]).read().is_ok_and(|user| user == "0");
-    if !is_root || Program::new("apt-get", root).args(["--version"]).read().is_err() {
+    if !is_root_with_apt(root) {
         bail!(
             "{} has no module `venv`: install it (on Debian: `apt-get install {package}`)",
             default.path.display()
@@ -114,26 +116,42 @@ fn venv_module(root: &Path, default: &Interpreter) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether Debian's packages can be installed.
+fn is_root_with_apt(root: &Path) -> bool {
+    let is_root = Program::new("id", root).args(["-u"]).read().is_ok_and(|user| user == "0");
+    is_root && Program::new("apt-get", root).args(["--version"]).read().is_ok()
+}
+
 /// Makes the virtual environment of an interpreter under `target/venvs`, or finds it ready.
 ///
 /// A file written last says that it is whole; without it the folder is made anew.
 fn environment(root: &Path, interpreter: &Interpreter) -> anyhow::Result<PathBuf> {
-    let version = interpreter.version();
-    let folder = target(root)?.join("venvs").join(&version);
+    environment_with(root, interpreter, &interpreter.version(), &[sdk(interpreter.minor)])
+}
+
+/// As [`environment`], with a name and packages of its own.
+fn environment_with(
+    root: &Path,
+    interpreter: &Interpreter,
+    name: &str,
+    packages: &[&str],
+) -> anyhow::Result<PathBuf> {
+    let folder = target(root)?.join("venvs").join(name);
     let program = folder.join("bin/python");
     let ready = folder.join("ready");
-    let wanted = format!("{} {}", interpreter.path.display(), sdk(interpreter.minor));
+    let wanted = format!("{} {}", interpreter.path.display(), packages.join(" "));
     if std::fs::read_to_string(&ready).is_ok_and(|text| text == wanted) {
         return Ok(program);
     }
-    println!("making {} with {}", folder.display(), sdk(interpreter.minor));
+    println!("making {} with {}", folder.display(), packages.join(", "));
     let make = Program::new(&interpreter.path, root).args(["-m", "venv", "--clear"]).args([&folder]);
-    make.run().with_context(|| format!("no virtual environment for Python {version}"))?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", sdk(interpreter.minor)];
+    make.run().with_context(|| format!("no virtual environment {name}"))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     Program::new(&program, root)
         .args(install)
+        .args(packages)
         .run()
-        .with_context(|| format!("azure-functions could not be installed for Python {version}"))?;
+        .with_context(|| format!("{} could not be installed into {name}", packages.join(", ")))?;
     std::fs::write(&ready, wanted).with_context(|| format!("{} can't be written", ready.display()))?;
     Ok(program)
 }

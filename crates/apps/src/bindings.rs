@@ -9,6 +9,7 @@ use crate::function_json::is_identifier;
 use crate::resolve::at_function;
 use crate::suggest::{did_you_mean, nearest};
 
+mod account;
 mod blob;
 mod document;
 mod http;
@@ -51,7 +52,8 @@ pub(crate) fn resolve(
         match resolve_one(&mut properties) {
             Ok((name, _, Role::Trigger(trigger))) => triggers.push((name, trigger)),
             Ok((name, data_type, Role::Binding(kind))) => {
-                bindings.push(BindingSpec { name, kind, data_type })
+                let account = std::mem::take(&mut properties.account);
+                bindings.push(BindingSpec { name, kind, data_type, account })
             }
             Err(Reported) => failed = true,
         }

@@ -193,7 +193,7 @@ fn read_queues(reader: &mut Reader<'_>, config: &mut HostConfig) {
         queues.visibility_timeout = duration;
     }
     if let Some(duration) = reader.duration(&key("maxPollingInterval"), Duration::from_millis(100)) {
-        queues.max_polling_interval = duration;
+        queues.max_polling_interval = Some(duration);
     }
     if let Some(name) = reader.one_of(&key("messageEncoding"), &["base64", "none"]) {
         queues.message_encoding =

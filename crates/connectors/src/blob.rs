@@ -5,11 +5,14 @@
 //! message, with leases, attempts and a poison queue ([`listener`]).
 
 pub mod listener;
+pub mod remote;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use ingle_store::{Object, ObjectFile, ObjectInfo, Operation, PutObject, Store};
+use ingle_store::{Object, ObjectInfo, Operation, PutObject, Store};
+use ingle_types::account::{Account, StorageAccount};
 use ingle_types::blob::{INTERNAL_QUEUE_PREFIX, check_container, check_name};
 use ingle_types::datum::Datum;
 use ingle_types::expression::{Scope, Template};
@@ -17,7 +20,9 @@ use ingle_types::spec::DataType;
 use serde_json::json;
 
 use crate::OutputContext;
+use crate::account::Accounts;
 use crate::error::Error;
+use crate::foreign::{ForeignWrite, What, Writes};
 
 /// Where notifications of all functions go after their last attempt, as in Azure.
 pub(crate) const POISON_QUEUE: &str = "webjobs-blobtrigger-poison";
@@ -62,11 +67,13 @@ fn resolve(binding: &str, path: &Template, scope: &dyn Scope) -> Result<(String,
     Ok((container.to_owned(), name.to_owned()))
 }
 
+/// Something that is gone when it is dropped, such as a local copy.
+pub type Held = Box<dyn Send + Sync>;
+
 /// A value for a function, and the local file behind it, if there is one, which must live as long as the function runs.
-#[derive(Debug)]
 pub struct Handed {
     pub value: Datum,
-    pub file: Option<ObjectFile>,
+    pub file: Option<Held>,
 }
 
 impl From<Datum> for Handed {
@@ -79,7 +86,15 @@ impl From<Datum> for Handed {
 ///
 /// # Errors
 /// [`Error::Input`] or [`Error::TooLarge`].
-pub async fn read(store: &Store, binding: &str, request: Request) -> Result<Handed, Error> {
+pub async fn read(
+    store: &Store,
+    (accounts, account): (&Accounts, &Account),
+    binding: &str,
+    request: Request,
+) -> Result<Handed, Error> {
+    if let Some(account) = account.remote() {
+        return read_remote(accounts, account, binding, request).await;
+    }
     let failed = |source| Error::Input { binding: binding.to_owned(), source };
     let found = store.read_object(&request.container, &request.name).await.map_err(failed)?;
     let Some(object) = found else { return Ok(Datum::Nothing.into()) };
@@ -87,6 +102,26 @@ pub async fn read(store: &Store, binding: &str, request: Request) -> Result<Hand
         return Err(Error::TooLarge { binding: binding.to_owned(), bytes: object.info.size });
     }
     hand_over(store, object, request.data_type, request.as_file).await.map_err(failed)
+}
+
+async fn read_remote(
+    accounts: &Accounts,
+    account: &Arc<StorageAccount>,
+    binding: &str,
+    request: Request,
+) -> Result<Handed, Error> {
+    let Request { container, name, data_type, as_file } = request;
+    let failed = |fault| {
+        let action = format!("blob {container}/{name} in {} can't be read", account.connection);
+        Error::Account { binding: binding.to_owned(), action, fault }
+    };
+    let client = accounts.client(account).map_err(failed)?;
+    let opened = client.note(remote::open(&client, &container, &name).await).map_err(failed)?;
+    let Some(found) = opened else { return Ok(Datum::Nothing.into()) };
+    if found.is_too_large(as_file) {
+        return Err(Error::TooLarge { binding: binding.to_owned(), bytes: found.info.size });
+    }
+    client.note(found.hand_over(data_type, as_file).await).map_err(failed)
 }
 
 /// Bytes, unless the binding asks for text or a path: a function that wants text from bytes gets it from its worker,
@@ -100,13 +135,17 @@ pub(crate) async fn hand_over(
     if as_file {
         let file = store.object_file(object).await?;
         let path = file.path().to_string_lossy().into_owned();
-        return Ok(Handed { value: Datum::Text(path), file: Some(file) });
+        return Ok(Handed { value: Datum::Text(path), file: Some(Box::new(file)) });
     }
     let bytes = object.content.read_all().await?;
-    Ok(match data_type {
-        DataType::String => Datum::Text(text(&bytes)).into(),
-        DataType::Undefined | DataType::Binary => Datum::Bytes(bytes).into(),
-    })
+    Ok(shaped(bytes, data_type).into())
+}
+
+pub(crate) fn shaped(bytes: Bytes, data_type: DataType) -> Datum {
+    match data_type {
+        DataType::String => Datum::Text(text(&bytes)),
+        DataType::Undefined | DataType::Binary => Datum::Bytes(bytes),
+    }
 }
 
 /// As Azure's host reads text: without byte order mark, and what is no UTF-8 replaced.
@@ -120,13 +159,13 @@ fn text(bytes: &Bytes) -> String {
 /// # Errors
 /// [`Error`]: an expression without value, a path that no blob can have, or a list.
 pub fn write(
-    binding: &str,
+    (binding, account): (&str, &Account),
     path: &Template,
     value: Datum,
     context: &OutputContext<'_>,
-) -> Result<Vec<Operation>, Error> {
+) -> Result<Writes, Error> {
     let content = match value {
-        Datum::Nothing | Datum::Request(_) => return Ok(Vec::new()),
+        Datum::Nothing | Datum::Request(_) => return Ok(Writes::default()),
         Datum::Text(text) | Datum::Json(text) => Bytes::from(text),
         Datum::Bytes(bytes) => bytes,
         Datum::Int(number) => Bytes::from(number.to_string()),
@@ -138,11 +177,17 @@ pub fn write(
         }
     };
     let (container, name) = resolve(binding, path, context.scope)?;
+    if let Some(account) = account.remote() {
+        let what = What::Blob { container, name, content };
+        let write = ForeignWrite { binding: binding.to_owned(), account: account.clone(), what };
+        return Ok(vec![write].into());
+    }
     Ok(vec![Operation::PutObject(PutObject {
         hop_count: context.hop_count + 1,
         trace_parent: context.trace.parent.clone(),
         ..PutObject::new(&container, &name, content)
-    })])
+    })]
+    .into())
 }
 
 /// What the SDK and binding expressions look up (facts 4.2); the parts of the name come besides.
@@ -178,15 +223,17 @@ mod tests {
     use super::*;
     use ingle_types::event::Trace;
     use ingle_types::expression::BindingData;
+    use ingle_types::spec::MessageEncoding;
     use std::time::UNIX_EPOCH;
 
     fn written(path: &str, value: Datum) -> Result<Vec<(String, Bytes)>, Error> {
         let metadata = vec![("name".to_owned(), Datum::Text("../a b".to_owned()))];
         let scope = BindingData::new("f", &metadata, &Datum::Nothing, UNIX_EPOCH);
         let trace = Trace::default();
-        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 2 };
-        let operations = write("out", &Template::parse(path).unwrap(), value, &context)?;
-        Ok(operations
+        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 2, encoding: MessageEncoding::Base64 };
+        let writes = write(("out", &Account::Embedded), &Template::parse(path).unwrap(), value, &context)?;
+        Ok(writes
+            .operations
             .into_iter()
             .map(|operation| match operation {
                 Operation::PutObject(PutObject {

@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use ingle_types::event::Trace;
     use ingle_types::expression::BindingData;
+    use ingle_types::spec::MessageEncoding;
     use std::time::UNIX_EPOCH;
 
     fn metadata() -> Vec<(String, Datum)> {
@@ -186,7 +187,7 @@ mod tests {
             container: Template::literal("orders"),
             partition_key_path: None,
         };
-        let context = OutputContext { scope: &scope, trace: &Trace::default(), hop_count: 0 };
+        let context = OutputContext { scope: &scope, trace: &Trace::default(), hop_count: 0, encoding: MessageEncoding::Base64 };
         let operations = write("out", &output, value, &context)?;
         Ok(operations
             .into_iter()

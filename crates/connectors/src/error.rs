@@ -1,5 +1,7 @@
 //! What can go wrong between a binding and its service.
 
+use crate::account::fault::Fault;
+use crate::foreign::RETRY_AFTER;
 use ingle_types::expression::ExpressionError;
 use ingle_types::filter::FilterError;
 use ingle_types::outcome::{Blame, Failure};
@@ -18,6 +20,16 @@ pub enum Error {
     BlobPath { binding: String, path: String, problem: &'static str },
     #[error("input '{binding}' has {bytes} bytes, too many for memory")]
     TooLarge { binding: String, bytes: u64 },
+    #[error("binding '{binding}': {action}")]
+    Account {
+        binding: String,
+        /// What could not be done, with the name of the connection.
+        action: String,
+        #[source]
+        fault: Fault,
+    },
+    #[error("output '{binding}': {target} has an entity {partition_key}/{row_key} already")]
+    EntityExists { binding: String, target: String, partition_key: String, row_key: String },
     #[error("queue '{queue}' is no valid name for a queue: {problem}")]
     QueueName { queue: String, problem: &'static str },
 }
@@ -29,6 +41,9 @@ impl Error {
             Self::Value { .. } => "E0305",
             Self::Input { source, .. } => source.code(),
             Self::Filter { .. } => "E0417",
+            Self::Account { fault, .. } if fault.is_unreachable() => "E0430",
+            Self::Account { .. } => "E0431",
+            Self::EntityExists { .. } => "E0418",
             Self::QueueName { .. } => "E0228",
             Self::BlobPath { .. } => "E0420",
             Self::TooLarge { .. } => "E0311",
@@ -37,7 +52,10 @@ impl Error {
 
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Expression { .. }
+            Self::Account { fault, .. } if fault.is_unreachable() => Blame::Platform,
+            Self::Account { .. }
+            | Self::EntityExists { .. }
+            | Self::Expression { .. }
             | Self::Value { .. }
             | Self::QueueName { .. }
             | Self::BlobPath { .. }
@@ -52,6 +70,13 @@ impl Error {
             Self::Expression { .. } => {
                 Some("use a name that the trigger's data has, e.g. a property of the message".to_owned())
             }
+            Self::Account { fault, .. } if fault.is_unreachable() => {
+                Some("see that the account, or Azurite, can be reached; it is tried again".to_owned())
+            }
+            Self::Account { .. } => {
+                Some("see what the connection's key or signature allows, and that the names are right".to_owned())
+            }
+            Self::EntityExists { .. } => Some("give each entity a RowKey of its own".to_owned()),
             Self::Value { .. } => None,
             Self::Filter { .. } => Some("docs/tables.md describes what a filter can say".to_owned()),
             Self::Input { source, .. } => source.hint(),
@@ -77,6 +102,13 @@ impl Error {
         }
         let mut failure = Failure::new(self.blame(), self.code(), "BindingError", message);
         failure.hint = self.hint();
+        if let Self::Account { fault, .. } = self
+            && fault.is_unreachable()
+        {
+            // No event's doing: it does not bring a message nearer to its poison queue.
+            failure.bystander = true;
+            failure.retry_after = Some(RETRY_AFTER);
+        }
         failure
     }
 }

@@ -1,11 +1,13 @@
 //! Queues in the embedded store: trigger, output, acknowledging.
 
-mod listener;
+pub(crate) mod listener;
+pub mod remote;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use ingle_store::{MessageLease, NewMessage, Operation};
+use ingle_types::account::Account;
 use ingle_types::datum::Datum;
 use ingle_types::event::QueueDelivery;
 use ingle_types::expression::Template;
@@ -15,6 +17,7 @@ use crate::OutputContext;
 use crate::blob;
 use crate::collect::{Element, elements};
 use crate::error::Error;
+use crate::foreign::{ForeignWrite, What, Writes};
 
 pub use listener::{Listener, ListenerOptions, MessageReader, Messages, Reading};
 
@@ -28,17 +31,27 @@ const NO_POISON_QUEUE_DELAY: Duration = Duration::from_secs(600);
 /// # Errors
 /// [`Error`]: an expression without value, or a resolved name that no queue can have.
 pub fn write(
-    binding: &str,
+    (binding, account): (&str, &Account),
     queue: &Template,
     value: Datum,
     context: &OutputContext<'_>,
-) -> Result<Vec<Operation>, Error> {
+) -> Result<Writes, Error> {
     let queue = queue
         .resolve(context.scope)
         .map_err(|source| Error::Expression { binding: binding.to_owned(), source })?
         // As for names that stand in the app: Azure lowers them too.
         .to_lowercase();
     check_name(&queue).map_err(|problem| Error::QueueName { queue: queue.clone(), problem })?;
+    if let Some(account) = account.remote() {
+        let message = |element| {
+            let refused = |problem| Error::Value { binding: binding.to_owned(), problem };
+            let text = remote::encode(&element, context.encoding).map_err(refused)?;
+            let what = What::Message { queue: queue.clone(), text };
+            Ok(ForeignWrite { binding: binding.to_owned(), account: account.clone(), what })
+        };
+        let messages: Result<Vec<ForeignWrite>, Error> = elements(value).into_iter().map(message).collect();
+        return messages.map(Writes::from);
+    }
     let message = |element| {
         let body = match element {
             Element::Text(text) => Bytes::from(text),
@@ -50,29 +63,60 @@ pub fn write(
             ..NewMessage::new(&queue, body)
         })
     };
-    Ok(elements(value).into_iter().map(message).collect())
+    Ok(elements(value).into_iter().map(message).collect::<Vec<_>>().into())
 }
 
 /// What becomes of a leased message after an attempt.
 pub fn acknowledge(delivery: &QueueDelivery, outcome: &Outcome) -> Operation {
     let lease = lease(delivery);
-    let Some(failure) = outcome.failure() else { return Operation::DeleteMessage(lease) };
+    match verdict(delivery, outcome) {
+        Verdict::Done => Operation::DeleteMessage(lease),
+        Verdict::Again { visible_after, counts } => {
+            Operation::ReleaseMessage { lease, visible_after, counts }
+        }
+        Verdict::Poison { poison_queue, reason } => Operation::PoisonMessage { lease, poison_queue, reason },
+    }
+}
+
+/// What shall become of a message after an attempt, wherever its queue is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Done,
+    /// It comes again; `counts` says whether this was an attempt.
+    Again {
+        visible_after: Duration,
+        counts: bool,
+    },
+    Poison {
+        poison_queue: String,
+        reason: String,
+    },
+}
+
+pub(crate) fn verdict(delivery: &QueueDelivery, outcome: &Outcome) -> Verdict {
+    let Some(failure) = outcome.failure() else { return Verdict::Done };
     // What was not the message's doing does not bring it nearer to the poison queue. The app's own mistakes are,
     // also those that are found before its code runs, or the message would come back for ever.
     let counts = !failure.bystander && (failure.started || failure.blame == Blame::App);
-    let release = |visible_after| Operation::ReleaseMessage { lease: lease.clone(), visible_after, counts };
     if !counts {
-        return release(failure.retry_after.unwrap_or(Duration::ZERO));
+        return Verdict::Again { visible_after: failure.retry_after.unwrap_or(Duration::ZERO), counts };
     }
     if delivery.dequeue_count < delivery.max_dequeue_count {
-        return release(delivery.retry_delay);
+        return Verdict::Again { visible_after: delivery.retry_delay, counts };
     }
     match poison_queue(&delivery.queue) {
         Some(poison_queue) => {
-            let reason = format!("{}: {}", failure.kind, failure.message);
-            Operation::PoisonMessage { lease, poison_queue, reason }
+            Verdict::Poison { poison_queue, reason: format!("{}: {}", failure.kind, failure.message) }
         }
-        None => release(NO_POISON_QUEUE_DELAY),
+        None => Verdict::Again { visible_after: NO_POISON_QUEUE_DELAY, counts },
+    }
+}
+
+/// For the log line: that a message which its listener holds goes to its poison queue.
+pub fn poison_effect(delivery: &QueueDelivery, outcome: &Outcome) -> Option<String> {
+    match verdict(delivery, outcome) {
+        Verdict::Poison { poison_queue, .. } => Some(format!("poison {poison_queue}")),
+        Verdict::Done | Verdict::Again { .. } => None,
     }
 }
 
@@ -126,6 +170,7 @@ mod tests {
     use ingle_types::event::Trace;
     use ingle_types::expression::BindingData;
     use ingle_types::outcome::{Failure, Outputs};
+    use ingle_types::spec::MessageEncoding;
     use std::time::UNIX_EPOCH;
 
     fn delivery(queue: &str, dequeue_count: u32) -> QueueDelivery {
@@ -195,11 +240,12 @@ mod tests {
     fn a_list_becomes_messages_that_carry_trace_and_hops() {
         let scope = BindingData::new("f", &[], &Datum::Nothing, UNIX_EPOCH);
         let trace = Trace { parent: "00-a-b-01".to_owned(), state: String::new() };
-        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 3 };
-        let operations =
-            write("out", &Template::literal("orders"), Datum::Json("[\"a\",\"b\"]".to_owned()), &context);
-        let messages: Vec<NewMessage> = operations
+        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 3, encoding: MessageEncoding::Base64 };
+        let list = Datum::Json("[\"a\",\"b\"]".to_owned());
+        let writes = write(("out", &Account::Embedded), &Template::literal("orders"), list, &context);
+        let messages: Vec<NewMessage> = writes
             .unwrap()
+            .operations
             .into_iter()
             .map(|operation| match operation {
                 Operation::Enqueue(message) => message,
@@ -209,7 +255,7 @@ mod tests {
         assert_eq!(messages.iter().map(|message| &message.body[..]).collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(messages.iter().all(|message| message.hop_count == 4 && message.trace_parent == "00-a-b-01"));
         let error =
-            write("out", &Template::literal("or ders"), Datum::Text("x".to_owned()), &context).unwrap_err();
+            write(("out", &Account::Embedded), &Template::literal("or ders"), Datum::Text("x".to_owned()), &context).unwrap_err();
         assert_eq!(error.code(), "E0228");
     }
 

@@ -2,7 +2,12 @@
 //!
 //! A function sees an entity as one JSON object: `PartitionKey`, `RowKey` and the properties beside them.
 
+pub mod remote;
+
+use std::sync::Arc;
+
 use ingle_store::{Entity, EntityQuery, NewEntity, Operation, Store, check_table_name};
+use ingle_types::account::{Account, StorageAccount};
 use ingle_types::datum::Datum;
 use ingle_types::expression::{ExpressionError, Part, Scope, Template};
 use ingle_types::filter::Filter;
@@ -10,8 +15,10 @@ use ingle_types::spec::TableInput;
 use serde_json::{Map, Value};
 
 use crate::OutputContext;
+use crate::account::Accounts;
 use crate::collect::{Element, elements};
 use crate::error::Error;
+use crate::foreign::{ForeignWrite, What, Writes};
 
 const PARTITION_KEY: &str = "PartitionKey";
 const ROW_KEY: &str = "RowKey";
@@ -23,6 +30,8 @@ const SYSTEM_PROPERTIES: [&str; 3] = ["Timestamp", "odata.etag", "ETag"];
 pub struct Request {
     table: String,
     query: EntityQuery,
+    /// The filter as text, for accounts.
+    filter_text: Option<String>,
     /// One entity or nothing, rather than a list.
     one: bool,
 }
@@ -34,11 +43,14 @@ pub struct Request {
 pub fn request(binding: &str, input: &TableInput, scope: &dyn Scope) -> Result<Request, Error> {
     let failed = |source| Error::Expression { binding: binding.to_owned(), source };
     let resolve = |template: &Template| template.resolve(scope).map_err(failed);
+    let mut filter_text_found = None;
     let filter = match &input.filter {
         Some(template) => {
             let text = filter_text(template, scope).map_err(failed)?;
             let wrong = |source| Error::Filter { binding: binding.to_owned(), text: text.clone(), source };
-            Some(Filter::parse(&text).map_err(wrong)?)
+            let filter = Filter::parse(&text).map_err(wrong)?;
+            filter_text_found = Some(text);
+            Some(filter)
         }
         None => None,
     };
@@ -46,7 +58,7 @@ pub fn request(binding: &str, input: &TableInput, scope: &dyn Scope) -> Result<R
     let row_key = input.row_key.as_ref().map(resolve).transpose()?;
     let one = partition_key.is_some() && row_key.is_some();
     let query = EntityQuery { partition_key, row_key, filter, take: input.take };
-    Ok(Request { table: resolve(&input.table)?, query, one })
+    Ok(Request { table: resolve(&input.table)?, query, filter_text: filter_text_found, one })
 }
 
 /// Puts values into a filter so that none can change what the filter says: between quotes it stays text; elsewhere
@@ -85,7 +97,15 @@ fn is_plain(value: &str) -> bool {
 ///
 /// # Errors
 /// [`Error::Input`].
-pub async fn read(store: &Store, binding: &str, request: Request) -> Result<Datum, Error> {
+pub async fn read(
+    store: &Store,
+    (accounts, account): (&Accounts, &Account),
+    binding: &str,
+    request: Request,
+) -> Result<Datum, Error> {
+    if let Some(account) = account.remote() {
+        return read_remote(accounts, account, binding, &request).await;
+    }
     let found = store.query_entities(&request.table, request.query).await;
     let found = found.map_err(|source| Error::Input { binding: binding.to_owned(), source })?;
     let mut shown = found.into_iter().map(object_of);
@@ -93,6 +113,28 @@ pub async fn read(store: &Store, binding: &str, request: Request) -> Result<Datu
         return Ok(shown.next().map_or(Datum::Nothing, |entity| Datum::Json(entity.to_string())));
     }
     Ok(Datum::Json(Value::Array(shown.collect()).to_string()))
+}
+
+async fn read_remote(
+    accounts: &Accounts,
+    account: &Arc<StorageAccount>,
+    binding: &str,
+    request: &Request,
+) -> Result<Datum, Error> {
+    let failed = |fault| {
+        let action = format!("table {} in {} can't be read", request.table, account.connection);
+        Error::Account { binding: binding.to_owned(), action, fault }
+    };
+    let client = accounts.client(account).map_err(failed)?;
+    let query = remote::Query {
+        table: &request.table,
+        partition_key: request.query.partition_key.as_deref(),
+        row_key: request.query.row_key.as_deref(),
+        filter: request.filter_text.as_deref(),
+        take: request.query.take,
+    };
+    let found = client.note(remote::read(&client, &query).await).map_err(failed)?;
+    Ok(remote::shown(found, request.one))
 }
 
 /// An entity as functions and `ingle state` show it.
@@ -107,6 +149,7 @@ fn object_of(entity: Entity) -> Value {
 /// An output binding with its parts.
 pub struct Output<'a> {
     pub binding: &'a str,
+    pub account: &'a Account,
     pub table: &'a Template,
     /// For entities without a key of their own.
     pub partition_key: Option<&'a Template>,
@@ -121,7 +164,7 @@ pub fn write(
     output: &Output<'_>,
     value: Datum,
     context: &OutputContext<'_>,
-) -> Result<Vec<Operation>, Error> {
+) -> Result<Writes, Error> {
     let binding = output.binding;
     let failed = |source| Error::Expression { binding: binding.to_owned(), source };
     let resolve = |template: &Template| template.resolve(context.scope).map_err(failed);
@@ -129,7 +172,7 @@ pub fn write(
     let table = resolve(output.table)?;
     check_table_name(&table)
         .map_err(|problem| refused(format!("`{table}` can't be the name of a table: {problem}")))?;
-    let mut operations = Vec::new();
+    let mut writes = Writes::default();
     for element in elements(value) {
         let mut properties = properties(&element).map_err(&refused)?;
         let mut key = |name: &str, template: Option<&Template>| {
@@ -143,9 +186,17 @@ pub fn write(
         let partition_key = key(PARTITION_KEY, output.partition_key)?;
         let row_key = key(ROW_KEY, output.row_key)?;
         let table = table.clone();
-        operations.push(Operation::InsertEntity(NewEntity { table, partition_key, row_key, properties }));
+        let entity = NewEntity { table, partition_key, row_key, properties };
+        match output.account.remote() {
+            Some(account) => writes.foreign.push(ForeignWrite {
+                binding: binding.to_owned(),
+                account: account.clone(),
+                what: What::Entity(entity),
+            }),
+            None => writes.operations.push(Operation::InsertEntity(entity)),
+        }
     }
-    Ok(operations)
+    Ok(writes)
 }
 
 /// The properties of an element that is a JSON object: nulls are left out, lists and objects are kept as JSON text,
@@ -183,6 +234,7 @@ mod tests {
     use ingle_types::event::Trace;
     use ingle_types::expression::BindingData;
     use proptest::prelude::*;
+    use ingle_types::spec::MessageEncoding;
     use std::time::UNIX_EPOCH;
 
     fn with_scope<T>(payload: &str, work: impl FnOnce(&dyn Scope) -> T) -> T {
@@ -194,11 +246,12 @@ mod tests {
     #[track_caller]
     fn check(value: Datum, row_key: Option<&str>, expect: Result<&[&str], &str>) {
         let found = with_scope(r#"{"owner": "ann"}"#, |scope| {
-            let context = OutputContext { scope, trace: &Trace::default(), hop_count: 0 };
+            let context = OutputContext { scope, trace: &Trace::default(), hop_count: 0, encoding: MessageEncoding::Base64 };
             let (table, partition_key) = (Template::literal("Notes"), Template::parse("{owner}").unwrap());
             let row_key = row_key.map(Template::literal);
             let output = Output {
                 binding: "out",
+                account: &Account::Embedded,
                 table: &table,
                 partition_key: Some(&partition_key),
                 row_key: row_key.as_ref(),
@@ -214,7 +267,7 @@ mod tests {
         };
         match (found, expect) {
             (Ok(operations), Ok(expect)) => {
-                assert_eq!(operations.iter().map(shown).collect::<Vec<_>>(), expect);
+                assert_eq!(operations.operations.iter().map(shown).collect::<Vec<_>>(), expect);
             }
             (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{error}"),
             (found, expect) => panic!("{found:?} instead of {expect:?}"),
@@ -261,9 +314,11 @@ mod tests {
     async fn entities_are_read_back_as_json() {
         use ingle_types::clock::SystemClock;
         use ingle_types::faults::Faults;
+        use ingle_types::health::Health;
         let directory = tempfile::tempdir().unwrap();
         let options = ingle_store::Options::new(directory.path());
         let store = Store::open(options, std::sync::Arc::new(SystemClock), Faults::none()).unwrap();
+        let accounts = Accounts::new(std::sync::Arc::new(SystemClock), Health::default());
         let properties = Map::from_iter([("Text".to_owned(), Value::from("hello"))]);
         let new = |row_key: &str| {
             let (table, partition_key) = ("Notes".to_owned(), "ann".to_owned());
@@ -284,7 +339,7 @@ mod tests {
                 take: None,
             };
             let request = with_scope(r#"{"owner": "ann"}"#, |scope| request("in", &input, scope))?;
-            read(&store, "in", request).await
+            read(&store, (&accounts, &Account::Embedded), "in", request).await
         };
         let one = r#"{"PartitionKey":"ann","RowKey":"1","Text":"hello"}"#;
         assert_eq!(read_one(Some("1"), None).await.unwrap(), Datum::Json(one.to_owned()));

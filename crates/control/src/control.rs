@@ -17,8 +17,8 @@ use ingle_types::event::{Completion, Invocation, Invoker, InvokerHandle};
 use ingle_types::faults::Faults;
 use ingle_types::health::Health;
 use ingle_types::ids::InvocationId;
-use ingle_types::log_levels::LogLevels;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
+use ingle_types::log_levels::LogLevels;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AppSpec, CorsOptions};
@@ -28,8 +28,8 @@ use tokio::time::Instant;
 
 use crate::debug::Debugger;
 use crate::error::Error;
-use crate::log_filter::LogFilter;
 use crate::load::{Importing, Prepared, import, prepare, prepare_debugger};
+use crate::log_filter::LogFilter;
 
 /// How often an old generation is asked whether it has finished.
 const DRAIN_STEP: Duration = Duration::from_millis(20);

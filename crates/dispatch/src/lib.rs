@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ingle_connectors::Accounts;
 use ingle_store::Store;
 use ingle_tasks::{Detach, StopSignal, Stopper, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
@@ -33,7 +34,7 @@ use ingle_types::event::{Completion, Delivery, Event, Invocation, Invoker};
 use ingle_types::faults::Faults;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::RecordSinkHandle;
-use ingle_types::spec::{AppSpec, FunctionSpec};
+use ingle_types::spec::{AppSpec, FunctionSpec, MessageEncoding};
 use ingle_worker::Pool;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -47,11 +48,14 @@ pub struct Options {
     pub waiting_max: usize,
     /// How long someone who waits for an answer may wait for a worker.
     pub wait_max: Duration,
+    /// How messages for queues of accounts are written.
+    pub message_encoding: MessageEncoding,
 }
 
 /// The rooms that an invocation passes through.
 pub struct Rooms {
     pub store: Store,
+    pub accounts: Accounts,
     pub pool: Pool,
     pub tasks: Tasks,
     pub clock: ClockHandle,

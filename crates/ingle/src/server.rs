@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use ingle_apps::{Progress, ReadOptions};
 use ingle_connectors::blob::listener;
 use ingle_control::debug::Debugger;
+use ingle_control::log_filter::LogFilter;
 use ingle_control::{Control, Event, Generation, Prepared};
 use ingle_gateway::admin::Admin;
 use ingle_gateway::auth::Guard;
@@ -101,6 +102,8 @@ impl Server {
         let listener = take_port(plan.address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(plan.address, &error))?;
         let store = open_store(&plan.state, clock.clone(), plan.faults.clone())?;
+        let log_filter = LogFilter::default();
+        let records = log_filter.records(plan.records);
         let options = ingle_control::Options {
             folder: plan.folder,
             read: plan.read,
@@ -112,6 +115,7 @@ impl Server {
             listen: plan.listen,
             inspect: Arc::new(inspect),
             debugger: plan.debugger,
+            log_filter: log_filter.clone(),
         };
         let health = Health::default();
         let control_rooms = ingle_control::Rooms {
@@ -120,14 +124,14 @@ impl Server {
             clock: clock.clone(),
             faults: plan.faults,
             health: health.clone(),
-            sink: plan.sink,
-            records: plan.records.clone(),
+            sink: log_filter.lines(plan.sink),
+            records: records.clone(),
         };
         let control = Control::new(options, control_rooms);
         let first = control.start(plan.prepared).await?;
         let invoker: InvokerHandle = Arc::new(control.clone());
         let blobs = prompts(store.clone());
-        let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records: plan.records, blobs };
+        let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records, blobs, health };
         let (door, doors) = watch::channel(None);
         let (notice, notices) = watch::channel(None);
         let options = Options {
@@ -200,6 +204,7 @@ impl Server {
         restrict(&self.admin_socket);
         let (control, address) = (self.control.clone(), self.address);
         let functions = self.control.clone();
+        let health = self.rooms.health.clone();
         let moved = self.moved.clone().map(|time| MovedServer { time, control: self.control.clone() });
         let admin = Admin {
             store: self.store.clone(),
@@ -207,7 +212,7 @@ impl Server {
             functions: Box::new(move || {
                 functions.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
             }),
-            status: Box::new(move || status(&control, address)),
+            status: Box::new(move || status(&control, address, &health)),
             moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.tasks, listener);
@@ -308,7 +313,7 @@ pub(crate) fn inspect(app: &mut AppSpec) {
     app.problems.extend(found);
 }
 
-fn status(control: &Control, address: SocketAddr) -> Value {
+fn status(control: &Control, address: SocketAddr, health: &Health) -> Value {
     let Some(generation) = control.current() else { return Value::Null };
     let workers: Vec<Value> = generation
         .pool
@@ -321,7 +326,7 @@ fn status(control: &Control, address: SocketAddr) -> Value {
         })
         .collect();
     json!({"app": generation.app.name, "generation": generation.number, "address": format!("http://{address}"),
-        "processId": std::process::id(), "workers": workers})
+        "processId": std::process::id(), "workers": workers, "degraded": health.to_json()})
 }
 
 /// The socket of the server that uses this state folder.

@@ -11,6 +11,8 @@
 //! | the running server | [`Server`] |
 //! | what it printed | [`Events`] |
 //! | HTTP, also broken | [`Request`], [`Response`], [`Client`], [`raw`], [`raw_cut`] |
+//! | an editor that debugs the app | [`Editor`] |
+//! | the emulator of Azure Storage | [`azurite`] |
 //! | one command of the command line | [`Call`] |
 //! | interpreters, and one test for each | [`Python`], [`on_each_python`] |
 #![expect(
@@ -19,7 +21,9 @@
 )]
 
 mod app;
+pub mod azurite;
 mod call;
+mod editor;
 mod events;
 mod http;
 mod launch;
@@ -29,9 +33,10 @@ mod server;
 
 pub use app::App;
 pub use call::{Call, Done};
+pub use editor::Editor;
 pub use events::Events;
 pub use http::{Client, NoAnswer, Request, Response, raw, raw_cut};
 pub use launch::Launch;
-pub use machine::{DEADLINE, binary, workspace};
+pub use machine::{DEADLINE, binary, cache, workspace};
 pub use python::Python;
 pub use server::{Ended, Server};

@@ -37,6 +37,8 @@ pub enum Delivery {
     Direct,
     /// A leased message of a queue in the embedded store.
     Queue(QueueDelivery),
+    /// A message of a queue in an account, which its listener holds and acknowledges when the invocation is over.
+    Remote(QueueDelivery),
     /// A place in a stream or a schedule: finishing means to remember that it was passed.
     Checkpoint(CheckpointDelivery),
 }

@@ -5,6 +5,7 @@ use ingle_types::expression::{Part, Template};
 use ingle_types::spec::{BindingKind, BlobTrigger, DataType};
 
 use super::Reported;
+use super::account::{self, Service};
 use super::properties::Properties;
 
 const KEY: &str = "path";
@@ -12,7 +13,7 @@ const MODE: &str = "mode";
 
 pub(super) fn trigger(properties: &mut Properties<'_>, data_type: DataType) -> Result<BlobTrigger, Reported> {
     properties.direction(&["in"], "in")?;
-    properties.connection(&["connection"])?;
+    account::read(properties, Service::Blobs)?;
     // Both mean the same here: who puts a blob pushes it to the function.
     properties.one_of("source", &["LogsAndContainerScan", "EventGrid"])?;
     let as_file = as_file(properties, data_type)?;
@@ -29,7 +30,8 @@ pub(super) fn trigger(properties: &mut Properties<'_>, data_type: DataType) -> R
         error.position += container.chars().count() + 1;
         properties.error("E0237", KEY, format!("path: {error}"), "write it like images/{name}.{extension}")
     })?;
-    Ok(BlobTrigger { container: container.to_owned(), pattern, data_type, as_file })
+    let account = std::mem::take(&mut properties.account);
+    Ok(BlobTrigger { container: container.to_owned(), account, pattern, data_type, as_file })
 }
 
 pub(super) fn binding(properties: &mut Properties<'_>, data_type: DataType) -> Result<BindingKind, Reported> {
@@ -37,7 +39,7 @@ pub(super) fn binding(properties: &mut Properties<'_>, data_type: DataType) -> R
         let message = "a blob binding needs a direction: in or out".to_owned();
         return Err(properties.error("E0232", "direction", message, "add it"));
     };
-    properties.connection(&["connection"])?;
+    account::read(properties, Service::Blobs)?;
     let text = properties.required_text(KEY)?;
     let path = properties.parse(KEY, &text)?;
     check_path(properties, &path)?;

@@ -1,5 +1,6 @@
 //! The properties of one binding: found without regard to case, settings filled in, every finding at its place.
 
+use ingle_types::account::Account;
 use ingle_types::expression::{Template, fill_settings};
 use ingle_types::problem::{Mend, Problem};
 use ingle_types::spec::DeclaredFunction;
@@ -23,6 +24,8 @@ pub(super) struct Properties<'a> {
     problems: &'a mut Vec<Problem>,
     /// Keys that have been asked for.
     used: Vec<String>,
+    /// Where the data of the binding are, once its connection has been read.
+    pub(super) account: Account,
 }
 
 impl<'a> Properties<'a> {
@@ -38,7 +41,7 @@ impl<'a> Properties<'a> {
             Some(Kind::List(items)) => items.get(index),
             _ => None,
         };
-        Self { folder, declared, object, node, problems, used: Vec::new() }
+        Self { folder, declared, object, node, problems, used: Vec::new(), account: Account::Embedded }
     }
 
     pub(super) fn function(&self) -> &'a str {
@@ -48,6 +51,11 @@ impl<'a> Properties<'a> {
     /// An app setting; `None` if it is empty.
     pub(super) fn setting(&self, name: &str) -> Option<&'a str> {
         self.folder.setting(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// An app setting as it is, also an empty one.
+    pub(super) fn raw_setting(&self, name: &str) -> Option<&'a str> {
+        self.folder.setting(name)
     }
 
     /// Puts a problem where the property stands: in function.json, or at the function.
@@ -221,8 +229,8 @@ impl<'a> Properties<'a> {
         Ok(self.one_of("direction", words)?.unwrap_or(usual))
     }
 
-    /// Reads the name of a connection setting. It has no effect, as the data are in the embedded store; but a name
-    /// that no setting has is worth a word, as it will fail in the cloud.
+    /// Reads the name of a connection setting whose data are in the embedded store. A name that no setting has is worth
+    /// a word, as it will fail in the cloud.
     pub(super) fn connection(&mut self, keys: &[&'static str]) -> Result<(), Reported> {
         for key in keys {
             let Some(name) = self.text(key)? else { continue };
@@ -254,9 +262,18 @@ impl<'a> Properties<'a> {
     /// The names under which the cloud's host looks for a connection (facts 5.1).
     fn has_connection(&self, name: &str) -> bool {
         let whole = [name.to_owned(), format!("AzureWebJobs{name}"), format!("ConnectionStrings:{name}")];
-        let section = format!("{}__", name.to_lowercase());
-        whole.iter().any(|name| self.folder.setting(name).is_some())
-            || self.folder.setting_names().any(|set| set.to_lowercase().starts_with(&section))
+        whole.iter().any(|name| self.folder.setting(name).is_some()) || self.section_of(name).is_some()
+    }
+
+    /// A setting of the section that a connection by identity has, e.g. `Shop__accountName`.
+    pub(super) fn section_of(&self, name: &str) -> Option<String> {
+        let sections =
+            [format!("azurewebjobs{}__", name.to_lowercase()), format!("{}__", name.to_lowercase())];
+        let is_of = |set: &&str| {
+            let set = set.to_lowercase();
+            sections.iter().any(|section| set.starts_with(section))
+        };
+        self.folder.setting_names().find(is_of).map(str::to_owned)
     }
 
     /// Properties that nothing asked for: most likely misspelled.

@@ -4,6 +4,7 @@ use ingle_types::expression::Template;
 use ingle_types::spec::{BindingKind, DataType, QueueTrigger};
 
 use super::Reported;
+use super::account::{self, Service};
 use super::properties::Properties;
 
 const KEY: &str = "queueName";
@@ -13,16 +14,16 @@ pub(super) fn trigger(
     data_type: DataType,
 ) -> Result<QueueTrigger, Reported> {
     properties.direction(&["in"], "in")?;
-    properties.connection(&["connection"])?;
+    account::read(properties, Service::Queues)?;
     // Azure's host lowers the case as well, so `Orders` and `orders` are one queue.
     let queue = properties.required_text(KEY)?.to_lowercase();
     check_name(properties, &queue)?;
-    Ok(QueueTrigger { queue, data_type })
+    Ok(QueueTrigger { queue, data_type, account: std::mem::take(&mut properties.account) })
 }
 
 pub(super) fn output(properties: &mut Properties<'_>) -> Result<BindingKind, Reported> {
     properties.direction(&["out"], "out")?;
-    properties.connection(&["connection"])?;
+    account::read(properties, Service::Queues)?;
     let text = properties.required_text(KEY)?;
     let queue = properties.parse(KEY, &text)?.map_literals(str::to_lowercase);
     check_template(properties, &queue)?;

@@ -5,6 +5,7 @@ use ingle_types::filter::Filter;
 use ingle_types::spec::{BindingKind, TableInput};
 
 use super::Reported;
+use super::account::{self, Service};
 use super::properties::Properties;
 
 const TABLE: &str = "tableName";
@@ -15,7 +16,7 @@ pub(super) fn binding(properties: &mut Properties<'_>) -> Result<BindingKind, Re
         let message = "a table binding needs a direction: in or out".to_owned();
         return Err(properties.error("E0232", "direction", message, "add it"));
     };
-    properties.connection(&["connection"])?;
+    account::read(properties, Service::Tables)?;
     let text = properties.required_text(TABLE)?;
     let table = properties.parse(TABLE, &text)?;
     check_name(properties, &table)?;

@@ -17,7 +17,8 @@ pub(super) fn ping() -> Response<Bytes> {
 }
 
 /// `{"id","state","version","versionDetails","instanceId","processUptime","extensionBundle"?,"errors"?}`; the up-time
-/// in milliseconds. The state is `Running` whenever there is an answer; findings that stop a function are in `errors`.
+/// in milliseconds. The state is `Running` whenever there is an answer; findings that stop a function are in `errors`,
+/// and what is in trouble in `degraded`, a key of ours.
 pub(super) fn status(request: &Request<'_>) -> Response<Bytes> {
     let site = &request.door.site;
     let uptime = u64::try_from(request.host.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -36,6 +37,10 @@ pub(super) fn status(request: &Request<'_>) -> Response<Bytes> {
         .collect();
     if !errors.is_empty() {
         shown["errors"] = Value::from(errors);
+    }
+    let degraded = request.door.rooms.health.to_json();
+    if !degraded.is_empty() {
+        shown["degraded"] = Value::from(degraded);
     }
     super::json(StatusCode::OK, &shown)
 }

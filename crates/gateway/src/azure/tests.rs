@@ -243,6 +243,7 @@ async fn status_has_the_shape_that_tools_wait_for() {
     assert_eq!(shown["extensionBundle"]["version"], "[4.*, 5.0.0)");
     assert!(shown["processUptime"].is_u64() && shown["version"].as_str().unwrap().starts_with("4."));
     assert!(shown["errors"][0].as_str().unwrap().contains("stripe"));
+    assert_eq!(shown["degraded"], Value::Null);
     let (_, broken) = world.call("GET /admin/functions/PAY/status", "").await;
     assert_eq!(broken["errors"].as_array().map(Vec::len), Some(1));
     let (_, good) = world.call("GET /admin/functions/order/status", "").await;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that can't go on ends")]
 
 mod azure_doors;
+mod azure_storage;
 mod blobs;
 mod broken;
 mod changes;

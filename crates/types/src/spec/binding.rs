@@ -1,5 +1,6 @@
 //! Inputs and outputs besides the trigger.
 
+use crate::account::Account;
 use crate::expression::Template;
 use crate::spec::DataType;
 
@@ -10,6 +11,8 @@ pub struct BindingSpec {
     pub name: String,
     pub kind: BindingKind,
     pub data_type: DataType,
+    /// Where its data are; embedded for kinds that know no account.
+    pub account: Account,
 }
 
 #[derive(Clone, Debug)]

@@ -62,7 +62,8 @@ pub struct QueueOptions {
     pub max_dequeue_count: u32,
     /// How long a failed message stays invisible before its next attempt.
     pub visibility_timeout: Duration,
-    pub max_polling_interval: Duration,
+    /// Longest pause between two looks into an empty queue; `None`: not said.
+    pub max_polling_interval: Option<Duration>,
     pub message_encoding: MessageEncoding,
 }
 
@@ -116,7 +117,7 @@ impl Default for QueueOptions {
             new_batch_threshold: 8,
             max_dequeue_count: 5,
             visibility_timeout: Duration::ZERO,
-            max_polling_interval: Duration::from_secs(60),
+            max_polling_interval: None,
             message_encoding: MessageEncoding::Base64,
         }
     }

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ingle_store::{ObjectContent, Operation, PutObject};
 use ingle_tasks::Tasks;
+use ingle_types::account::Account;
 use ingle_types::clock::SystemClock;
 use ingle_types::event::{Completion, Invocation, Invoker, Phases};
 use ingle_types::faults::Faults;
+use ingle_types::health::Health;
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
 use ingle_types::spec::{DataType, HostConfig};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::Accounts;
 use crate::queue::acknowledge;
 
 /// Tells each event, and fails those whose summary holds a word that it was told to fail.
@@ -97,6 +100,7 @@ impl Fixture {
         let (events, receiver) = mpsc::channel(20_000);
         let mut trigger = BlobTrigger {
             container: "images".to_owned(),
+            account: Account::Embedded,
             pattern: BlobPattern::parse(pattern).unwrap(),
             data_type: DataType::Undefined,
             as_file: false,
@@ -115,6 +119,7 @@ impl Fixture {
             tasks: self.tasks.clone(),
             clock: Arc::new(SystemClock),
             host: HostConfig::default(),
+            accounts: Accounts::new(Arc::new(SystemClock), Health::default()),
         };
         (start(&FunctionName::new("Thumb"), &trigger, rooms), receiver)
     }
@@ -303,6 +308,7 @@ async fn large_contents_wait_for_memory() {
     let reader = BlobReader {
         trigger: BlobTrigger {
             container: "images".to_owned(),
+            account: Account::Embedded,
             pattern: BlobPattern::parse("").unwrap(),
             data_type: DataType::Undefined,
             as_file: false,

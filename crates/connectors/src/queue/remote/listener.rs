@@ -1,0 +1,337 @@
+//! The running side of a queue trigger whose queue is in an account.
+//!
+//! A message is held by making it invisible for ten minutes, which is renewed at half time for as long as the function
+//! runs. It is deleted after the function's success and never before: outputs first, then the acknowledgement.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ingle_store::{LeasedMessage, MessageLease};
+use ingle_tasks::{StopSignal, Stopper, TaskKind, Tasks};
+use ingle_types::account::StorageAccount;
+use ingle_types::event::{Delivery, Event, Invocation, InvokerHandle, QueueDelivery};
+use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::outcome::Outcome;
+use ingle_types::spec::QueueOptions;
+use tokio::sync::Notify;
+
+use super::{Held, RemoteQueue, decode};
+use crate::account::Accounts;
+use crate::account::fault::Fault;
+use crate::account::trouble::Recovery;
+use crate::queue::listener::Messages;
+use crate::queue::{Verdict, poison_queue, verdict};
+
+/// How long a message is held; renewed at half time (facts 7.1).
+const HELD_FOR: Duration = Duration::from_secs(600);
+/// Pauses between looks into an empty queue: they grow from the first to the last, which host.json can set.
+const POLL_FIRST: Duration = Duration::from_millis(100);
+/// As Azure's host does on a developer's machine; in the cloud it would be a minute (facts 7.1).
+const POLL_LAST: Duration = Duration::from_secs(2);
+/// Tries to tell the account what became of a message. After that it comes again.
+const SETTLE_TRIES: u32 = 6;
+
+pub struct RemoteListenerOptions {
+    pub function: FunctionName,
+    pub queue: String,
+    pub account: Arc<StorageAccount>,
+    pub queues: QueueOptions,
+    pub reader: Arc<Messages>,
+}
+
+/// Turns the messages of one queue of an account into invocations of one function.
+pub struct RemoteListener {
+    options: RemoteListenerOptions,
+    accounts: Accounts,
+    invoker: InvokerHandle,
+    tasks: Tasks,
+    in_work: Arc<InWork>,
+}
+
+#[derive(Default)]
+struct InWork {
+    count: AtomicU32,
+    finished: Notify,
+}
+
+enum Look {
+    /// Something was there: look again at once.
+    Again,
+    /// Too much is in work.
+    ForRoom,
+    /// Nothing was there, or it went wrong.
+    After(Duration),
+}
+
+impl RemoteListener {
+    pub fn new(
+        options: RemoteListenerOptions,
+        accounts: Accounts,
+        invoker: InvokerHandle,
+        tasks: Tasks,
+    ) -> Self {
+        Self { options, accounts, invoker, tasks, in_work: Arc::default() }
+    }
+
+    /// Starts listening; ends when its stopper or all listeners are stopped.
+    pub fn start(self) -> Stopper {
+        let (stopper, stop) = self.tasks.stoppable(TaskKind::Listener);
+        let name = format!("queue {} in {}", self.options.queue, self.options.account.connection);
+        let tasks = self.tasks.clone();
+        drop(tasks.spawn(TaskKind::Listener, name, self.run(stop)));
+        stopper
+    }
+
+    async fn run(self, mut stop: StopSignal) {
+        let RemoteListenerOptions { function, queue, account, .. } = &self.options;
+        let what = format!("queue {queue} in {}, for function {function}", account.connection);
+        let mut recovery = self.accounts.recovery(what);
+        let client = match self.accounts.client(account) {
+            Ok(client) => client,
+            Err(fault) => {
+                recovery.failed(&fault.to_string());
+                return stop.wait().await;
+            }
+        };
+        let wake = client.wake(queue);
+        let queue = RemoteQueue::new(client, queue);
+        let mut empty_looks = 0;
+        while !stop.is_set() {
+            let look = tokio::select! {
+                () = stop.wait() => return,
+                look = self.look(&queue, &mut recovery, &mut empty_looks) => look,
+            };
+            let pause = async {
+                match look {
+                    Look::Again => {}
+                    Look::ForRoom => self.in_work.finished.notified().await,
+                    Look::After(pause) => {
+                        tokio::select! {
+                            () = wake.notified() => {}
+                            () = tokio::time::sleep(pause) => {}
+                        }
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.wait() => {}
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Fetches a batch, if there is room for it, and starts an invocation for each message.
+    ///
+    /// A fetch that is cut off by a stop may have made messages invisible; they come back after [`HELD_FOR`].
+    async fn look(&self, queue: &RemoteQueue, recovery: &mut Recovery, empty_looks: &mut u32) -> Look {
+        let queues = &self.options.queues;
+        if self.in_work.count.load(Ordering::Acquire) > queues.new_batch_threshold {
+            return Look::ForRoom;
+        }
+        match queue.fetch(queues.batch_size, HELD_FOR).await {
+            Ok(messages) => {
+                recovery.well();
+                if messages.is_empty() {
+                    *empty_looks = empty_looks.saturating_add(1);
+                    return Look::After(poll_pause(*empty_looks, queues.max_polling_interval));
+                }
+                *empty_looks = 0;
+                for message in messages {
+                    self.in_work.count.fetch_add(1, Ordering::AcqRel);
+                    let work = self.handle(queue.clone(), message);
+                    drop(self.tasks.spawn(TaskKind::Invocation, "message of an account", work));
+                }
+                Look::Again
+            }
+            Err(fault) => Look::After(recovery.failed(&hinted(&fault, &self.options.account))),
+        }
+    }
+
+    fn handle(&self, queue: RemoteQueue, message: Held) -> impl Future<Output = ()> + Send + 'static {
+        let leave = Leave(self.in_work.clone());
+        let (invoker, function) = (self.invoker.clone(), self.options.function.clone());
+        let (reader, queues) = (self.options.reader.clone(), self.options.queues.clone());
+        let delivery = self.delivery(&message);
+        async move {
+            // Also counted down when the task is aborted or panics.
+            let _leave = leave;
+            let mut holder = Holder { queue, id: message.id.clone(), receipt: message.receipt.clone() };
+            let body = decode(&message.text, queues.message_encoding);
+            let event = match body {
+                Some(body) if delivery.dequeue_count <= queues.max_dequeue_count => {
+                    event(&reader, &message, body, delivery.clone())
+                }
+                Some(_) => {
+                    let reason = format!("delivered {} times", message.dequeue_count);
+                    return holder.give_up(&message.text, &delivery, &reason).await;
+                }
+                None => {
+                    let reason = "its text is no Base64; send it in Base64, or set \"messageEncoding\": \"none\" in host.json";
+                    return holder.give_up(&message.text, &delivery, reason).await;
+                }
+            };
+            let mut running = invoker.invoke(Invocation { id: InvocationId::random(), function, event });
+            let outcome = loop {
+                tokio::select! {
+                    completion = &mut running => break completion.outcome,
+                    () = tokio::time::sleep(HELD_FOR / 2) => holder.renew().await,
+                }
+            };
+            holder.settle(&message.text, &delivery, &outcome).await;
+        }
+    }
+
+    fn delivery(&self, message: &Held) -> QueueDelivery {
+        QueueDelivery {
+            queue: self.options.queue.clone(),
+            message_id: message.id.clone(),
+            pop_receipt: message.receipt.clone(),
+            dequeue_count: message.dequeue_count,
+            max_dequeue_count: self.options.queues.max_dequeue_count,
+            retry_delay: self.options.queues.visibility_timeout,
+        }
+    }
+}
+
+fn event(reader: &Messages, message: &Held, body: Bytes, delivery: QueueDelivery) -> Event {
+    let lease = MessageLease {
+        queue: delivery.queue.clone(),
+        message_id: message.id.clone(),
+        pop_receipt: message.receipt.clone(),
+    };
+    let event = reader.event(LeasedMessage {
+        lease,
+        body,
+        dequeue_count: message.dequeue_count,
+        inserted_at: message.inserted_at,
+        expires_at: message.expires_at,
+        next_visible_at: message.visible_at,
+        // The service keeps nothing beside the text.
+        hop_count: 0,
+        trace_parent: String::new(),
+    });
+    Event { delivery: Delivery::Remote(delivery), ..event }
+}
+
+/// A held message, with the receipt that is good now.
+struct Holder {
+    queue: RemoteQueue,
+    id: String,
+    receipt: String,
+}
+
+impl Holder {
+    async fn renew(&mut self) {
+        match self.queue.release(&self.id, &self.receipt, HELD_FOR).await {
+            Ok(receipt) => self.receipt = receipt,
+            Err(fault) => {
+                tracing::warn!(queue = %self.queue.name, message = %self.id, "can't hold a message any longer: {fault}");
+            }
+        }
+    }
+
+    /// Does what an outcome means for the message.
+    async fn settle(&mut self, text: &str, delivery: &QueueDelivery, outcome: &Outcome) {
+        let mut pauses = Pauses::default();
+        loop {
+            let result = match verdict(delivery, outcome) {
+                Verdict::Done => self.queue.delete(&self.id, &self.receipt).await,
+                Verdict::Again { visible_after, .. } => {
+                    self.queue.release(&self.id, &self.receipt, visible_after).await.map(drop)
+                }
+                Verdict::Poison { poison_queue, .. } => self.poison(text, &poison_queue).await,
+            };
+            match result {
+                Ok(()) => {
+                    // One that is visible at once is fetched at once.
+                    self.queue.client.wake(&self.queue.name).notify_one();
+                    return;
+                }
+                Err(fault) if fault.is_unreachable() && pauses.left() => pauses.wait().await,
+                Err(fault) => {
+                    tracing::warn!(queue = %self.queue.name, message = %self.id,
+                        "can't settle a message, so it comes again: {fault}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A message that no function shall see goes to the poison queue, or stays invisible if there is none.
+    async fn give_up(&mut self, text: &str, delivery: &QueueDelivery, reason: &str) {
+        let queue = &self.queue.name;
+        tracing::warn!(%queue, message = %self.id, "gave a message up: {reason}");
+        let Some(poison_queue) = poison_queue(&delivery.queue) else { return };
+        if let Err(fault) = self.poison(text, &poison_queue).await {
+            tracing::warn!(%poison_queue, message = %self.id, "can't put a message aside, so it comes again: {fault}");
+        }
+    }
+
+    /// Copied first and deleted then: it may be there twice, but not nowhere.
+    async fn poison(&self, text: &str, poison_queue: &str) -> Result<(), Fault> {
+        RemoteQueue::new(self.queue.client.clone(), poison_queue).put(text, true).await?;
+        self.queue.delete(&self.id, &self.receipt).await
+    }
+}
+
+/// The pauses between tries to settle a message.
+#[derive(Default)]
+struct Pauses(u32);
+
+impl Pauses {
+    fn left(&self) -> bool {
+        self.0 < SETTLE_TRIES
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(crate::account::trouble::pause_after(self.0 + 1)).await;
+        self.0 += 1;
+    }
+}
+
+struct Leave(Arc<InWork>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.finished.notify_one();
+    }
+}
+
+/// The pause after so many looks into an empty queue: it doubles, spread by a fifth.
+fn poll_pause(empty_looks: u32, last: Option<Duration>) -> Duration {
+    let last = last.unwrap_or(POLL_LAST);
+    let doubled = POLL_FIRST.saturating_mul(2_u32.saturating_pow(empty_looks.saturating_sub(1)));
+    doubled.mul_f64(0.8 + 0.4 * crate::account::trouble::fraction()).min(last)
+}
+
+/// What a developer most likely forgot.
+pub(crate) fn hinted(fault: &Fault, account: &StorageAccount) -> String {
+    let is_emulator = account.queues.as_deref().is_some_and(crate::account::is_local);
+    if fault.is_unreachable() && is_emulator {
+        let setting = &account.connection;
+        return format!("{fault}; start Azurite, or leave {setting} empty for the embedded store");
+    }
+    fault.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_into_an_empty_queue_become_rare() {
+        let check = |looks, last: Option<u64>, at_least_ms: u64, at_most_ms: u64| {
+            let found = poll_pause(looks, last.map(Duration::from_millis)).as_millis();
+            assert!(found >= u128::from(at_least_ms) && found <= u128::from(at_most_ms), "{looks}: {found} ms");
+        };
+        check(1, None, 80, 120);
+        check(2, None, 160, 240);
+        check(5, None, 1280, 1920);
+        check(100, None, 2000, 2000);
+        check(100, Some(60_000), 60_000, 60_000);
+        check(u32::MAX, Some(100), 80, 100);
+    }
+}
