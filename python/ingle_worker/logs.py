@@ -20,6 +20,8 @@ _LINE_CHARACTERS_MAX = 256 * 1024
 
 _control = None
 _plain = False
+# The level that the root logger was given here.
+_root_level = None
 _streams = []
 _get_ident = threading.get_ident
 
@@ -206,13 +208,22 @@ def install(control, debug):
     _control = control
     _streams[:] = [LineStream("stdout", 1), LineStream("stderr", 2)]
     sys.stdout, sys.stderr = _streams
+    set_debug(debug)
     root = logging.getLogger()
-    root.setLevel(logging.DEBUG if debug else logging.INFO)
     root.addHandler(Handler())
     logging.captureWarnings(True)
     threading.excepthook = _thread_failed
     sys.unraisablehook = _unraisable
     _carry_into_threads()
+
+
+def set_debug(debug):
+    """Lets debug messages through the root logger, or not. A level that the app has set itself stays."""
+    global _root_level
+    root = logging.getLogger()
+    if _root_level is None or root.level == _root_level:
+        _root_level = logging.DEBUG if debug else logging.INFO
+        root.setLevel(_root_level)
 
 
 def _exception_text(kind, value, trace):

@@ -154,6 +154,8 @@ class Worker:
             from .stacks import stacks
 
             self._send({"type": "stacks", "stacks": stacks(self.in_work())})
+        elif kind == "settings":
+            logs.set_debug(header["debug_logging"])
         elif kind == "stop":
             self._stop()
 

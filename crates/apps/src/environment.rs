@@ -17,6 +17,8 @@ use crate::requirements::{RequirementsSource, normalise};
 mod build;
 mod failure;
 
+pub(crate) use build::MISLEADING;
+
 /// The SDK that every app needs, whether it says so or not.
 const SDK: &str = "azure-functions";
 

@@ -40,6 +40,12 @@ pub enum Error {
     },
     #[error("the packages of the app are not installed yet, and the network does not answer")]
     NoNetwork { log: PathBuf, tail: String },
+    #[error("{} has no debugpy, and it can't be installed", python.display())]
+    NoDebugger {
+        python: PathBuf,
+        /// The last lines of the installer.
+        tail: String,
+    },
     #[error("the environment {} can't be prepared", path.display())]
     Cache { path: PathBuf, source: io::Error },
     #[error("a program that prepares the environment failed")]
@@ -67,6 +73,7 @@ impl Error {
             Self::NoInterpreter { .. } => "E0601",
             Self::Install { .. } | Self::Cache { .. } | Self::Program { .. } => "E0603",
             Self::NoNetwork { .. } => "E0604",
+            Self::NoDebugger { .. } => "E0607",
         }
     }
 
@@ -78,6 +85,7 @@ impl Error {
             Self::Unreadable { .. }
             | Self::NoInterpreter { .. }
             | Self::NoNetwork { .. }
+            | Self::NoDebugger { .. }
             | Self::Cache { .. }
             | Self::Program { .. } => Blame::Platform,
         }
@@ -104,6 +112,10 @@ impl Error {
                 "start once with a network, or install the requirements into .venv of the app, which is then used"
                     .to_owned(),
             ),
+            Self::NoDebugger { python, .. } => Some(format!(
+                "start once with a network, or install it yourself: {} -m pip install debugpy",
+                python.display()
+            )),
             Self::Cache { .. } => Some("check the free space and the permissions of the cache folder".to_owned()),
             Self::Program { source } => source.hint(),
         }
@@ -115,6 +127,7 @@ impl Error {
             Self::Install { log, tail, .. } | Self::NoNetwork { log, tail } => {
                 Some(format!("{tail}\nthe whole log: {}", log.display()))
             }
+            Self::NoDebugger { tail, .. } => Some(tail.clone()),
             _ => None,
         }
     }

@@ -13,6 +13,14 @@ use crate::{Error, detect, function_json, host_json, local_settings, requirement
 /// Largest settings file in bytes that is read; what is longer is no settings file.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+const DEBUG_LOGGING: &str = "PYTHON_ENABLE_DEBUG_LOGGING";
+
+/// Settings that decide only what is logged.
+fn is_of_logging(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace(':', "__");
+    name.eq_ignore_ascii_case(DEBUG_LOGGING) || name.starts_with("azurefunctionsjobhost__logging__loglevel__")
+}
+
 /// What the caller knows besides the folder.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
@@ -65,6 +73,33 @@ impl AppFolder {
     /// An app setting, found without regard to case; the process environment wins over local.settings.json.
     pub fn setting(&self, name: &str) -> Option<&str> {
         find(&self.environment, name).filter(|value| !value.is_empty()).or_else(|| find(&self.settings, name))
+    }
+
+    /// `PYTHON_ENABLE_DEBUG_LOGGING`.
+    pub fn logs_debug_lines(&self) -> bool {
+        let value = self.setting(DEBUG_LOGGING).unwrap_or_default().trim().to_ascii_lowercase();
+        matches!(value.as_str(), "1" | "true" | "t" | "yes" | "y")
+    }
+
+    /// Whether a version of the same folder would run as this one does, but for what is logged.
+    pub fn differs_only_in_logging(&self, other: &Self) -> bool {
+        let host = |folder: &Self| HostConfig { log_levels: Vec::new(), ..folder.host.clone() };
+        let settings = |folder: &Self| -> BTreeMap<String, String> {
+            let rest = folder.settings.iter().filter(|(name, _)| !is_of_logging(name));
+            rest.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        // Not the lines, as they move with what stands above them.
+        let problems = |folder: &Self| -> Vec<(String, Option<String>, String)> {
+            let problem = |one: &Problem| (one.code.clone(), one.file.clone(), one.message.clone());
+            folder.problems.iter().map(problem).collect()
+        };
+        host(self) == host(other)
+            && settings(self) == settings(other)
+            && problems(self) == problems(other)
+            && (&self.root, self.dialect, &self.script_file, self.port)
+                == (&other.root, other.dialect, &other.script_file, other.port)
+            && self.declared == other.declared
+            && self.requirements == other.requirements
     }
 
     /// Names of all settings, those of the environment included.

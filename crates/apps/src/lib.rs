@@ -16,6 +16,7 @@
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
 
 mod bindings;
+mod debugger;
 mod detect;
 mod environment;
 mod error;
@@ -31,6 +32,7 @@ mod resolve;
 mod retry;
 pub mod suggest;
 
+pub use debugger::prepare_debugger;
 pub use environment::{Environment, Progress, Site, prepare_environment};
 pub use error::Error;
 pub use folder::{AppFolder, ReadOptions, read};

@@ -9,6 +9,7 @@ use ingle_tasks::Tasks;
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
 use ingle_types::spec::AppSpec;
+use ingle_worker::debug::Debugging;
 use ingle_worker::pool::AppToLoad;
 use ingle_worker::{Loaded, Pool, shim};
 
@@ -28,6 +29,8 @@ pub struct Prepared {
     pub folder: AppFolder,
     pub interpreter: Interpreter,
     pub environment: Environment,
+    /// The folder that has `debugpy`, if the environment has not and it is needed.
+    pub debugger: Option<PathBuf>,
 }
 
 /// An app whose first worker has imported it.
@@ -51,7 +54,21 @@ pub async fn prepare(
     let folder = ingle_apps::read(folder, options)?;
     let interpreter = ingle_apps::choose_interpreter(&folder, options)?;
     let environment = ingle_apps::prepare_environment(&folder, &interpreter, options, progress).await?;
-    Ok(Prepared { folder, interpreter, environment })
+    Ok(Prepared { folder, interpreter, environment, debugger: None })
+}
+
+/// Finds `debugpy` for the app's Python, or installs it into the cache.
+///
+/// # Errors
+/// [`Error::App`].
+pub async fn prepare_debugger(
+    prepared: &mut Prepared,
+    options: &ReadOptions,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), Error> {
+    prepared.debugger =
+        ingle_apps::prepare_debugger(&prepared.interpreter, &prepared.environment, options, progress).await?;
+    Ok(())
 }
 
 /// What importing needs besides the app.
@@ -62,6 +79,7 @@ pub(crate) struct Importing<'a> {
     pub(crate) port: u16,
     pub(crate) tasks: &'a Tasks,
     pub(crate) sink: LogSinkHandle,
+    pub(crate) debugging: Option<Debugging>,
 }
 
 /// Imports the app in its first worker and resolves what it declares.
@@ -70,7 +88,11 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let shim = shim::install(with.cache)
         .map_err(|source| ingle_worker::Error::Shim { folder: with.cache.to_owned(), source })?;
     let mut problems = Vec::new();
-    let process_count = number(folder, "FUNCTIONS_WORKER_PROCESS_COUNT", 1, PROCESSES_MAX, &mut problems);
+    let mut process_count = number(folder, "FUNCTIONS_WORKER_PROCESS_COUNT", 1, PROCESSES_MAX, &mut problems);
+    if with.debugging.is_some() {
+        // An editor is attached to one process.
+        process_count = 1;
+    }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
     let options = ingle_worker::Options {
@@ -87,6 +109,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         lanes_max,
         import_timeout: IMPORT_TIMEOUT,
         development: true,
+        debugging: with.debugging,
     };
     let pool = Pool::new(options, with.tasks.clone(), with.sink);
     let mut loaded = pool.start().await?;
@@ -115,7 +138,8 @@ pub async fn examine(
     tasks: &Tasks,
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
-    let imported = import(prepared, Importing { cache, variables, port: 0, tasks, sink }).await?;
+    let with = Importing { cache, variables, port: 0, tasks, sink, debugging: None };
+    let imported = import(prepared, with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;
     Ok(Examined { app: imported.app, loaded: imported.loaded })
 }

@@ -60,9 +60,12 @@ pub(crate) const APP: &[(&str, &str)] = &[
     (".gitignore", include_str!("../templates/app/gitignore")),
     (".funcignore", include_str!("../templates/app/funcignore")),
     (".vscode/tasks.json", include_str!("../templates/app/vscode/tasks.json")),
-    (".vscode/launch.json", include_str!("../templates/app/vscode/launch.json")),
+    (".vscode/launch.json", LAUNCH),
     (".vscode/extensions.json", include_str!("../templates/app/vscode/extensions.json")),
 ];
+
+/// How VS Code attaches to the default port of `--debug`.
+pub(crate) const LAUNCH: &str = include_str!("../templates/app/vscode/launch.json");
 
 /// `function_app.py` without functions.
 pub(crate) const SCRIPT: &str = include_str!("../templates/v2/app.py");

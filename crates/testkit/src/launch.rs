@@ -116,6 +116,11 @@ impl Launch {
         Server::start(self)
     }
 
+    /// Starts it without waiting for anything: see [`Server::wait_until_it_serves`].
+    pub fn begin(self) -> Server {
+        Server::begin(self)
+    }
+
     /// Starts it, and expects it to end by itself.
     pub fn run(&self) -> Done {
         let arguments = self.words();

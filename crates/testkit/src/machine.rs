@@ -30,7 +30,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// One cache for all tests, so that the worker's files are laid out once.
-pub(crate) fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     match std::env::var_os("INGLE_CACHE") {
         Some(given) => workspace().join(given),
         None => workspace().join("target/test-cache"),

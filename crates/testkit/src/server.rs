@@ -39,10 +39,24 @@ pub struct Ended {
 impl Server {
     #[track_caller]
     pub(crate) fn start(launch: Launch) -> Self {
+        Self::begin(launch).wait_until_it_serves()
+    }
+
+    #[track_caller]
+    pub(crate) fn begin(launch: Launch) -> Self {
         let (child, events) = spawn(&launch);
-        let mut server = Self { launch, child, events, address: String::new(), ended: false };
-        server.address = server.wait_for_address();
-        server
+        Self { launch, child, events, address: String::new(), ended: false }
+    }
+
+    /// For a server that was only begun: waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    #[must_use]
+    pub fn wait_until_it_serves(mut self) -> Self {
+        self.address = self.wait_for_address();
+        self
     }
 
     #[track_caller]

@@ -19,6 +19,7 @@ use ingle_types::outcome::{Blame, Failure};
 use ingle_types::spec::{DeclaredFunction, Dialect};
 use tokio::time::Instant;
 
+use crate::debug::Debugging;
 use crate::error::Error;
 use crate::process::{Phase, Signals, Worker};
 use crate::slot::Slot;
@@ -51,6 +52,8 @@ pub struct Options {
     /// Longest time for importing the app.
     pub import_timeout: Duration,
     pub development: bool,
+    /// Set when the processes are to be debugged.
+    pub debugging: Option<Debugging>,
 }
 
 /// The app as the worker's `load` names it.
@@ -92,6 +95,8 @@ struct PoolState {
     failed: Option<Failure>,
     stopping: bool,
     warmup: Option<Warmup>,
+    /// Whether processes hand over debug lines, if that was ever changed.
+    debug_lines: Option<bool>,
 }
 
 /// A line of `ingle ps`.
@@ -158,6 +163,11 @@ impl Pool {
         let inner = &self.0;
         let started = Worker::start(id, &inner.options, &inner.tasks, &inner.sink, &inner.signals).await;
         let (worker, loaded) = started?;
+        let debug_lines = self.state().debug_lines;
+        if let Some(debug_logging) = debug_lines {
+            // If the process has ended already, whoever uses it finds out.
+            worker.control.send(&ToWorker::Settings { debug_logging }).await.ok();
+        }
         self.admit(&worker).await;
         inner.signals.room.notify_waiters();
         Ok((worker, loaded))
@@ -211,6 +221,19 @@ impl Pool {
         };
         for worker in workers {
             self.warm(worker, &warmup).await;
+        }
+    }
+
+    /// From now on processes hand over the debug lines of Python's root logger, or keep them to themselves. What is in
+    /// work goes on.
+    pub async fn log_debug_lines(&self, debug_logging: bool) {
+        let workers = {
+            let mut state = self.state();
+            state.debug_lines = Some(debug_logging);
+            state.workers.clone()
+        };
+        for worker in workers {
+            worker.control.send(&ToWorker::Settings { debug_logging }).await.ok();
         }
     }
 

@@ -20,7 +20,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Variables that would lead Python or pip away from the environment.
-const MISLEADING: [&str; 8] = [
+pub(crate) const MISLEADING: [&str; 8] = [
     "PYTHONHOME",
     "PYTHONPATH",
     "PYTHONSTARTUP",
