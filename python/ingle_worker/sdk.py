@@ -2,6 +2,7 @@
 
 import datetime
 import importlib
+import io
 import os
 
 from .context import Context, Out
@@ -26,6 +27,7 @@ class Sdk:
         self._registry = self.functions.get_binding_registry()
         # Only when the converter is the one we know is it safe to go around it.
         _read_usual_dates_fast(meta)
+        _keep_paths_of_wsgi(http)
         self.http_is_stock = self._registry.get("httpTrigger") is getattr(http, "HttpRequestConverter", None)
 
     def converter(self, binding_type):
@@ -47,6 +49,32 @@ class Sdk:
             return binding_type.lower() != "durableclient"
         check = getattr(converter, "has_implicit_output", None)
         return bool(check()) if check is not None else False
+
+
+def _keep_paths_of_wsgi(http):
+    """Mends the path that a WSGI app gets, in versions of the SDK that encode it twice: `ä` arrives as `Ã¤` there.
+
+    PEP 3333 wants the bytes of the path as Latin-1, which the SDK's request has already made of it.
+    """
+    try:
+        wsgi = importlib.import_module("azure.functions._http_wsgi").WsgiRequest
+        original = wsgi.to_environ
+        probe = wsgi(http.HttpRequest(method="GET", url="http://localhost/%C3%A4", headers={}, params={}, route_params={},
+                                      body_type="bytes", body=b""))
+        is_right = original(probe, io.StringIO())["PATH_INFO"] == "/\xc3\xa4"
+        is_mendable = probe.path_info == "/\xc3\xa4"
+    except Exception:
+        # Another version, with other insides; it does what it does.
+        return
+    if is_right or not is_mendable:
+        return
+
+    def to_environ(self, errors_buffer):
+        environ = original(self, errors_buffer)
+        environ["PATH_INFO"] = self.path_info
+        return environ
+
+    wsgi.to_environ = to_environ
 
 
 def _read_usual_dates_fast(meta):

@@ -626,6 +626,9 @@ class WebApplications(WorkerTest):
             """)
         answer = wsgi.call("http_app_func", {"req": request(url="http://h/api/x")})
         self.assertEqual((answer.outputs["$return"][1]["status"], answer.text()), (203, "/api/x"))
+        # The bytes of the path as Latin-1 (PEP 3333), and those as UTF-8 again.
+        answer = wsgi.call("http_app_func", {"req": request(url="http://h/api/%C3%A4")})
+        self.assertEqual(answer.text(), "/api/ä".encode().decode("latin-1"))
 
 
 if __name__ == "__main__":

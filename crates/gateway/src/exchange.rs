@@ -45,8 +45,9 @@ pub(crate) struct Streamed {
 struct Shared {
     /// Where pieces go; taken away at the end.
     sender: Mutex<Option<mpsc::Sender<Bytes>>>,
-    /// The response has no body on the wire (`HEAD`, 204, 304): what the function sends of one is dropped.
-    bodiless: AtomicBool,
+    /// The caller has all that it gets: the stated length, or a head without a body on the wire (`HEAD`, 204, 304). What
+    /// the function sends beyond that is dropped.
+    complete: AtomicBool,
     finished: AtomicBool,
     status: AtomicU16,
     /// Why the request's body could not be read to its end.
@@ -137,7 +138,7 @@ impl Exchange for Streamed {
                 StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
             );
         let length = length.filter(|_| self.method == Method::HEAD || !bodiless);
-        self.shared.bodiless.store(bodiless, Ordering::Release);
+        self.shared.complete.store(bodiless, Ordering::Release);
         let taken = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         let begin = self.head.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(receiver), Some(begin)) = (taken, begin) {
@@ -152,7 +153,7 @@ impl Exchange for Streamed {
     fn write(&self, piece: Bytes) -> BoxFuture<Result<(), CallerGone>> {
         let shared = self.shared.clone();
         Box::pin(async move {
-            if shared.bodiless.load(Ordering::Acquire) {
+            if shared.complete.load(Ordering::Acquire) {
                 return Ok(());
             }
             let sender = shared.sender().ok_or(CallerGone)?;
@@ -169,7 +170,7 @@ impl Exchange for Streamed {
             if let Some(sender) = shared.sender() {
                 sender.closed().await;
             }
-            if shared.bodiless.load(Ordering::Acquire) {
+            if shared.complete.load(Ordering::Acquire) {
                 std::future::pending::<()>().await;
             }
         })
@@ -218,6 +219,15 @@ impl Pieces {
     /// Keeps `held` until the last piece is sent or the caller gone.
     pub(crate) fn hold(&mut self, held: impl Send + Sync + 'static) {
         self.held = Some(Box::new(held));
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        // The connection takes no more than the stated length, so this is no caller who leaves.
+        if self.left == Some(0) {
+            self.shared.complete.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -106,8 +106,7 @@ pub fn respond(function: &FunctionName, output: Option<Datum>) -> Result<Reply, 
 /// # Errors
 /// [`ResponseError`] if HTTP can't carry them.
 pub fn stream_head(function: &FunctionName, head: HttpResponse) -> Result<Response<()>, ResponseError> {
-    let reply =
-        map_response(head).map_err(|fault| ResponseError { function: function.clone(), fault })?;
+    let reply = map_response(head).map_err(|fault| ResponseError { function: function.clone(), fault })?;
     Ok(reply.response.map(|_empty| ()))
 }
 

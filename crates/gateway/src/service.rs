@@ -150,12 +150,7 @@ impl Service {
     }
 
     /// The steps; `Err` is an answer that was given before there was an invocation.
-    async fn serve(
-        &self,
-        door: &Arc<Door>,
-        head: Parts,
-        body: Incoming,
-    ) -> Result<Served, Response<Bytes>> {
+    async fn serve(&self, door: &Arc<Door>, head: Parts, body: Incoming) -> Result<Served, Response<Bytes>> {
         check_head(&self.options.limits, &head).map_err(refused)?;
         if let Some(cors) = &door.site.cors
             && let Some(answer) = cors::preflight(cors, &head.method, &head.headers)

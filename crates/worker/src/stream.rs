@@ -45,9 +45,13 @@ impl Streams {
     /// # Errors
     /// The worker sends more than there is room for.
     pub(crate) fn tell(&mut self, id: &str, told: Told) -> Result<(), &'static str> {
-        let Some(sender) = id.parse().ok().and_then(|id: InvocationId| self.0.get(&id)) else { return Ok(()) };
+        let Some(sender) = id.parse().ok().and_then(|id: InvocationId| self.0.get(&id)) else {
+            return Ok(());
+        };
         match sender.try_send(told) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err("it sends more of a response than there is room for"),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Err("it sends more of a response than there is room for")
+            }
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }

@@ -93,8 +93,17 @@ impl Run {
         } else {
             drop(closer);
         }
-        let record =
-            InvocationRecord { id, function, received_at, summary, outcome: label, status, phases, effects, failure };
+        let record = InvocationRecord {
+            id,
+            function,
+            received_at,
+            summary,
+            outcome: label,
+            status,
+            phases,
+            effects,
+            failure,
+        };
         door.rooms.records.record(record);
     }
 }
