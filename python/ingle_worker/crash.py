@@ -12,24 +12,32 @@ from .frames import to_json
 
 _leave = os._exit
 _owner = os.getpid()
+_control = None
+_fault_file = None
 _sockets = []
 _forked = False
 _fork_masks = threading.local()
 
 
+class Forks:
+    """Whose fork is going on."""
+
+    # True while the worker makes another worker of itself: that child is no child of the user's.
+    of_our_own = False
+
+
+FORKS = Forks()
+
+
 def install(control):
     """Takes over `os._exit`, faults and forks. `control` is told before the process goes."""
-    # A copy of fd 2, which user code may close or replace.
-    try:
-        faulthandler.enable(file=os.dup(2), all_threads=True)
-    except (OSError, ValueError):
-        pass
+    settle(control)
 
     def exit_told(status):
         """`os._exit`, telling Ingle which invocation called it."""
         if os.getpid() == _owner:
             try:
-                control.send(to_json({"type": "exiting", "id": current_id(), "status": _as_status(status)}))
+                _control.send(to_json({"type": "exiting", "id": current_id(), "status": _as_status(status)}))
             except OSError:
                 pass
         _leave(status)
@@ -37,6 +45,27 @@ def install(control):
     exit_told.__name__ = "_exit"
     os._exit = exit_told
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+
+
+def settle(control):
+    """Makes this process, started or forked, the one that is watched."""
+    global _owner, _control, _fault_file
+    _owner = os.getpid()
+    _control = control
+    before = _fault_file
+    # A copy of fd 2, which user code may close or replace.
+    try:
+        _fault_file = os.dup(2)
+        faulthandler.enable(file=_fault_file, all_threads=True)
+        if before is not None:
+            os.close(before)
+    except (OSError, ValueError):
+        pass
+
+
+def descriptors():
+    """The file descriptors that are kept here."""
+    return set() if _fault_file is None else {_fault_file}
 
 
 def _as_status(status):
@@ -73,6 +102,9 @@ def _after_fork():
 def _in_child():
     # A child has its own business. Were it to answer on our sockets, the server would take its words for ours.
     global _forked
+    if FORKS.of_our_own:
+        _after_fork()
+        return
     _forked = True
     for connected in _sockets:
         try:

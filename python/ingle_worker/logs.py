@@ -202,10 +202,15 @@ def _flush_thread():
         stream.flush()
 
 
-def install(control, debug):
-    """Takes over what user code can say. `debug`: the root logger lets debug messages through."""
+def speak_through(control):
+    """From now on what is said outside of lanes goes to another socket: that of a forked worker."""
     global _control
     _control = control
+
+
+def install(control, debug):
+    """Takes over what user code can say. `debug`: the root logger lets debug messages through."""
+    speak_through(control)
     _streams[:] = [LineStream("stdout", 1), LineStream("stderr", 2)]
     sys.stdout, sys.stderr = _streams
     set_debug(debug)
@@ -215,6 +220,11 @@ def install(control, debug):
     threading.excepthook = _thread_failed
     sys.unraisablehook = _unraisable
     _carry_into_threads()
+
+
+def exception_text():
+    """The traceback of the exception that is being handled."""
+    return _exception_text(*sys.exc_info())
 
 
 def set_debug(debug):

@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 
-from . import crash, invoke, logs, streaming
+from . import crash, fork, invoke, logs, streaming
 from .context import CURRENT, Invocation
 from .frames import Channel, ControlReader, ProtocolError, adopt, to_json
 from .lanes import Lane
@@ -19,6 +19,8 @@ VERSION = 1
 _DESCRIPTOR_VARIABLE = "INGLE_WORKER_FD"
 _TRUE = ("1", "true", "t", "yes", "y")
 _ASGI_SHUTDOWN_SECONDS_MAX = 5
+# Control socket, standard output, standard error, life line.
+_DESCRIPTORS_OF_A_FORK = 4
 
 
 def main():
@@ -33,13 +35,18 @@ def main():
     Worker(connected).run()
 
 
+def _status_of(child):
+    """Takes the exit status of a child that has ended; None if somebody else has taken it."""
+    try:
+        return os.waitpid(child, 0)[1]
+    except OSError:
+        return None
+
+
 class Worker:
     """The process: its control socket, lanes, functions and event loop."""
 
     def __init__(self, connected):
-        self._control = Channel(connected)
-        self._reader = ControlReader(connected)
-        self._connected = connected
         self._lanes = {}
         self._async_invocations = {}
         self._apps = []
@@ -48,11 +55,39 @@ class Worker:
         self.base_context = None
         self.stopping = False
         self._finished = False
+        self._is_loaded = False
+        self._connect(connected)
+
+    def _connect(self, connected):
+        self._control = Channel(connected)
+        self._reader = ControlReader(connected)
+        self._connected = connected
+        crash.watch(connected)
 
     def run(self):
-        """Says hello, waits for `load`, then serves."""
+        """Says hello, then does what the server says: import the app, fork, serve."""
         debug = os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING", "").strip().lower() in _TRUE
-        crash.watch(self._connected)
+        self._hello()
+        logs.install(self._control, debug)
+        crash.install(self._control)
+        while True:
+            header = self._wait_for_frame()
+            kind = header["type"]
+            if kind == "load":
+                self._import(header)
+                if header.get("role") != "zygote":
+                    self._serve()
+            elif kind == "fork":
+                if self._fork() and self._is_loaded:
+                    self._serve()
+            elif kind == "reap":
+                self._send({"type": "reaped", "pid": header["pid"], "status": _status_of(header["pid"])})
+            elif kind == "settings":
+                logs.set_debug(header["debug_logging"])
+            elif kind == "stop":
+                self._finish()
+
+    def _hello(self):
         self._send({
             "type": "hello",
             "version": VERSION,
@@ -61,26 +96,6 @@ class Worker:
             "executable": sys.executable,
             "thread": threading.get_ident(),
         })
-        logs.install(self._control, debug)
-        crash.install(self._control)
-        request = self._wait_for_load()
-        self.loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self.loop)
-        self.loop.set_exception_handler(logs.asyncio_failed)
-        crash.install_signals(lambda: self.loop.call_soon_threadsafe(self._stop))
-        # The app is imported with the loop running, as in Azure: clients made at import time need one.
-        self.loop.call_soon(self._load, request)
-        self._run_loop()
-        self._finish()
-
-    def _run_loop(self):
-        while not self._finished:
-            try:
-                self.loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # A task that user code started raised it. asyncio lets it through; the worker goes on.
-                crash.leave_if_forked()
-                logs.send("error", "asyncio", "a task raised %s, which ends only the task" % type(error).__name__)
 
     def _send(self, header):
         try:
@@ -88,20 +103,25 @@ class Worker:
         except OSError:
             crash.leave(0)
 
-    def _wait_for_load(self):
+    def _wait_for_frame(self):
         while True:
             frame = self._reader.take()
-            if frame is None:
-                if not self._reader.fill(blocking=True):
-                    crash.leave(0)
-                continue
-            header, _ = frame
-            if header["type"] == "load":
-                return header
-            if header["type"] == "stop":
-                self._finish()
+            if frame is not None:
+                return frame[0]
+            if not self._reader.fill(blocking=True):
+                crash.leave(0)
+
+    def _import(self, request):
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(logs.asyncio_failed)
+        crash.install_signals(lambda: self.loop.call_soon_threadsafe(self._stop))
+        # The app is imported with the loop running, as in Azure: clients made at import time need one.
+        self.loop.call_soon(self._load, request)
+        self._run_loop(until_loaded=True)
 
     def _load(self, request):
+        is_zygote = request.get("role") == "zygote"
         if "debugger" in request:
             from . import debugger
 
@@ -112,11 +132,68 @@ class Worker:
         self.plans = loaded.plans
         self._apps = loaded.apps
         self.base_context = contextvars.copy_context()
-        # Nothing of what was imported is garbage; the collector need not look at it again.
+        header = loaded.header()
+        if is_zygote:
+            header["unsafe_to_fork"] = self._prepare_to_fork()
+        # Nothing of what was imported is garbage; the collector need not look at it again, and in a zygote its marks
+        # would be written into every page that the workers share.
         gc.freeze()
-        self._send(loaded.header())
+        self._is_loaded = True
+        self._send(header)
+        self.loop.stop()
+
+    def _prepare_to_fork(self):
+        fork.before_snapshot()
+        gc.collect()
+        loop = self.loop
+        ours = (self._connected, loop._ssock, loop._csock, loop._selector)
+        return fork.reasons_against({each.fileno() for each in ours})
+
+    def _fork(self):
+        """Makes one more process. True in it."""
+        taken = [self._reader.descriptors.popleft() for _ in range(_DESCRIPTORS_OF_A_FORK)]
+        control = taken[0]
+        try:
+            child = fork.fork(taken)
+        except OSError as error:
+            for descriptor in taken:
+                os.close(descriptor)
+            self._send({"type": "forked", "pid": None, "problem": str(error)})
+            return False
+        if child:
+            self._send({"type": "forked", "pid": child, "problem": None})
+            return False
+        crash.unwatch(self._connected)
+        self._connected.close()
+        # Those of further forks that were asked for already are the parent's business.
+        for descriptor in self._reader.descriptors:
+            os.close(descriptor)
+        self._connect(adopt(control))
+        logs.speak_through(self._control)
+        crash.settle(self._control)
+        if self._is_loaded:
+            fork.renew(self.loop)
+        fork.reseed()
+        self._hello()
+        if self._is_loaded:
+            fork.after_restore()
+        return True
+
+    def _serve(self):
+        """Runs invocations until the end of the process."""
         self.loop.add_reader(self._connected.fileno(), self._on_readable)
-        self._take_frames()
+        self.loop.call_soon(self._take_frames)
+        self._run_loop()
+        self._finish()
+
+    def _run_loop(self, until_loaded=False):
+        while not (self._is_loaded if until_loaded else self._finished):
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # A task that user code started raised it. asyncio lets it through; the worker goes on.
+                crash.leave_if_forked()
+                logs.send("error", "asyncio", "a task raised %s, which ends only the task" % type(error).__name__)
 
     def _on_readable(self):
         crash.leave_if_forked()

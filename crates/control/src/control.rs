@@ -23,7 +23,7 @@ use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AppSpec, CorsOptions};
 use ingle_worker::debug::Debugging;
-use ingle_worker::{Loaded, Pool};
+use ingle_worker::{Loaded, Pool, Templates};
 use tokio::time::Instant;
 
 use crate::debug::Debugger;
@@ -126,6 +126,7 @@ struct Inner {
     timers: timer::Board,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    templates: Templates,
 }
 
 impl Control {
@@ -137,6 +138,7 @@ impl Control {
             next: AtomicU32::new(1),
             timers: timer::Board::default(),
             reloading: tokio::sync::Mutex::new(()),
+            templates: Templates::default(),
         }))
     }
 
@@ -223,6 +225,7 @@ impl Control {
             port: options.port,
             tasks: &rooms.tasks,
             sink: rooms.sink.clone(),
+            templates: &self.0.templates,
             debugging: debugging.clone(),
         };
         let imported = import(&prepared, with).await?;
@@ -373,6 +376,7 @@ impl Control {
         if let Some(generation) = self.current() {
             generation.pool.stop(grace).await;
         }
+        self.0.templates.stop();
     }
 }
 

@@ -10,8 +10,9 @@ use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
 use ingle_types::spec::AppSpec;
 use ingle_worker::debug::Debugging;
-use ingle_worker::pool::AppToLoad;
-use ingle_worker::{Loaded, Pool, shim};
+use ingle_worker::pool::{AppToLoad, Recycle};
+use ingle_worker::scale::Limits;
+use ingle_worker::{ForkPolicy, Loaded, Pool, Templates, Way, shim};
 
 use crate::error::Error;
 
@@ -79,6 +80,7 @@ pub(crate) struct Importing<'a> {
     pub(crate) port: u16,
     pub(crate) tasks: &'a Tasks,
     pub(crate) sink: LogSinkHandle,
+    pub(crate) templates: &'a Templates,
     pub(crate) debugging: Option<Debugging>,
 }
 
@@ -88,10 +90,12 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let shim = shim::install(with.cache)
         .map_err(|source| ingle_worker::Error::Shim { folder: with.cache.to_owned(), source })?;
     let mut problems = Vec::new();
-    let mut process_count = number(folder, "FUNCTIONS_WORKER_PROCESS_COUNT", 1, PROCESSES_MAX, &mut problems);
+    let mut process_count = folder
+        .setting("FUNCTIONS_WORKER_PROCESS_COUNT")
+        .map(|_| number(folder, "FUNCTIONS_WORKER_PROCESS_COUNT", 1, PROCESSES_MAX, &mut problems));
     if with.debugging.is_some() {
-        // An editor is attached to one process.
-        process_count = 1;
+        // An editor is attached to one process, and stays attached to it.
+        process_count = Some(1);
     }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
@@ -105,19 +109,23 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
             functions: folder.declared.clone(),
         },
         environment: worker_environment(prepared, with.variables, &shim, with.port),
-        process_count,
+        fork: ForkPolicy::default(),
+        limits: limits(process_count),
+        recycle: Recycle::default(),
+        concurrency: None,
         lanes_max,
         import_timeout: IMPORT_TIMEOUT,
         development: true,
         debugging: with.debugging,
     };
-    let pool = Pool::new(options, with.tasks.clone(), with.sink);
+    let pool = Pool::new(options, with.templates, with.tasks.clone(), with.sink);
     let mut loaded = pool.start().await?;
     problems.extend(loaded.problems.clone());
+    problems.extend(pool.way().and_then(unsafe_to_fork));
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
     let app = ingle_apps::resolve(folder, std::mem::take(&mut loaded.functions), problems);
-    Ok(Imported { pool, loaded, app, process_count })
+    Ok(Imported { pool, loaded, app, process_count: process_count.unwrap_or(1) })
 }
 
 /// What is found in an app, without serving it.
@@ -138,10 +146,34 @@ pub async fn examine(
     tasks: &Tasks,
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
-    let with = Importing { cache, variables, port: 0, tasks, sink, debugging: None };
+    let templates = Templates::default();
+    let with = Importing { cache, variables, port: 0, tasks, sink, templates: &templates, debugging: None };
     let imported = import(prepared, with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;
+    templates.stop();
     Ok(Examined { app: imported.app, loaded: imported.loaded })
+}
+
+/// Why each worker imports the app itself, if it does so against the wish of the app.
+fn unsafe_to_fork(way: Way) -> Option<Problem> {
+    let Way::BeforeImport(reasons) = way else { return None };
+    if reasons.is_empty() {
+        return None;
+    }
+    let message = format!("each worker imports the app itself, which is slow: {}", reasons.join("; "));
+    Some(
+        Problem::warning("E0250", message)
+            .fix("make clients and start threads in functions, when they are used first"),
+    )
+}
+
+/// Whoever sets `FUNCTIONS_WORKER_PROCESS_COUNT` wants that many processes, always. Without it there is one, while
+/// there is work.
+fn limits(process_count: Option<usize>) -> Limits {
+    match process_count {
+        Some(count) => Limits { min: count, max: count, ..Limits::default() },
+        None => Limits::default(),
+    }
 }
 
 /// A whole number from the settings, within its bounds; what is no such number is named and the default taken.

@@ -50,6 +50,9 @@ fn run(cli: Cli, surroundings: &Surroundings, style: Style) -> Result<u8, Comman
     let runtime = builder.enable_all().build().map_err(|error| {
         CommandError::new(MACHINE, "E0304", format!("can't start the threads of the server: {error}"))
     })?;
+    if let Err(error) = ingle_sandbox::process::prepare() {
+        tracing::warn!("can't set up the start of other processes: {error}");
+    }
     let code = runtime.block_on(command(cli.command, surroundings, style));
     // Threads of the runtime may hang in a system call; nothing of theirs is needed any more.
     runtime.shutdown_background();

@@ -71,6 +71,9 @@ pub(crate) struct Plan {
     pub(crate) moved: Option<MovedTime>,
 }
 
+/// How often processes that nobody waits for are looked for.
+const ORPHANS_EVERY: Duration = Duration::from_secs(10);
+
 /// A server at work.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -146,6 +149,7 @@ impl Server {
         let server =
             Self { address, control, first, guard, moved, rooms, door, notice, tasks, store, admin_socket };
         server.open_door(&server.first);
+        server.take_care_of_orphans();
         ingle_gateway::server::serve(Arc::new(service), listener);
         server.serve_admin()?;
         Ok(server)
@@ -169,6 +173,17 @@ impl Server {
         drop(self.tasks.spawn(TaskKind::Supervisor, "memory", async {
             tokio::time::sleep(SETTLED).await;
             ingle_sandbox::memory::return_freed();
+        }));
+    }
+
+    /// What functions leave running is ours when its parent is gone, and somebody has to wait for its end.
+    fn take_care_of_orphans(&self) {
+        drop(self.tasks.spawn(TaskKind::Supervisor, "orphans", async {
+            let mut orphans = ingle_sandbox::process::Orphans::default();
+            loop {
+                tokio::time::sleep(ORPHANS_EVERY).await;
+                orphans.reap();
+            }
         }));
     }
 

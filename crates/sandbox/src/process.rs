@@ -1,12 +1,16 @@
-//! One long-lived process: started from nothing, owned, ended with its whole process group.
+//! One long-lived process: started from nothing or forked by one of ours, owned, ended with its whole process group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 /// What to start. Nothing else reaches the process: no variable of ours, no file descriptor but these.
@@ -68,6 +72,18 @@ impl Group {
     }
 }
 
+impl Group {
+    /// The leader's share of the memory: each page divided by the number of processes that have it; 0 when unknown.
+    pub fn proportional_bytes(self) -> u64 {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.leader())) else {
+            return 0;
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kibibytes.unwrap_or(0) * 1024
+    }
+}
+
 impl Process {
     /// Starts the process as leader of a new process group. It is killed when the server dies.
     pub fn start(spec: ProcessSpec) -> io::Result<Self> {
@@ -112,6 +128,128 @@ impl Process {
         self.group.kill();
         status
     }
+}
+
+/// Makes this process one that may start others; called once, before the first.
+///
+/// What it inherited itself, such as descriptors of a shell, does not reach them. Orphans below it become its
+/// children, so that the end of a worker can be waited for when the process that forked it is gone.
+///
+/// # Errors
+/// Those of the system; whoever goes on all the same loses only what is said above.
+pub fn prepare() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(number) = number.filter(|number| *number > 2) {
+            close_at_exec(number);
+        }
+    }
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+fn close_at_exec(number: i32) {
+    // SAFETY: the number was open a moment ago and is only borrowed. Should it be closed by now, or be another one,
+    // the flag is set on nothing, or on what Rust has given it already.
+    #[expect(unsafe_code, reason = "an inherited descriptor is known by number only")]
+    let inherited = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    // It fails for the one that lists the folder, which is closed by now.
+    rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::CLOEXEC).ok();
+}
+
+/// Takes the exit status of processes that became ours as orphans and have ended, which else nobody would.
+#[derive(Default, Debug)]
+pub struct Orphans {
+    /// Those that had ended at the last look: what is still there at the next one is waited for by nobody.
+    ended: HashSet<i32>,
+}
+
+impl Orphans {
+    pub fn reap(&mut self) {
+        let mut ended = HashSet::new();
+        for child in children() {
+            if !has_ended(child) {
+                continue;
+            }
+            if !self.ended.contains(&child) {
+                ended.insert(child);
+            } else if let Some(child) = Pid::from_raw(child) {
+                // It fails only if somebody waited for it after all.
+                rustix::process::waitpid(Some(child), rustix::process::WaitOptions::NOHANG).ok();
+            }
+        }
+        self.ended = ended;
+    }
+}
+
+fn children() -> Vec<i32> {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let lists =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn has_ended(process: i32) -> bool {
+    // The state stands behind the name, which may hold anything but ends with the last parenthesis (proc_pid_stat(5)).
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
+    text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
+/// A process that one of ours forked. Dropping it ends its process group.
+///
+/// Nobody but its parent can take its exit status; when the parent is gone it is ours ([`prepare`]).
+#[derive(Debug)]
+pub struct Forked {
+    process: AsyncFd<OwnedFd>,
+    group: Group,
+}
+
+impl Forked {
+    /// Watches a process by its number. The parent must not have waited for it yet: else the number may be another's.
+    pub fn watch(process_id: i32) -> io::Result<Self> {
+        let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
+        let process = rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?;
+        // SAFETY: the descriptor is owned by the `AsyncFd`, and an `OwnedFd` is the same open one until it is dropped.
+        #[expect(unsafe_code, reason = "tokio can't know that of every type")]
+        let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
+        Ok(Self { process, group: Group(leader) })
+    }
+
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Waits until the process has ended, then ends what is left of its group.
+    pub async fn ended(&self) -> io::Result<()> {
+        self.process.readable().await?.retain_ready();
+        self.group.kill();
+        Ok(())
+    }
+
+    /// The status of a process that has ended, if it is our child by now; `None` if it is another's.
+    pub fn status(&self) -> io::Result<Option<ExitStatus>> {
+        let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(self.process.get_ref()));
+        match rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(status)) => Ok(Some(raw_status(status.exit_status(), status.terminating_signal()))),
+            Ok(None) => Err(io::Error::other("the process still runs")),
+            Err(rustix::io::Errno::CHILD) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        self.group.kill();
+    }
+}
+
+/// A status as `wait(2)` packs it.
+fn raw_status(code: Option<i32>, signal: Option<i32>) -> ExitStatus {
+    ExitStatus::from_raw(signal.unwrap_or(0) | (code.unwrap_or(0) << 8))
 }
 
 impl Drop for Process {

@@ -1,4 +1,4 @@
-//! The control socket: one writer at a time, file descriptors passed along with `lane` frames.
+//! The control socket: one writer at a time, file descriptors passed along with `lane` and `fork` frames.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -12,6 +12,9 @@ use tokio::sync::Mutex;
 
 use crate::wire::frame;
 use crate::wire::message::ToWorker;
+
+/// Most file descriptors with one frame: those of a `fork`.
+const DESCRIPTORS_MAX: usize = 4;
 
 /// The server's writing end of a control socket.
 pub(crate) struct Control(Mutex<OwnedWriteHalf>);
@@ -36,16 +39,19 @@ impl Control {
         frame::write(&mut *stream, header, body).await
     }
 
-    /// Sends a frame without body, with a file descriptor attached to its first byte.
-    pub(crate) async fn send_with_descriptor(
+    /// Sends a frame without body, with file descriptors attached to its first byte. `sent` is called when no other
+    /// frame can come before this one any more: whoever counts on the order of answers does so there.
+    pub(crate) async fn send_with_descriptors(
         &self,
         message: &ToWorker<'_>,
-        attached: BorrowedFd<'_>,
+        attached: &[BorrowedFd<'_>],
+        sent: impl FnOnce() + Send,
     ) -> io::Result<()> {
         let header = serde_json::to_vec(message)?;
         let mut bytes = frame::prefix(&header, &[])?.to_vec();
         bytes.extend_from_slice(&header);
         let mut stream = self.0.lock().await;
+        sent();
         let sent = loop {
             stream.writable().await?;
             let attempt = stream
@@ -60,12 +66,11 @@ impl Control {
     }
 }
 
-fn send_attached(socket: BorrowedFd<'_>, bytes: &[u8], attached: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send_attached(socket: BorrowedFd<'_>, bytes: &[u8], attached: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [attached];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("no room for a file descriptor in the message"));
+    if !ancillary.push(SendAncillaryMessage::ScmRights(attached)) {
+        return Err(io::Error::other("no room for the file descriptors in the message"));
     }
     Ok(rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
 }

@@ -13,6 +13,8 @@ pub enum Error {
     Shim { folder: PathBuf, source: io::Error },
     #[error("can't start '{python}'", python = python.display())]
     Start { python: PathBuf, source: io::Error },
+    #[error("can't fork a worker")]
+    Fork { source: io::Error },
     #[error("the worker process {ending} before it had loaded the app{output}")]
     Ended { ending: String, output: String },
     #[error("the app was not imported after {} s{stack}", limit.as_secs())]
@@ -39,6 +41,7 @@ impl Error {
             Self::Ended { .. } | Self::ImportTimeout { .. } => Blame::App,
             Self::Shim { .. }
             | Self::Start { .. }
+            | Self::Fork { .. }
             | Self::Version { .. }
             | Self::Protocol { .. }
             | Self::Stopping => Blame::Platform,
@@ -49,6 +52,7 @@ impl Error {
         Some(match self {
             Self::Shim { .. } => "make the cache folder writable, or name another with --cache",
             Self::Start { .. } => "check the interpreter with `ingle doctor`",
+            Self::Fork { .. } => "the machine may be out of memory or processes; look at `ingle doctor`",
             Self::Ended { .. } => {
                 "code at the top level of a module ended the process; move it into a function"
             }

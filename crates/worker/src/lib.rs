@@ -6,8 +6,10 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | who gets which worker, restarts, back-off | [`pool`] |
-//! | one process: start, load, logs, end | [`process`] |
+//! | who gets which worker | [`pool`] |
+//! | how many workers there are, restarts, back-off | [`scale`], `supervise` |
+//! | template, zygote, worker: where processes come from | [`nursery`], `birth` |
+//! | one process: sockets, logs, end | [`process`] |
 //! | running one call, time-outs | [`slot`] |
 //! | time limits that stand still at a breakpoint | [`hold`] |
 //! | what a worker under a debugger is told | [`debug`] |
@@ -15,19 +17,24 @@
 //! | frames and messages | [`wire`] |
 //! | the Python files | [`shim`] |
 
+mod birth;
 mod control;
 pub mod debug;
 pub mod error;
 pub mod hold;
+pub mod nursery;
 mod output;
 pub mod pool;
 pub mod process;
+pub mod scale;
 pub mod shim;
 pub mod slot;
 mod stream;
+mod supervise;
 pub mod wire;
 
 pub use error::Error;
+pub use nursery::{ForkPolicy, Templates, Way};
 pub use pool::{Options, Pool};
 pub use slot::{Answer, Slot};
 pub use wire::message::{Call, Loaded, Retry};

@@ -1,13 +1,12 @@
 //! The workers of one revision: who gets which slot, how many processes there are, and what happens after a crash.
 //!
-//! The least busy ready worker is taken, so that a crash takes down as little as possible. When every lane is in
-//! use, callers wait in the order in which they came ([`Pool::acquire`]); how many may wait is the caller's
-//! business (`dispatch` admits). A process that dies is replaced at once, unless processes die one after the
-//! other: then the pause before the next doubles, up to ten seconds.
+//! The least busy ready worker is taken, so that a crash takes down as little as possible. When there is no worker or
+//! all are full, callers wait in the order in which they came ([`Pool::acquire`]); how many may wait is the caller's
+//! business (`dispatch` admits). How many workers there are is decided in [`crate::scale`] and done in `supervise`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,18 +18,16 @@ use ingle_types::outcome::{Blame, Failure};
 use ingle_types::spec::{DeclaredFunction, Dialect};
 use tokio::time::Instant;
 
+use crate::birth::Maker;
 use crate::debug::Debugging;
 use crate::error::Error;
+use crate::nursery::{ForkPolicy, Nursery, Templates, Way};
 use crate::process::{Phase, Signals, Worker};
+use crate::scale::Limits;
 use crate::slot::Slot;
+use crate::supervise::Deaths;
 use crate::wire::message::{Loaded, ToWorker};
 
-const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
-const BACK_OFF_MAX: Duration = Duration::from_secs(10);
-/// A process that lived this long was no crash loop.
-const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-/// Deaths that are mended at once before the pauses begin.
-const DEATHS_FREE: u32 = 3;
 /// A lane beyond this many busy ones is opened only after a short wait: a quick function gives one back before, and
 /// fewer threads compete for the interpreter's lock.
 const LANES_QUICK: usize = 2;
@@ -45,8 +42,12 @@ pub struct Options {
     pub app: AppToLoad,
     /// The whole environment of the process.
     pub environment: BTreeMap<String, String>,
-    /// `FUNCTIONS_WORKER_PROCESS_COUNT`.
-    pub process_count: usize,
+    pub fork: ForkPolicy,
+    pub limits: Limits,
+    /// When a worker is replaced though nothing is wrong with it.
+    pub recycle: Recycle,
+    /// Invocations of any kind that one worker may have at once; no bound but that of lanes if absent.
+    pub concurrency: Option<usize>,
     /// `PYTHON_THREADPOOL_THREAD_COUNT`: `def` functions at once in one process.
     pub lanes_max: usize,
     /// Longest time for importing the app.
@@ -54,6 +55,14 @@ pub struct Options {
     pub development: bool,
     /// Set when the processes are to be debugged.
     pub debugging: Option<Debugging>,
+}
+
+/// When a worker is replaced by a fresh one, as its memory may have grown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recycle {
+    pub after_invocations: Option<u64>,
+    /// Resident memory in bytes.
+    pub above_memory: Option<u64>,
 }
 
 /// The app as the worker's `load` names it.
@@ -77,24 +86,29 @@ pub enum SlotKind {
 
 /// Handle to the workers of one revision. Cheap to clone.
 #[derive(Clone)]
-pub struct Pool(Arc<Inner>);
+pub struct Pool(pub(crate) Arc<Inner>);
 
-struct Inner {
-    options: Options,
-    tasks: Tasks,
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) tasks: Tasks,
     sink: LogSinkHandle,
     next: AtomicU64,
-    signals: Arc<Signals>,
+    pub(crate) nursery: Nursery,
+    pub(crate) signals: Arc<Signals>,
     state: Mutex<PoolState>,
+    /// Callers that wait for a worker.
+    waiting: AtomicUsize,
 }
 
-#[derive(Default)]
-struct PoolState {
-    workers: Vec<Arc<Worker>>,
+pub(crate) struct PoolState {
+    pub(crate) workers: Vec<Arc<Worker>>,
     /// Why the last start failed, told to those who wait.
-    failed: Option<Failure>,
-    stopping: bool,
+    pub(crate) failed: Option<Failure>,
+    pub(crate) stopping: bool,
     warmup: Option<Warmup>,
+    /// Of an invocation, or of the start.
+    pub(crate) last_work: Instant,
+    pub(crate) deaths: Deaths,
     /// Whether processes hand over debug lines, if that was ever changed.
     debug_lines: Option<bool>,
 }
@@ -108,7 +122,10 @@ pub struct WorkerStatus {
     pub in_work: usize,
     pub lanes: usize,
     pub completed: u64,
+    /// Resident, shared pages counted in full.
     pub memory_bytes: u64,
+    /// The share of this process: each page divided by the number of processes that have it. 0 if unknown.
+    pub proportional_bytes: u64,
 }
 
 /// What runs in each process before it takes work.
@@ -134,43 +151,88 @@ enum Found {
     NoWorker,
 }
 
+/// One caller more that waits, as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pool {
-    pub fn new(options: Options, tasks: Tasks, sink: LogSinkHandle) -> Self {
+    pub fn new(options: Options, templates: &Templates, tasks: Tasks, sink: LogSinkHandle) -> Self {
         Self(Arc::new(Inner {
+            nursery: Nursery::new(templates.clone(), options.fork),
             options,
             tasks,
             sink,
             next: AtomicU64::new(1),
             signals: Arc::default(),
-            state: Mutex::default(),
+            state: Mutex::new(PoolState {
+                workers: Vec::new(),
+                failed: None,
+                stopping: false,
+                warmup: None,
+                debug_lines: None,
+                last_work: Instant::now(),
+                deaths: Deaths::default(),
+            }),
+            waiting: AtomicUsize::new(0),
         }))
     }
 
-    /// Starts the first worker and tells what it found in the app; then keeps the wished number alive.
+    /// Imports the app and tells what was found in it; from then on there are as many workers as there is work for.
+    /// If there is to be a worker without work, the first of them is there when this returns.
     ///
     /// # Errors
-    /// [`Error`] when the first process does not come to life.
+    /// [`Error`] when the app can't be imported at all.
     pub async fn start(&self) -> Result<Loaded, Error> {
-        let (worker, loaded) = self.start_worker().await?;
+        let (loaded, first) = self.0.nursery.begin(&self.maker(), self.next_id()).await?;
+        self.state().last_work = Instant::now();
+        match first {
+            Some(worker) => self.admit(&worker).await,
+            None if self.plan().start > 0 => self.start_worker().await?,
+            None => {}
+        }
         let pool = self.clone();
-        let supervise = async move { pool.supervise(worker).await };
+        let supervise = async move { pool.supervise().await };
         drop(self.0.tasks.spawn(TaskKind::Supervisor, "pool", supervise));
         Ok(loaded)
     }
 
-    async fn start_worker(&self) -> Result<(Arc<Worker>, Loaded), Error> {
-        let id = WorkerId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let inner = &self.0;
-        let started = Worker::start(id, &inner.options, &inner.tasks, &inner.sink, &inner.signals).await;
-        let (worker, loaded) = started?;
+    /// How its workers are made; `None` before the start.
+    pub fn way(&self) -> Option<Way> {
+        self.0.nursery.way()
+    }
+
+    pub(crate) fn maker(&self) -> Maker<'_> {
+        let inner = &*self.0;
+        Maker { options: &inner.options, tasks: &inner.tasks, sink: &inner.sink, signals: &inner.signals }
+    }
+
+    fn next_id(&self) -> WorkerId {
+        WorkerId(self.0.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) async fn start_worker(&self) -> Result<(), Error> {
+        let worker = self.0.nursery.make(&self.maker(), self.next_id()).await?;
+        worker.state().worn_at = self.0.options.recycle.after_invocations;
         let debug_lines = self.state().debug_lines;
         if let Some(debug_logging) = debug_lines {
             // If the process has ended already, whoever uses it finds out.
             worker.control.send(&ToWorker::Settings { debug_logging }).await.ok();
         }
         self.admit(&worker).await;
-        inner.signals.room.notify_waiters();
-        Ok((worker, loaded))
+        self.0.signals.room.notify_waiters();
+        Ok(())
     }
 
     /// Lets work into a new process, after it was warmed if there is something to warm it with.
@@ -181,6 +243,10 @@ impl Pool {
                 let mut state = self.state();
                 match state.warmup.clone().filter(|_| !is_warm) {
                     Some(warmup) => warmup,
+                    None if state.stopping => {
+                        worker.end();
+                        return;
+                    }
                     None => {
                         state.workers.push(worker.clone());
                         state.failed = None;
@@ -237,46 +303,12 @@ impl Pool {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, PoolState> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, PoolState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps `process_count` processes that take work.
-    async fn supervise(self, first: Arc<Worker>) {
-        let mut deaths = 0;
-        let mut newest = (first, Instant::now());
-        loop {
-            if self.sweep() == 0 {
-                // A change since the look above is remembered by the signal.
-                self.0.signals.changed.notified().await;
-                continue;
-            }
-            let first_time = self.0.next.load(Ordering::Relaxed) <= self.0.options.process_count as u64;
-            if !first_time {
-                deaths = if newest.1.elapsed() > HEALTHY_AFTER { 1 } else { deaths + 1 };
-                tokio::time::sleep(back_off(deaths)).await;
-            }
-            match self.start_worker().await {
-                Ok((worker, _)) => newest = (worker, Instant::now()),
-                Err(error) => {
-                    tracing::error!(code = error.code(), "{error}");
-                    self.state().failed = Some(error.failure());
-                    self.0.signals.room.notify_waiters();
-                    newest.1 = Instant::now();
-                }
-            }
-        }
-    }
-
-    /// Forgets workers that are gone and counts how many are missing.
-    fn sweep(&self) -> usize {
-        let mut state = self.state();
-        state.workers.retain(|worker| worker.state().phase != Phase::Gone);
-        if state.stopping {
-            return 0;
-        }
-        let serving = state.workers.iter().filter(|worker| worker.state().phase == Phase::Ready).count();
-        self.0.options.process_count.saturating_sub(serving)
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits for room in a worker, at the latest until `deadline`; tells how long no worker was there at all.
@@ -286,11 +318,14 @@ impl Pool {
     pub async fn acquire(&self, kind: SlotKind, deadline: Instant) -> Result<(Slot, Duration), Failure> {
         let mut may_spill = false;
         let mut starting = Duration::ZERO;
+        let mut waiting = None;
         loop {
             let room = self.0.signals.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            match self.find(kind, may_spill) {
+            let found = self.find(kind, may_spill);
+            let has_worker = !matches!(found, Found::NoWorker);
+            match found {
                 Found::Slot(slot) => return Ok((slot, starting)),
                 Found::NewLane(worker) => return Ok((self.open_lane(worker).await?, starting)),
                 Found::Spill => {
@@ -301,51 +336,68 @@ impl Pool {
                     if let Some(failure) = self.why_none() {
                         return Err(failure);
                     }
-                    let began = Instant::now();
-                    let waited = tokio::time::timeout_at(deadline, room).await;
-                    starting += began.elapsed();
-                    if waited.is_err() {
-                        return Err(waited_too_long(&self.state()));
-                    }
-                    continue;
                 }
                 Found::Saturated => {}
             }
-            if tokio::time::timeout_at(deadline, room).await.is_err() {
+            if waiting.is_none() {
+                waiting = Some(Waiting::new(&self.0.waiting));
+                // The supervisor sees that somebody waits, and may make a worker.
+                self.0.signals.changed.notify_one();
+            }
+            let began = Instant::now();
+            let waited = tokio::time::timeout_at(deadline, room).await;
+            if !has_worker {
+                starting += began.elapsed();
+            }
+            if waited.is_err() {
                 return Err(waited_too_long(&self.state()));
             }
         }
     }
 
     fn find(&self, kind: SlotKind, may_spill: bool) -> Found {
-        let state = self.state();
-        let ready = state.workers.iter().filter(|worker| worker.state().phase == Phase::Ready);
-        let Some(worker) = ready.min_by_key(|worker| worker.state().in_work).cloned() else {
-            return Found::NoWorker;
-        };
-        drop(state);
-        let mut state = worker.state();
-        if kind == SlotKind::Loop {
+        let options = &self.0.options;
+        let cap = options.concurrency.unwrap_or(usize::MAX);
+        loop {
+            let least_busy = {
+                let state = self.state();
+                let ready = state.workers.iter().filter(|worker| worker.state().phase == Phase::Ready);
+                ready.min_by_key(|worker| worker.state().in_work).cloned()
+            };
+            let Some(worker) = least_busy else { return Found::NoWorker };
+            let mut state = worker.state();
+            // It may have begun to drain since the look above (T-080).
+            if state.phase != Phase::Ready {
+                continue;
+            }
+            if state.in_work >= cap {
+                return Found::Saturated;
+            }
+            let busy = state.lanes.saturating_sub(state.idle.len());
+            let lane = match kind {
+                SlotKind::Loop => None,
+                SlotKind::Lane if busy >= LANES_QUICK && !may_spill => return Found::Spill,
+                SlotKind::Lane => state.idle.pop(),
+            };
+            if kind == SlotKind::Lane && lane.is_none() {
+                if state.lanes >= options.lanes_max {
+                    return Found::Saturated;
+                }
+                state.lanes += 1;
+            }
             state.in_work += 1;
+            let in_work = state.in_work;
             drop(state);
-            return Found::Slot(Slot::on_loop(worker, self.0.tasks.clone()));
+            if options.limits.max > 1 && (in_work == 1 || in_work > options.limits.target) {
+                self.0.signals.changed.notify_one();
+            }
+            let tasks = self.0.tasks.clone();
+            return match (kind, lane) {
+                (SlotKind::Loop, _) => Found::Slot(Slot::on_loop(worker, tasks)),
+                (SlotKind::Lane, Some(lane)) => Found::Slot(Slot::on_lane(worker, tasks, lane)),
+                (SlotKind::Lane, None) => Found::NewLane(worker),
+            };
         }
-        let busy = state.lanes.saturating_sub(state.idle.len());
-        if busy >= LANES_QUICK && !may_spill {
-            return Found::Spill;
-        }
-        if let Some(lane) = state.idle.pop() {
-            state.in_work += 1;
-            drop(state);
-            return Found::Slot(Slot::on_lane(worker, self.0.tasks.clone(), lane));
-        }
-        if state.lanes >= self.0.options.lanes_max {
-            return Found::Saturated;
-        }
-        state.lanes += 1;
-        state.in_work += 1;
-        drop(state);
-        Found::NewLane(worker)
     }
 
     async fn open_lane(&self, worker: Arc<Worker>) -> Result<Slot, Failure> {
@@ -371,21 +423,15 @@ impl Pool {
         state.failed.clone()
     }
 
+    /// The workers, least first.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         let workers = self.state().workers.clone();
-        let status = |worker: &Arc<Worker>| {
-            let state = worker.state();
-            WorkerStatus {
-                id: worker.id,
-                process_id: worker.group.leader(),
-                phase: state.phase,
-                in_work: state.in_work,
-                lanes: state.lanes,
-                completed: state.completed,
-                memory_bytes: worker.group.memory_bytes(),
-            }
-        };
         workers.iter().map(status).collect()
+    }
+
+    /// The process that the workers are forked from, if the app is imported before the fork.
+    pub async fn zygote(&self) -> Option<WorkerStatus> {
+        self.0.nursery.zygote().await.as_ref().map(status)
     }
 
     /// Lets the workers finish what they have, up to `grace`, then ends them.
@@ -396,27 +442,31 @@ impl Pool {
             std::mem::take(&mut state.workers)
         };
         self.0.signals.room.notify_waiters();
+        self.0.signals.changed.notify_one();
         let until = Instant::now() + grace;
         for worker in &workers {
             worker.drain();
             worker.control.send(&ToWorker::Stop).await.ok();
         }
         for worker in workers {
-            if tokio::time::timeout_at(until, worker.ended()).await.is_err() {
-                worker.state().stopped = true;
-                worker.group.kill();
-                worker.ended().await;
-            }
+            worker.end_by(until).await;
         }
+        self.0.nursery.stop().await;
     }
 }
 
-fn back_off(deaths: u32) -> Duration {
-    if deaths <= DEATHS_FREE {
-        return Duration::ZERO;
+fn status(worker: &Arc<Worker>) -> WorkerStatus {
+    let state = worker.state();
+    WorkerStatus {
+        id: worker.id,
+        process_id: worker.group.leader(),
+        phase: state.phase,
+        in_work: state.in_work,
+        lanes: state.lanes,
+        completed: state.completed,
+        memory_bytes: worker.group.memory_bytes(),
+        proportional_bytes: worker.group.proportional_bytes(),
     }
-    let doublings = (deaths - DEATHS_FREE - 1).min(16);
-    BACK_OFF_FIRST.saturating_mul(1 << doublings).min(BACK_OFF_MAX)
 }
 
 fn waited_too_long(state: &PoolState) -> Failure {
@@ -428,16 +478,4 @@ fn waited_too_long(state: &PoolState) -> Failure {
     let mut failure = Failure::new(Blame::Platform, "E0308", "NoRoom", message).not_started();
     failure.retry_after = Some(Duration::from_secs(1));
     failure
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_begin_after_three_deaths_and_double_up_to_ten_seconds() {
-        let pauses: Vec<u64> =
-            (1..=12).map(|deaths| u64::try_from(back_off(deaths).as_millis()).unwrap()).collect();
-        assert_eq!(pauses, [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-    }
 }

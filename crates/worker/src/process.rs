@@ -1,6 +1,6 @@
-//! One worker process: start, import of the app, its sockets, its end.
+//! One Python process of ours: its sockets, what it says, its end. Template, zygote or worker; `birth` makes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_sandbox::process::{Group, Process, ProcessSpec, SOCKET_NUMBER};
-use ingle_tasks::{TaskKind, Tasks};
+use ingle_sandbox::process::Group;
 use ingle_types::ids::{FunctionName, InvocationId, WorkerId};
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
 use tokio::net::UnixStream;
@@ -17,12 +16,12 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::birth::{Body, Maker};
 use crate::control::Control;
 use crate::debug::Debugging;
 use crate::error::Error;
 use crate::hold::Elapsed;
-use crate::output::{Destination, Tail, forward};
-use crate::pool::Options;
+use crate::output::Tail;
 use crate::stream::{Streams, Told};
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
@@ -45,6 +44,8 @@ pub(crate) struct Lane {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     Loading,
+    /// Makes other processes and runs nothing itself: a template or a zygote.
+    Parent,
     Ready,
     /// Takes no new work.
     Draining,
@@ -73,6 +74,10 @@ pub(crate) struct Ending {
 pub(crate) struct State {
     /// The thread of the event loop.
     pub(crate) main_thread: Option<u64>,
+    /// Who waits for the numbers of forked processes, in the order in which they were asked for.
+    pub(crate) births: VecDeque<oneshot::Sender<Result<i32, String>>>,
+    /// Who waits for the exit status of a process that this one forked.
+    pub(crate) reaping: HashMap<i32, oneshot::Sender<Option<i32>>>,
     pub(crate) phase: Phase,
     /// Idle lanes; the one used last is taken first, its thread and memory are warm.
     pub(crate) idle: Vec<Lane>,
@@ -91,6 +96,10 @@ pub(crate) struct State {
     /// The server ended it because it stops itself.
     pub(crate) stopped: bool,
     pub(crate) completed: u64,
+    /// Invocations after which the pool wants to look at it.
+    pub(crate) worn_at: Option<u64>,
+    /// Since when nothing is in work; means nothing while something is.
+    pub(crate) idle_since: Instant,
 }
 
 /// A running worker process.
@@ -104,7 +113,7 @@ pub(crate) struct Worker {
     /// The app's folder.
     pub(crate) root: PathBuf,
     pub(crate) debugging: Option<Debugging>,
-    memory: Mutex<Option<(tokio::time::Instant, u64)>>,
+    memory: Mutex<Option<(Instant, u64)>>,
     signals: Arc<Signals>,
 }
 
@@ -115,131 +124,28 @@ pub(crate) struct Signals {
     pub(crate) room: Notify,
     /// A worker takes no more work: the supervisor may have to start another.
     pub(crate) changed: Notify,
+    /// A draining worker has less in work.
+    pub(crate) less: Notify,
 }
 
 impl Worker {
-    /// Starts a process and waits until it has imported the app.
-    pub(crate) async fn start(
-        id: WorkerId,
-        options: &Options,
-        tasks: &Tasks,
-        sink: &LogSinkHandle,
-        signals: &Arc<Signals>,
-    ) -> Result<(Arc<Self>, Loaded), Error> {
-        let failed = |source| Error::Start { python: options.python.clone(), source };
-        let (control, read, theirs) = Control::pair().map_err(failed)?;
-        let mut environment = options.environment.clone();
-        environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
-        let mut process = Process::start(ProcessSpec {
-            program: options.python.clone(),
-            arguments: vec![options.shim.clone().into_os_string()],
-            environment,
-            directory: options.app.root.clone(),
-            socket: theirs,
-        })
-        .map_err(failed)?;
-        let group = process.group();
-        let worker = Arc::new(Self {
+    pub(crate) fn new(id: WorkerId, group: Group, control: Control, maker: &Maker<'_>) -> Arc<Self> {
+        Arc::new(Self {
             id,
             group,
             control,
-            state: Mutex::new(State {
-                main_thread: None,
-                phase: Phase::Loading,
-                idle: Vec::new(),
-                lanes: 0,
-                next_lane: 0,
-                in_work: 0,
-                functions: HashMap::new(),
-                waiting: HashMap::new(),
-                streams: Streams::default(),
-                stacks: Vec::new(),
-                exiting: None,
-                timed_out: None,
-                stopped: false,
-                completed: 0,
-            }),
+            state: Mutex::new(State::new()),
             ending: watch::channel(None).0,
-            sink: sink.clone(),
-            root: options.app.root.clone(),
-            debugging: options.debugging.clone(),
+            sink: maker.sink.clone(),
+            root: maker.options.app.root.clone(),
+            debugging: maker.options.debugging.clone(),
             memory: Mutex::default(),
-            signals: signals.clone(),
-        });
-        let (loaded, heard) = oneshot::channel();
-        let last_words = worker.watch(&mut process, read, loaded, tasks);
-        let reap = worker.clone().reap(process, last_words);
-        drop(tasks.spawn(TaskKind::WorkerPort, format!("{id} wait"), reap));
-        let loaded = worker.load(options, heard).await;
-        if loaded.is_err() {
-            group.kill();
-        }
-        let loaded = loaded?;
-        worker.state().phase = Phase::Ready;
-        Ok((worker, loaded))
+            signals: maker.signals.clone(),
+        })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts the tasks that read the process's sockets and pipes.
-    fn watch(
-        self: &Arc<Self>,
-        process: &mut Process,
-        control: OwnedReadHalf,
-        loaded: LoadedSender,
-        tasks: &Tasks,
-    ) -> LastWords {
-        let name = |what: &str| format!("{} {what}", self.id);
-        drop(tasks.spawn(TaskKind::WorkerPort, name("control"), self.clone().read_control(control, loaded)));
-        let tail = Tail::default();
-        let (closed, all_read) = oneshot::channel::<()>();
-        if let Some((stdout, stderr)) = process.take_output() {
-            let destination =
-                |source, tail| Destination { worker: self.id, source, sink: self.sink.clone(), tail };
-            let out = forward(stdout, destination(LogSource::Stdout, Tail::default()));
-            drop(tasks.spawn(TaskKind::WorkerPort, name("stdout"), out));
-            let err = forward(stderr, destination(LogSource::Stderr, tail.clone()));
-            let err = async move {
-                err.await;
-                drop(closed);
-            };
-            drop(tasks.spawn(TaskKind::WorkerPort, name("stderr"), err));
-        }
-        LastWords { tail, all_read }
-    }
-
-    /// Sends `load` and waits for `loaded`, the end of the process, or the limit.
-    async fn load(
-        &self,
-        options: &Options,
-        heard: oneshot::Receiver<Result<Loaded, Error>>,
-    ) -> Result<Loaded, Error> {
-        let load = ToWorker::Load {
-            root: &options.app.root,
-            dialect: options.app.dialect,
-            script_file: &options.app.script_file,
-            functions: &options.app.functions,
-            development: options.development,
-            debugger: self.debugging.as_ref().map(Debugging::to_load),
-        };
-        // If the process is gone already, the wait below tells how it ended.
-        self.control.send(&load).await.ok();
-        let limit = Instant::now() + options.import_timeout;
-        match self.within(limit, heard).await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(_closed)) => {
-                let ending = self.ended().await;
-                Err(Error::Ended { ending: ending.what.clone(), output: indented(&ending.tail) })
-            }
-            Err(Elapsed) => {
-                // Python's fault handler prints the stacks of all threads when it is aborted.
-                self.group.abort();
-                let ending = self.ended().await;
-                Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
-            }
-        }
     }
 
     /// Waits until a deadline that does not come while a debugger holds the process.
@@ -272,8 +178,8 @@ impl Worker {
         }
     }
 
-    async fn reap(self: Arc<Self>, mut process: Process, last_words: LastWords) {
-        let status = process.wait().await;
+    pub(crate) async fn reap(self: Arc<Self>, mut body: Body, last_words: LastWords) {
+        let status = body.wait().await;
         // A process that left the group may hold the pipe open; what it says later is not waited for.
         tokio::time::timeout(LAST_WORDS, last_words.all_read).await.ok();
         let ending = {
@@ -281,6 +187,8 @@ impl Worker {
             state.phase = Phase::Gone;
             state.idle.clear();
             state.waiting.clear();
+            state.births.clear();
+            state.reaping.clear();
             state.streams.clear();
             let exiting = state.exiting.take();
             let tail = last_words.tail.text();
@@ -300,10 +208,11 @@ impl Worker {
         };
         self.ending.send_replace(Some(Arc::new(ending)));
         self.signals.room.notify_waiters();
+        self.signals.less.notify_waiters();
         self.signals.changed.notify_one();
     }
 
-    async fn read_control(self: Arc<Self>, mut stream: OwnedReadHalf, loaded: LoadedSender) {
+    pub(crate) async fn read_control(self: Arc<Self>, mut stream: OwnedReadHalf, loaded: LoadedSender) {
         let mut reader = FrameReader::new(BODY_BYTES_MAX);
         let mut loaded = Some(loaded);
         loop {
@@ -341,6 +250,16 @@ impl Worker {
                 tell(Err(Error::Version { theirs: version, ours: VERSION }), loaded);
             }
             FromWorker::Hello { thread, .. } => self.state().main_thread = Some(thread),
+            FromWorker::Forked { pid, problem } => {
+                let waiting = self.state().births.pop_front();
+                let born = pid.ok_or_else(|| problem.unwrap_or_else(|| "no process number".to_owned()));
+                // Whoever asked may have given up; the process then finds its sockets closed and ends.
+                waiting.map(|waiting| waiting.send(born));
+            }
+            FromWorker::Reaped { pid, status } => {
+                let waiting = self.state().reaping.remove(&pid);
+                waiting.map(|waiting| waiting.send(status));
+            }
             // Lanes tell this on their own sockets.
             FromWorker::Lane { .. } => {}
             FromWorker::Loaded(found) => tell(Ok(*found), loaded),
@@ -421,7 +340,7 @@ impl Worker {
             state.next_lane
         };
         let message = ToWorker::Lane { lane };
-        self.control.send_with_descriptor(&message, std::os::fd::AsFd::as_fd(&theirs)).await?;
+        self.control.send_with_descriptors(&message, &[std::os::fd::AsFd::as_fd(&theirs)], || ()).await?;
         Ok(Lane { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None })
     }
 
@@ -434,6 +353,57 @@ impl Worker {
             receiver.await.ok()
         };
         tokio::time::timeout(limit, ask).await.ok().flatten().unwrap_or_default()
+    }
+
+    pub(crate) fn become_phase(&self, phase: Phase) {
+        let mut state = self.state();
+        if state.phase == Phase::Loading {
+            state.phase = phase;
+        }
+    }
+
+    /// Waits until nothing is in work. Whoever calls this has seen to it that nothing comes.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let less = self.signals.less.notified();
+            tokio::pin!(less);
+            less.as_mut().enable();
+            {
+                let state = self.state();
+                if state.in_work == 0 || state.phase == Phase::Gone {
+                    return;
+                }
+            }
+            less.await;
+        }
+    }
+
+    /// Waits for the end, and ends the process if it still runs then.
+    pub(crate) async fn end_by(&self, until: Instant) {
+        if tokio::time::timeout_at(until, self.ended()).await.is_err() {
+            self.end();
+            self.ended().await;
+        }
+    }
+
+    /// Ends a process in which nothing runs, or nothing that still counts.
+    pub(crate) fn end(&self) {
+        self.state().stopped = true;
+        self.group.kill();
+    }
+
+    /// Takes the exit status of a process that this one forked and that has ended; `None` when it can't tell.
+    pub(crate) async fn reap_child(&self, number: i32) -> Option<i32> {
+        let (sender, status) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.phase == Phase::Gone {
+                return None;
+            }
+            state.reaping.insert(number, sender);
+        }
+        self.control.send(&ToWorker::Reap { pid: number }).await.ok()?;
+        status.await.ok().flatten()
     }
 
     /// Takes no new work from now on.
@@ -455,7 +425,7 @@ impl Worker {
             Some((at, bytes)) if at.elapsed() < MEMORY_AGE_MAX => bytes,
             _ => {
                 let bytes = self.group.memory_bytes();
-                *memory = Some((tokio::time::Instant::now(), bytes));
+                *memory = Some((Instant::now(), bytes));
                 bytes
             }
         }
@@ -465,14 +435,49 @@ impl Worker {
     pub(crate) fn make_room(&self) {
         self.signals.room.notify_one();
     }
+
+    /// A draining worker has finished something.
+    pub(crate) fn tell_less(&self) {
+        self.signals.less.notify_waiters();
+    }
+
+    /// The supervisor should look at this worker.
+    pub(crate) fn tell_changed(&self) {
+        self.signals.changed.notify_one();
+    }
 }
 
-type LoadedSender = oneshot::Sender<Result<Loaded, Error>>;
+impl State {
+    fn new() -> Self {
+        Self {
+            main_thread: None,
+            births: VecDeque::new(),
+            reaping: HashMap::new(),
+            phase: Phase::Loading,
+            idle: Vec::new(),
+            lanes: 0,
+            next_lane: 0,
+            in_work: 0,
+            functions: HashMap::new(),
+            waiting: HashMap::new(),
+            streams: Streams::default(),
+            stacks: Vec::new(),
+            exiting: None,
+            timed_out: None,
+            stopped: false,
+            completed: 0,
+            worn_at: None,
+            idle_since: Instant::now(),
+        }
+    }
+}
+
+pub(crate) type LoadedSender = oneshot::Sender<Result<Loaded, Error>>;
 
 /// What is left of a process when it has ended.
-struct LastWords {
-    tail: Tail,
-    all_read: oneshot::Receiver<()>,
+pub(crate) struct LastWords {
+    pub(crate) tail: Tail,
+    pub(crate) all_read: oneshot::Receiver<()>,
 }
 
 /// The thread that the fault handler names as current: `Current thread 0x00007f8a (most recent call first):`.
@@ -480,10 +485,6 @@ fn crashed_thread(tail: &str) -> Option<u64> {
     let line = tail.lines().rev().find_map(|line| line.trim_start().strip_prefix("Current thread 0x"))?;
     let digits: String = line.chars().take_while(char::is_ascii_hexdigit).collect();
     u64::from_str_radix(&digits, 16).ok()
-}
-
-fn indented(text: &str) -> String {
-    text.trim_end().lines().map(|line| format!("\n    {line}")).collect()
 }
 
 /// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.

@@ -23,6 +23,7 @@ shim_files![
     "crash.py",
     "debugger.py",
     "errors.py",
+    "fork.py",
     "extensions.py",
     "frames.py",
     "http_data.py",

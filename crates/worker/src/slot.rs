@@ -292,9 +292,12 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        {
+        let (is_draining, is_worn) = {
             let mut state = self.worker.state();
             state.in_work = state.in_work.saturating_sub(1);
+            if state.in_work == 0 {
+                state.idle_since = Instant::now();
+            }
             if let Some(id) = self.running {
                 state.functions.remove(&id);
                 state.completed += 1;
@@ -305,6 +308,13 @@ impl Drop for Slot {
                     state.idle.push(*lane);
                 }
             }
+            (state.phase == Phase::Draining, state.worn_at.is_some_and(|most| state.completed >= most))
+        };
+        if is_draining {
+            self.worker.tell_less();
+        }
+        if is_worn {
+            self.worker.tell_changed();
         }
         self.worker.make_room();
     }

@@ -33,6 +33,13 @@ pub enum ToWorker<'a> {
         development: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         debugger: Option<crate::debug::DebuggerToLoad>,
+        role: Role,
+    },
+    /// Make one more process; its control socket, standard output, standard error and life line are attached.
+    Fork,
+    /// Take the exit status of a process that was forked and has ended.
+    Reap {
+        pid: i32,
     },
     Lane {
         lane: u64,
@@ -55,6 +62,16 @@ pub enum ToWorker<'a> {
         debug_logging: bool,
     },
     Stop,
+}
+
+/// What a process does once it has imported the app.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Runs invocations.
+    Worker,
+    /// Makes workers.
+    Zygote,
 }
 
 /// What one function is called with.
@@ -333,6 +350,16 @@ pub enum FromWorker {
         id: Option<String>,
         status: i64,
     },
+    /// The answer to `fork`: the number of the new process, or why there is none.
+    Forked {
+        pid: Option<i32>,
+        problem: Option<String>,
+    },
+    /// The answer to `reap`: the status as `wait(2)` packs it; none if code of the app took it first.
+    Reaped {
+        pid: i32,
+        status: Option<i32>,
+    },
     /// A debugger listens in the process, on this port of the loopback address.
     Debugger {
         port: u16,
@@ -353,6 +380,9 @@ pub struct Loaded {
     /// The slowest imports: module and milliseconds.
     #[serde(default)]
     pub modules_max: Vec<(String, f64)>,
+    /// Why a zygote must not be forked, in words for a person; empty when it may.
+    #[serde(default)]
+    pub unsafe_to_fork: Vec<String>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -1,0 +1,210 @@
+//! How a process comes to life: started from the interpreter, or forked by one that has done the work already.
+//!
+//! Template, zygote and worker are the same program in different states (`proto/frames.md`): a *template* has imported
+//! nothing of the app, a *zygote* has imported it and runs nothing, a *worker* serves. Whoever has not imported the
+//! app gets a `load`; a worker that a zygote forks has it already and is ready as soon as it has a number.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
+use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::ids::WorkerId;
+use ingle_types::log::{LogSinkHandle, LogSource};
+use tokio::io::AsyncRead;
+use tokio::net::unix::{OwnedReadHalf, pipe};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::control::Control;
+use crate::debug::Debugging;
+use crate::error::Error;
+use crate::hold::Elapsed;
+use crate::output::{Destination, Tail, forward};
+use crate::pool::Options;
+use crate::process::{LastWords, LoadedSender, Phase, Signals, Worker};
+use crate::wire::message::{Loaded, Role, ToWorker};
+
+/// What every process gets from the pool that makes it.
+pub(crate) struct Maker<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) sink: &'a LogSinkHandle,
+    pub(crate) signals: &'a Arc<Signals>,
+}
+
+/// The system's side of a process.
+pub(crate) enum Body {
+    Started(Process),
+    Forked {
+        process: Forked,
+        parent: Arc<Worker>,
+        /// Held open as long as the process may live: the system ends it when this closes.
+        _life_line: OwnedFd,
+    },
+}
+
+impl Body {
+    /// Waits for the end.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match self {
+            Self::Started(process) => process.wait().await,
+            Self::Forked { process, parent, .. } => {
+                process.ended().await?;
+                let number = i32::try_from(process.group().leader()).unwrap_or_default();
+                if let Some(status) = process.status()? {
+                    return Ok(status);
+                }
+                match parent.reap_child(number).await {
+                    Some(status) => Ok(ExitStatus::from_raw(status)),
+                    // The parent has gone in the meantime, and the process is ours.
+                    None => {
+                        process.status()?.ok_or_else(|| io::Error::other("its status was taken by the app"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A process that was just made, with the news of its `load` still to come.
+pub(crate) struct Newborn {
+    pub(crate) worker: Arc<Worker>,
+    heard: oneshot::Receiver<Result<Loaded, Error>>,
+}
+
+impl Newborn {
+    /// Starts a process from the interpreter. It has not imported anything of the app.
+    pub(crate) fn start(id: WorkerId, maker: &Maker<'_>) -> Result<Self, Error> {
+        let options = maker.options;
+        let failed = |source| Error::Start { python: options.python.clone(), source };
+        let (control, read, theirs) = Control::pair().map_err(failed)?;
+        let mut environment = options.environment.clone();
+        environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
+        let mut process = Process::start(ProcessSpec {
+            program: options.python.clone(),
+            arguments: vec![options.shim.clone().into_os_string()],
+            environment,
+            directory: options.app.root.clone(),
+            socket: theirs,
+        })
+        .map_err(failed)?;
+        let worker = Worker::new(id, process.group(), control, maker);
+        let output = process.take_output();
+        Ok(Self::watch(worker, Body::Started(process), read, output, maker.tasks))
+    }
+
+    /// Lets `parent` fork. What the new process knows is what its parent knows.
+    pub(crate) async fn fork(id: WorkerId, parent: &Arc<Worker>, maker: &Maker<'_>) -> Result<Self, Error> {
+        let failed = |source| Error::Fork { source };
+        let (control, read, theirs) = Control::pair().map_err(failed)?;
+        let (output, their_output) = output_pipe().map_err(failed)?;
+        let (errors, their_errors) = output_pipe().map_err(failed)?;
+        let (life_line, their_line) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+        let attached = [theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
+        let (sender, number) = oneshot::channel();
+        let asked = || parent.state().births.push_back(sender);
+        parent.control.send_with_descriptors(&ToWorker::Fork, &attached, asked).await.map_err(failed)?;
+        let number = match number.await {
+            Ok(Ok(number)) => number,
+            Ok(Err(problem)) => return Err(failed(io::Error::other(problem))),
+            Err(_closed) => return Err(failed(io::Error::other("the process that was to fork has ended"))),
+        };
+        let process = Forked::watch(number).map_err(failed)?;
+        let worker = Worker::new(id, process.group(), control, maker);
+        // Its main thread is the one that forked.
+        worker.state().main_thread = parent.state().main_thread;
+        let body = Body::Forked { process, parent: parent.clone(), _life_line: life_line.into() };
+        Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
+    }
+
+    /// Starts the tasks that read the process's sockets and pipes and wait for its end.
+    fn watch(
+        worker: Arc<Worker>,
+        body: Body,
+        control: OwnedReadHalf,
+        output: Option<(impl AsyncRead + Unpin + Send + 'static, impl AsyncRead + Unpin + Send + 'static)>,
+        tasks: &Tasks,
+    ) -> Self {
+        let (loaded, heard): (LoadedSender, _) = oneshot::channel();
+        let name = |what: &str| format!("{} {what}", worker.id);
+        drop(tasks.spawn(
+            TaskKind::WorkerPort,
+            name("control"),
+            worker.clone().read_control(control, loaded),
+        ));
+        let tail = Tail::default();
+        let (closed, all_read) = oneshot::channel::<()>();
+        if let Some((stdout, stderr)) = output {
+            let destination =
+                |source, tail| Destination { worker: worker.id, source, sink: worker.sink.clone(), tail };
+            let out = forward(stdout, destination(LogSource::Stdout, Tail::default()));
+            drop(tasks.spawn(TaskKind::WorkerPort, name("stdout"), out));
+            let err = forward(stderr, destination(LogSource::Stderr, tail.clone()));
+            let err = async move {
+                err.await;
+                drop(closed);
+            };
+            drop(tasks.spawn(TaskKind::WorkerPort, name("stderr"), err));
+        }
+        let reap = worker.clone().reap(body, LastWords { tail, all_read });
+        drop(tasks.spawn(TaskKind::WorkerPort, name("wait"), reap));
+        Self { worker, heard }
+    }
+
+    /// Lets it import the app; it serves afterwards, or forks. A process that fails at it is ended.
+    pub(crate) async fn load(self, role: Role, options: &Options) -> Result<(Arc<Worker>, Loaded), Error> {
+        let worker = self.worker;
+        let load = ToWorker::Load {
+            root: &options.app.root,
+            dialect: options.app.dialect,
+            script_file: &options.app.script_file,
+            functions: &options.app.functions,
+            development: options.development,
+            role,
+            debugger: worker.debugging.as_ref().map(Debugging::to_load),
+        };
+        // If the process is gone already, the wait below tells how it ended.
+        worker.control.send(&load).await.ok();
+        let limit = Instant::now() + options.import_timeout;
+        let loaded = match worker.within(limit, self.heard).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_closed)) => {
+                let ending = worker.ended().await;
+                Err(Error::Ended { ending: ending.what.clone(), output: indented(&ending.tail) })
+            }
+            Err(Elapsed) => {
+                // Python's fault handler prints the stacks of all threads when it is aborted.
+                worker.group.abort();
+                let ending = worker.ended().await;
+                Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
+            }
+        };
+        if loaded.is_err() {
+            worker.group.kill();
+        }
+        let loaded = loaded?;
+        worker.become_phase(if role == Role::Zygote { Phase::Parent } else { Phase::Ready });
+        Ok((worker, loaded))
+    }
+
+    /// It has nothing to import: it serves or forks at once.
+    pub(crate) fn into_worker(self, phase: Phase) -> Arc<Worker> {
+        self.worker.become_phase(phase);
+        self.worker
+    }
+}
+
+/// The end that we read, and the end that becomes standard output or error of a process.
+fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (sender, receiver) = pipe::pipe()?;
+    // Python's own writes would fail on a pipe that does not wait.
+    Ok((receiver, sender.into_blocking_fd()?))
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("\n    {line}")).collect()
+}

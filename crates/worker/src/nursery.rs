@@ -1,0 +1,222 @@
+//! Where workers come from: a template for each interpreter and environment, a zygote for each revision.
+//!
+//! ```text
+//! template   interpreter and our files                        started once, kept over reloads
+//!   └ zygote   has imported the app; told what it declares     forked once for each revision
+//!       └ worker  serves                                       forked when there is work
+//! ```
+//!
+//! A zygote that holds what can't be in two processes (threads, connections) is given up; then workers are forked from
+//! the template and import the app themselves ([`Way::BeforeImport`]). Each step that fails is made anew from the one
+//! before, so a dead zygote or template costs time and nothing else.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ingle_types::ids::WorkerId;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::birth::{Maker, Newborn};
+use crate::error::Error;
+use crate::process::{Phase, Worker};
+use crate::wire::message::{Loaded, Role};
+
+/// Templates and zygotes are no workers; what they say while they import the app is under this number.
+const NO_WORKER: WorkerId = WorkerId(0);
+
+/// How the app wants its workers to be made: `fork` of `ingle.toml`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ForkPolicy {
+    /// After the import if that is safe, else before it.
+    #[default]
+    Auto,
+    /// After the import, whatever it left behind.
+    AfterImport,
+    BeforeImport,
+    Never,
+}
+
+/// How workers are in fact made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Way {
+    AfterImport,
+    /// With the reasons why not after it; none if the app wants it so.
+    BeforeImport(Vec<String>),
+    Never,
+}
+
+/// The templates of a server. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Templates(Arc<TemplatesInner>);
+
+#[derive(Default)]
+struct TemplatesInner {
+    kept: Mutex<Option<(Key, Arc<Worker>)>>,
+}
+
+/// What a process can't change once it runs.
+#[derive(PartialEq, Eq)]
+struct Key {
+    python: PathBuf,
+    shim: PathBuf,
+    root: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Templates {
+    /// The template for these options. One for other options is ended: what was forked from it stays.
+    fn get(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        let options = maker.options;
+        let key = Key {
+            python: options.python.clone(),
+            shim: options.shim.clone(),
+            root: options.app.root.clone(),
+            environment: options.environment.clone(),
+        };
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, template)) = &*kept {
+            if *known == key && template.state().phase == Phase::Parent {
+                return Ok(template.clone());
+            }
+            template.end();
+        }
+        let template = Newborn::start(NO_WORKER, maker)?.into_worker(Phase::Parent);
+        *kept = Some((key, template.clone()));
+        Ok(template)
+    }
+
+    /// Ends the template. What was forked from it stays.
+    pub fn stop(&self) {
+        if let Some((_, template)) = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            template.end();
+        }
+    }
+}
+
+/// Makes the workers of one revision.
+pub(crate) struct Nursery {
+    templates: Templates,
+    policy: ForkPolicy,
+    /// Known from the first import on.
+    way: Mutex<Option<Way>>,
+    zygote: AsyncMutex<Option<Arc<Worker>>>,
+}
+
+impl Nursery {
+    pub(crate) fn new(templates: Templates, policy: ForkPolicy) -> Self {
+        Self { templates, policy, way: Mutex::default(), zygote: AsyncMutex::default() }
+    }
+
+    pub(crate) fn way(&self) -> Option<Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Imports the app for the first time and tells what it declares; afterwards workers can be made. Without a
+    /// zygote the process that has imported it is the first worker.
+    pub(crate) async fn begin(
+        &self,
+        maker: &Maker<'_>,
+        id: WorkerId,
+    ) -> Result<(Loaded, Option<Arc<Worker>>), Error> {
+        // A debugger has threads and sockets of its own in the process.
+        let policy = if maker.options.debugging.is_some() { ForkPolicy::Never } else { self.policy };
+        let (way, loaded, first) = match policy {
+            ForkPolicy::Never => {
+                let newborn = Newborn::start(id, maker)?;
+                let (worker, loaded) = newborn.load(Role::Worker, maker.options).await?;
+                (Way::Never, loaded, Some(worker))
+            }
+            ForkPolicy::BeforeImport => {
+                let (worker, loaded) = self.fork_template(id, Role::Worker, maker).await?;
+                (Way::BeforeImport(Vec::new()), loaded, Some(worker))
+            }
+            ForkPolicy::Auto | ForkPolicy::AfterImport => {
+                let (zygote, loaded) = self.fork_template(NO_WORKER, Role::Zygote, maker).await?;
+                if policy == ForkPolicy::Auto && !loaded.unsafe_to_fork.is_empty() {
+                    zygote.end();
+                    (Way::BeforeImport(loaded.unsafe_to_fork.clone()), loaded, None)
+                } else {
+                    *self.zygote.lock().await = Some(zygote);
+                    (Way::AfterImport, loaded, None)
+                }
+            }
+        };
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+        Ok((loaded, first))
+    }
+
+    /// Makes one more worker.
+    pub(crate) async fn make(&self, maker: &Maker<'_>, id: WorkerId) -> Result<Arc<Worker>, Error> {
+        match self.way() {
+            Some(Way::Never) => {
+                let newborn = Newborn::start(id, maker)?;
+                Ok(newborn.load(Role::Worker, maker.options).await?.0)
+            }
+            Some(Way::BeforeImport(_)) => Ok(self.fork_template(id, Role::Worker, maker).await?.0),
+            Some(Way::AfterImport) | None => self.fork_zygote(id, maker).await,
+        }
+    }
+
+    async fn fork_zygote(&self, id: WorkerId, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        let mut zygote = self.zygote.lock().await;
+        if let Some(zygote) = &*zygote
+            && zygote.state().phase == Phase::Parent
+        {
+            match Newborn::fork(id, zygote, maker).await {
+                Ok(newborn) => return Ok(newborn.into_worker(Phase::Ready)),
+                Err(error) if zygote.state().phase == Phase::Parent => return Err(error),
+                // It died at it.
+                Err(_) => {}
+            }
+        }
+        let made = self.renew(&mut zygote, maker).await?;
+        Ok(Newborn::fork(id, &made, maker).await?.into_worker(Phase::Ready))
+    }
+
+    async fn renew(&self, zygote: &mut Option<Arc<Worker>>, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        tracing::warn!("the zygote is gone; it is made anew");
+        let (made, _) = self.fork_template(NO_WORKER, Role::Zygote, maker).await?;
+        *zygote = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Makes a zygote anew that is gone, so that the next worker need not wait for it.
+    pub(crate) async fn mend(&self, maker: &Maker<'_>) -> Result<(), Error> {
+        let mut zygote = self.zygote.lock().await;
+        let is_gone = zygote.as_ref().is_some_and(|zygote| zygote.state().phase == Phase::Gone);
+        if is_gone {
+            self.renew(&mut zygote, maker).await?;
+        }
+        Ok(())
+    }
+
+    async fn fork_template(
+        &self,
+        id: WorkerId,
+        role: Role,
+        maker: &Maker<'_>,
+    ) -> Result<(Arc<Worker>, Loaded), Error> {
+        let template = self.templates.get(maker)?;
+        let newborn = match Newborn::fork(id, &template, maker).await {
+            Ok(newborn) => newborn,
+            // It died before or at it; a second one will tell what is wrong, if anything is.
+            Err(_) if template.state().phase == Phase::Gone => {
+                Newborn::fork(id, &self.templates.get(maker)?, maker).await?
+            }
+            Err(error) => return Err(error),
+        };
+        newborn.load(role, maker.options).await
+    }
+
+    pub(crate) async fn zygote(&self) -> Option<Arc<Worker>> {
+        self.zygote.lock().await.clone()
+    }
+
+    /// Ends the zygote; its workers stay.
+    pub(crate) async fn stop(&self) {
+        if let Some(zygote) = self.zygote.lock().await.take() {
+            zygote.end();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Makes workers where some are missing, and retires those that nobody needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingle_tasks::TaskKind;
+use tokio::time::Instant;
+
+use crate::pool::Pool;
+use crate::process::{Phase, Worker};
+use crate::scale::{Demand, desired};
+use crate::wire::message::ToWorker;
+
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// A time this long without a death is no crash loop.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// Deaths that are mended at once before the pauses begin.
+const DEATHS_FREE: u32 = 3;
+/// How long a worker that is not needed any more may take to exit.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// What is to be done now.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Workers to make.
+    pub(crate) start: usize,
+    retire: Vec<Arc<Worker>>,
+    /// When to look again if nothing happens.
+    next_look: Option<Instant>,
+}
+
+/// Deaths in a row, so that a crash loop gets pauses.
+#[derive(Default)]
+pub(crate) struct Deaths {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Deaths {
+    fn add(&mut self, now: Instant) {
+        let is_new = self.last.is_none_or(|last| now.duration_since(last) > HEALTHY_AFTER);
+        self.count = if is_new { 1 } else { self.count + 1 };
+        self.last = Some(now);
+    }
+
+    /// When the next worker may be made.
+    fn pause_until(&self) -> Option<Instant> {
+        self.last.map(|last| last + back_off(self.count))
+    }
+}
+
+impl Pool {
+    /// Keeps the number of workers right, until the pool stops.
+    pub(crate) async fn supervise(self) {
+        loop {
+            let plan = self.plan();
+            for worker in plan.retire {
+                self.retire(worker);
+            }
+            if self.state().stopping {
+                return;
+            }
+            if plan.start == 0 {
+                if let Err(error) = self.0.nursery.mend(&self.maker()).await {
+                    // Whoever needs a worker tries again, and is told.
+                    tracing::error!(code = error.code(), "{error}");
+                }
+                // A change since the look above is remembered by the signal.
+                let changed = self.0.signals.changed.notified();
+                match plan.next_look {
+                    Some(at) => {
+                        tokio::time::timeout_at(at, changed).await.ok();
+                    }
+                    None => changed.await,
+                }
+                continue;
+            }
+            let pause = self.state().deaths.pause_until();
+            if let Some(until) = pause {
+                tokio::time::sleep_until(until).await;
+            }
+            if let Err(error) = self.start_worker().await {
+                tracing::error!(code = error.code(), "{error}");
+                let mut state = self.state();
+                state.failed = Some(error.failure());
+                state.deaths.add(Instant::now());
+                drop(state);
+                self.0.signals.room.notify_waiters();
+            }
+        }
+    }
+
+    /// Forgets workers that are gone, and compares what there is with what there should be.
+    pub(crate) fn plan(&self) -> Plan {
+        let options = &self.0.options;
+        let now = Instant::now();
+        let waiting = self.waiting();
+        let mut state = self.state();
+        let before = state.workers.len();
+        state.workers.retain(|worker| worker.state().phase != Phase::Gone);
+        for _ in state.workers.len()..before {
+            state.deaths.add(now);
+        }
+        if state.stopping {
+            return Plan::default();
+        }
+        let mut plan = Plan::default();
+        let (mut in_work, mut in_use) = (0, 0);
+        let mut idle = Vec::new();
+        let mut ready = 0;
+        for worker in &state.workers {
+            let its = worker.state();
+            if its.phase != Phase::Ready {
+                continue;
+            }
+            let is_worn = options.recycle.after_invocations.is_some_and(|most| its.completed >= most);
+            let idle_since = its.idle_since;
+            in_work += its.in_work;
+            in_use += usize::from(its.in_work > 0);
+            let is_idle = its.in_work == 0;
+            drop(its);
+            if is_worn || options.recycle.above_memory.is_some_and(|most| worker.memory_bytes() > most) {
+                plan.retire.push(worker.clone());
+                continue;
+            }
+            ready += 1;
+            if is_idle {
+                idle.push((idle_since, worker.clone()));
+            }
+        }
+        let latest = idle.iter().map(|(since, _)| *since).max();
+        state.last_work =
+            if in_work > 0 { now } else { latest.map_or(state.last_work, |at| at.max(state.last_work)) };
+        let demand = Demand { waiting, in_work, quiet_for: now.duration_since(state.last_work) };
+        let mut wanted = desired(options.limits, demand, in_use);
+        if state.failed.is_some() {
+            // Those who ask are told of the failure, so nobody waits; it is tried again all the same.
+            wanted = wanted.max(1);
+        }
+        drop(state);
+        plan.start = wanted.saturating_sub(ready);
+        idle.sort_by_key(|(since, _)| *since);
+        for (since, worker) in idle {
+            let at = since + options.limits.idle_timeout;
+            if at > now {
+                plan.next_look = Some(plan.next_look.map_or(at, |other| other.min(at)));
+            } else if ready > wanted {
+                ready -= 1;
+                plan.retire.push(worker);
+            }
+        }
+        plan
+    }
+
+    /// Lets a worker finish what it has, then ends it. It gets no more work from now on.
+    fn retire(&self, worker: Arc<Worker>) {
+        worker.drain();
+        self.state().workers.retain(|other| other.id != worker.id);
+        let name = format!("{} retires", worker.id);
+        let end = async move {
+            worker.idle().await;
+            worker.control.send(&ToWorker::Stop).await.ok();
+            worker.end_by(Instant::now() + EXIT_GRACE).await;
+        };
+        drop(self.0.tasks.spawn(TaskKind::WorkerPort, name, end));
+    }
+}
+
+fn back_off(deaths: u32) -> Duration {
+    if deaths <= DEATHS_FREE {
+        return Duration::ZERO;
+    }
+    let doublings = (deaths - DEATHS_FREE - 1).min(16);
+    BACK_OFF_FIRST.saturating_mul(1 << doublings).min(BACK_OFF_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_begin_after_three_deaths_and_double_up_to_ten_seconds() {
+        let pauses: Vec<u64> =
+            (1..=12).map(|deaths| u64::try_from(back_off(deaths).as_millis()).unwrap()).collect();
+        assert_eq!(pauses, [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deaths_are_forgotten_after_a_quiet_time() {
+        let mut deaths = Deaths::default();
+        for _ in 0..5 {
+            deaths.add(Instant::now());
+        }
+        assert_eq!(deaths.pause_until(), Some(Instant::now() + Duration::from_millis(200)));
+        tokio::time::advance(HEALTHY_AFTER * 2).await;
+        deaths.add(Instant::now());
+        assert_eq!(deaths.pause_until(), Some(Instant::now()));
+    }
+}
