@@ -8,6 +8,7 @@ tuple, and their number.
 import json
 import pathlib
 
+from . import spool
 from .frames import quote
 from .http_data import encode_response
 
@@ -41,6 +42,8 @@ def plain_value(kind, value, payload):
         return [str(part, "utf-8") for part in _pieces(value, payload)]
     if kind == "collection_bytes":
         return _pieces(value, payload)
+    if kind == "file":
+        return spool.read(value)
     raise TypeError("%r data can't be given to this parameter" % kind)
 
 
@@ -66,10 +69,11 @@ def text_decoder(name):
     """For blobs that a function wants as `str`. Azure replaces what is not UTF-8, and so damages the content unseen."""
 
     def decode(kind, value, payload, header):
-        if kind != "bytes":
-            return plain_value(kind, value, payload)
+        found = plain_value(kind, value, payload)
+        if not isinstance(found, bytes):
+            return found
         try:
-            return str(payload, "utf-8-sig")
+            return str(found, "utf-8-sig")
         except UnicodeDecodeError as problem:
             raise ValueError("parameter '%s' is annotated str, but the blob is no UTF-8 text: byte %d can't be read; "
                              "annotate it bytes or func.InputStream" % (name, problem.start)) from None
@@ -113,10 +117,13 @@ def sdk_decoder(sdk, converter, binding_type):
     """Hands the datum to the SDK's converter."""
     datum = sdk.Datum
     with_metadata = converter.has_trigger_support()
+    finish = spool.open_stream if binding_type.lower() in ("blob", "blobtrigger") else None
 
     def decode(kind, value, payload, header):
         if kind == "none":
             data = datum(None, None)
+        elif kind == "file" and finish is not None:
+            data = datum(b"", "bytes")
         elif kind == "collection_string":
             data = datum(Collection(string=plain_value(kind, value, payload)), kind)
         elif kind == "collection_bytes":
@@ -127,7 +134,8 @@ def sdk_decoder(sdk, converter, binding_type):
         if with_metadata:
             metadata = {key: datum(text, shape) for key, (shape, text) in header.get("metadata", {}).items()}
         try:
-            return converter.decode(data, trigger_metadata=metadata)
+            found = converter.decode(data, trigger_metadata=metadata)
+            return finish(found, value) if kind == "file" and finish is not None else found
         except NotImplementedError:
             raise TypeError("the %s binding can't read %r data into its type" % (binding_type, kind)) from None
 
@@ -176,6 +184,15 @@ def generic_encoder(name):
         raise TypeError("binding '%s' can't send a %s" % (name, type(value).__name__))
 
     return encode
+
+
+def blob_encoder(encode):
+    """Puts large contents and those of files into a file beside the frames; the others go to `encode`."""
+
+    def encode_blob(value):
+        return spool.encode(value) or encode(value)
+
+    return encode_blob
 
 
 def http_encoder(sdk, name):

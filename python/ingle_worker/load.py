@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-from . import errors, extensions, problems
+from . import errors, extensions, problems, spool
 from .plan import Problems, make_plan
 from .sdk import Sdk
 
@@ -74,6 +74,7 @@ def load(request):
     loaded = Loaded()
     root = os.path.abspath(request["root"])
     errors.FOLDING.root = root
+    spool.SPOOL.folder = request.get("spool")
     _set_paths(root, request)
     clock = ImportClock()
     started = time.perf_counter()

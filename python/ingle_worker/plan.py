@@ -309,6 +309,11 @@ def _encoder(sdk, name, kind, annotation, form):
             raise Unfit("E0210", "'%s' is annotated %s, which can't be an HTTP response" % (
                 name, form % spell(annotation)), "use func.HttpResponse, str or bytes; json.dumps makes a str")
         return convert.http_encoder(sdk, name)
+    encoder = _value_encoder(sdk, converter, name, kind, annotation, form)
+    return convert.blob_encoder(encoder) if kind.lower() == "blob" else encoder
+
+
+def _value_encoder(sdk, converter, name, kind, annotation, form):
     known = converter is not None and hasattr(converter, "encode")
     implicit = sdk_takes_anything(sdk, kind)
     if annotation in (str, bytes, bytearray) and not implicit:

@@ -147,9 +147,9 @@ class Worker:
         self.logs = []
         self.hello = self.control.receive_until("hello")[1]
 
-    def load(self, dialect="azure-v2", script_file="function_app.py", functions=()):
+    def load(self, dialect="azure-v2", script_file="function_app.py", functions=(), **more):
         self.control.send({"type": "load", "root": self.root, "dialect": dialect, "script_file": script_file,
-                           "functions": list(functions), "development": True})
+                           "functions": list(functions), "development": True, **more})
         before, self.loaded, _ = self.control.receive_until("loaded")
         self.logs = before
         return self.loaded

@@ -38,6 +38,7 @@ shim_files![
     "plan.py",
     "problems.py",
     "sdk.py",
+    "spool.py",
     "stacks.py",
     "streaming.py",
 ];
