@@ -20,11 +20,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LISTENERS_END: Duration = Duration::from_secs(5);
 
 impl Control {
-    /// Waits until the app has come to rest.
+    /// Lets the app work and waits until it has come to rest.
     ///
     /// # Errors
     /// After `limit` of real time: what is still in work or due, in words.
     pub async fn settle(&self, clock: &MovedClock, limit: Duration) -> Result<(), String> {
+        let _letting = clock.let_work();
         self.settle_until(clock, Instant::now() + limit).await
     }
 
@@ -34,7 +35,7 @@ impl Control {
     /// # Errors
     /// After `limit` of real time: what is still in work or due; the clock stands where that began.
     pub async fn advance(&self, clock: &MovedClock, to: SystemTime, limit: Duration) -> Result<(), String> {
-        let until = Instant::now() + limit;
+        let (until, _letting) = (Instant::now() + limit, clock.let_work());
         loop {
             self.settle_until(clock, until).await?;
             match clock.next_awaited().filter(|next| *next <= to) {

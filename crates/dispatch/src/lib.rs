@@ -127,12 +127,13 @@ impl Dispatcher {
 
 impl Inner {
     /// On a clock that is moved by hand, events that listeners make run one after the other, in the order in which they
-    /// came: so the same story is told each time. Requests do not queue up here, as a function may make one.
+    /// came, and only while the clock lets them: so the same story is told each time. Requests do not queue up here, as a
+    /// function may make one.
     pub(crate) async fn turn(&self, event: &Event) -> Option<MutexGuard<'_, ()>> {
-        if self.rooms.clock.moved().is_none() || event.delivery == Delivery::Direct {
-            return None;
-        }
-        Some(self.turn.lock().await)
+        let moved = self.rooms.clock.moved().filter(|_| event.delivery != Delivery::Direct)?;
+        let turn = self.turn.lock().await;
+        moved.may_work().await;
+        Some(turn)
     }
 }
 

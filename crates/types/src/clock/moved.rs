@@ -2,6 +2,7 @@
 //!
 //! With it a server becomes a simulation of discrete events: whoever moves the clock goes from one awaited time to the
 //! next and lets the work of each come to its end before. So a day passes in as many steps as something happens in it.
+//! In between, new work is held back: what a test does and what an app does because of it never happen at once.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,6 +21,9 @@ struct State {
     now: SystemTime,
     next_number: u64,
     waits: BTreeMap<(SystemTime, u64), Waiter>,
+    /// How many let work begin now.
+    letting: usize,
+    held_back: Vec<Waker>,
 }
 
 #[derive(Debug)]
@@ -40,7 +44,8 @@ impl Clock for MovedClock {
 
 impl MovedClock {
     pub fn at(time: SystemTime) -> Self {
-        Self(Arc::new(Mutex::new(State { now: time, next_number: 0, waits: BTreeMap::new() })))
+        let (waits, held_back) = (BTreeMap::new(), Vec::new());
+        Self(Arc::new(Mutex::new(State { now: time, next_number: 0, waits, letting: 0, held_back })))
     }
 
     /// Moves to `time`, also backwards, and wakes those who waited for a time up to it.
@@ -80,8 +85,42 @@ impl MovedClock {
         later.filter_map(|(_, waiter)| waiter.rests.clone()).collect()
     }
 
+    /// Lets work begin, for as long as the guard lives.
+    pub fn let_work(&self) -> Letting {
+        let held_back = {
+            let mut state = self.state();
+            state.letting += 1;
+            std::mem::take(&mut state.held_back)
+        };
+        held_back.into_iter().for_each(Waker::wake);
+        Letting(self.clone())
+    }
+
+    /// Ends when work may begin.
+    pub fn may_work(&self) -> impl Future<Output = ()> + Send + use<> {
+        let clock = self.clone();
+        std::future::poll_fn(move |context| {
+            let mut state = clock.state();
+            if state.letting > 0 {
+                return Poll::Ready(());
+            }
+            state.held_back.push(context.waker().clone());
+            Poll::Pending
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets work begin while it lives.
+#[derive(Debug)]
+pub struct Letting(MovedClock);
+
+impl Drop for Letting {
+    fn drop(&mut self) {
+        self.0.state().letting -= 1;
     }
 }
 
@@ -172,6 +211,21 @@ mod tests {
         }
         assert_eq!(clock.next_awaited(), None);
         assert!(pin!(clock.until(second(0))).poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn work_begins_only_while_somebody_lets_it() {
+        let clock = MovedClock::at(second(0));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut waiting = pin!(clock.may_work());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        let letting = clock.let_work();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        drop(letting);
+        assert!(pin!(clock.may_work()).poll(&mut context).is_pending());
     }
 
     #[test]
