@@ -5,10 +5,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{DeclaredFunction, Dialect, HostConfig};
+use ingle_types::spec::{DeclaredFunction, Dialect, HostConfig, WorkerOptions};
 
 use crate::json_place::{self, Document, Node};
-use crate::{Error, detect, function_json, host_json, local_settings, requirements};
+use crate::{Error, detect, function_json, host_json, ingle_toml, local_settings, requirements};
 
 /// Largest settings file in bytes that is read; what is longer is no settings file.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -58,6 +58,8 @@ pub struct AppFolder {
     /// `Host.LocalHttpPort` of local.settings.json.
     pub port: Option<u16>,
     pub requirements: requirements::Requirements,
+    /// `[workers]` of ingle.toml.
+    pub workers: WorkerOptions,
     pub problems: Vec<Problem>,
     /// Worth knowing, but nothing to mend.
     pub notes: Vec<String>,
@@ -100,6 +102,7 @@ impl AppFolder {
                 == (&other.root, other.dialect, &other.script_file, other.port)
             && self.declared == other.declared
             && self.requirements == other.requirements
+            && self.workers == other.workers
     }
 
     /// Names of all settings, those of the environment included.
@@ -131,10 +134,12 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         Dialect::AzureV2 => function_json::Functions::default(),
     };
     let requirements = requirements::read(&root)?;
+    let own = ingle_toml::read(&root)?;
     let mut problems = local.problems;
     problems.extend(host.problems);
     problems.extend(functions.problems);
     problems.extend(requirements.problems);
+    problems.extend(own.problems);
     let mut notes = local.notes;
     notes.extend(host.notes);
     let mut config = host.config;
@@ -150,6 +155,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         settings: local.values,
         port: local.port,
         requirements: requirements.requirements,
+        workers: own.workers,
         problems,
         notes,
         environment: options.environment.clone(),

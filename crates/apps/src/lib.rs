@@ -24,6 +24,7 @@ mod folder;
 pub mod funcignore;
 mod function_json;
 mod host_json;
+mod ingle_toml;
 mod interpreter;
 pub mod json_place;
 mod local_settings;

@@ -8,7 +8,7 @@ use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
 use ingle_tasks::Tasks;
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::AppSpec;
+use ingle_types::spec::{AppSpec, Fork, ScalePlan, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
@@ -81,6 +81,8 @@ pub(crate) struct Importing<'a> {
     pub(crate) tasks: &'a Tasks,
     pub(crate) sink: LogSinkHandle,
     pub(crate) templates: &'a Templates,
+    /// Where workers write large outputs.
+    pub(crate) spool: Option<PathBuf>,
     pub(crate) debugging: Option<Debugging>,
 }
 
@@ -109,13 +111,17 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
             functions: folder.declared.clone(),
         },
         environment: worker_environment(prepared, with.variables, &shim, with.port),
-        fork: ForkPolicy::default(),
-        limits: limits(process_count),
-        recycle: Recycle::default(),
-        concurrency: None,
+        fork: fork_policy(folder.workers.fork),
+        limits: limits(process_count, &folder.workers, cores()),
+        recycle: Recycle {
+            after_invocations: folder.workers.recycle_after,
+            above_memory: folder.workers.recycle_memory,
+        },
+        concurrency: folder.workers.concurrency,
         lanes_max,
         import_timeout: IMPORT_TIMEOUT,
         development: true,
+        spool: with.spool,
         debugging: with.debugging,
     };
     let pool = Pool::new(options, with.templates, with.tasks.clone(), with.sink);
@@ -147,7 +153,16 @@ pub async fn examine(
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
     let templates = Templates::default();
-    let with = Importing { cache, variables, port: 0, tasks, sink, templates: &templates, debugging: None };
+    let with = Importing {
+        cache,
+        variables,
+        port: 0,
+        tasks,
+        sink,
+        templates: &templates,
+        spool: None,
+        debugging: None,
+    };
     let imported = import(prepared, with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;
     templates.stop();
@@ -167,12 +182,43 @@ fn unsafe_to_fork(way: Way) -> Option<Problem> {
     )
 }
 
-/// Whoever sets `FUNCTIONS_WORKER_PROCESS_COUNT` wants that many processes, always. Without it there is one, while
-/// there is work.
-fn limits(process_count: Option<usize>) -> Limits {
-    match process_count {
-        Some(count) => Limits { min: count, max: count, ..Limits::default() },
-        None => Limits::default(),
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn fork_policy(fork: Fork) -> ForkPolicy {
+    match fork {
+        Fork::Auto => ForkPolicy::Auto,
+        Fork::AfterImport => ForkPolicy::AfterImport,
+        Fork::BeforeImport => ForkPolicy::BeforeImport,
+        Fork::Never => ForkPolicy::Never,
+    }
+}
+
+/// How many workers: what `ingle.toml` says, else its plan, else the setting of Azure, else one while there is work.
+///
+/// Whoever sets `FUNCTIONS_WORKER_PROCESS_COUNT` wants that many processes, always. `cores`: most workers of a plan
+/// that names no number.
+fn limits(process_count: Option<usize>, wished: &WorkerOptions, cores: usize) -> Limits {
+    let usual = Limits::default();
+    let preset = match (wished.plan, process_count) {
+        (None, None) => usual,
+        (None | Some(ScalePlan::Dedicated), Some(count)) => Limits { min: count, max: count, ..usual },
+        (Some(ScalePlan::Dedicated), None) => Limits { min: cores, max: cores, ..usual },
+        (Some(ScalePlan::Consumption), count) => Limits { max: count.unwrap_or(cores), ..usual },
+        (Some(ScalePlan::Premium), count) => {
+            Limits { min: 1, prewarmed: 1, max: count.unwrap_or(cores + 1), ..usual }
+        }
+    };
+    let min = wished.min.unwrap_or(preset.min);
+    let max = wished.max.unwrap_or(preset.max.max(min));
+    Limits {
+        min: min.min(max),
+        max,
+        spare: wished.spare.unwrap_or(preset.spare),
+        prewarmed: wished.prewarmed.unwrap_or(preset.prewarmed),
+        target: wished.concurrency.unwrap_or(preset.target),
+        idle_timeout: wished.idle_timeout.unwrap_or(preset.idle_timeout),
     }
 }
 
@@ -227,4 +273,32 @@ fn worker_environment(
 /// A folder as it was given, made absolute as far as it exists.
 pub fn absolute(folder: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(process_count: Option<usize>, wished: WorkerOptions, expected: (usize, usize, usize, usize)) {
+        let found = limits(process_count, &wished, 2);
+        assert_eq!((found.min, found.max, found.spare, found.prewarmed), expected);
+    }
+
+    #[test]
+    fn numbers_win_over_the_plan_and_the_plan_over_the_setting() {
+        let plan = |plan| WorkerOptions { plan: Some(plan), ..WorkerOptions::default() };
+        check(None, WorkerOptions::default(), (0, 1, 1, 0));
+        check(Some(3), WorkerOptions::default(), (3, 3, 1, 0));
+        check(None, plan(ScalePlan::Consumption), (0, 2, 1, 0));
+        check(None, plan(ScalePlan::Premium), (1, 3, 1, 1));
+        check(None, plan(ScalePlan::Dedicated), (2, 2, 1, 0));
+        check(Some(5), plan(ScalePlan::Dedicated), (5, 5, 1, 0));
+        check(None, WorkerOptions { min: Some(3), ..WorkerOptions::default() }, (3, 3, 1, 0));
+        check(
+            Some(3),
+            WorkerOptions { max: Some(2), spare: Some(0), ..WorkerOptions::default() },
+            (2, 2, 0, 0),
+        );
+    }
 }

@@ -11,6 +11,7 @@ use crate::problem::Problem;
 mod binding;
 mod host;
 mod trigger;
+mod workers;
 
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
@@ -18,6 +19,7 @@ pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
     RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
+pub use workers::{Fork, ScalePlan, WorkerOptions};
 
 /// Which programming model the folder is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ pub struct Limits {
     pub max: usize,
     /// Workers that wait without work while there is or was work lately, so that a further one is there at once.
     pub spare: usize,
+    /// Workers that wait beside those in use, always.
+    pub prewarmed: usize,
     /// Invocations that one worker should have at once: with more, another worker is made.
     pub target: usize,
     /// How long a worker without work is kept.
@@ -18,7 +20,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min: 0, max: 1, spare: 1, target: 16, idle_timeout: Duration::from_secs(300) }
+        Self { min: 0, max: 1, spare: 1, prewarmed: 0, target: 16, idle_timeout: Duration::from_secs(300) }
     }
 }
 
@@ -40,7 +42,7 @@ pub struct Demand {
 pub fn desired(limits: Limits, demand: Demand, in_use: usize) -> usize {
     let needed = (demand.waiting + demand.in_work).div_ceil(limits.target.max(1));
     let is_recent = demand.waiting + demand.in_work > 0 || demand.quiet_for < limits.idle_timeout;
-    let spare = if is_recent { in_use + limits.spare } else { 0 };
+    let spare = in_use + if is_recent { limits.spare.max(limits.prewarmed) } else { limits.prewarmed };
     needed.max(limits.min).max(spare).min(limits.max)
 }
 
@@ -50,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     const LIMITS: Limits =
-        Limits { min: 0, max: 8, spare: 1, target: 10, idle_timeout: Duration::from_secs(60) };
+        Limits { min: 0, max: 8, spare: 1, prewarmed: 0, target: 10, idle_timeout: Duration::from_secs(60) };
 
     #[track_caller]
     fn check(limits: Limits, (waiting, in_work, quiet): (usize, usize, u64), in_use: usize, expected: usize) {
@@ -75,6 +77,8 @@ mod tests {
     fn plans_set_the_bounds() {
         let premium = Limits { min: 1, spare: 1, ..LIMITS };
         check(premium, (0, 0, 3600), 0, 1);
+        check(Limits { prewarmed: 2, ..premium }, (0, 3, 0), 1, 3);
+        check(Limits { prewarmed: 2, ..premium }, (0, 0, 3600), 0, 2);
         let dedicated = Limits { min: 3, max: 3, ..LIMITS };
         check(dedicated, (0, 0, 3600), 0, 3);
         check(dedicated, (500, 30, 0), 3, 3);

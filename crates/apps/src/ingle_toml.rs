@@ -1,0 +1,272 @@
+//! `ingle.toml`: what an app can say to Ingle and no dialect has a word for. Without it everything has its default.
+//!
+//! ```toml
+//! [workers]
+//! plan = "consumption"     # or "premium", "dedicated": presets of what follows
+//! min = 0                  # kept without work
+//! max = 4
+//! spare = 1                # wait beside those in use, while there is work or was some lately
+//! prewarmed = 0            # wait beside those in use, always
+//! concurrency = 16         # invocations at once in one worker
+//! idle_timeout = "5m"      # how long a worker without work is kept
+//! fork = "after-import"    # or "before-import", "never"
+//! recycle_after = 100000   # invocations
+//! recycle_memory = "512MB"
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use ingle_types::problem::Problem;
+use ingle_types::spec::{Fork, ScalePlan, WorkerOptions};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::Error;
+
+const FILE: &str = "ingle.toml";
+const WORKERS_MAX: usize = 1000;
+
+/// What was read, and what is wrong with it; a wrong value leaves its default.
+#[derive(Debug, Default)]
+pub(crate) struct IngleToml {
+    pub(crate) workers: WorkerOptions,
+    pub(crate) problems: Vec<Problem>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    workers: Workers,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Workers {
+    plan: Option<Spanned<String>>,
+    min: Option<Spanned<i64>>,
+    max: Option<Spanned<i64>>,
+    spare: Option<Spanned<i64>>,
+    prewarmed: Option<Spanned<i64>>,
+    concurrency: Option<Spanned<i64>>,
+    idle_timeout: Option<Spanned<String>>,
+    fork: Option<Spanned<String>>,
+    recycle_after: Option<Spanned<i64>>,
+    recycle_memory: Option<Spanned<String>>,
+}
+
+/// Reads the file of a folder, if there is one.
+///
+/// # Errors
+/// It can't be read from the disk.
+pub(crate) fn read(root: &Path) -> Result<IngleToml, Error> {
+    let Some(bytes) = crate::folder::read_bytes(&root.join(FILE))? else { return Ok(IngleToml::default()) };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(parse(&text)),
+        Err(_) => {
+            let problem = Problem::error("E0114", "ingle.toml is not UTF-8").at(FILE, None);
+            Ok(IngleToml { problems: vec![problem.fix("save the file as UTF-8")], ..IngleToml::default() })
+        }
+    }
+}
+
+/// Reads the text of the file.
+pub(crate) fn parse(text: &str) -> IngleToml {
+    let document: Document = match toml::from_str(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let line = error.span().map(|span| line_of(text, span.start));
+            let problem = Problem::error("E0114", format!("ingle.toml can't be read: {}", error.message()));
+            let fix = "see docs/scaling.md for what ingle.toml may hold";
+            return IngleToml {
+                problems: vec![problem.at(FILE, line).fix(fix)],
+                ..IngleToml::default()
+            };
+        }
+    };
+    let mut reader = Reader { text, problems: Vec::new() };
+    let workers = reader.workers(document.workers);
+    IngleToml { workers, problems: reader.problems }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn workers(&mut self, workers: Workers) -> WorkerOptions {
+        let plans = [
+            ("consumption", ScalePlan::Consumption),
+            ("premium", ScalePlan::Premium),
+            ("dedicated", ScalePlan::Dedicated),
+        ];
+        let forks =
+            [("after-import", Fork::AfterImport), ("before-import", Fork::BeforeImport), ("never", Fork::Never)];
+        let max_place = workers.max.as_ref().map(|max| max.span().start);
+        let mut options = WorkerOptions {
+            plan: self.one_of("plan", workers.plan, &plans),
+            min: self.count("min", workers.min, 0),
+            max: self.count("max", workers.max, 1),
+            spare: self.count("spare", workers.spare, 0),
+            prewarmed: self.count("prewarmed", workers.prewarmed, 0),
+            concurrency: self.count("concurrency", workers.concurrency, 1),
+            idle_timeout: self.converted("idle_timeout", workers.idle_timeout, duration, "\"30s\", \"5m\" or \"1h\""),
+            fork: self.one_of("fork", workers.fork, &forks).unwrap_or_default(),
+            recycle_after: self
+                .count("recycle_after", workers.recycle_after, 1)
+                .and_then(|count| u64::try_from(count).ok()),
+            recycle_memory: self.converted("recycle_memory", workers.recycle_memory, bytes, "\"512MB\" or \"1GB\""),
+        };
+        if let (Some(min), Some(max)) = (options.min, options.max)
+            && min > max
+        {
+            self.wrong("max", max_place.unwrap_or(0), &format!("{max}, less than min = {min}"), "a number not below min");
+            options.max = None;
+        }
+        options
+    }
+
+    fn count(&mut self, key: &str, value: Option<Spanned<i64>>, least: usize) -> Option<usize> {
+        let value = value?;
+        let most = if key == "recycle_after" { usize::MAX } else { WORKERS_MAX };
+        let number = usize::try_from(*value.get_ref()).ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            let found = value.get_ref().to_string();
+            self.wrong(key, value.span().start, &found, &format!("a whole number from {least} to {most}"));
+        }
+        number
+    }
+
+    fn one_of<Value: Copy>(
+        &mut self,
+        key: &str,
+        value: Option<Spanned<String>>,
+        known: &[(&str, Value)],
+    ) -> Option<Value> {
+        let find = |text: &str| known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        let names: Vec<String> = known.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        self.converted(key, value, find, &format!("one of {}", names.join(", ")))
+    }
+
+    fn converted<Value>(
+        &mut self,
+        key: &str,
+        value: Option<Spanned<String>>,
+        convert: impl Fn(&str) -> Option<Value>,
+        allowed: &str,
+    ) -> Option<Value> {
+        let value = value?;
+        let converted = convert(value.get_ref());
+        if converted.is_none() {
+            self.wrong(key, value.span().start, &format!("{:?}", value.get_ref()), allowed);
+        }
+        converted
+    }
+
+    fn wrong(&mut self, key: &str, offset: usize, found: &str, allowed: &str) {
+        let problem = Problem::error("E0114", format!("workers.{key} is {found}"));
+        self.problems
+            .push(problem.at(FILE, Some(line_of(self.text, offset))).fix(format!("write {allowed}")));
+    }
+}
+
+/// `30s`, `5m`, `1h`, `250ms`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = number_and_unit(text)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+/// `512MB`, `1GB`, `64KB`; a kilobyte has 1024 bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = number_and_unit(text)?;
+    let factor: u64 = match unit.to_ascii_uppercase().as_str() {
+        "B" => 1,
+        "KB" => 1 << 10,
+        "MB" => 1 << 20,
+        "GB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor).filter(|bytes| *bytes > 0)
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn line_of(text: &str, offset: usize) -> u32 {
+    let before = text.get(..offset).unwrap_or(text);
+    u32::try_from(before.matches('\n').count() + 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn everything_that_the_documentation_shows_is_read() {
+        let read = parse(
+            "[workers]\nplan = \"premium\"\nmin = 1\nmax = 4\nspare = 2\nprewarmed = 1\nconcurrency = 16\n\
+             idle_timeout = \"5m\"\nfork = \"before-import\"\nrecycle_after = 100000\nrecycle_memory = \"512MB\"\n",
+        );
+        assert!(read.problems.is_empty(), "{:?}", read.problems);
+        let expected = WorkerOptions {
+            plan: Some(ScalePlan::Premium),
+            min: Some(1),
+            max: Some(4),
+            spare: Some(2),
+            prewarmed: Some(1),
+            concurrency: Some(16),
+            idle_timeout: Some(Duration::from_secs(300)),
+            fork: Fork::BeforeImport,
+            recycle_after: Some(100_000),
+            recycle_memory: Some(512 << 20),
+        };
+        assert_eq!(read.workers, expected);
+        assert_eq!(parse("").workers, WorkerOptions::default());
+    }
+
+    #[track_caller]
+    fn check(text: &str, line: u32, part: &str) {
+        let read = parse(text);
+        let [problem] = &*read.problems else { panic!("{:?}", read.problems) };
+        assert_eq!((problem.file.as_deref(), problem.line), (Some(FILE), Some(line)), "{problem}");
+        assert!(problem.to_string().contains(part), "{problem}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        check("[workers]\nmin = -1\n", 2, "workers.min is -1");
+        check("[workers]\n\nmax = 0\n", 3, "from 1 to 1000");
+        check("[workers]\nmin = 3\nmax = 2\n", 3, "less than min");
+        check("[workers]\nplan = \"free\"\n", 2, "\"consumption\"");
+        check("[workers]\nfork = \"yes\"\n", 2, "before-import");
+        check("[workers]\nidle_timeout = \"soon\"\n", 2, "5m");
+        check("[workers]\nidle_timeout = \"5\"\n", 2, "5m");
+        check("[workers]\nrecycle_memory = \"0MB\"\n", 2, "512MB");
+        check("[workers]\nmni = 1\n", 2, "mni");
+        check("[worker]\n", 1, "worker");
+        check("[workers\n", 1, "ingle.toml can't be read");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,80}") {
+            let written = format!("[workers]\nidle_timeout = {text:?}\nrecycle_memory = {text:?}\n");
+            parse(&written);
+            parse(&text);
+        }
+    }
+}
