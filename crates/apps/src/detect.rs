@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ingle_types::problem::Problem;
 use ingle_types::spec::Dialect;
 
 use crate::Error;
+use crate::python_names::MODULES;
 use crate::suggest::nearest;
 
 /// The script that holds the decorators unless a setting names another.
@@ -59,6 +61,32 @@ pub(crate) fn detect(root: &Path, script: Option<&str>) -> Result<Detected, Erro
             Err(Error::NoApp { root: root.to_owned(), looked_for: script_file, near_misses })
         }
     }
+}
+
+/// Modules and packages of the app that are found in the place of Python's own: the app's folder comes first on the path.
+pub(crate) fn hidden_modules(root: &Path) -> Vec<Problem> {
+    let mut names: Vec<(String, String)> = Vec::new();
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        // Without this file a folder comes after everything else on the path.
+        let is_package = || entry.path().join("__init__.py").is_file();
+        let module = match file.strip_suffix(".py") {
+            Some(stem) => stem.to_owned(),
+            None if is_package() => file.clone(),
+            None => continue,
+        };
+        if MODULES.contains(&module.as_str()) {
+            names.push((file, module));
+        }
+    }
+    names.sort();
+    let problem = |(file, module): (String, String)| {
+        let message = format!(
+            "`{file}` hides Python's module `{module}`: whatever imports `{module}`, libraries too, may get this one"
+        );
+        Problem::warning("E0239", message).at(&file, None).fix("give it another name")
+    };
+    names.into_iter().map(problem).collect()
 }
 
 /// A plain file name: nothing that could lead out of the folder (T-026).

@@ -139,6 +139,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     problems.extend(host.problems);
     problems.extend(functions.problems);
     problems.extend(requirements.problems);
+    problems.extend(detect::hidden_modules(&root));
     problems.extend(own.problems);
     let mut notes = local.notes;
     notes.extend(host.notes);

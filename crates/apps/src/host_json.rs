@@ -135,6 +135,8 @@ fn read_general(reader: &mut Reader<'_>, config: &mut HostConfig) {
     if let Some(names) = reader.texts(&["functions"]) {
         config.functions = names;
     }
+    config.watch_files = reader.texts(&["watchFiles"]).unwrap_or_default();
+    config.watch_directories = reader.texts(&["watchDirectories"]).unwrap_or_default();
     config.log_levels = reader.log_levels(&["logging", "logLevel"]);
     let bundle = |key| reader.root.at(&["extensionBundle", key]).and_then(Node::as_text);
     config.extension_bundle = bundle("id").map(|id| match bundle("version") {

@@ -28,6 +28,7 @@ mod ingle_toml;
 mod interpreter;
 pub mod json_place;
 mod local_settings;
+pub mod python_names;
 mod requirements;
 mod resolve;
 mod retry;

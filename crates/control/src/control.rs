@@ -226,6 +226,7 @@ impl Control {
             tasks: &rooms.tasks,
             sink: rooms.sink.clone(),
             templates: &self.0.templates,
+            spool: Some(rooms.store.spool_folder().to_owned()),
             debugging: debugging.clone(),
         };
         let imported = import(&prepared, with).await?;
@@ -362,6 +363,15 @@ impl Control {
         if let Some(generation) = self.current() {
             self.listen(&generation);
         }
+    }
+
+    /// Whether timers are to start nothing from now on. Lasts over new generations.
+    pub fn pause_timers(&self, is_paused: bool) {
+        self.0.timers.pause(is_paused);
+    }
+
+    pub fn timers_are_paused(&self) -> bool {
+        self.0.timers.is_paused()
     }
 
     /// Lets whatever stands at a breakpoint go on.

@@ -34,8 +34,25 @@ const SETTINGS: [&str; 7] = [
     ".python-version",
 ];
 
-/// Whether a change of this file changes the app. `extra` are the names of `watchFiles` in host.json.
-pub fn matters(root: &Path, path: &Path, extra: &[String]) -> bool {
+/// What host.json wants watched besides what every app is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// `watchFiles`: names, or paths from the root.
+    pub files: Vec<String>,
+    /// `watchDirectories`: paths from the root; everything below them counts.
+    pub directories: Vec<String>,
+}
+
+impl Extra {
+    fn has(&self, relative: &Path, name: &str) -> bool {
+        let is_path = |wanted: &String| relative == Path::new(wanted.trim_matches('/'));
+        self.files.iter().any(|wanted| wanted == name || is_path(wanted))
+            || self.directories.iter().any(|folder| relative.starts_with(folder.trim_matches('/')))
+    }
+}
+
+/// Whether a change of this file changes the app.
+pub fn matters(root: &Path, path: &Path, extra: &Extra) -> bool {
     let Ok(relative) = path.strip_prefix(root) else { return false };
     let mut parts = relative.components().filter_map(|part| part.as_os_str().to_str());
     if parts.clone().rev().skip(1).any(|part| NOT_THE_APPS.contains(&part)) {
@@ -47,7 +64,7 @@ pub fn matters(root: &Path, path: &Path, extra: &[String]) -> bool {
     !is_scratch
         && (Path::new(name).extension().is_some_and(|extension| extension == "py")
             || SETTINGS.contains(&name)
-            || extra.iter().any(|watched| watched == name))
+            || extra.has(relative, name))
 }
 
 /// Tells of changes of an app's files.
@@ -55,7 +72,7 @@ pub struct Watch {
     changes: mpsc::Receiver<PathBuf>,
     watcher: RecommendedWatcher,
     root: PathBuf,
-    extra: Vec<String>,
+    extra: Extra,
     watched: HashSet<PathBuf>,
 }
 
@@ -64,7 +81,7 @@ impl Watch {
     ///
     /// # Errors
     /// The system's, e.g. when its number of watches is used up.
-    pub fn start(root: &Path, extra: Vec<String>) -> notify::Result<Self> {
+    pub fn start(root: &Path) -> notify::Result<Self> {
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let Ok(event) = event else { return };
@@ -76,9 +93,20 @@ impl Watch {
                 sender.try_send(path).ok();
             }
         })?;
-        let mut watch = Self { changes, watcher, root: root.to_owned(), extra, watched: HashSet::new() };
+        let mut watch = Self {
+            changes,
+            watcher,
+            root: root.to_owned(),
+            extra: Extra::default(),
+            watched: HashSet::new(),
+        };
         watch.add_folders(root)?;
         Ok(watch)
+    }
+
+    /// Watches more, or less, from the next change on.
+    pub fn set_extra(&mut self, extra: Extra) {
+        self.extra = extra;
     }
 
     /// Each folder is watched by itself: a recursive watch would take in virtual environments with their thousands.
@@ -144,8 +172,12 @@ mod tests {
 
     #[test]
     fn only_what_the_app_is_made_of_matters() {
-        let check =
-            |path: &str| matters(Path::new("/app"), &Path::new("/app").join(path), &["rules.yml".to_owned()]);
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let extra = Extra {
+            files: texts(&["rules.yml", "data/a.csv"]),
+            directories: texts(&["/templates/", ".venv"]),
+        };
+        let check = |path: &str| matters(Path::new("/app"), &Path::new("/app").join(path), &extra);
         for path in [
             "function_app.py",
             "a/b/c.py",
@@ -153,6 +185,8 @@ mod tests {
             "Fn/function.json",
             "requirements.txt",
             "x/rules.yml",
+            "data/a.csv",
+            "templates/deep/page.html",
         ] {
             assert!(check(path), "{path}");
         }
@@ -161,13 +195,15 @@ mod tests {
             ".venv/lib/x.py",
             "a.pyc",
             "README.md",
+            "b/a.csv",
+            "more/templates/page.html",
             ".#function_app.py",
             "a.py~",
             "sub/.git/x.py",
         ] {
             assert!(!check(path), "{path}");
         }
-        assert!(!matters(Path::new("/app"), Path::new("/other/a.py"), &[]));
+        assert!(!matters(Path::new("/app"), Path::new("/other/a.py"), &extra));
     }
 
     #[tokio::test]
@@ -175,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join(".venv")).unwrap();
-        let mut watch = Watch::start(&root, Vec::new()).unwrap();
+        let mut watch = Watch::start(&root).unwrap();
         std::fs::write(root.join(".venv/ignored.py"), "x").unwrap();
         std::fs::write(root.join("function_app.py"), "x").unwrap();
         let files = watch.changed().await.unwrap();

@@ -13,6 +13,8 @@
 //! | `POST /v1/documents?container=` | makes or replaces a document, or those of a list |
 //! | `POST /v1/entities?table=` | adds an entity to a table, or those of a list |
 //! | `POST /v1/state/reset?name=` | empties one or all |
+//! | `GET /v1/log-levels` | rules of what is logged |
+//! | `POST /v1/log-levels?category=&level=` | puts a rule over the app's; without `level` takes it away, without `category` all |
 //! | `POST /v1/invoke?function=&method=&p.NAME=VALUE` | runs a function with the body as payload |
 //!
 //! A server on a moved clock answers the requests of [`crate::moved`] too.
@@ -28,9 +30,11 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use ingle_store::{Operation, Store};
 use ingle_types::datum::{Datum, HttpRequest};
+use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Delivery, Event, Invocation, Trace};
 use ingle_types::ids::InvocationId;
 use ingle_types::log::InvocationRecord;
+use ingle_types::log_levels::Threshold;
 use ingle_types::outcome::Outcome;
 use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
@@ -51,8 +55,18 @@ pub struct Admin {
     pub functions: Box<dyn Fn() -> Vec<FunctionSpec> + Send + Sync>,
     /// What `GET /v1/status` shows.
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Shows the rules of what is logged, after a change if there is one.
+    pub log_levels: Box<dyn Fn(Option<LevelChange>) -> BoxFuture<Value> + Send + Sync>,
     /// Of a server for tests.
     pub moved: Option<Box<dyn Moved>>,
+}
+
+/// A rule that is put over those of the app, or taken away.
+pub struct LevelChange {
+    /// `None`: all.
+    pub category: Option<String>,
+    /// `None`: the app's own rules count again.
+    pub level: Option<Threshold>,
 }
 
 /// An answer that is not 200.
@@ -211,6 +225,13 @@ impl Admin {
                 Ok(state::add_entities(&self.store, needed("table")?, &body.await?).await?)
             }
             (&Method::POST, "/v1/state/reset") => Ok(state::reset(&self.store, value("name")).await?),
+            (&Method::GET, "/v1/log-levels") => Ok((self.log_levels)(None).await),
+            (&Method::POST, "/v1/log-levels") => {
+                let level =
+                    value("level").map(|text| text.parse().map_err(|()| no_level(text))).transpose()?;
+                let category = value("category").map(str::to_owned);
+                Ok((self.log_levels)(Some(LevelChange { category, level })).await)
+            }
             (&Method::POST, "/v1/invoke") => {
                 let name = needed("function")?;
                 let parameters: Vec<(String, String)> = query
@@ -275,6 +296,11 @@ impl Admin {
         }
         Ok(answer)
     }
+}
+
+fn no_level(text: &str) -> Refused {
+    let known = Threshold::ALL.map(Threshold::as_str).join(", ");
+    Refused(StatusCode::BAD_REQUEST, format!("`{text}` is no level; there are {known}"), "E0505")
 }
 
 pub(crate) fn payload(
@@ -343,6 +369,7 @@ fn datum(value: &Datum) -> Value {
         Datum::Texts(texts) => Value::from(texts.clone()),
         Datum::ManyBytes(pieces) => pieces.iter().map(text).collect(),
         Datum::Request(_) => Value::Null,
+        Datum::File(file) => json!({"bytes": file.size}),
         Datum::Response(response) => {
             json!({"status": response.status, "headers": response.headers, "body": text(&response.body)})
         }

@@ -70,6 +70,10 @@ pub(crate) enum Command {
     /// The keys that callers of functions show
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Show the processes of the running server: zygote, workers, what they do and hold
+    Ps(Place),
+    /// Show what the running server logs, or change it at once, until it is stopped
+    LogLevel(LogLevelArguments),
     /// Check the machine: interpreters, folders, ports
     Doctor(AppArguments),
     /// Explain an error code
@@ -314,6 +318,18 @@ pub(crate) enum LsCommand {
         #[command(flatten)]
         at: Place,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogLevelArguments {
+    /// `[CATEGORY] LEVEL`, for example `debug`, or `Function.kitchen.User trace`; nothing shows the rules
+    #[arg(num_args = 0..=2, value_name = "CATEGORY] [LEVEL")]
+    pub(crate) rule: Vec<String>,
+    /// Let the app's own rules count again, all or that of a category
+    #[arg(long)]
+    pub(crate) reset: bool,
+    #[command(flatten)]
+    pub(crate) at: Place,
 }
 
 #[derive(Subcommand, Debug)]

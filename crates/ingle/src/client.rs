@@ -1,15 +1,16 @@
 //! Talking to a running server over its admin socket.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::Value;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::exit::{APP, CommandError, MACHINE};
 use crate::server::admin_socket;
@@ -74,6 +75,38 @@ impl Client {
         let known = ["E0231", "E0420", "E0421"].into_iter().find(|known| *known == code);
         Err(CommandError::new(APP, known.unwrap_or("E0702"), message.to_owned()))
     }
+}
+
+/// One request over TCP, as any caller would send it: status and body of the answer.
+pub(crate) async fn call(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    body: Bytes,
+    tasks: &Tasks,
+) -> Result<(StatusCode, String), CommandError> {
+    let stream = TcpStream::connect(address).await.map_err(broken)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    drop(tasks.spawn(TaskKind::Connection, "client", async move {
+        connection.await.ok();
+    }));
+    let kind = if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
+        "application/json"
+    } else {
+        "text/plain"
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", address.to_string())
+        .header("content-type", kind)
+        .body(Full::new(body))
+        .map_err(broken)?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// The server went away, or speaks nonsense.

@@ -7,6 +7,8 @@ pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod invoke;
 pub(crate) mod keys;
+pub(crate) mod log_level;
 pub(crate) mod new;
+pub(crate) mod processes;
 pub(crate) mod start;
 pub(crate) mod state;

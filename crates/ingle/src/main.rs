@@ -7,13 +7,15 @@ mod debug;
 mod exit;
 mod faults;
 mod files;
+mod hot_keys;
 mod keys;
 mod mend;
 mod moved;
 mod printer;
-mod python_names;
 mod screen;
+mod serve;
 mod server;
+mod show_only;
 mod surroundings;
 mod templates;
 
@@ -74,6 +76,8 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::Ls(command) => commands::blob::list(command, style).await,
         Command::State(command) => commands::state::run(command, style).await,
         Command::Keys(command) => commands::keys::run(command, style),
+        Command::Ps(place) => commands::processes::run(&place, style).await,
+        Command::LogLevel(arguments) => commands::log_level::run(arguments, style).await,
         Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style),
         Command::Explain { code } => commands::explain::run(code.as_deref(), style),
         Command::Completions { shell } => {

@@ -18,6 +18,8 @@ use ingle_types::outcome::Blame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::show_only::ShowOnly;
+
 /// Lines that may wait for the terminal.
 const WAITING_MAX: usize = 16 * 1024;
 
@@ -63,6 +65,7 @@ pub(crate) enum Color {
 pub(crate) struct Printer {
     sender: mpsc::Sender<Item>,
     left_out: Arc<AtomicU64>,
+    show_only: ShowOnly,
 }
 
 enum Item {
@@ -77,7 +80,12 @@ impl Printer {
         let left_out = Arc::new(AtomicU64::new(0));
         let stop = tasks.stop_signal(TaskKind::Printer);
         drop(tasks.spawn(TaskKind::Printer, "printer", print(receiver, style, left_out.clone(), stop)));
-        Self { sender, left_out }
+        Self { sender, left_out, show_only: ShowOnly::default() }
+    }
+
+    /// What of the log is shown, for the keyboard to change.
+    pub(crate) fn show_only(&self) -> &ShowOnly {
+        &self.show_only
     }
 
     /// Text that was made ready to print.
@@ -94,13 +102,17 @@ impl Printer {
 
 impl LogSink for Printer {
     fn line(&self, line: LogLine) {
-        self.put(Item::Line(without_keys_in_line(line)));
+        if self.show_only.shows_line(&line) {
+            self.put(Item::Line(without_keys_in_line(line)));
+        }
     }
 }
 
 impl RecordSink for Printer {
     fn record(&self, record: InvocationRecord) {
-        self.put(Item::Record(Box::new(without_keys_in_record(record))));
+        if self.show_only.shows_record(&record) {
+            self.put(Item::Record(Box::new(without_keys_in_record(record))));
+        }
     }
 }
 
@@ -373,7 +385,7 @@ mod tests {
     #[test]
     fn keys_are_hidden_before_anything_is_printed() {
         let (sender, mut receiver) = mpsc::channel(2);
-        let printer = Printer { sender, left_out: Arc::default() };
+        let printer = Printer { sender, left_out: Arc::default(), show_only: ShowOnly::default() };
         let mut failure = Failure::new(Blame::App, "E0301", "HTTPError", "401 for http://h/?code=secret");
         failure.traceback = "x-functions-key: secret".to_owned();
         printer.record(record(Some(failure)));

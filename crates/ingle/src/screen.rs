@@ -4,10 +4,12 @@ use std::time::SystemTime;
 
 use ingle_control::{Event, Generation};
 use ingle_types::clock::iso_text;
+use ingle_types::log_levels::{LogLevels, Threshold};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
+use crate::keys::Keys;
 use crate::printer::{Color, Style, harmless};
 use crate::server::Server;
 
@@ -46,7 +48,12 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
     lines.push(if summary.app.functions.is_empty() {
         style.paint(Color::Red, "nothing to serve: the app has no function that can run")
     } else {
-        format!("{} in {took_ms} ms · {} · Ctrl-C stops", style.paint(Color::Green, "ready"), auth(server))
+        format!(
+            "{} in {took_ms} ms · {} · Ctrl-C stops{}",
+            style.paint(Color::Green, "ready"),
+            auth(server),
+            if Keys::are_read(style) { ", h shows the keys" } else { "" }
+        )
     });
     lines.join("\n")
 }
@@ -187,6 +194,25 @@ pub(crate) fn reload(event: &Event, changed: &str, style: Style) -> String {
             lines.join("\n")
         }
     }
+}
+
+/// `[{"category","level","from"}]`, the rules that count; docs/cli.md has the shape.
+pub(crate) fn log_levels_json(levels: &LogLevels) -> Value {
+    let rule = |(category, level, is_over): (&str, Threshold, bool)| json!({"category": category, "level": level.as_str(), "from": if is_over { "command" } else { "app" }});
+    let rules: Vec<Value> = levels.rules().map(rule).collect();
+    json!({"event": "log_levels", "rules": rules, "default": levels.threshold("").as_str(),
+        "debugLines": levels.wants_debug_lines()})
+}
+
+/// One line: `Function Error, default Warning`.
+pub(crate) fn log_levels(shown: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let rule = |rule: &Value| {
+        let mark = if rule["from"] == "command" { " (by command)" } else { "" };
+        format!("{} {}{mark}", text(&rule["category"]), text(&rule["level"]))
+    };
+    let rules: Vec<String> = shown["rules"].as_array().into_iter().flatten().map(rule).collect();
+    if rules.is_empty() { format!("everything {}", text(&shown["default"])) } else { rules.join(", ") }
 }
 
 /// `{"event":"reloaded"|"kept", …}`; docs/cli.md has the shape.

@@ -10,7 +10,7 @@ use ingle_connectors::blob::listener;
 use ingle_control::debug::Debugger;
 use ingle_control::log_filter::LogFilter;
 use ingle_control::{Control, Event, Generation, Prepared};
-use ingle_gateway::admin::Admin;
+use ingle_gateway::admin::{Admin, LevelChange};
 use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
 use ingle_gateway::moved::Moved;
@@ -24,8 +24,10 @@ use ingle_types::event::InvokerHandle;
 use ingle_types::faults::Faults;
 use ingle_types::health::Health;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
+use ingle_types::log_levels::{DEFAULT_CATEGORY, LogLevels};
 use ingle_types::problem::Problem;
 use ingle_types::spec::{AppSpec, CorsOptions, TriggerSpec};
+use ingle_worker::pool::WorkerStatus;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -33,6 +35,7 @@ use tokio::time::Instant;
 
 use crate::exit::{CommandError, MACHINE, chain};
 use crate::moved::{MovedServer, MovedTime};
+use crate::screen;
 use crate::surroundings::Surroundings;
 
 /// Invocations of one function that may wait for a worker.
@@ -155,6 +158,14 @@ impl Server {
         Ok(server)
     }
 
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) fn state_folder(&self) -> PathBuf {
+        self.admin_socket.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
     /// The time by the clock of the server.
     pub(crate) fn now(&self) -> SystemTime {
         self.rooms.clock.now()
@@ -219,6 +230,7 @@ impl Server {
         restrict(&self.admin_socket);
         let (control, address) = (self.control.clone(), self.address);
         let functions = self.control.clone();
+        let levels = self.control.clone();
         let health = self.rooms.health.clone();
         let moved = self.moved.clone().map(|time| MovedServer { time, control: self.control.clone() });
         let admin = Admin {
@@ -228,6 +240,7 @@ impl Server {
                 functions.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
             }),
             status: Box::new(move || status(&control, address, &health)),
+            log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
             moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.tasks, listener);
@@ -328,20 +341,31 @@ pub(crate) fn inspect(app: &mut AppSpec) {
     app.problems.extend(found);
 }
 
+async fn log_levels(control: Control, change: Option<LevelChange>) -> Value {
+    if let Some(LevelChange { category, level }) = change {
+        let change = |levels: &mut LogLevels| match (category, level) {
+            (None, None) => levels.forget_over(),
+            (category, level) => {
+                levels.set_over(category.as_deref().unwrap_or(DEFAULT_CATEGORY), level);
+            }
+        };
+        control.change_log_levels(change).await;
+    }
+    screen::log_levels_json(&control.log_levels())
+}
+
 fn status(control: &Control, address: SocketAddr, health: &Health) -> Value {
     let Some(generation) = control.current() else { return Value::Null };
-    let workers: Vec<Value> = generation
-        .pool
-        .workers()
-        .into_iter()
-        .map(|worker| {
-            json!({"id": worker.id.to_string(), "processId": worker.process_id, "phase": format!("{:?}", worker.phase),
-                "inWork": worker.in_work, "lanes": worker.lanes, "completed": worker.completed,
-                "memoryBytes": worker.memory_bytes})
-        })
-        .collect();
+    let workers: Vec<Value> = generation.pool.workers().iter().map(process).collect();
+    let zygote = generation.pool.zygote().as_ref().map(process);
     json!({"app": generation.app.name, "generation": generation.number, "address": format!("http://{address}"),
-        "processId": std::process::id(), "workers": workers, "degraded": health.to_json()})
+        "processId": std::process::id(), "workers": workers, "zygote": zygote, "degraded": health.to_json()})
+}
+
+fn process(status: &WorkerStatus) -> Value {
+    json!({"id": status.id.to_string(), "processId": status.process_id, "phase": format!("{:?}", status.phase),
+        "inWork": status.in_work, "lanes": status.lanes, "completed": status.completed,
+        "memoryBytes": status.memory_bytes, "proportionalBytes": status.proportional_bytes})
 }
 
 /// The socket of the server that uses this state folder.

@@ -210,8 +210,8 @@ mod tests {
     fn names_hide_nothing_of_python() {
         for template in TEMPLATES {
             let name = template.function;
-            assert!(!crate::python_names::MODULES.contains(&name), "{name}");
-            assert!(!crate::python_names::WORDS.contains(&name), "{name}");
+            assert!(!ingle_apps::python_names::MODULES.contains(&name), "{name}");
+            assert!(!ingle_apps::python_names::WORDS.contains(&name), "{name}");
         }
     }
 

@@ -115,6 +115,37 @@ pub async fn run_with(command: Command, on_line: &mut impl FnMut(Stream, &str)) 
     Ok(Output { status, stdout: stdout.into_text(), stderr: stderr.into_text() })
 }
 
+/// A program that goes on by itself: it has no output that anybody reads, and outlives us.
+#[derive(Clone, Debug)]
+pub struct Detached {
+    /// As in [`Command`].
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    pub env: BTreeMap<String, String>,
+    pub cwd: PathBuf,
+}
+
+/// Starts a program and leaves it alone, e.g. the user's browser. Must be called within a runtime, which reaps it.
+///
+/// # Errors
+/// It could not be started.
+pub fn detach(program: Detached) -> Result<(), Error> {
+    let name = program.program.display().to_string();
+    let child = TokioCommand::new(&program.program)
+        .args(&program.args)
+        .env_clear()
+        .envs(&program.env)
+        .current_dir(&program.cwd)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Ctrl-C in our terminal is not meant for it.
+        .process_group(0)
+        .kill_on_drop(false)
+        .spawn();
+    child.map(drop).map_err(|source| Error::Start { program: name, source })
+}
+
 /// As [`run`], for callers that are not async. Uses a thread of its own, so it may be called from anywhere, but
 /// blocks the caller: only for programs that end in milliseconds.
 ///

@@ -33,6 +33,7 @@ pub struct Launch {
     pub(crate) arguments: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) json: bool,
+    pub(crate) terminal: bool,
     pub(crate) expected: Vec<String>,
 }
 
@@ -47,6 +48,7 @@ impl Launch {
             arguments: Vec::new(),
             variables: Vec::new(),
             json: true,
+            terminal: false,
             expected: Vec::new(),
         }
     }
@@ -84,6 +86,13 @@ impl Launch {
     pub fn text(mut self) -> Self {
         self.json = false;
         self
+    }
+
+    /// Text on a terminal, with a keyboard: see [`Server::press`].
+    #[must_use]
+    pub fn terminal(mut self) -> Self {
+        self.terminal = true;
+        self.text().variable("NO_COLOR", "1")
     }
 
     /// A part of an ERROR line that the server may write to its standard error in this story.

@@ -1,12 +1,17 @@
 //! The server under test: started, watched, talked to, stopped or killed.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use crate::call::{Call, Done};
@@ -21,6 +26,8 @@ pub struct Server {
     launch: Launch,
     child: Child,
     events: Events,
+    /// Our end of its terminal, if it has one.
+    keyboard: Option<File>,
     address: String,
     ended: bool,
 }
@@ -44,8 +51,8 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn begin(launch: Launch) -> Self {
-        let (child, events) = spawn(&launch);
-        Self { launch, child, events, address: String::new(), ended: false }
+        let (child, events, keyboard) = spawn(&launch);
+        Self { launch, child, events, keyboard, address: String::new(), ended: false }
     }
 
     /// For a server that was only begun: waits until it serves.
@@ -105,6 +112,16 @@ impl Server {
     /// In text mode there is none.
     pub fn ready(&self) -> Value {
         self.wait_for("ready", |event| event["event"] == "ready")
+    }
+
+    /// Types on its terminal.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[track_caller]
+    pub fn press(&mut self, keys: &str) {
+        let Some(keyboard) = &mut self.keyboard else { panic!("this server has no terminal") };
+        keyboard.write_all(keys.as_bytes()).unwrap_or_else(|error| panic!("nobody reads keys: {error}"));
     }
 
     // --- HTTP
@@ -252,6 +269,12 @@ impl Server {
         ready.filter_map(|worker| u32::try_from(worker["processId"].as_u64()?).ok()).collect()
     }
 
+    /// The process that workers are forked from; 0 if there is none just now.
+    pub fn zygote(&self) -> u32 {
+        let status = self.admin(Request::get("/v1/status"));
+        status["zygote"]["processId"].as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    }
+
     #[track_caller]
     fn admin(&self, request: Request) -> Value {
         let socket = self.state_folder().join("admin.sock");
@@ -322,7 +345,7 @@ impl Server {
         }
         self.check_complaints();
         self.launch = launch;
-        (self.child, self.events) = spawn(&self.launch);
+        (self.child, self.events, self.keyboard) = spawn(&self.launch);
         self.address = self.wait_for_address();
     }
 
@@ -391,12 +414,34 @@ fn report(events: &Events) {
 }
 
 #[track_caller]
-fn spawn(launch: &Launch) -> (Child, Events) {
+fn spawn(launch: &Launch) -> (Child, Events, Option<File>) {
+    if launch.terminal {
+        return spawn_on_terminal(launch).unwrap_or_else(|error| panic!("can't start ingle: {error}"));
+    }
     let mut child = launch.command().spawn().unwrap_or_else(|error| panic!("can't start ingle: {error}"));
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         panic!("the server has no pipes");
     };
-    (child, Events::collect(stdout, stderr))
+    (child, Events::collect(stdout, stderr), None)
+}
+
+/// Its input and output are a pseudo terminal; standard error stays a pipe.
+fn spawn_on_terminal(launch: &Launch) -> std::io::Result<(Child, Events, Option<File>)> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let theirs =
+        File::options().read(true).write(true).open(Path::new(OsStr::from_bytes(name.to_bytes())))?;
+    let ours = File::from(ours);
+    let mut command = launch.command();
+    command.stdin(theirs.try_clone()?).stdout(theirs);
+    let mut child = command.spawn()?;
+    // The command holds their end; the stream ends only when nobody does.
+    drop(command);
+    let stderr = child.stderr.take().ok_or_else(|| std::io::Error::other("no pipe"))?;
+    let events = Events::collect(ours.try_clone()?, stderr);
+    Ok((child, events, Some(ours)))
 }
 
 fn pid(id: u32) -> Option<Pid> {

@@ -31,6 +31,7 @@ pub mod faults;
 pub mod filter;
 pub mod health;
 pub mod ids;
+pub mod local_file;
 pub mod log;
 pub mod log_levels;
 pub mod mask;

@@ -22,15 +22,8 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    pub const ALL: [Self; 7] = [
-        Self::Trace,
-        Self::Debug,
-        Self::Information,
-        Self::Warning,
-        Self::Error,
-        Self::Critical,
-        Self::None,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Trace, Self::Debug, Self::Information, Self::Warning, Self::Error, Self::Critical, Self::None];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +37,8 @@ impl Threshold {
         }
     }
 
-    fn lets_through(self, level: LogLevel) -> bool {
+    /// Whether a line of this level is shown.
+    pub fn lets_through(self, level: LogLevel) -> bool {
         let least = match level {
             LogLevel::Debug => Self::Debug,
             LogLevel::Info => Self::Information,
@@ -82,7 +76,8 @@ impl LogLevels {
     /// The rules of host.json, and whether the app's settings ask for debug lines of Python. What has no rule then shows
     /// them.
     pub fn set_app(&mut self, rules: &[(String, String)], is_debugging: bool) {
-        let parsed = rules.iter().filter_map(|(category, level)| Some((category.clone(), level.parse().ok()?)));
+        let parsed =
+            rules.iter().filter_map(|(category, level)| Some((category.clone(), level.parse().ok()?)));
         self.app = parsed.collect();
         self.is_debugging = is_debugging;
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ingle_types::ids::FunctionName;
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 
 /// Which timers are in work. Cheap to clone; shared by listeners that follow each other.
 #[derive(Clone, Default)]
@@ -15,6 +15,8 @@ pub struct Board(Arc<Shared>);
 struct Shared {
     turns: Mutex<HashMap<FunctionName, Arc<Turn<()>>>>,
     seats: Mutex<Seats>,
+    /// Whether nothing is started, whatever is due.
+    paused: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -44,6 +46,19 @@ impl Board {
             Some(told) => told.in_work + usize::from(told.next.is_some_and(|next| next <= now)),
         };
         seats.told.values().map(busy).sum()
+    }
+
+    /// From now on nothing is started until this is taken back; what passes meanwhile is late then.
+    pub fn pause(&self, is_paused: bool) {
+        self.0.paused.send_replace(is_paused);
+    }
+
+    pub fn is_paused(&self) -> bool {
+        *self.0.paused.borrow()
+    }
+
+    pub(super) fn pauses(&self) -> watch::Receiver<bool> {
+        self.0.paused.subscribe()
     }
 
     /// A place for a listener that begins.

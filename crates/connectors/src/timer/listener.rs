@@ -84,11 +84,15 @@ impl Listener {
                 () = tokio::time::sleep(PAUSE_MIN) => {}
             }
         }
+        let mut pauses = self.board.pauses();
         while !stop.is_set() {
-            let next = self.work_off();
+            let is_paused = *pauses.borrow_and_update();
+            let next = if is_paused { None } else { self.work_off() };
             seat.tell(next, self.in_work);
             tokio::select! {
                 () = stop.wait() => return,
+                // The sender lives in the board.
+                _ = pauses.changed() => {}
                 () = wait::until(&self.rooms.clock, next, LOOK_AGAIN) => {}
                 Some((index, occurrence, fired)) = self.receiver.recv() => self.finished(index, occurrence, fired),
             }

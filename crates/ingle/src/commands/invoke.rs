@@ -99,6 +99,12 @@ fn show(answer: &Value, style: Style) -> u8 {
         write_out(&format!("{answer}\n"));
         return code;
     }
+    write_out(&harmless(&text(answer)));
+    code
+}
+
+/// What came of a call, for people.
+pub(crate) fn text(answer: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut shown = String::new();
     if let Some(outputs) = answer["outputs"].as_object() {
@@ -118,6 +124,5 @@ fn show(answer: &Value, style: Style) -> u8 {
         shown.push_str(&format!("{}: {}\n{}", text(&failure["kind"]), text(&failure["message"]), traceback));
         shown.push_str(&format!("\n{} · {}\n", text(&failure["code"]), text(&answer["id"])));
     }
-    write_out(&harmless(&shown));
-    code
+    shown
 }

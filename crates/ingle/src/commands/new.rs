@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ingle_apps::python_names;
 use ingle_apps::suggest::{did_you_mean, nearest};
 use ingle_types::spec::Dialect;
 use serde_json::{Value, json};
@@ -10,7 +11,6 @@ use crate::cli::{AppArguments, NewArguments};
 use crate::exit::{APP, CommandError, MACHINE, USAGE, chain};
 use crate::files;
 use crate::printer::{Style, write_out};
-use crate::python_names;
 use crate::surroundings::Surroundings;
 use crate::templates::{self, TEMPLATES, Template};
 
@@ -26,7 +26,18 @@ pub(crate) fn run(
     let template = template(wanted)?;
     let app =
         AppArguments { folder: arguments.folder.clone(), python: None, functions: Vec::new(), state: None };
-    let read = ingle_apps::read(&arguments.folder, &surroundings.read_options(&app)).map_err(|error| {
+    let read = ingle_apps::read(&arguments.folder, &surroundings.read_options(&app));
+    let read = match read {
+        // An app of folders that has none yet, as `ingle init --model v1 --sample none` leaves it.
+        Err(ingle_apps::Error::NoApp { root, near_misses, .. })
+            if near_misses.is_empty() && root.join("host.json").is_file() =>
+        {
+            let files = folder(&root, template, arguments.name.clone())?;
+            return finish(&root, template, &files, style);
+        }
+        read => read,
+    };
+    let read = read.map_err(|error| {
         let exit = if error.blame() == ingle_types::outcome::Blame::App { APP } else { MACHINE };
         let mut told = CommandError::new(exit, error.code(), chain(&error));
         told.hint =
@@ -38,10 +49,15 @@ pub(crate) fn run(
         Dialect::AzureV2 => vec![append(&read.root.join(&read.script_file), template, name)?],
         Dialect::AzureV1 => folder(&read.root, template, name)?,
     };
-    add_settings(&read.root, template.settings)?;
+    finish(&read.root, template, &files, style)
+}
+
+/// Adds the settings, and tells what was made.
+fn finish(root: &Path, template: &Template, files: &[String], style: Style) -> Result<u8, CommandError> {
+    add_settings(root, template.settings)?;
     let shown: Vec<String> = files
         .iter()
-        .map(|file| Path::new(file).strip_prefix(&read.root).unwrap_or(Path::new(file)).display().to_string())
+        .map(|file| Path::new(file).strip_prefix(root).unwrap_or(Path::new(file)).display().to_string())
         .collect();
     if style.json {
         write_out(&format!("{}\n", json!({"event": "made", "template": template.name, "files": shown})));

@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::cli::StartArguments;
-use crate::exit::{APP, CommandError, INTERRUPTED, USAGE, warn};
-use crate::keys::{self, Key, Keys};
+use crate::exit::{APP, CommandError, INTERRUPTED, USAGE};
 use crate::moved::{self, MovedTime};
 use crate::printer::{Printer, Style};
+use crate::serve::serve;
 use crate::server::{Plan, Server};
 use crate::surroundings::Surroundings;
 use crate::{debug, faults, screen};
@@ -55,7 +55,7 @@ pub(crate) async fn run(
         drain(server, style, &printer).await;
         APP
     } else {
-        serve(server, watched, signals, style, &printer).await
+        serve(server, watched, signals, surroundings, (&printer, style)).await
     };
     drop(printer);
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
@@ -144,7 +144,7 @@ fn watch(folder: &Path, printer: &Printer) -> Option<Watch> {
     if !folder.is_dir() {
         return None;
     }
-    match Watch::start(folder, Vec::new()) {
+    match Watch::start(folder) {
         Ok(watch) => Some(watch),
         Err(error) => {
             printer.text(format!("changes of files are not noticed: {error}"));
@@ -153,68 +153,7 @@ fn watch(folder: &Path, printer: &Printer) -> Option<Watch> {
     }
 }
 
-/// What can happen while the server serves.
-enum Happening {
-    Changed(Vec<String>),
-    Key(Key),
-    Stop,
-}
-
-/// Serves until a signal or `q`, reloading when files change; then drains. A second signal ends the program at once.
-async fn serve(
-    server: Server,
-    mut watched: Option<Watch>,
-    mut signals: Signals,
-    style: Style,
-    printer: &Printer,
-) -> u8 {
-    let mut keys = Keys::listen(style);
-    loop {
-        let changed = async {
-            match &mut watched {
-                Some(watch) => watch.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let happening = tokio::select! {
-            () = signals.next() => Happening::Stop,
-            key = keys.next() => Happening::Key(key),
-            files = changed => match files {
-                Some(files) => Happening::Changed(files.iter().map(|file| file.display().to_string()).collect()),
-                None => continue,
-            },
-        };
-        match happening {
-            Happening::Stop | Happening::Key(Key::Quit) => break,
-            Happening::Changed(files) => reload(&server, &files, style, printer).await,
-            Happening::Key(Key::Reload) => reload(&server, &["asked for".to_owned()], style, printer).await,
-            Happening::Key(Key::Help) => printer.text(keys::HELP.to_owned()),
-        }
-    }
-    drop(keys);
-    if !style.json {
-        printer.text("stopping: work in hand is finished; Ctrl-C again stops at once".to_owned());
-    }
-    tokio::select! {
-        code = drain(server, style, printer) => code,
-        () = signals.next() => {
-            warn("stopped at once");
-            INTERRUPTED
-        }
-    }
-}
-
-async fn reload(server: &Server, changed: &[String], style: Style, printer: &Printer) {
-    let event = server.reload(&mut progress(style, printer)).await;
-    let text = if style.json {
-        screen::reload_json(&event, changed).to_string()
-    } else {
-        screen::reload(&event, &changed.join(", "), style)
-    };
-    printer.text(text);
-}
-
-async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
+pub(crate) async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
     let unfinished = server.stop().await;
     if !unfinished.is_empty() {
         let count = unfinished.len();
@@ -234,7 +173,7 @@ async fn drain(server: Server, style: Style, printer: &Printer) -> u8 {
 }
 
 /// Ctrl-C and SIGTERM. Registered once, so that none is missed between two waits.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
     /// The end of those who started a server for their tests.
@@ -250,7 +189,7 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             () = received(&mut self.interrupt) => {}
             () = received(&mut self.terminate) => {}

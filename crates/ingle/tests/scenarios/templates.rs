@@ -41,6 +41,19 @@ fn every_template_is_right_in_v2() {
     make("v2");
 }
 
+/// An app without functions takes its first one later, in both models.
+#[test]
+fn an_app_without_functions_takes_its_first_one() {
+    for model in ["v1", "v2"] {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("app");
+        Call::new(&["init", "--model", model, "--sample", "none"]).path(&folder).run().code(0);
+        Call::new(&["new", "http", "--app"]).path(&folder).run().code(0);
+        assert_eq!(folder.join("hello/function.json").is_file(), model == "v1");
+        assert_right(&folder, 1);
+    }
+}
+
 #[test]
 fn a_new_app_says_hello() {
     let home = tempfile::tempdir().unwrap();

@@ -19,6 +19,9 @@ pub struct HostConfig {
     /// For every function without a policy of its own.
     pub retry: Option<RetryPolicy>,
     pub cors: Option<CorsOptions>,
+    /// `watchFiles` and `watchDirectories`: what is watched besides what every app is made of.
+    pub watch_files: Vec<String>,
+    pub watch_directories: Vec<String>,
     /// Category to level, as written.
     pub log_levels: Vec<(String, String)>,
     /// Accepted and without effect: bindings are built in.
@@ -86,6 +89,8 @@ impl Default for HostConfig {
             catch_up: CatchUp::default(),
             retry: None,
             cors: None,
+            watch_files: Vec::new(),
+            watch_directories: Vec::new(),
             log_levels: Vec::new(),
             extension_bundle: None,
         }

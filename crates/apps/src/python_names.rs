@@ -1,7 +1,7 @@
 //! Names that a function should not have, because Python means something else by them.
 
 /// Words that Python keeps for itself, and names that a script of ours uses.
-pub(crate) const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = &[
     "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else",
     "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not",
     "or", "pass", "raise", "return", "try", "while", "with", "yield", "False", "None", "True", "app", "func",
@@ -11,7 +11,7 @@ pub(crate) const WORDS: &[&str] = &[
 /// Modules of the standard library of Python 3.9 to 3.14 (`sys.stdlib_module_names`), and the SDK's. A folder of such a
 /// name in an app is imported in the module's place, by everybody.
 #[rustfmt::skip]
-pub(crate) const MODULES: &[&str] = &[
+pub const MODULES: &[&str] = &[
     "abc", "aifc", "annotationlib", "antigravity", "argparse", "array", "ast", "asynchat", "asyncio",
     "asyncore", "atexit", "audioop", "azure", "base64", "bdb", "binascii", "bisect", "builtins", "bz2",
     "cProfile", "calendar", "cgi", "cgitb", "chunk", "cmath", "cmd", "code", "codecs", "codeop",

@@ -1,0 +1,106 @@
+//! `ingle ps`: the zygote and the workers of the running server.
+
+use bytes::Bytes;
+use http::Method;
+use ingle_control::absolute;
+use ingle_tasks::Tasks;
+use serde_json::Value;
+
+use crate::cli::Place;
+use crate::client::Client;
+use crate::exit::{CommandError, MACHINE};
+use crate::printer::{Style, harmless, write_out};
+use crate::surroundings::Surroundings;
+
+pub(crate) async fn run(place: &Place, style: Style) -> Result<u8, CommandError> {
+    let state = Surroundings::state(&absolute(&place.folder), place.state.as_ref());
+    let Some(client) = Client::connect(&state, &Tasks::new()).await else {
+        let error = CommandError::new(MACHINE, "E0702", "no server runs for this app");
+        return Err(error.hint("start it with `ingle start`, or name its folder with --app"));
+    };
+    let shown = client.request(Method::GET, "/v1/status", &[], Bytes::new()).await?;
+    let text = if style.json { shown.to_string() } else { harmless(&table(&shown)) };
+    write_out(&format!("{}\n", text.trim_end()));
+    Ok(0)
+}
+
+fn table(status: &Value) -> String {
+    let header =
+        ["process", "id", "pid", "state", "in work", "done", "memory", "of its own"].map(str::to_owned);
+    let mut rows = vec![header];
+    if status["zygote"].is_object() {
+        rows.push(row("zygote", &status["zygote"]));
+    }
+    for worker in status["workers"].as_array().into_iter().flatten() {
+        rows.push(row("worker", worker));
+    }
+    let is_empty = rows.len() == 1;
+    let mut text = aligned(&rows);
+    if is_empty {
+        text.push_str("no process: the next call makes one\n");
+    }
+    let generation = &status["generation"];
+    format!("{} · generation {generation}\n{text}", status["app"].as_str().unwrap_or("app"))
+}
+
+fn row(kind: &str, process: &Value) -> [String; 8] {
+    let is_worker = kind == "worker";
+    let of_worker = |text: String| if is_worker { text } else { "-".to_owned() };
+    [
+        kind.to_owned(),
+        of_worker(process["id"].as_str().unwrap_or("-").to_owned()),
+        process["processId"].to_string(),
+        process["phase"].as_str().unwrap_or("-").to_lowercase(),
+        of_worker(process["inWork"].to_string()),
+        of_worker(process["completed"].to_string()),
+        megabytes(&process["memoryBytes"]),
+        megabytes(&process["proportionalBytes"]),
+    ]
+}
+
+fn megabytes(bytes: &Value) -> String {
+    // Tenths of a mebibyte in whole numbers: a process's memory fits by far.
+    let tenths = bytes.as_u64().unwrap_or(0) * 10 / (1024 * 1024);
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+/// The first column to the left, the others to the right.
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = width(column)),
+            _ => format!("{cell:>width$}", width = width(column)),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn processes_stand_in_columns() {
+        let process = |id: &str, phase: &str, completed| {
+            json!({"id": id, "processId": 4121, "phase": phase, "inWork": 0, "completed": completed,
+                "memoryBytes": 24_000_000, "proportionalBytes": 1_900_000})
+        };
+        let status = json!({"app": "orders", "generation": 2, "zygote": process("wrk_0", "Parent", 0),
+            "workers": [process("wrk_1", "Ready", 18)]});
+        let expected = "\
+orders · generation 2
+process     id   pid   state  in work  done   memory  of its own
+zygote       -  4121  parent        -     -  22.8 MB      1.8 MB
+worker   wrk_1  4121   ready        0    18  22.8 MB      1.8 MB
+";
+        assert_eq!(table(&status), expected);
+        let empty = json!({"app": "orders", "generation": 1, "workers": [], "zygote": null});
+        assert!(table(&empty).ends_with("no process: the next call makes one\n"));
+    }
+}
