@@ -28,7 +28,7 @@ use ingle_types::health::Health;
 use tokio::sync::Notify;
 
 use fault::Fault;
-use shared_key::{AppendSignature, SharedKey, Form};
+use shared_key::{AppendSignature, Form, SharedKey};
 use trouble::Recovery;
 
 /// Longest time for making a connection.
@@ -74,7 +74,7 @@ impl Accounts {
 
 /// What speaks to one account.
 pub(crate) struct Client {
-    pub(crate) account: Arc<StorageAccount>,
+    account: Arc<StorageAccount>,
     queues: Option<QueueServiceClient>,
     blobs: Option<BlobServiceClient>,
     pub(crate) tables: Option<(Url, Pipeline)>,
@@ -94,11 +94,19 @@ impl Client {
         let options = |form| client_options(&account.credential, form, &clock, transport.clone());
         let queues = url(&account.queues)?.map(|url| {
             let client_options = options(Form::Full);
-            QueueServiceClient::new(url, None, Some(QueueServiceClientOptions { client_options, version: VERSION.to_owned() }))
+            QueueServiceClient::new(
+                url,
+                None,
+                Some(QueueServiceClientOptions { client_options, version: VERSION.to_owned() }),
+            )
         });
         let blobs = url(&account.blobs)?.map(|url| {
             let client_options = options(Form::Full);
-            BlobServiceClient::new(url, None, Some(BlobServiceClientOptions { client_options, version: VERSION.to_owned() }))
+            BlobServiceClient::new(
+                url,
+                None,
+                Some(BlobServiceClientOptions { client_options, version: VERSION.to_owned() }),
+            )
         });
         let pipeline = |options| Pipeline::new(None, None, options, Vec::new(), Vec::new(), None);
         let tables = url(&account.tables)?.map(|url| (url, pipeline(options(Form::Table))));
@@ -133,7 +141,7 @@ impl Client {
     pub(crate) fn note<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         match result.as_ref().map_err(|fault| (fault.is_unreachable(), fault)) {
             Err((true, fault)) => {
-                lock(&self.recovery).failed(&fault.to_string());
+                lock(&self.recovery).failed(&hinted(fault, &self.account));
             }
             // A refusal is an answer too.
             Ok(_) | Err((false, _)) => lock(&self.recovery).well(),
@@ -163,6 +171,16 @@ pub(crate) fn is_local(address: &str) -> bool {
     matches!(host.as_deref(), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
+/// What a developer most likely forgot.
+pub(crate) fn hinted(fault: &Fault, account: &StorageAccount) -> String {
+    let is_emulator = account.queues.as_deref().is_some_and(is_local);
+    if fault.is_unreachable() && is_emulator {
+        let setting = &account.connection;
+        return format!("{fault}; start Azurite, or leave {setting} empty for the embedded store");
+    }
+    fault.to_string()
+}
+
 fn transport(is_local: bool) -> Result<Transport, Fault> {
     // Whichever room installed one first did the same.
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -172,11 +190,17 @@ fn transport(is_local: bool) -> Result<Transport, Fault> {
         .redirect(reqwest::redirect::Policy::none());
     // A proxy of the environment is for the world outside.
     let builder = if is_local { builder.no_proxy() } else { builder };
-    let client = builder.build().map_err(|_| Fault::refused("the certificates of this machine can't be read"))?;
+    let client =
+        builder.build().map_err(|_| Fault::refused("the certificates of this machine can't be read"))?;
     Ok(Transport::new(Arc::new(client)))
 }
 
-fn client_options(credential: &Credential, form: Form, clock: &ClockHandle, transport: Transport) -> ClientOptions {
+fn client_options(
+    credential: &Credential,
+    form: Form,
+    clock: &ClockHandle,
+    transport: Transport,
+) -> ClientOptions {
     let mut options = ClientOptions {
         transport: Some(transport),
         // Listeners have pauses of their own; this only bridges a lost packet.
@@ -184,7 +208,10 @@ fn client_options(credential: &Credential, form: Form, clock: &ClockHandle, tran
             max_retries: 2,
             ..ExponentialRetryOptions::default()
         }),
-        user_agent: UserAgentOptions { application_id: Some("ingle".to_owned()), ..UserAgentOptions::default() },
+        user_agent: UserAgentOptions {
+            application_id: Some("ingle".to_owned()),
+            ..UserAgentOptions::default()
+        },
         ..ClientOptions::default()
     };
     match credential {
@@ -193,7 +220,8 @@ fn client_options(credential: &Credential, form: Form, clock: &ClockHandle, tran
             options.per_try_policies = vec![Arc::new(policy) as Arc<dyn Policy>];
         }
         Credential::Signature(signature) => {
-            options.per_call_policies = vec![Arc::new(AppendSignature::new(signature.clone())) as Arc<dyn Policy>];
+            options.per_call_policies =
+                vec![Arc::new(AppendSignature::new(signature.clone())) as Arc<dyn Policy>];
         }
     }
     options

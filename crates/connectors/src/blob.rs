@@ -6,16 +6,18 @@
 
 pub mod listener;
 pub mod remote;
+mod source;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use ingle_store::{Object, ObjectInfo, Operation, PutObject, Store};
+use ingle_store::{Object, ObjectContent, ObjectInfo, Operation, PutObject, Store};
 use ingle_types::account::{Account, StorageAccount};
 use ingle_types::blob::{INTERNAL_QUEUE_PREFIX, check_container, check_name};
 use ingle_types::datum::Datum;
 use ingle_types::expression::{Scope, Template};
+use ingle_types::local_file::LocalFile;
 use ingle_types::spec::DataType;
 use serde_json::json;
 
@@ -26,8 +28,13 @@ use crate::foreign::{ForeignWrite, What, Writes};
 
 /// Where notifications of all functions go after their last attempt, as in Azure.
 pub(crate) const POISON_QUEUE: &str = "webjobs-blobtrigger-poison";
-/// Largest content that is handed over in memory.
-pub(crate) const CONTENT_BYTES_MAX: u64 = 1 << 30;
+/// Contents that are longer than this are never in the server's memory, in bytes.
+const SHORT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Whether a content of the store goes to functions and comes from them as a file.
+pub(crate) fn is_long(size: u64) -> bool {
+    size > SHORT_BYTES_MAX
+}
 
 /// Whether a queue holds notifications of a blob trigger.
 pub(crate) fn is_internal(queue: &str) -> bool {
@@ -85,7 +92,7 @@ impl From<Datum> for Handed {
 /// Reads what an input binding asks for; a blob that is not there is nothing.
 ///
 /// # Errors
-/// [`Error::Input`] or [`Error::TooLarge`].
+/// [`Error::Input`], or [`Error::Account`].
 pub async fn read(
     store: &Store,
     (accounts, account): (&Accounts, &Account),
@@ -98,9 +105,6 @@ pub async fn read(
     let failed = |source| Error::Input { binding: binding.to_owned(), source };
     let found = store.read_object(&request.container, &request.name).await.map_err(failed)?;
     let Some(object) = found else { return Ok(Datum::Nothing.into()) };
-    if !request.as_file && object.info.size > CONTENT_BYTES_MAX {
-        return Err(Error::TooLarge { binding: binding.to_owned(), bytes: object.info.size });
-    }
     hand_over(store, object, request.data_type, request.as_file).await.map_err(failed)
 }
 
@@ -118,14 +122,11 @@ async fn read_remote(
     let client = accounts.client(account).map_err(failed)?;
     let opened = client.note(remote::open(&client, &container, &name).await).map_err(failed)?;
     let Some(found) = opened else { return Ok(Datum::Nothing.into()) };
-    if found.is_too_large(as_file) {
-        return Err(Error::TooLarge { binding: binding.to_owned(), bytes: found.info.size });
-    }
     client.note(found.hand_over(data_type, as_file).await).map_err(failed)
 }
 
 /// Bytes, unless the binding asks for text or a path: a function that wants text from bytes gets it from its worker,
-/// which knows the annotation.
+/// which knows the annotation. A long content is handed over as a file, which the worker opens for the function.
 pub(crate) async fn hand_over(
     store: &Store,
     object: Object,
@@ -136,6 +137,12 @@ pub(crate) async fn hand_over(
         let file = store.object_file(object).await?;
         let path = file.path().to_string_lossy().into_owned();
         return Ok(Handed { value: Datum::Text(path), file: Some(Box::new(file)) });
+    }
+    if is_long(object.info.size) {
+        let size = object.info.size;
+        let file = store.object_file(object).await?;
+        let value = LocalFile::new(file.path().to_owned(), size, None).as_text(data_type == DataType::String);
+        return Ok(Handed { value: Datum::File(value), file: Some(Box::new(file)) });
     }
     let bytes = object.content.read_all().await?;
     Ok(shaped(bytes, data_type).into())
@@ -166,6 +173,7 @@ pub fn write(
 ) -> Result<Writes, Error> {
     let content = match value {
         Datum::Nothing | Datum::Request(_) => return Ok(Writes::default()),
+        Datum::File(file) => return write_file((binding, account), path, file, context),
         Datum::Text(text) | Datum::Json(text) => Bytes::from(text),
         Datum::Bytes(bytes) => bytes,
         Datum::Int(number) => Bytes::from(number.to_string()),
@@ -182,16 +190,38 @@ pub fn write(
         let write = ForeignWrite { binding: binding.to_owned(), account: account.clone(), what };
         return Ok(vec![write].into());
     }
-    Ok(vec![Operation::PutObject(PutObject {
+    Ok(vec![put(&container, &name, content.into(), context)].into())
+}
+
+fn put(container: &str, name: &str, content: ObjectContent, context: &OutputContext<'_>) -> Operation {
+    Operation::PutObject(PutObject {
         hop_count: context.hop_count + 1,
         trace_parent: context.trace.parent.clone(),
-        ..PutObject::new(&container, &name, content)
-    })]
-    .into())
+        ..PutObject::new(container, name, content)
+    })
+}
+
+/// The store takes the file itself; for an account it is read.
+fn write_file(
+    (binding, account): (&str, &Account),
+    path: &Template,
+    file: LocalFile,
+    context: &OutputContext<'_>,
+) -> Result<Writes, Error> {
+    if account.remote().is_some() {
+        let refused = |error: std::io::Error| Error::Value {
+            binding: binding.to_owned(),
+            problem: format!("its file can't be read: {error}"),
+        };
+        let content = Datum::Bytes(std::fs::read(file.path()).map_err(refused)?.into());
+        return write((binding, account), path, content, context);
+    }
+    let (container, name) = resolve(binding, path, context.scope)?;
+    Ok(vec![put(&container, &name, ObjectContent::File(file), context)].into())
 }
 
 /// What the SDK and binding expressions look up (facts 4.2); the parts of the name come besides.
-pub(crate) fn metadata(info: &ObjectInfo) -> Vec<(String, Datum)> {
+pub(crate) fn metadata(info: &ObjectInfo, uri: &str) -> Vec<(String, Datum)> {
     let time = |time: SystemTime| {
         chrono::DateTime::<chrono::Utc>::from(time).format("%Y-%m-%dT%H:%M:%S+00:00").to_string()
     };
@@ -199,7 +229,7 @@ pub(crate) fn metadata(info: &ObjectInfo) -> Vec<(String, Datum)> {
         "ContentType": info.content_type, "ETag": info.etag, "LastModified": time(info.updated_at)});
     vec![
         ("BlobTrigger".to_owned(), Datum::Text(format!("{}/{}", info.container, info.name))),
-        ("Uri".to_owned(), Datum::Json(json!(uri(&info.container, &info.name)).to_string())),
+        ("Uri".to_owned(), Datum::Json(json!(uri).to_string())),
         ("Properties".to_owned(), Datum::Json(properties.to_string())),
         ("Metadata".to_owned(), Datum::Json(json!(info.metadata).to_string())),
     ]
@@ -230,7 +260,8 @@ mod tests {
         let metadata = vec![("name".to_owned(), Datum::Text("../a b".to_owned()))];
         let scope = BindingData::new("f", &metadata, &Datum::Nothing, UNIX_EPOCH);
         let trace = Trace::default();
-        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 2, encoding: MessageEncoding::Base64 };
+        let context =
+            OutputContext { scope: &scope, trace: &trace, hop_count: 2, encoding: MessageEncoding::Base64 };
         let writes = write(("out", &Account::Embedded), &Template::parse(path).unwrap(), value, &context)?;
         Ok(writes
             .operations

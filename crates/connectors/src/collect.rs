@@ -18,7 +18,8 @@ pub enum Element {
 /// `None` and `null` make no element.
 pub fn elements(value: Datum) -> Vec<Element> {
     match value {
-        Datum::Nothing | Datum::Request(_) => Vec::new(),
+        // Only outputs to blobs come as files.
+        Datum::Nothing | Datum::Request(_) | Datum::File(_) => Vec::new(),
         Datum::Text(text) => from_text(text),
         Datum::Json(text) => match serde_json::from_str(&text) {
             Ok(value) => from_json(value, text),

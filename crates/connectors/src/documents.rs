@@ -187,7 +187,12 @@ mod tests {
             container: Template::literal("orders"),
             partition_key_path: None,
         };
-        let context = OutputContext { scope: &scope, trace: &Trace::default(), hop_count: 0, encoding: MessageEncoding::Base64 };
+        let context = OutputContext {
+            scope: &scope,
+            trace: &Trace::default(),
+            hop_count: 0,
+            encoding: MessageEncoding::Base64,
+        };
         let operations = write("out", &output, value, &context)?;
         Ok(operations
             .into_iter()

@@ -25,6 +25,8 @@ impl Due<'_> {
     /// The store's own.
     pub async fn of(&self, function: &FunctionSpec) -> Result<Option<String>, ingle_store::Error> {
         Ok(match &function.trigger {
+            // What an account holds is not known here.
+            TriggerSpec::Queue(trigger) if trigger.account.remote().is_some() => None,
             TriggerSpec::Queue(trigger) => self.of_queue(&trigger.queue, &trigger.queue),
             TriggerSpec::Blob(trigger) => {
                 let queue = blob::listener::queue_name(&function.name);

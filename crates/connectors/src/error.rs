@@ -18,8 +18,6 @@ pub enum Error {
     Filter { binding: String, text: String, source: FilterError },
     #[error("binding '{binding}': `{path}` is no path of a blob: {problem}")]
     BlobPath { binding: String, path: String, problem: &'static str },
-    #[error("input '{binding}' has {bytes} bytes, too many for memory")]
-    TooLarge { binding: String, bytes: u64 },
     #[error("binding '{binding}': {action}")]
     Account {
         binding: String,
@@ -46,7 +44,6 @@ impl Error {
             Self::EntityExists { .. } => "E0418",
             Self::QueueName { .. } => "E0228",
             Self::BlobPath { .. } => "E0420",
-            Self::TooLarge { .. } => "E0311",
         }
     }
 
@@ -59,7 +56,6 @@ impl Error {
             | Self::Value { .. }
             | Self::QueueName { .. }
             | Self::BlobPath { .. }
-            | Self::TooLarge { .. }
             | Self::Filter { .. } => Blame::App,
             Self::Input { source, .. } => source.blame(),
         }
@@ -73,18 +69,15 @@ impl Error {
             Self::Account { fault, .. } if fault.is_unreachable() => {
                 Some("see that the account, or Azurite, can be reached; it is tried again".to_owned())
             }
-            Self::Account { .. } => {
-                Some("see what the connection's key or signature allows, and that the names are right".to_owned())
-            }
+            Self::Account { .. } => Some(
+                "see what the connection's key or signature allows, and that the names are right".to_owned(),
+            ),
             Self::EntityExists { .. } => Some("give each entity a RowKey of its own".to_owned()),
             Self::Value { .. } => None,
             Self::Filter { .. } => Some("docs/tables.md describes what a filter can say".to_owned()),
             Self::Input { source, .. } => source.hint(),
             Self::BlobPath { .. } => {
                 Some("write container/name, the container with small letters".to_owned())
-            }
-            Self::TooLarge { .. } => {
-                Some("set \"mode\": \"file\" in the binding to get the path of a local copy".to_owned())
             }
             Self::QueueName { .. } => {
                 Some("3 to 63 lower-case letters, digits and single dashes, not at its ends".to_owned())

@@ -48,8 +48,15 @@ pub struct ForeignWrite {
 #[derive(Debug)]
 pub(crate) enum What {
     /// The text is encoded already.
-    Message { queue: String, text: String },
-    Blob { container: String, name: String, content: Bytes },
+    Message {
+        queue: String,
+        text: String,
+    },
+    Blob {
+        container: String,
+        name: String,
+        content: Bytes,
+    },
     Entity(NewEntity),
 }
 
@@ -82,7 +89,9 @@ impl ForeignWrite {
                 }
                 None => Err(Error::Account { binding, action: format!("{target} can't be written"), fault }),
             },
-            Err(fault) => Err(Error::Account { binding, action: format!("{target} can't be written"), fault }),
+            Err(fault) => {
+                Err(Error::Account { binding, action: format!("{target} can't be written"), fault })
+            }
             Ok(()) => Ok(()),
         }
     }
@@ -97,7 +106,9 @@ async fn written(accounts: &Accounts, account: &Arc<StorageAccount>, what: What)
 async fn put(client: &Arc<Client>, what: What) -> Result<(), Fault> {
     match what {
         What::Message { queue, text } => RemoteQueue::new(client.clone(), &queue).put(&text, false).await,
-        What::Blob { container, name, content } => blob::remote::put(client, &container, &name, content).await,
+        What::Blob { container, name, content } => {
+            blob::remote::put(client, &container, &name, content).await
+        }
         What::Entity(entity) => tables::remote::insert(client, entity).await,
     }
 }

@@ -146,7 +146,7 @@ pub fn prepare_input(binding: &BindingSpec, scope: &dyn Scope) -> Result<Option<
 /// Reads the value of an input binding.
 ///
 /// # Errors
-/// [`Error::Input`]: a query outside the subset, or a failing store; [`Error::TooLarge`].
+/// [`Error::Input`]: a query outside the subset, or a failing store.
 pub async fn read_input(store: &Store, accounts: &Accounts, request: InputRequest) -> Result<Handed, Error> {
     let place = (accounts, &request.account);
     match request.what {
@@ -169,10 +169,18 @@ pub fn write_output(
     match &binding.kind {
         BindingKind::QueueOutput { queue } => queue::write(place, queue, value, context),
         BindingKind::BlobOutput { path } => blob::write(place, path, value, context),
-        BindingKind::DocumentOutput(output) => documents::write(&binding.name, output, value, context).map(Writes::from),
+        BindingKind::DocumentOutput(output) => {
+            documents::write(&binding.name, output, value, context).map(Writes::from)
+        }
         BindingKind::TableOutput { table, partition_key, row_key } => {
             let (partition_key, row_key) = (partition_key.as_ref(), row_key.as_ref());
-            let output = tables::Output { binding: &binding.name, account: &binding.account, table, partition_key, row_key };
+            let output = tables::Output {
+                binding: &binding.name,
+                account: &binding.account,
+                table,
+                partition_key,
+                row_key,
+            };
             tables::write(&output, value, context)
         }
         _ => Ok(Writes::default()),

@@ -240,7 +240,8 @@ mod tests {
     fn a_list_becomes_messages_that_carry_trace_and_hops() {
         let scope = BindingData::new("f", &[], &Datum::Nothing, UNIX_EPOCH);
         let trace = Trace { parent: "00-a-b-01".to_owned(), state: String::new() };
-        let context = OutputContext { scope: &scope, trace: &trace, hop_count: 3, encoding: MessageEncoding::Base64 };
+        let context =
+            OutputContext { scope: &scope, trace: &trace, hop_count: 3, encoding: MessageEncoding::Base64 };
         let list = Datum::Json("[\"a\",\"b\"]".to_owned());
         let writes = write(("out", &Account::Embedded), &Template::literal("orders"), list, &context);
         let messages: Vec<NewMessage> = writes
@@ -254,8 +255,13 @@ mod tests {
             .collect();
         assert_eq!(messages.iter().map(|message| &message.body[..]).collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(messages.iter().all(|message| message.hop_count == 4 && message.trace_parent == "00-a-b-01"));
-        let error =
-            write(("out", &Account::Embedded), &Template::literal("or ders"), Datum::Text("x".to_owned()), &context).unwrap_err();
+        let error = write(
+            ("out", &Account::Embedded),
+            &Template::literal("or ders"),
+            Datum::Text("x".to_owned()),
+            &context,
+        )
+        .unwrap_err();
         assert_eq!(error.code(), "E0228");
     }
 

@@ -160,11 +160,7 @@ pub struct Output<'a> {
 ///
 /// # Errors
 /// [`Error`]: an expression without value, something that is no JSON object, or a key that nobody gives.
-pub fn write(
-    output: &Output<'_>,
-    value: Datum,
-    context: &OutputContext<'_>,
-) -> Result<Writes, Error> {
+pub fn write(output: &Output<'_>, value: Datum, context: &OutputContext<'_>) -> Result<Writes, Error> {
     let binding = output.binding;
     let failed = |source| Error::Expression { binding: binding.to_owned(), source };
     let resolve = |template: &Template| template.resolve(context.scope).map_err(failed);
@@ -233,8 +229,8 @@ mod tests {
     use super::*;
     use ingle_types::event::Trace;
     use ingle_types::expression::BindingData;
-    use proptest::prelude::*;
     use ingle_types::spec::MessageEncoding;
+    use proptest::prelude::*;
     use std::time::UNIX_EPOCH;
 
     fn with_scope<T>(payload: &str, work: impl FnOnce(&dyn Scope) -> T) -> T {
@@ -246,7 +242,12 @@ mod tests {
     #[track_caller]
     fn check(value: Datum, row_key: Option<&str>, expect: Result<&[&str], &str>) {
         let found = with_scope(r#"{"owner": "ann"}"#, |scope| {
-            let context = OutputContext { scope, trace: &Trace::default(), hop_count: 0, encoding: MessageEncoding::Base64 };
+            let context = OutputContext {
+                scope,
+                trace: &Trace::default(),
+                hop_count: 0,
+                encoding: MessageEncoding::Base64,
+            };
             let (table, partition_key) = (Template::literal("Notes"), Template::parse("{owner}").unwrap());
             let row_key = row_key.map(Template::literal);
             let output = Output {

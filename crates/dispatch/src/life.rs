@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_connectors::{
-    ForeignWrite, Held, InputRequest, OutputContext, Writes, checkpoint, prepare_input, queue, read_input, write_output,
+    ForeignWrite, Held, InputRequest, OutputContext, Writes, checkpoint, prepare_input, queue, read_input,
+    write_output,
 };
 use ingle_store::Operation;
 use ingle_tasks::TaskKind;
@@ -206,7 +207,9 @@ pub(crate) async fn bind_inputs(
     let mut inputs = vec![(function.spec.trigger_parameter.clone(), event.payload.clone())];
     for request in input_requests(inner, function, event)? {
         let name = request.binding.clone();
-        let value = read_input(&inner.rooms.store, &inner.rooms.accounts, request).await.map_err(|error| error.failure())?;
+        let value = read_input(&inner.rooms.store, &inner.rooms.accounts, request)
+            .await
+            .map_err(|error| error.failure())?;
         inputs.push((name, value.value));
         files.extend(value.file);
     }
@@ -344,7 +347,12 @@ fn output_operations(
     outputs: Outputs,
 ) -> Result<(Writes, Outputs), Failure> {
     let scope = scope(inner, function, event);
-    let context = OutputContext { scope: &scope, trace: &event.trace, hop_count: event.hop_count, encoding: inner.options.message_encoding };
+    let context = OutputContext {
+        scope: &scope,
+        trace: &event.trace,
+        hop_count: event.hop_count,
+        encoding: inner.options.message_encoding,
+    };
     let mut writes = Writes::default();
     let mut left = Vec::new();
     for (name, value) in outputs.0 {

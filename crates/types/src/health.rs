@@ -44,9 +44,7 @@ impl Health {
 
     /// As doors show it: `{"what","reason","since"}`, the time in ISO 8601.
     pub fn to_json(&self) -> Vec<Value> {
-        let shown = |trouble: Trouble| {
-            json!({"what": trouble.what, "reason": trouble.reason, "since": iso_text(trouble.since)})
-        };
+        let shown = |trouble: Trouble| json!({"what": trouble.what, "reason": trouble.reason, "since": iso_text(trouble.since)});
         self.troubles().into_iter().map(shown).collect()
     }
 
@@ -68,7 +66,8 @@ mod tests {
         health.degraded("b", "slow", UNIX_EPOCH + Duration::from_secs(5));
         health.degraded("a", "down", UNIX_EPOCH);
         let troubles = health.troubles();
-        let shown: Vec<_> = troubles.iter().map(|trouble| (trouble.what.as_str(), trouble.reason.as_str())).collect();
+        let shown: Vec<_> =
+            troubles.iter().map(|trouble| (trouble.what.as_str(), trouble.reason.as_str())).collect();
         assert_eq!(shown, [("a", "down"), ("b", "slow")]);
         assert_eq!(troubles[1].since, UNIX_EPOCH);
         let expected = json!({"what": "b", "reason": "slow", "since": "1970-01-01T00:00:00.000000Z"});

@@ -10,7 +10,8 @@ use crate::process::Program;
 
 /// A version that the tests have been run with.
 const PACKAGE: &str = "azurite@3.35.0";
-const CLIENTS: [&str; 3] = ["azure-storage-queue>=12,<13", "azure-storage-blob>=12,<13", "azure-data-tables>=12,<13"];
+const CLIENTS: [&str; 3] =
+    ["azure-storage-queue>=12,<13", "azure-storage-blob>=12,<13", "azure-data-tables>=12,<13"];
 
 /// Installs both under cargo's target folder, or finds them ready. What is missing and can't be had is returned.
 ///

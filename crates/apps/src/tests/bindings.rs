@@ -253,3 +253,47 @@ fn small_triggers_and_properties_that_only_azure_needs() {
         ],
     );
 }
+
+/// The names under which a connection is looked for, and what its value means.
+#[test]
+fn connections_name_an_account_or_the_embedded_store() {
+    const KEY: &str = "AccountName=shop;AccountKey=a2V5";
+    let trigger =
+        |rest: &str| format!(r#"{{"type": "queueTrigger", "name": "msg", "queueName": "orders"{rest}}}"#);
+    let of = |trigger: &str, settings: &[(&str, &str)]| {
+        let app = check_bindings(&[trigger], settings, &[]);
+        let TriggerSpec::Queue(queue) = &app.functions[0].trigger else { panic!("no queue") };
+        queue
+            .account
+            .remote()
+            .map(|account| format!("{} {}", account.connection, account.queues.as_deref().unwrap()))
+    };
+    let shop = |setting: &str| Some(format!("{setting} https://shop.queue.core.windows.net"));
+    let named = trigger(r#", "connection": "Shop""#);
+    assert_eq!(of(&trigger(""), &[]), None);
+    assert_eq!(of(&trigger(""), &[("AzureWebJobsStorage", " ")]), None);
+    assert_eq!(of(&trigger(""), &[("AzureWebJobsStorage", KEY)]), shop("AzureWebJobsStorage"));
+    for setting in ["Shop", "AzureWebJobsShop", "ConnectionStrings:Shop"] {
+        assert_eq!(of(&named, &[(setting, KEY)]), shop(setting));
+        assert_eq!(of(&named, &[(setting, "embedded")]), None);
+    }
+    assert_eq!(of(&named, &[("Shop", "embedded"), ("AzureWebJobsShop", KEY)]), shop("AzureWebJobsShop"));
+    assert_eq!(of(&named, &[("Shop", KEY), ("INGLE_STORAGE", "embedded")]), None);
+
+    let check = |settings: &[(&str, &str)], problem: &str| {
+        let problems = [problem, "error[E0206]: the only function has an error or is left out"];
+        check_bindings(&[&named], settings, &problems);
+    };
+    check(
+        &[("Shop", "AccountName=shop;AccountKey=not Base64")],
+        "error[E0241] F/function.json:2: the setting Shop is no connection string: its AccountKey is no Base64",
+    );
+    check(
+        &[("Shop", "BlobEndpoint=https://shop;SharedAccessSignature=sig=x")],
+        "error[E0241] F/function.json:2: the setting Shop has no address for queues",
+    );
+    check(
+        &[("Shop__queueServiceUri", "https://shop")],
+        "error[E0242] F/function.json:2: Shop__queueServiceUri asks for a connection by identity, and accounts can only be opened with a key or a shared access signature",
+    );
+}

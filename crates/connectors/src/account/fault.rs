@@ -37,7 +37,9 @@ impl Fault {
 
     pub(crate) fn of(error: &azure_core::Error) -> Self {
         match error.kind() {
-            ErrorKind::HttpResponse { status, error_code, .. } => Self::of_status(*status, error_code.as_deref()),
+            ErrorKind::HttpResponse { status, error_code, .. } => {
+                Self::of_status(*status, error_code.as_deref())
+            }
             ErrorKind::Connection => Self::unreachable(format!("no connection: {}", cause(error))),
             ErrorKind::Io => Self::unreachable(format!("the connection broke: {}", cause(error))),
             _ => Self::refused(format!("the answer can't be read: {}", cause(error))),

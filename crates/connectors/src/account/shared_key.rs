@@ -166,8 +166,14 @@ mod tests {
     fn what_is_signed_is_what_the_service_expects() {
         let url = "http://127.0.0.1:10001/shop/orders/messages?visibilitytimeout=600&numofmessages=16";
         let mut request = Request::new(Url::parse(url).unwrap(), Method::Put);
-        request.insert_header(HeaderName::from_static("x-ms-version"), HeaderValue::from_static(super::super::VERSION));
-        request.insert_header(HeaderName::from_static("content-type"), HeaderValue::from_static("application/xml"));
+        request.insert_header(
+            HeaderName::from_static("x-ms-version"),
+            HeaderValue::from_static(super::super::VERSION),
+        );
+        request.insert_header(
+            HeaderName::from_static("content-type"),
+            HeaderValue::from_static("application/xml"),
+        );
         request.set_body("<a/>");
         policy(Form::Full).sign(&mut request);
         let expected = "PUT\n\n\n4\n\napplication/xml\n\n\n\n\n\n\nx-ms-date:Sun, 25 Oct 2026 06:10:00 GMT\nx-ms-version:2024-08-04\n/shop/shop/orders/messages\nnumofmessages:16\nvisibilitytimeout:600";

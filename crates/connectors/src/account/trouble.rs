@@ -99,7 +99,9 @@ mod tests {
     fn dice_reach_from_end_to_end() {
         let thrown: Vec<f64> = (0..200).map(|_| fraction()).collect();
         assert!(thrown.iter().all(|fraction| (0.0..=1.0).contains(fraction)));
-        assert!(thrown.iter().any(|fraction| *fraction < 0.3) && thrown.iter().any(|fraction| *fraction > 0.7));
+        assert!(
+            thrown.iter().any(|fraction| *fraction < 0.3) && thrown.iter().any(|fraction| *fraction > 0.7)
+        );
     }
 
     #[test]

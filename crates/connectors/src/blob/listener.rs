@@ -6,10 +6,9 @@
 
 use std::sync::Arc;
 
-use ingle_store::{
-    LeasedMessage, NewMessage, Object, ObjectChange, ObjectHook, ObjectWatch, Operation, Store,
-};
+use ingle_store::{LeasedMessage, NewMessage, ObjectChange, ObjectHook, ObjectWatch, Operation, Store};
 use ingle_tasks::{StopSignal, Stopper, TaskKind};
+use ingle_types::account::StorageAccount;
 use ingle_types::blob::{BlobPattern, INTERNAL_QUEUE_PREFIX};
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
@@ -22,7 +21,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{CONTENT_BYTES_MAX, hand_over, metadata};
+use super::remote::scan;
+use super::source::{Blob, RemoteSource, Source};
+use super::{is_long, metadata};
 use crate::ListenerRooms;
 use crate::queue::{Listener, ListenerOptions, MessageReader, Reading};
 
@@ -38,17 +39,15 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x696e_676c_652d_626c_6f62_2d74_7269_676
 /// Listens to a container for one function, until the stopper is used or dropped.
 pub fn start(function: &FunctionName, trigger: &BlobTrigger, rooms: ListenerRooms) -> Stopper {
     let queue = queue_name(function);
-    let watch = rooms.store.on_object(&trigger.container, hook(function, &queue, trigger.pattern.clone()));
-    let watch = Arc::new(watch);
-    let stop = rooms.tasks.stop_signal(TaskKind::Listener);
-    let catching_up = catch_up(rooms.store.clone(), watch.clone(), stop);
-    drop(rooms.tasks.spawn(TaskKind::Listener, "blob catch-up", catching_up));
+    let source = match trigger.account.remote() {
+        Some(account) => remote_source(function, trigger, account, &rooms),
+        None => embedded_source(function, &queue, trigger, &rooms),
+    };
     let reader = BlobReader {
         trigger: trigger.clone(),
-        store: rooms.store.clone(),
+        source,
         clock: rooms.clock.clone(),
         memory: Arc::new(Semaphore::new(CONTENT_KIB_MAX as usize)),
-        _watch: watch,
     };
     let options = ListenerOptions {
         function: function.clone(),
@@ -57,6 +56,38 @@ pub fn start(function: &FunctionName, trigger: &BlobTrigger, rooms: ListenerRoom
         reader: Arc::new(reader),
     };
     Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock).start()
+}
+
+fn remote_source(
+    function: &FunctionName,
+    trigger: &BlobTrigger,
+    account: &Arc<StorageAccount>,
+    rooms: &ListenerRooms,
+) -> Source {
+    let scan = scan::start(function, trigger, account, rooms);
+    let what =
+        format!("contents of blobs {} in {}, for function {function}", trigger.container, account.connection);
+    let stop = rooms.tasks.stop_signal(TaskKind::Listener);
+    Source::Remote(RemoteSource::new(rooms.accounts.clone(), account.clone(), what, stop, scan))
+}
+
+fn embedded_source(
+    function: &FunctionName,
+    queue: &str,
+    trigger: &BlobTrigger,
+    rooms: &ListenerRooms,
+) -> Source {
+    let watch = rooms.store.on_object(&trigger.container, hook(function, queue, trigger.pattern.clone()));
+    let watch = Arc::new(watch);
+    let stop = rooms.tasks.stop_signal(TaskKind::Listener);
+    let catching_up = catch_up(rooms.store.clone(), watch.clone(), stop);
+    drop(rooms.tasks.spawn(TaskKind::Listener, "blob catch-up", catching_up));
+    Source::Embedded { store: rooms.store.clone(), _watch: watch }
+}
+
+/// As Azure's host names a function in notifications.
+pub(crate) fn function_id(function: &FunctionName) -> String {
+    format!("Host.Functions.{function}")
 }
 
 /// The internal queue of a function; its name does not depend on the case of the function's.
@@ -89,7 +120,7 @@ pub async fn prompt(
     name: &str,
 ) -> Result<bool, ingle_store::Error> {
     let Some(object) = store.read_object(container, name).await? else { return Ok(false) };
-    let body = notification_text(&format!("Host.Functions.{function}"), container, name, &object.info.etag);
+    let body = notification_text(&function_id(function), container, name, &object.info.etag);
     let message =
         NewMessage { time_to_live: Some(Duration::MAX), ..NewMessage::new(&queue_name(function), body) };
     store.commit(vec![Operation::Enqueue(message)]).await?;
@@ -97,14 +128,14 @@ pub async fn prompt(
 }
 
 /// Notifications are what Azure's host writes, as they can be read in the poison queue.
-fn notification_text(function: &str, container: &str, name: &str, etag: &str) -> String {
+pub(crate) fn notification_text(function: &str, container: &str, name: &str, etag: &str) -> String {
     json!({"Type": "BlobTrigger", "FunctionId": function, "BlobType": "BlockBlob",
         "ContainerName": container, "BlobName": name, "ETag": etag})
     .to_string()
 }
 
 fn hook(function: &FunctionName, queue: &str, pattern: BlobPattern) -> ObjectHook {
-    let (function, queue) = (format!("Host.Functions.{function}"), queue.to_owned());
+    let (function, queue) = (function_id(function), queue.to_owned());
     ObjectHook::new(move |change: &ObjectChange<'_>| {
         if !pattern.is_match(change.name) {
             return None;
@@ -136,12 +167,10 @@ async fn catch_up(store: Store, watch: Arc<ObjectWatch>, mut stop: StopSignal) {
 /// Makes events of notifications.
 struct BlobReader {
     trigger: BlobTrigger,
-    store: Store,
+    source: Source,
     clock: ClockHandle,
     /// In KiB.
     memory: Arc<Semaphore>,
-    /// The hook is asked for as long as somebody listens.
-    _watch: Arc<ObjectWatch>,
 }
 
 impl MessageReader for BlobReader {
@@ -155,10 +184,9 @@ impl BlobReader {
         let Some((container, name, etag)) = notification(&message.body) else {
             return Reading::Hopeless("this is no notification of a blob".to_owned());
         };
-        let object = match self.store.read_object(&container, &name).await {
-            Ok(Some(object)) if object.info.etag == etag => object,
-            Ok(_) => return Reading::Outdated,
-            Err(error) => return Reading::Later(error),
+        let blob = match self.source.look(&container, &name, &etag).await {
+            Ok(blob) => blob,
+            Err(other) => return other,
         };
         // The app may have changed while the notification waited.
         let Some(parts) =
@@ -166,34 +194,27 @@ impl BlobReader {
         else {
             return Reading::Outdated;
         };
-        if !self.trigger.as_file && object.info.size > CONTENT_BYTES_MAX {
-            let size = object.info.size;
-            return Reading::Hopeless(format!(
-                "E0311: the blob has {size} bytes, too many for memory; set \"mode\": \"file\" in its binding"
-            ));
-        }
-        let mut known = metadata(&object.info);
+        let mut known = metadata(&blob.info, &blob.uri);
         for (part, value) in parts {
             if known.iter().all(|(taken, _)| taken != part) {
                 known.push((part.to_owned(), Datum::Text(value.to_owned())));
             }
         }
-        self.event(message, object, known).await
+        self.event(message, blob, known).await
     }
 
-    async fn event(&self, message: LeasedMessage, object: Object, metadata: Vec<(String, Datum)>) -> Reading {
-        let summary = format!("blob {}/{}", object.info.container, object.info.name);
-        let permit = if self.trigger.as_file {
+    async fn event(&self, message: LeasedMessage, blob: Blob<'_>, metadata: Vec<(String, Datum)>) -> Reading {
+        let summary = format!("blob {}/{}", blob.info.container, blob.info.name);
+        let permit = if self.trigger.as_file || is_long(blob.info.size) {
             None
         } else {
-            let wanted = u32::try_from(object.info.size / 1024 + 1).unwrap_or(u32::MAX).min(CONTENT_KIB_MAX);
+            let wanted = u32::try_from(blob.info.size / 1024 + 1).unwrap_or(u32::MAX).min(CONTENT_KIB_MAX);
             // Never closed, so this only waits.
             self.memory.clone().acquire_many_owned(wanted).await.ok()
         };
-        let handed = match hand_over(&self.store, object, self.trigger.data_type, self.trigger.as_file).await
-        {
+        let handed = match blob.hand_over(self.trigger.data_type, self.trigger.as_file).await {
             Ok(handed) => handed,
-            Err(error) => return Reading::Later(error),
+            Err(other) => return other,
         };
         let attempt =
             if message.dequeue_count > 1 { format!(" try {}", message.dequeue_count) } else { String::new() };

@@ -1,21 +1,24 @@
 //! Blobs in an account of Azure Storage: contents come and go in pieces, each of which has a limit of time.
 
+pub(crate) mod scan;
+
 use std::io::Write as _;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use azure_core::http::headers::HeaderName;
 use azure_core::http::AsyncResponseBody;
+use azure_core::http::headers::HeaderName;
 use azure_storage_blob::models::{BlobClientDownloadOptions, BlockBlobClientUploadOptions};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use ingle_store::ObjectInfo;
 use ingle_types::datum::Datum;
+use ingle_types::local_file::LocalFile;
 use ingle_types::spec::DataType;
 use tempfile::NamedTempFile;
 
-use super::{CONTENT_BYTES_MAX, Handed, shaped};
+use super::{Handed, is_long, shaped};
 use crate::account::fault::Fault;
 use crate::account::{CALL_TIMEOUT, Client, PIECE_TIMEOUT, limited};
 
@@ -42,7 +45,9 @@ pub(crate) async fn put(client: &Client, container: &str, name: &str, content: B
             upload(client, container, name, content).await
         }
         result => result,
-    }
+    }?;
+    client.wake(&scan::wake_name(container)).notify_one();
+    Ok(())
 }
 
 async fn upload(client: &Client, container: &str, name: &str, content: Bytes) -> Result<(), Fault> {
@@ -101,16 +106,19 @@ pub(crate) fn quoted(etag: &str) -> String {
 }
 
 impl Found {
-    pub(crate) fn is_too_large(&self, as_file: bool) -> bool {
-        !as_file && self.info.size > CONTENT_BYTES_MAX
-    }
-
     /// Reads the content as a function wants it.
     pub(crate) async fn hand_over(self, data_type: DataType, as_file: bool) -> Result<Handed, Fault> {
         if as_file {
             let file = self.into_file().await?;
             let path = file.path().to_string_lossy().into_owned();
             return Ok(Handed { value: Datum::Text(path), file: Some(Box::new(file)) });
+        }
+        if is_long(self.info.size) {
+            let size = self.info.size;
+            let file = self.into_file().await?;
+            let value =
+                LocalFile::new(file.path().to_owned(), size, None).as_text(data_type == DataType::String);
+            return Ok(Handed { value: Datum::File(value), file: Some(Box::new(file)) });
         }
         let mut content = BytesMut::with_capacity(usize::try_from(self.info.size).unwrap_or(0));
         let mut body = self.body;
@@ -121,7 +129,8 @@ impl Found {
     }
 
     async fn into_file(mut self) -> Result<NamedTempFile, Fault> {
-        let failed = |error: std::io::Error| Fault::unreachable(format!("no local copy can be written: {error}"));
+        let failed =
+            |error: std::io::Error| Fault::unreachable(format!("no local copy can be written: {error}"));
         let mut file = tempfile::Builder::new().prefix("ingle-blob-").tempfile().map_err(failed)?;
         while let Some(piece) = next(&mut self.body).await? {
             // Pieces are small, and the page cache takes them.

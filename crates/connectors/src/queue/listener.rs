@@ -54,6 +54,8 @@ pub enum Reading {
     Outdated,
     /// Not readable now: it comes again, and this does not count as an attempt.
     Later(ingle_store::Error),
+    /// Not readable now, which has been told already: it comes again after the pause, and this does not count.
+    Wait(Duration),
     /// Not readable, ever: it goes to the poison queue with this reason.
     Hopeless(String),
 }
@@ -214,6 +216,7 @@ async fn put_aside(store: &Store, lease: MessageLease, reading: Reading) {
             tracing::error!(%queue, code = error.code(), "can't read what a message stands for: {error}");
             Operation::ReleaseMessage { lease, visible_after: STORE_PAUSE, counts: false }
         }
+        Reading::Wait(visible_after) => Operation::ReleaseMessage { lease, visible_after, counts: false },
         Reading::Hopeless(reason) => {
             tracing::error!(%queue, %reason, "gave a message up");
             match poison_queue(&queue) {

@@ -8,9 +8,9 @@ mod listener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use azure_core::http::RequestContent;
 use azure_core::http::XmlFormat;
 use azure_core::http::headers::HeaderName;
-use azure_core::http::RequestContent;
 use azure_storage_queue::QueueClient;
 use azure_storage_queue::models::{
     QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions, QueueMessage, ReceivedMessage,
@@ -156,7 +156,9 @@ impl RemoteQueue {
 
 fn held(message: ReceivedMessage) -> Result<Held, Fault> {
     let lacks = |what: &str| Fault::refused(format!("a message came without {what}"));
-    let time = |time: Option<azure_core::time::OffsetDateTime>| time.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+    let time = |time: Option<azure_core::time::OffsetDateTime>| {
+        time.map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
+    };
     Ok(Held {
         id: message.message_id.ok_or_else(|| lacks("an id"))?,
         receipt: message.pop_receipt.ok_or_else(|| lacks("a receipt"))?,

@@ -92,8 +92,10 @@ fn filter(query: &Query<'_>) -> Option<String> {
         value.map(|value| format!("{name} eq '{}'", value.replace('\'', "''")))
     };
     let own = query.filter.map(|filter| format!("({filter})"));
-    let parts: Vec<String> =
-        [key(PARTITION_KEY, query.partition_key), key(ROW_KEY, query.row_key), own].into_iter().flatten().collect();
+    let parts: Vec<String> = [key(PARTITION_KEY, query.partition_key), key(ROW_KEY, query.row_key), own]
+        .into_iter()
+        .flatten()
+        .collect();
     (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
@@ -104,7 +106,8 @@ async fn send(
     query: &[(String, String)],
     body: Option<String>,
 ) -> Result<RawResponse, Fault> {
-    let (base, pipeline) = client.tables.as_ref().ok_or_else(|| Fault::refused("it has no address for tables"))?;
+    let (base, pipeline) =
+        client.tables.as_ref().ok_or_else(|| Fault::refused("it has no address for tables"))?;
     let mut request = Request::new(address(base, &path, query), method);
     let mut header = |name: &'static str, value: &'static str| {
         request.insert_header(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -168,8 +171,11 @@ fn typed(entity: NewEntity) -> Value {
 /// An entity as functions see it: numbers are numbers, dates and the like are texts.
 fn plain(entity: Value) -> Value {
     let Value::Object(members) = entity else { return entity };
-    let kinds: Map<String, Value> =
-        members.iter().filter(|(name, _)| name.ends_with(TYPE_SUFFIX)).map(|(name, kind)| (name.clone(), kind.clone())).collect();
+    let kinds: Map<String, Value> = members
+        .iter()
+        .filter(|(name, _)| name.ends_with(TYPE_SUFFIX))
+        .map(|(name, kind)| (name.clone(), kind.clone()))
+        .collect();
     let mut object = Map::new();
     for (name, value) in members {
         if name.contains("odata.") || SYSTEM_PROPERTIES.contains(&name.as_str()) {
@@ -220,7 +226,8 @@ mod tests {
     fn entities_are_read_as_plain_values() {
         let wire = json!({"odata.etag": "W/x", "PartitionKey": "p", "RowKey": "r", "Timestamp": "t",
             "big@odata.type": "Edm.Int64", "big": "3000000000", "id@odata.type": "Edm.Guid", "id": "g", "n": 1});
-        let expected = json!({"PartitionKey": "p", "RowKey": "r", "big": 3_000_000_000_u64, "id": "g", "n": 1});
+        let expected =
+            json!({"PartitionKey": "p", "RowKey": "r", "big": 3_000_000_000_u64, "id": "g", "n": 1});
         assert_eq!(plain(wire), expected);
     }
 

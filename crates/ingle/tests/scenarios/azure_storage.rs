@@ -1,8 +1,10 @@
 //! Accounts of Azure Storage, told with Azurite: queues, blobs and tables of an app are in it, and Azure's own Python
 //! clients put things in and read them back.
 
-use ingle_testkit::azurite::Azurite;
-use ingle_testkit::{App, Launch, Python, Server};
+use std::net::TcpListener;
+
+use ingle_testkit::azurite::{Azurite, connection};
+use ingle_testkit::{App, Launch, Python, Request, Server};
 use serde_json::{Value, json};
 
 fn python() -> Python {
@@ -141,4 +143,261 @@ except Exception: pass
     let ended = server.stop();
     let tries = ended.events.iter().filter(|event| event["event"] == "invocation").count();
     assert_eq!(tries, 5);
+}
+
+/// The service takes 64 KiB: more is refused before it is sent, with what to do instead.
+#[test]
+fn a_message_that_is_too_large_is_refused_with_the_reason() {
+    let azurite = Azurite::start();
+    let server = start(&App::python(ECHO), &azurite);
+    server.get("/api/large/1048576").status(500);
+    let record = &server.invocations("large", 1)[0];
+    let message = record["failure"]["message"].as_str().unwrap();
+    assert_eq!(record["failure"]["code"], "E0305", "{record}");
+    assert!(message.contains("1048576 bytes") && message.contains("49152"), "{message}");
+    server.get("/api/large/49152").status(200);
+    let length =
+        "for message in queues.get_queue_client('worked').receive_messages(): print(len(message.content))";
+    assert_eq!(azurite.python(length, &[]), "65536");
+}
+
+const SECOND: &str = r#"
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+def tick(timer: func.TimerRequest) -> None:
+    pass
+
+@app.queue_trigger(arg_name="message", queue_name="local", connection="AzureWebJobsStorage")
+@app.queue_output(arg_name="out", queue_name="forwarded", connection="Cloud")
+def forward(message: func.QueueMessage, out: func.Out[str]) -> None:
+    out.set(message.get_body().decode())
+"#;
+
+/// What `/admin/host/status` says of accounts in trouble.
+fn degraded(server: &Server) -> Vec<String> {
+    let status: Value = server.get("/admin/host/status").status(200).json();
+    let list = status["degraded"].as_array().cloned().unwrap_or_default();
+    list.iter()
+        .map(|one| format!("{}: {}", one["what"].as_str().unwrap(), one["reason"].as_str().unwrap()))
+        .collect()
+}
+
+#[track_caller]
+fn wait_until_degraded(server: &Server, is_it: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let until = std::time::Instant::now() + ingle_testkit::DEADLINE;
+    loop {
+        let found = degraded(server);
+        if is_it(&found) {
+            return found;
+        }
+        assert!(std::time::Instant::now() < until, "still {found:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Lines of the log about a trouble of the queue trigger and its end: one each, however many tries there were.
+fn lines(stderr: &[String], part: &str) -> usize {
+    stderr.iter().filter(|line| line.contains("queue work in Cloud") && line.contains(part)).count()
+}
+
+#[test]
+fn t_073_an_account_that_is_down_at_the_start_is_waited_for() {
+    let mut azurite = Azurite::stopped();
+    let server = start(&App::python(&format!("{ECHO}{SECOND}")), &azurite);
+    let found = wait_until_degraded(&server, |found| !found.is_empty());
+    assert!(found[0].starts_with("queue work in Cloud, for function work: no connection: "), "{found:?}");
+    assert!(found[0].contains("start Azurite"), "{found:?}");
+    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
+    server.invocations("tick", 3);
+    azurite.restart();
+    azurite
+        .python(&format!("{PUT_TEXT}\nclient('work').send_message(base64.b64encode(b'late').decode())"), &[]);
+    server.invocations("work", 1);
+    assert_eq!(azurite.wait_for(RECEIVE, &[]), "b'late'");
+    wait_until_degraded(&server, <[String]>::is_empty);
+    let ended = server.stop();
+    assert_eq!(
+        (lines(&ended.stderr, "in trouble"), lines(&ended.stderr, "well again")),
+        (1, 1),
+        "{:#?}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn t_073_an_account_that_goes_down_is_caught_up_with_when_it_is_back() {
+    let mut azurite = Azurite::start();
+    let server = start(&App::python(&format!("{ECHO}{SECOND}")), &azurite);
+    azurite
+        .python(&format!("{PUT_TEXT}\nclient('work').send_message(base64.b64encode(b'one').decode())"), &[]);
+    server.invocations("work", 1);
+    azurite.stop();
+    wait_until_degraded(&server, |found| found.iter().any(|one| one.starts_with("queue work in Cloud")));
+    server.get("/api/large/5").status(500);
+    let refused = &server.invocations("large", 1)[0];
+    assert_eq!(refused["failure"]["code"], "E0430", "{refused}");
+    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
+    for number in 0..3 {
+        server.send_queue("local", &format!("m{number}"));
+    }
+    let failed = server.invocations("forward", 3);
+    assert!(failed.iter().all(|record| record["failure"]["code"] == "E0430"), "{failed:#?}");
+    azurite.restart();
+    azurite
+        .python(&format!("{PUT_TEXT}\nclient('work').send_message(base64.b64encode(b'two').decode())"), &[]);
+    server.invocations("work", 2);
+    // What could not be written was no attempt: all three come through, and none is put aside.
+    server.wait_for_many(3, "forwarded", |event| {
+        event["function"] == "forward" && event["outcome"] == "success"
+    });
+    let forwarded = "for message in queues.get_queue_client('forwarded').receive_messages(): print(base64.b64decode(message.content).decode())";
+    let mut forwarded: Vec<String> = azurite.python(forwarded, &[]).lines().map(str::to_owned).collect();
+    forwarded.sort();
+    assert_eq!(forwarded, ["m0", "m1", "m2"]);
+    assert_eq!(server.queue_length("local-poison"), 0);
+    wait_until_degraded(&server, <[String]>::is_empty);
+    let ended = server.stop();
+    assert_eq!(
+        (lines(&ended.stderr, "in trouble"), lines(&ended.stderr, "well again")),
+        (1, 1),
+        "{:#?}",
+        ended.stderr
+    );
+}
+
+/// A server that takes connections and never answers.
+fn half_open() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept() {
+            held.push(stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn t_073_a_server_that_never_answers_holds_nothing_else_up() {
+    let port = half_open();
+    let app = App::python(&format!("{ECHO}{SECOND}"));
+    let server = launch(&app, &connection(&[port; 3])).start();
+    let began = std::time::Instant::now();
+    let mut slow = server.client();
+    let waiting =
+        std::thread::spawn(move || slow.send(Request::get("/api/large/5")).map(|answer| answer.status));
+    server.invocations("tick", 3);
+    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
+    let found = wait_until_degraded(&server, |found| !found.is_empty());
+    assert!(found[0].contains("no answer within 20 s"), "{found:?}");
+    assert_eq!(waiting.join().unwrap().ok(), Some(500));
+    assert!(began.elapsed() < std::time::Duration::from_secs(50));
+    let refused = &server.invocations("large", 1)[0];
+    assert_eq!(refused["failure"]["code"], "E0430", "{refused}");
+    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
+    let ended = server.stop();
+    assert_eq!(lines(&ended.stderr, "in trouble"), 1, "{:#?}", ended.stderr);
+}
+
+const BLOBS: &str = r#"
+@app.blob_trigger(arg_name="blob", path="inbox/{name}.txt", connection="Cloud")
+@app.blob_output(arg_name="out", path="outbox/{name}.txt", connection="Cloud")
+def shout(blob: func.InputStream, out: func.Out[bytes]) -> None:
+    text = blob.read()
+    if text == b"bad":
+        raise ValueError("I can't read it")
+    print("seen", blob.name, blob.length, blob.metadata, blob.uri)
+    out.set(text.upper())
+
+@app.route(route="size/{name}")
+@app.blob_input(arg_name="path", path="inbox/{name}", connection="Cloud", mode="file")
+def size(req: func.HttpRequest, path: str) -> str:
+    return str(os.path.getsize(path))
+"#;
+
+const PUT_BLOB: &str = "
+from azure.core.exceptions import ResourceExistsError
+try: blobs.create_container('inbox')
+except ResourceExistsError: pass
+blobs.get_blob_client('inbox', arguments[0]).upload_blob(arguments[1], overwrite=True, metadata={'from': 'ada'})
+";
+
+#[test]
+fn each_version_of_a_blob_in_an_account_comes_once_also_after_a_crash() {
+    let azurite = Azurite::start();
+    let mut server = start(&App::python(BLOBS), &azurite);
+    azurite.python(PUT_BLOB, &["a/b ü.txt", "one"]);
+    azurite.python(PUT_BLOB, &["other.png", "one"]);
+    let record = &server.invocations("shout", 1)[0];
+    assert_eq!((&record["outcome"], &record["summary"]), (&json!("success"), &json!("blob inbox/a/b ü.txt")));
+    let seen = server.log("seen inbox/a/b ü.txt 3");
+    let message = seen["message"].as_str().unwrap();
+    assert!(message.contains("'from': 'ada'") && message.contains("http://127.0.0.1:"), "{message}");
+    let read = "print(blobs.get_blob_client('outbox', arguments[0]).download_blob().readall().decode())";
+    assert_eq!(azurite.python(read, &["a/b ü.txt"]), "ONE");
+    azurite.python(PUT_BLOB, &["a/b ü.txt", "two"]);
+    server.invocations("shout", 2);
+    assert_eq!(azurite.python(read, &["a/b ü.txt"]), "TWO");
+    server.kill9();
+    azurite.python(PUT_BLOB, &["late.txt", "late"]);
+    server.restart();
+    server.invocations("shout", 1);
+    assert_eq!(azurite.python(read, &["late.txt"]), "LATE");
+    azurite.python(PUT_BLOB, &["bad.txt", "bad"]);
+    let records = server.invocations("shout", 6);
+    assert_eq!(records[5]["effects"], json!(["poison webjobs-blobtrigger-poison"]), "{records:#?}");
+    assert_eq!(server.messages("webjobs-blobtrigger-poison").len(), 1);
+}
+
+/// 200 MB pass through the server, which never holds more than a few pieces of it.
+#[test]
+fn a_large_blob_becomes_a_file_in_constant_memory() {
+    const SIZE: u64 = 200 * 1024 * 1024;
+    let azurite = Azurite::start();
+    let server = start(&App::python(BLOBS), &azurite);
+    let put = "
+blobs.create_container('inbox')
+blobs.get_blob_client('inbox', 'large').upload_blob(bytes(200 * 1024 * 1024), max_concurrency=2)
+";
+    azurite.python(put, &[]);
+    assert_eq!(server.get("/api/size/large").status(200).text(), SIZE.to_string());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kib < 120 * 1024, "the server used {peak_kib} KiB at its peak");
+}
+
+/// T-041.
+#[test]
+fn t_041_a_broken_connection_is_told_without_its_value() {
+    let key = "bm90IHRoZSBrZXkgeW91IGxvb2sgZm9y";
+    let server = launch(&App::python(ECHO), &format!("AccountKey={key}")).start();
+    let ready = server.ready();
+    let problems = ready["problems"].as_array().unwrap();
+    let all_told = problems.iter().all(|problem| problem["code"] == "E0241");
+    assert!(!problems.is_empty() && all_told, "{problems:#?}");
+    let message = problems[0]["message"].as_str().unwrap();
+    assert_eq!(message, "the setting Cloud is no connection string: it has an AccountKey and no AccountName");
+    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
+    let ended = server.stop();
+    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(key)));
+}
+
+/// A wrong key: the account answers, so nothing is tried again, and the reason is told without the key.
+#[test]
+fn t_041_a_refused_key_is_told_without_the_key() {
+    let azurite = Azurite::start();
+    let key = "bm90IHRoZSBrZXkgeW91IGxvb2sgZm9y";
+    let good = azurite.connection();
+    let (before, rest) = good.split_once("AccountKey=").unwrap();
+    let (_, after) = rest.split_once(';').unwrap();
+    let server = launch(&App::python(ECHO), &format!("{before}AccountKey={key};{after}")).start();
+    server.get("/api/large/5").status(500);
+    let refused = &server.invocations("large", 1)[0];
+    assert_eq!(refused["failure"]["code"], "E0431", "{refused}");
+    assert!(refused["failure"]["message"].as_str().unwrap().contains("403"), "{refused}");
+    let found = wait_until_degraded(&server, |found| !found.is_empty());
+    assert!(found[0].contains("403"), "{found:?}");
+    let ended = server.stop();
+    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(key)));
 }

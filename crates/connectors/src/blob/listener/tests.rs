@@ -313,10 +313,12 @@ async fn large_contents_wait_for_memory() {
             data_type: DataType::Undefined,
             as_file: false,
         },
-        store: fixture.store.clone(),
+        source: Source::Embedded {
+            store: fixture.store.clone(),
+            _watch: Arc::new(fixture.store.on_object("images", ObjectHook::new(|_| None))),
+        },
         clock: Arc::new(SystemClock),
         memory: Arc::new(Semaphore::new(2)),
-        _watch: Arc::new(fixture.store.on_object("images", ObjectHook::new(|_| None))),
     };
     let reader = Arc::new(reader);
     fixture.put("a", "x").await;

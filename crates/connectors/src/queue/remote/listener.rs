@@ -18,9 +18,9 @@ use ingle_types::spec::QueueOptions;
 use tokio::sync::Notify;
 
 use super::{Held, RemoteQueue, decode};
-use crate::account::Accounts;
 use crate::account::fault::Fault;
 use crate::account::trouble::Recovery;
+use crate::account::{Accounts, hinted};
 use crate::queue::listener::Messages;
 use crate::queue::{Verdict, poison_queue, verdict};
 
@@ -307,16 +307,6 @@ fn poll_pause(empty_looks: u32, last: Option<Duration>) -> Duration {
     doubled.mul_f64(0.8 + 0.4 * crate::account::trouble::fraction()).min(last)
 }
 
-/// What a developer most likely forgot.
-pub(crate) fn hinted(fault: &Fault, account: &StorageAccount) -> String {
-    let is_emulator = account.queues.as_deref().is_some_and(crate::account::is_local);
-    if fault.is_unreachable() && is_emulator {
-        let setting = &account.connection;
-        return format!("{fault}; start Azurite, or leave {setting} empty for the embedded store");
-    }
-    fault.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,7 +315,10 @@ mod tests {
     fn looks_into_an_empty_queue_become_rare() {
         let check = |looks, last: Option<u64>, at_least_ms: u64, at_most_ms: u64| {
             let found = poll_pause(looks, last.map(Duration::from_millis)).as_millis();
-            assert!(found >= u128::from(at_least_ms) && found <= u128::from(at_most_ms), "{looks}: {found} ms");
+            assert!(
+                found >= u128::from(at_least_ms) && found <= u128::from(at_most_ms),
+                "{looks}: {found} ms"
+            );
         };
         check(1, None, 80, 120);
         check(2, None, 160, 240);
