@@ -20,7 +20,8 @@ from .errors import AppProblems, IngleNotFound, NotSettled, PlatformError
 
 START_SECONDS = 120.0
 """How long a start may take; an app's packages may have to be installed first."""
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 2.0
+"""How long a server may take to end; work that was left undone is of no use to anybody."""
 
 
 def find_program(given: Optional[str] = None) -> str:
