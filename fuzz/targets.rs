@@ -299,7 +299,7 @@ pub(crate) fn message(data: &[u8]) -> bool {
                 Datum::Texts(texts) => texts.iter().map(String::len).sum(),
                 Datum::ManyBytes(pieces) => pieces.iter().map(Bytes::len).sum(),
                 Datum::Response(response) => response.body.len(),
-                Datum::Nothing | Datum::Int(_) | Datum::Double(_) | Datum::Request(_) => 0,
+                Datum::Nothing | Datum::Int(_) | Datum::Double(_) | Datum::Request(_) | Datum::File(_) => 0,
             };
             let taken: usize = outputs.0.iter().map(|(_, datum)| size(datum)).sum();
             assert!(taken <= body.len(), "{taken} bytes out of {}", body.len());

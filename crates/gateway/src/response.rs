@@ -119,7 +119,7 @@ fn map(datum: Datum) -> Result<Reply, ResponseFault> {
         Datum::Double(number) => Draft::text(number.to_string()).finish(),
         Datum::Texts(texts) => Draft::text(serde_json::Value::from(texts).to_string()).finish(),
         Datum::Response(response) => map_response(*response),
-        Datum::ManyBytes(_) | Datum::Request(_) => Err(ResponseFault::Kind(datum.kind())),
+        Datum::ManyBytes(_) | Datum::Request(_) | Datum::File(_) => Err(ResponseFault::Kind(datum.kind())),
     }
 }
 

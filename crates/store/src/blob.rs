@@ -10,10 +10,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ingle_types::local_file::LocalFile;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::object::{Staged, Staging};
+use crate::object::{self, Staged, Staging};
 
 /// Longer bodies go to files, so that they do not blow up the write-ahead log. In bytes.
 pub(crate) const INLINE_MAX: usize = 64 * 1024;
@@ -87,6 +88,12 @@ impl Blobs {
         };
         place().map_err(|source| Error::io("storing an object", source))?;
         Ok(pin)
+    }
+
+    /// Makes a file of somebody else one of ours. When this returns, a commit may refer to it.
+    pub(crate) fn take_over(&self, file: &LocalFile) -> Result<Pin, Error> {
+        let staged = object::take_over(self, file).map_err(|source| Error::io("storing an object", source))?;
+        self.adopt(&staged)
     }
 
     /// A file stays readable after it was removed.

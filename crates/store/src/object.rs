@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use ingle_types::local_file::LocalFile;
 
 use crate::model::NewMessage;
 
@@ -28,7 +29,7 @@ pub use stage::ObjectWriter;
 
 pub(crate) use hooks::Hooks;
 pub(crate) use ledger::{Enqueued, NewObject};
-pub(crate) use stage::{Staged, Staging};
+pub(crate) use stage::{Staged, Staging, take_over};
 
 /// What an object has if nobody says otherwise, as in Azure.
 pub const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
@@ -64,6 +65,8 @@ impl PutObject {
 pub enum ObjectContent {
     Bytes(Bytes),
     Staged(StagedObject),
+    /// A file that is taken over: it is gone from where it was when it has been committed.
+    File(LocalFile),
 }
 
 impl ObjectContent {
@@ -72,6 +75,7 @@ impl ObjectContent {
         match self {
             Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Self::Staged(staged) => staged.0.size,
+            Self::File(file) => file.size,
         }
     }
 }

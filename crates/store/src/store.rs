@@ -49,6 +49,8 @@ struct Inner {
     hooks: Hooks,
     /// Local copies of objects that are handed out.
     handed: PathBuf,
+    /// Where others write files that become objects.
+    spool: PathBuf,
     clock: ClockHandle,
     faults: Faults,
     _threads: Threads,
@@ -100,8 +102,12 @@ impl Store {
         let ledger = Writer::open_ledger(path.clone(), blobs.clone(), pages_max)?;
         let hooks = ledger.hooks.clone();
         let handed = directory.join("handed");
+        let spool = directory.join("spool");
         // Nobody can hold one of a server that is gone.
         std::fs::remove_dir_all(&handed).ok();
+        std::fs::remove_dir_all(&spool).ok();
+        std::fs::create_dir_all(&spool)
+            .map_err(|source| Error::io("making the folder for large outputs", source))?;
         let view = Database::new(schema::open_for_reading(&path)?, path.clone(), "reading the store");
         let (jobs, job_queue) = mpsc::channel(JOBS_MAX);
         let (reads, read_queue) = mpsc::channel(READS_MAX);
@@ -129,6 +135,7 @@ impl Store {
             blobs,
             hooks,
             handed,
+            spool,
             clock,
             faults,
             _threads: Threads(Mutex::new(threads)),
@@ -166,6 +173,7 @@ impl Store {
             ObjectContent::Bytes(body) if body.len() <= blob::INLINE_MAX => return Ok(None),
             ObjectContent::Bytes(body) => aside(move || blobs.write(&body)).await??,
             ObjectContent::Staged(staged) => aside(move || blobs.adopt(&staged.0)).await??,
+            ObjectContent::File(file) => aside(move || blobs.take_over(&file)).await??,
         };
         match self.0.faults.at("store.blob.written") {
             Fault::None => Ok(Some(pin)),
@@ -409,6 +417,12 @@ impl Store {
 
     pub(crate) fn hooks(&self) -> &Hooks {
         &self.0.hooks
+    }
+
+    /// An empty folder on the store's own file system, for files that are to become objects
+    /// ([`ObjectContent::File`]). What is left in it is removed when the store is opened.
+    pub fn spool_folder(&self) -> &Path {
+        &self.0.spool
     }
 
     pub(crate) fn handed_folder(&self) -> &Path {

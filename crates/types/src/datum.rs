@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::exchange::ExchangeHandle;
+use crate::local_file::LocalFile;
 
 /// A value between binding and function.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub enum Datum {
     ManyBytes(Vec<Bytes>),
     Request(Box<HttpRequest>),
     Response(Box<HttpResponse>),
+    /// Bytes or text that are too many for memory.
+    File(LocalFile),
 }
 
 impl Datum {
@@ -35,6 +38,7 @@ impl Datum {
             Self::Texts(_) => "collection_string",
             Self::ManyBytes(_) => "collection_bytes",
             Self::Request(_) | Self::Response(_) => "http",
+            Self::File(_) => "file",
         }
     }
 }

@@ -164,6 +164,7 @@ impl Newborn {
             script_file: &options.app.script_file,
             functions: &options.app.functions,
             development: options.development,
+            spool: options.spool.as_deref(),
             role,
             debugger: worker.debugging.as_ref().map(Debugging::to_load),
         };

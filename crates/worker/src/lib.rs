@@ -13,6 +13,7 @@
 //! | running one call, time-outs | [`slot`] |
 //! | time limits that stand still at a breakpoint | [`hold`] |
 //! | what a worker under a debugger is told | [`debug`] |
+//! | large outputs as files | `spool` |
 //! | HTTP bodies in pieces | `stream` |
 //! | frames and messages | [`wire`] |
 //! | the Python files | [`shim`] |
@@ -29,6 +30,7 @@ pub mod process;
 pub mod scale;
 pub mod shim;
 pub mod slot;
+mod spool;
 mod stream;
 mod supervise;
 pub mod wire;

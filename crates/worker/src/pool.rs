@@ -53,6 +53,8 @@ pub struct Options {
     /// Longest time for importing the app.
     pub import_timeout: Duration,
     pub development: bool,
+    /// The folder into which workers write large outputs; `None`: they travel in frames. It has to be there.
+    pub spool: Option<PathBuf>,
     /// Set when the processes are to be debugged.
     pub debugging: Option<Debugging>,
 }
@@ -430,8 +432,8 @@ impl Pool {
     }
 
     /// The process that the workers are forked from, if the app is imported before the fork.
-    pub async fn zygote(&self) -> Option<WorkerStatus> {
-        self.0.nursery.zygote().await.as_ref().map(status)
+    pub fn zygote(&self) -> Option<WorkerStatus> {
+        self.0.nursery.zygote().as_ref().map(status)
     }
 
     /// Lets the workers finish what they have, up to `grace`, then ends them.

@@ -112,6 +112,8 @@ pub(crate) struct Worker {
     pub(crate) sink: LogSinkHandle,
     /// The app's folder.
     pub(crate) root: PathBuf,
+    /// Where it writes large outputs.
+    pub(crate) spool: Option<PathBuf>,
     pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(Instant, u64)>>,
     signals: Arc<Signals>,
@@ -138,6 +140,7 @@ impl Worker {
             ending: watch::channel(None).0,
             sink: maker.sink.clone(),
             root: maker.options.app.root.clone(),
+            spool: maker.options.spool.clone(),
             debugging: maker.options.debugging.clone(),
             memory: Mutex::default(),
             signals: maker.signals.clone(),
@@ -206,6 +209,9 @@ impl Worker {
                 in_work: state.in_work,
             }
         };
+        if let Some(folder) = &self.spool {
+            crate::spool::clean_after(self.group.leader(), folder);
+        }
         self.ending.send_replace(Some(Arc::new(ending)));
         self.signals.room.notify_waiters();
         self.signals.less.notify_waiters();

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::process::{Ending, Lane, Phase, Worker};
+use crate::spool;
 use crate::stream::{Broken, Stream};
 use crate::wire::frame;
 use crate::wire::message::{Call, Done, FromWorker, PythonError, ToWorker};
@@ -114,7 +115,7 @@ impl Slot {
         match answered {
             Ok((done, body)) => {
                 let user = Duration::from_micros(done.user_us);
-                let outcome = outcome(done, &body);
+                let outcome = outcome(done, &body, self.worker.spool.as_deref());
                 self.answer(outcome, user)
             }
             Err(silence) => {
@@ -331,7 +332,7 @@ async fn within<T>(
     }
 }
 
-fn outcome(mut done: Done, body: &Bytes) -> Outcome {
+fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>) -> Outcome {
     if !done.ok {
         let error = done.error.unwrap_or_default();
         // The worker was told to stop just before the call reached it, and did not run it.
@@ -341,7 +342,9 @@ fn outcome(mut done: Done, body: &Bytes) -> Outcome {
         }
         return Outcome::Failed(raised(error));
     }
-    match done.outputs(body) {
+    let taken =
+        |mut outputs| spool::take_over(&mut outputs, spool.unwrap_or(Path::new(""))).map(|()| outputs);
+    match done.outputs(body).and_then(taken) {
         Ok(outputs) => Outcome::Success(outputs),
         Err(problem) => Outcome::Failed(Failure::new(Blame::Platform, "E0305", "OutputNotRead", problem)),
     }
@@ -478,7 +481,7 @@ mod tests {
         let answer =
             r#"{"type":"done","id":"x","ok":false,"error":{"kind":"WorkerStopping","message":"stopping"}}"#;
         let FromWorker::Done(done) = serde_json::from_str(answer).unwrap() else { panic!("not done") };
-        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new()) else { panic!("not cancelled") };
+        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new(), None) else { panic!("not cancelled") };
         assert!(!failure.started);
     }
 

@@ -31,7 +31,7 @@ impl NewObject {
         let size = i64::try_from(object.content.size()).unwrap_or(i64::MAX);
         let body = match object.content {
             ObjectContent::Bytes(bytes) if blob.is_none() => Some(bytes),
-            ObjectContent::Bytes(_) | ObjectContent::Staged(_) => None,
+            ObjectContent::Bytes(_) | ObjectContent::Staged(_) | ObjectContent::File(_) => None,
         };
         Ok(Self {
             metadata: serde_json::json!(object.metadata).to_string(),

@@ -1,12 +1,13 @@
 //! Writing a content of any length in constant memory, before anybody knows whether it will be kept.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ingle_types::faults::{Fault, Faults};
+use ingle_types::local_file::LocalFile;
 use sha2::{Digest as _, Sha256};
 
 use super::{ObjectContent, StagedObject};
@@ -132,6 +133,41 @@ impl ObjectWriter {
         match self.faults.at("store.object.staged") {
             Fault::None => Ok(ObjectContent::Staged(StagedObject(Arc::new(staged)))),
             Fault::Fail => Err(Error::injected("store.object.staged")),
+        }
+    }
+}
+
+/// Reads a file once for its digest, and makes sure that it is on disk. Should it lie on another file system, a copy is
+/// made in `blobs`.
+pub(crate) fn take_over(blobs: &Blobs, file: &LocalFile) -> io::Result<Staged> {
+    let source = File::open(file.path())?;
+    let mut staging = blobs.stage()?;
+    // The name is free for the file itself; what was just made there is empty.
+    if fs::rename(file.path(), &staging.staged.path).is_err() {
+        hash(&source, |piece| staging.write(piece))?;
+        return staging.finish();
+    }
+    let mut staged = staging.staged;
+    let mut digest = Sha256::new();
+    staged.size = 0;
+    hash(&source, |piece| {
+        digest.update(piece);
+        staged.size += u64::try_from(piece.len()).unwrap_or(0);
+        Ok(())
+    })?;
+    source.sync_all()?;
+    staged.digest = digest.finalize().into();
+    Ok(staged)
+}
+
+fn hash(mut source: &File, mut use_piece: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => use_piece(piece.get(..count).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

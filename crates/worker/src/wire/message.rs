@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ingle_types::datum::{Datum, HttpRequest, HttpResponse};
 use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
+use ingle_types::local_file::LocalFile;
 use ingle_types::outcome::{Failure, Outputs};
 use ingle_types::problem::Problem;
 use ingle_types::spec::{DeclaredFunction, Dialect};
@@ -31,6 +32,9 @@ pub enum ToWorker<'a> {
         script_file: &'a str,
         functions: &'a [DeclaredFunction],
         development: bool,
+        /// Where large outputs are to be written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        spool: Option<&'a Path>,
         #[serde(skip_serializing_if = "Option::is_none")]
         debugger: Option<crate::debug::DebuggerToLoad>,
         role: Role,
@@ -204,6 +208,7 @@ impl Serialize for Metadata<'_> {
                 | Datum::Bytes(_)
                 | Datum::Texts(_)
                 | Datum::ManyBytes(_)
+                | Datum::File(_)
                 | Datum::Request(_)
                 | Datum::Response(_) => {}
             }
@@ -232,6 +237,9 @@ impl Serialize for DatumHeader<'_> {
                 list.serialize_element(&pieces.iter().map(Bytes::len).collect::<Vec<_>>())?
             }
             Datum::Request(request) => list.serialize_element(&RequestHeader::from(&**request))?,
+            Datum::File(file) => {
+                list.serialize_element(&FileHeader { path: file.path(), text: file.is_text })?
+            }
             Datum::Response(response) => list.serialize_element(&ResponseHeader::from(&**response))?,
         }
         list.serialize_element(&body_bytes(self.0))?;
@@ -241,7 +249,7 @@ impl Serialize for DatumHeader<'_> {
 
 fn body_bytes(datum: &Datum) -> usize {
     match datum {
-        Datum::Nothing | Datum::Int(_) | Datum::Double(_) => 0,
+        Datum::Nothing | Datum::Int(_) | Datum::Double(_) | Datum::File(_) => 0,
         Datum::Text(text) | Datum::Json(text) => text.len(),
         Datum::Bytes(bytes) => bytes.len(),
         Datum::Texts(texts) => texts.iter().map(String::len).sum(),
@@ -253,7 +261,7 @@ fn body_bytes(datum: &Datum) -> usize {
 
 fn push_body(datum: &Datum, body: &mut Vec<Bytes>) {
     match datum {
-        Datum::Nothing | Datum::Int(_) | Datum::Double(_) => {}
+        Datum::Nothing | Datum::Int(_) | Datum::Double(_) | Datum::File(_) => {}
         Datum::Text(text) | Datum::Json(text) => body.push(Bytes::copy_from_slice(text.as_bytes())),
         Datum::Bytes(bytes) => body.push(bytes.clone()),
         Datum::Texts(texts) => body.push(Bytes::from(texts.concat())),
@@ -261,6 +269,13 @@ fn push_body(datum: &Datum, body: &mut Vec<Bytes>) {
         Datum::Request(request) => body.extend(request.body.pieces().iter().cloned()),
         Datum::Response(response) => body.push(response.body.clone()),
     }
+}
+
+#[derive(Serialize)]
+struct FileHeader<'a> {
+    path: &'a Path,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    text: bool,
 }
 
 #[derive(Serialize)]
@@ -420,7 +435,8 @@ pub struct PythonError {
 }
 
 impl Done {
-    /// The outputs, cut out of the frame's body without copying it.
+    /// The outputs, cut out of the frame's body without copying it. The path of a file is a name that is still to be
+    /// checked.
     ///
     /// # Errors
     /// A sentence that says what does not fit: the worker's answer can't be trusted to be well-formed, because
@@ -456,6 +472,10 @@ fn read_datum(value: Value, rest: &mut Bytes) -> Result<Datum, String> {
             Datum::Texts(read_pieces(value, bytes)?.iter().map(text).collect::<Result<_, _>>()?)
         }
         "collection_bytes" => Datum::ManyBytes(read_pieces(value, bytes)?),
+        "file" => {
+            let named: NamedFile = serde_json::from_value(value).map_err(|error| error.to_string())?;
+            Datum::File(LocalFile::new(named.name.into(), 0, None))
+        }
         "http" => {
             let head: ResponseHead = serde_json::from_value(value).map_err(|error| error.to_string())?;
             Datum::Response(Box::new(HttpResponse {
@@ -466,6 +486,12 @@ fn read_datum(value: Value, rest: &mut Bytes) -> Result<Datum, String> {
         }
         other => return Err(format!("unknown kind '{other}'")),
     })
+}
+
+/// A file in the folder for large outputs.
+#[derive(Deserialize)]
+struct NamedFile {
+    name: String,
 }
 
 #[derive(Deserialize)]
