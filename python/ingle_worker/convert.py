@@ -65,18 +65,21 @@ def generic_decoder():
     return decode
 
 
-def text_decoder(name):
-    """For blobs that a function wants as `str`. Azure replaces what is not UTF-8, and so damages the content unseen."""
+def text_decoder(name, what, instead, encoding="utf-8"):
+    """For what a function wants as `str`. Azure replaces what is not UTF-8, and so damages the content unseen.
+
+    `what` it is and what to write `instead` are for the message.
+    """
 
     def decode(kind, value, payload, header):
         found = plain_value(kind, value, payload)
         if not isinstance(found, bytes):
             return found
         try:
-            return str(found, "utf-8-sig")
+            return str(found, encoding)
         except UnicodeDecodeError as problem:
-            raise ValueError("parameter '%s' is annotated str, but the blob is no UTF-8 text: byte %d can't be read; "
-                             "annotate it bytes or func.InputStream" % (name, problem.start)) from None
+            raise ValueError("parameter '%s' is annotated str, but %s is no UTF-8 text: byte %d can't be read; annotate it %s" % (
+                name, what, problem.start, instead)) from None
 
     return decode
 

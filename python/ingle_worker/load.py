@@ -201,7 +201,11 @@ def _definition_line(code):
     import linecache
 
     pattern = re.compile(r"\s*(async\s+)?def\s+%s\b" % re.escape(code.co_name))
-    for number in range(code.co_firstlineno, code.co_firstlineno + _DEFINITION_LINES_MAX):
-        if pattern.match(linecache.getline(code.co_filename, number)):
-            return number
+    try:
+        for number in range(code.co_firstlineno, code.co_firstlineno + _DEFINITION_LINES_MAX):
+            if pattern.match(linecache.getline(code.co_filename, number)):
+                return number
+    except (UnicodeDecodeError, SyntaxError):
+        # Python runs a file with comments in another encoding, and before 3.10 its own `linecache` can't read it.
+        return code.co_firstlineno
     return code.co_firstlineno

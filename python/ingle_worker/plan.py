@@ -270,7 +270,9 @@ def _decoder(sdk, name, kind, annotation):
         return http_data.request_decoder(sdk)
     known = converter is not None and hasattr(converter, "decode")
     if annotation is str and kind.lower() in _BLOBS:
-        return convert.text_decoder(name)
+        return convert.text_decoder(name, "the blob", "bytes or func.InputStream", "utf-8-sig")
+    if annotation is str and kind.lower() == "queuetrigger":
+        return convert.text_decoder(name, "the message", "bytes or func.QueueMessage")
     if annotation in (str, bytes) and not sdk_takes_anything(sdk, kind):
         return convert.generic_decoder()
     if annotation is None:

@@ -50,6 +50,8 @@ def import_failed(error, function=None, script_file=None):
     """The problem behind an exception that importing the app's code raised."""
     place = _place(error) or (script_file, None)
     about = {"function": function, "file": place[0], "line": place[1]}
+    if isinstance(error, (SyntaxError, ValueError)) and "null bytes" in str(error):
+        return _null_bytes(about, script_file)
     if isinstance(error, SyntaxError):
         return _syntax_error(error, about)
     try:
@@ -88,8 +90,21 @@ def _syntax_error(error, about):
         if error.offset:
             detail += "\n    " + " " * max(0, error.offset - 1 - indent) + "^"
     name = "the indentation is wrong" if isinstance(error, IndentationError) else "this is not Python"
-    return problem("E0202", "%s: %s" % (name, error.msg), **dict(
-        about, detail=detail, fix="correct the line; Ingle runs the app with Python %d.%d" % sys.version_info[:2]))
+    fix = "correct the line; Ingle runs the app with Python %d.%d" % sys.version_info[:2]
+    if "codec can't decode" in str(error.msg):
+        fix = "save the file as UTF-8, or say its encoding in its first line, e.g. # -*- coding: latin-1 -*-"
+    return problem("E0202", "%s: %s" % (name, error.msg), **dict(about, detail=detail, fix=fix))
+
+
+def _null_bytes(about, script_file):
+    """Python names neither the file nor the line. If it is not the app's own script, the line that imports it is known."""
+    file, line = about["file"], about["line"]
+    if file is None or file.startswith("<"):
+        file, line = script_file, None
+    message = "%s can't be read: it holds null bytes, as files in UTF-16 do" % (file or "a module")
+    if line is not None:
+        message = "a module that is imported here can't be read: it holds null bytes, as files in UTF-16 do"
+    return problem("E0202", message, **dict(about, file=file, line=line, detail=None, fix="save the file as UTF-8"))
 
 
 def _module_missing(error, about):

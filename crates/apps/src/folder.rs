@@ -8,7 +8,7 @@ use ingle_types::problem::Problem;
 use ingle_types::spec::{DeclaredFunction, Dialect, HostConfig, WorkerOptions};
 
 use crate::json_place::{self, Document, Node};
-use crate::{Error, detect, function_json, host_json, ingle_toml, local_settings, requirements};
+use crate::{Error, detect, encoding, function_json, host_json, ingle_toml, local_settings, requirements};
 
 /// Largest settings file in bytes that is read; what is longer is no settings file.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -233,10 +233,12 @@ pub(crate) fn read_json(
     problems: &mut Vec<Problem>,
 ) -> Result<Option<Document>, Error> {
     let Some(bytes) = read_bytes(&root.join(name))? else { return Ok(None) };
-    let Ok(text) = String::from_utf8(bytes) else {
-        let problem = Problem::error("E0112", format!("{name} is not UTF-8")).at(name, None);
-        problems.push(problem.fix("save the file as UTF-8"));
-        return Ok(None);
+    let text = match encoding::text(bytes, name) {
+        Ok(text) => text,
+        Err(problem) => {
+            problems.push(problem);
+            return Ok(None);
+        }
     };
     match json_place::read(&text) {
         Ok(document) => {

@@ -18,6 +18,7 @@
 mod bindings;
 mod debugger;
 mod detect;
+mod encoding;
 mod environment;
 mod error;
 mod folder;

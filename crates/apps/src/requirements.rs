@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
 
-use crate::Error;
 use crate::folder::read_bytes;
+use crate::{Error, encoding};
 
 /// Files within files; more is a circle or a mistake.
 const INCLUDE_DEPTH_MAX: usize = 8;
@@ -91,8 +91,14 @@ impl Reader {
         }
         let shown = path.strip_prefix(root).unwrap_or(path).display().to_string();
         let Some(bytes) = read_bytes(path)? else { return Ok(()) };
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        for (number, line) in logical_lines(&text) {
+        let readable = || String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "");
+        let text = encoding::text(bytes.clone(), &shown).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            // The names are plain letters in any encoding, and what is not installed gets a finding of its own.
+            readable()
+        });
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        for (number, line) in logical_lines(text) {
             if let Some((include, is_constraint)) = included(&line) {
                 let target = path.parent().unwrap_or(root).join(include);
                 if !target.is_file() && !include.contains("://") {
@@ -110,7 +116,7 @@ impl Reader {
                 self.requirement(&line);
             }
         }
-        self.requirements.text.push_str(&text);
+        self.requirements.text.push_str(text);
         self.requirements.text.push('\n');
         Ok(())
     }

@@ -190,8 +190,13 @@ impl Admin {
         };
         let body = async {
             let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
-            let refused = |error| {
-                Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("can't read the body: {error}"), "E0503")
+            let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
+                let mib_max = BODY_BYTES_MAX / (1024 * 1024);
+                if error.is::<http_body_util::LengthLimitError>() {
+                    let message = format!("this has more than {mib_max} MiB, and that is the limit here");
+                    return Refused(StatusCode::PAYLOAD_TOO_LARGE, message, "E0503");
+                }
+                Refused(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"), "E0505")
             };
             collected.map(http_body_util::Collected::to_bytes).map_err(refused)
         };

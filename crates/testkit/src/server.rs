@@ -275,6 +275,17 @@ impl Server {
         status["zygote"]["processId"].as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }
 
+    /// A connection to the admin door, kept open.
+    ///
+    /// # Panics
+    /// If nobody answers there.
+    #[track_caller]
+    pub fn admin_client(&self) -> Client {
+        let socket = self.state_folder().join("admin.sock");
+        Client::connect_socket(&socket)
+            .unwrap_or_else(|error| panic!("the admin socket: {}\n{}", error.0, self.events.report()))
+    }
+
     #[track_caller]
     fn admin(&self, request: Request) -> Value {
         let socket = self.state_folder().join("admin.sock");

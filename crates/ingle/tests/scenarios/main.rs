@@ -6,6 +6,7 @@
 
 mod azure_doors;
 mod azure_storage;
+mod bad_input;
 mod blobs;
 mod broken;
 mod changes;
@@ -23,8 +24,8 @@ mod extensions;
 mod hot_keys;
 mod http;
 mod keys;
-mod log_levels;
 mod large_blobs;
+mod log_levels;
 mod logs;
 mod malformed;
 mod middleware;
@@ -40,4 +41,5 @@ mod stopping;
 mod streaming;
 mod tables;
 mod templates;
+mod testing;
 mod timers;
