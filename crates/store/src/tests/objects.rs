@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use ingle_types::faults::Fault;
+use ingle_types::local_file::LocalFile;
 
 use super::*;
 
@@ -152,7 +153,10 @@ async fn t_026_names_with_tricks_stay_names() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| !name.starts_with("ingle.db"))
         .collect();
-    assert!(inside.iter().all(|name| ["blobs", "lock", "handed"].contains(&name.as_str())), "{inside:?}");
+    assert!(
+        inside.iter().all(|name| ["blobs", "lock", "handed", "spool"].contains(&name.as_str())),
+        "{inside:?}"
+    );
 }
 
 #[tokio::test]
@@ -175,6 +179,38 @@ async fn what_is_staged_and_not_committed_leaves_nothing() {
     let error = fixture.store.commit(vec![Operation::PutObject(object), lost]).await.unwrap_err();
     assert_eq!((error.code(), fixture.blob_count().await), ("E0402", 0));
     assert!(fixture.object("a").await.is_none());
+}
+
+/// A file of somebody else becomes an object: moved inside the store's file system, copied from another.
+#[tokio::test]
+async fn a_file_is_taken_over() {
+    let fixture = Fixture::new();
+    let other = std::path::Path::new("/dev/shm");
+    let elsewhere = other.is_dir().then(|| tempfile::tempdir_in(other).unwrap());
+    let folders =
+        [fixture.store.spool_folder()].into_iter().chain(elsewhere.as_ref().map(|folder| folder.path()));
+    for (number, folder) in folders.enumerate() {
+        for size in [LARGE, 0] {
+            let path = folder.join("output");
+            std::fs::write(&path, vec![u8::try_from(number).unwrap(); size]).unwrap();
+            let file = LocalFile::new(path, u64::try_from(size).unwrap(), None);
+            let object = PutObject {
+                content: ObjectContent::File(file),
+                ..PutObject::new("images", "a", Bytes::new())
+            };
+            fixture.store.commit(vec![Operation::PutObject(object)]).await.unwrap();
+            let found = fixture.object("a").await.unwrap();
+            assert_eq!(found.info.size, u64::try_from(size).unwrap());
+            let content = found.content.read_all().await.unwrap();
+            assert!(content.len() == size && content.iter().all(|byte| usize::from(*byte) == number));
+        }
+    }
+    assert_eq!(std::fs::read_dir(fixture.store.spool_folder()).unwrap().count(), 0);
+    let lost = LocalFile::new(fixture.store.spool_folder().join("nobody"), 5, None);
+    let object =
+        PutObject { content: ObjectContent::File(lost), ..PutObject::new("images", "b", Bytes::new()) };
+    fixture.store.commit(vec![Operation::PutObject(object)]).await.unwrap_err();
+    assert!(fixture.object("b").await.is_none());
 }
 
 /// T-065: an end at any point leaves the old content or the new one, and no file that nobody refers to.
