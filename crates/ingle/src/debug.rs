@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use ingle_apps::AppFolder;
 use ingle_control::debug::{Begin, Debugger};
 use ingle_tasks::Tasks;
 use serde_json::{Value, json};
@@ -78,6 +79,13 @@ pub(crate) async fn open(
         }
     }
     Ok(debugger)
+}
+
+/// Worth knowing: an editor is attached to one process.
+pub(crate) fn note(folder: &AppFolder) -> Option<String> {
+    const COUNT: &str = "FUNCTIONS_WORKER_PROCESS_COUNT";
+    let asked = folder.setting(COUNT).map(str::trim).filter(|count| !matches!(*count, "" | "1"))?;
+    Some(format!("--debug runs one worker process; {COUNT} is {asked}"))
 }
 
 /// What became of `.vscode/launch.json`.

@@ -75,6 +75,7 @@ async fn begin(
     let debugger = match arguments.debug {
         Some(choice) => {
             prepare_debugger(&mut prepared, &read, &mut progress(style, printer)).await?;
+            prepared.folder.notes.extend(debug::note(&prepared.folder));
             Some(debug::open(choice, &folder, (printer, style), tasks).await?)
         }
         None => None,

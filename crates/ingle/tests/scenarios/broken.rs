@@ -12,6 +12,7 @@ on_each_python!(
     good_functions_are_served_beside_broken_ones,
     an_app_without_functions_is_an_error,
     an_app_that_can_not_be_imported_says_why,
+    a_folder_that_hides_a_module_of_python_is_named,
 );
 
 /// What `ingle check` says: code, file, and line (0 without one).
@@ -141,4 +142,26 @@ fn an_app_that_can_not_be_imported_says_why(python: &Python) {
     check("import a_module_that_nobody_wrote\n", "E0203", 2);
     check("value = 1 /\n", "E0202", 2);
     check("\nvalue = 1 / 0\n", "E0201", 3);
+}
+
+/// What breaks is somewhere else, so the cause has to be told.
+fn a_folder_that_hides_a_module_of_python_is_named(python: &Python) {
+    const BINDINGS: &str = r#"{"bindings": [{"type": "httpTrigger", "direction": "in", "name": "req"},
+        {"type": "http", "direction": "out", "name": "$return"}]}"#;
+    const MAIN: &str = "from wsgiref import simple_server\n\ndef main(req):\n    return str(simple_server)\n";
+    let app = App::files(&[
+        ("http/function.json", BINDINGS),
+        ("http/__init__.py", MAIN),
+        ("data/function.json", BINDINGS),
+        ("data/__init__.py", MAIN),
+        ("html/page.py", ""),
+    ]);
+    let launch = app.launch(python);
+    let done = launch.check();
+    let found: Vec<(String, String, u64)> =
+        reported(&done).into_iter().filter(|(code, _, _)| code == "E0239").collect();
+    assert_eq!(found, [("E0239".to_owned(), "http".to_owned(), 0)], "{done:?}");
+    let ready = launch.start().ready();
+    let named = ready["problems"].as_array().unwrap().iter().any(|problem| problem["code"] == "E0239");
+    assert!(named, "{ready}");
 }

@@ -142,9 +142,12 @@ fn an_editor_that_leaves_takes_its_breakpoints_along(python: &Python) {
 }
 
 fn a_worker_that_dies_is_debugged_again(python: &Python) {
-    let server = launch(python, "--debug=0").start();
+    let server = launch(python, "--debug=0").variable("FUNCTIONS_WORKER_PROCESS_COUNT", "3").start();
+    let notes = server.ready()["notes"].to_string();
+    assert!(notes.contains("one worker process"), "{notes}");
     let mut editor = attach(&server);
     let before = server.workers();
+    assert_eq!(before.len(), 1);
     server.get("/api/die").status(502);
     server.events().look_until("another worker", || {
         let now = server.workers();

@@ -46,6 +46,10 @@ def greet(req: func.HttpRequest) -> str:
 "#,
     )
     .file("requirements.txt", &format!("{requirement}\nazure-functions\n"));
+    launch_app(python, &app)
+}
+
+fn launch_app(python: &Python, app: &App) -> Launch {
     let base = python.run("import sys; import os; print(os.path.realpath(sys.executable))", &[]);
     let launch = app.launch(&Python { version: python.version, program: base.into() });
     let (packages, cache) = (beside(&launch, "packages"), beside(&launch, "cache"));
@@ -97,4 +101,28 @@ fn what_can_not_be_installed_is_named(python: &Python) {
         "{error}"
     );
     assert!(error["hint"].is_string(), "{error}");
+}
+
+/// Which Python it is does not matter.
+#[test]
+fn a_change_of_requirements_is_installed_on_reload() {
+    const PLAIN: &str = r#"
+@app.route(route="greet")
+def greet(req: func.HttpRequest) -> str:
+    return "nothing"
+"#;
+    let app = App::python(PLAIN).file("requirements.txt", "azure-functions\n");
+    let server = launch_app(&Python::any(), &app).start();
+    assert_eq!(server.get("/api/greet").status(200).text(), "nothing");
+    let write = |file: &str, text: &str| std::fs::write(server.folder().join(file), text).unwrap();
+    // The package is not there yet: the last good version keeps serving.
+    let greeting = PLAIN.replace("\"nothing\"", "__import__('greeting').greet()");
+    write("function_app.py", &App::python(&format!("import greeting\n{greeting}")).text("function_app.py"));
+    let kept = server.wait_for("kept", |event| event["event"] == "kept");
+    assert_eq!(kept["problems"][0]["code"], "E0203", "{kept}");
+    assert_eq!(server.get("/api/greet").status(200).text(), "nothing");
+    write("requirements.txt", "greeting\nazure-functions\n");
+    let reloaded = server.wait_for("reloaded", |event| event["event"] == "reloaded");
+    assert_eq!(reloaded["changed"], serde_json::json!(["requirements.txt"]), "{reloaded}");
+    assert_eq!(server.get("/api/greet").status(200).text(), "Good evening");
 }

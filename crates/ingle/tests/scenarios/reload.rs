@@ -10,6 +10,7 @@ on_each_python!(
     a_version_with_errors_is_not_served_and_a_mended_one_is,
     a_request_in_work_ends_on_the_version_it_began_on,
     the_new_version_takes_messages_over,
+    files_that_host_json_wants_watched_are_watched,
 );
 
 const ONE: &str = r#"
@@ -37,20 +38,11 @@ fn two() -> String {
     ONE.replace("\"one\"", "\"two\"").replace("one works", "two works")
 }
 
-/// Saves the app and waits for what becomes of it: `reloaded` or `kept`. Saves once more when nothing happens for long,
-/// as people do, because a server may say that it serves a moment before it watches its files.
+/// Saves the app and waits for what becomes of it: `reloaded` or `kept`.
 fn save(server: &Server, text: &str, expected: &str) -> Value {
-    const LOOKS_BETWEEN_SAVES: usize = 100;
-    let file = server.folder().join("function_app.py");
     let text = App::python(text).text("function_app.py");
-    let mut looks = 0;
-    server.events().look_until(expected, || {
-        if looks % LOOKS_BETWEEN_SAVES == 0 {
-            std::fs::write(&file, &text).unwrap();
-        }
-        looks += 1;
-        server.events().all().into_iter().find(|event| event["event"] == expected)
-    })
+    std::fs::write(server.folder().join("function_app.py"), text).unwrap();
+    server.wait_for(expected, |event| event["event"] == expected)
 }
 
 fn a_saved_file_is_served(python: &Python) {
@@ -102,4 +94,33 @@ fn the_new_version_takes_messages_over(python: &Python) {
     }
     server.invocations("work", 21);
     assert_eq!(server.queue_length("work"), 0);
+}
+
+/// `watchFiles` and `watchDirectories`; both lists can change while the server serves.
+fn files_that_host_json_wants_watched_are_watched(python: &Python) {
+    const READS: &str = r#"
+TEXT = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules.txt")).read()
+
+@app.route(route="text")
+def text(req: func.HttpRequest) -> str:
+    return TEXT
+"#;
+    let host = json!({"version": "2.0", "watchFiles": ["rules.txt"], "watchDirectories": ["pages"]});
+    let app =
+        App::python(READS).file("rules.txt", "one").file("pages/deep/a.html", "").file("other/a.html", "");
+    let server = app.host(&host).start(python);
+    assert_eq!(server.get("/api/text").text(), "one");
+    let change = |file: &str, text: &str, generation: u32| {
+        std::fs::write(server.folder().join(file), text).unwrap();
+        server.wait_for("reloaded", |event| event["generation"] == generation)
+    };
+    assert_eq!(change("rules.txt", "two", 2)["changed"], json!(["rules.txt"]));
+    assert_eq!(server.get("/api/text").text(), "two");
+    // What is in no list changes nothing, so the next change is told alone.
+    std::fs::write(server.folder().join("other/a.html"), "x").unwrap();
+    assert_eq!(change("pages/deep/a.html", "x", 3)["changed"], json!(["pages/deep/a.html"]));
+    let host = json!({"version": "2.0", "watchDirectories": ["other"]});
+    assert_eq!(change("host.json", &host.to_string(), 4)["changed"], json!(["host.json"]));
+    std::fs::write(server.folder().join("rules.txt"), "three").unwrap();
+    assert_eq!(change("other/a.html", "y", 5)["changed"], json!(["other/a.html"]));
 }
