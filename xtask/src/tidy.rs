@@ -3,6 +3,7 @@
 
 mod codes;
 mod commands;
+mod compatibility;
 mod documents;
 mod edges;
 mod sources;
@@ -105,7 +106,7 @@ fn is_ours(name: &str) -> bool {
 
 type Rule = fn(&Tree) -> Vec<Offence>;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 13] = [
     sources::length,
     sources::module_docs,
     sources::no_mod_rs,
@@ -114,6 +115,8 @@ const RULES: [Rule; 11] = [
     codes::code_without_page,
     codes::page_without_code,
     commands::command_without_page,
+    compatibility::tests_of_the_table,
+    compatibility::words_without_row,
     documents::trailing_space,
     documents::changelog,
     documents::links,

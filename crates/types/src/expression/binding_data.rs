@@ -175,6 +175,16 @@ mod tests {
         check(&metadata, &payload, "{customer.name.x}", None);
     }
 
+    /// The name of a blob must not depend on what somebody wrote into it.
+    #[test]
+    fn the_name_of_a_blob_wins_over_its_contents() {
+        let metadata = [("name".to_owned(), Datum::Text("cat".into()))];
+        let payload = Datum::Text(r#"{"name": "../dog", "kind": "json"}"#.into());
+        let data = BindingData::new("F", &metadata, &payload, SystemTime::UNIX_EPOCH).metadata_first();
+        let got = Template::parse("{name}.{kind}").unwrap().resolve(&data).ok();
+        assert_eq!(got.as_deref(), Some("cat.json"));
+    }
+
     #[test]
     fn a_payload_that_is_no_object_leaves_the_metadata() {
         let metadata = [("QueueTrigger", Datum::Text("hello".into())), ("n", Datum::Int(3))];
