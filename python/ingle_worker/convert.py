@@ -154,6 +154,16 @@ def encode_bytes(payload):
     return '["bytes",null,%d]' % len(payload), (payload,), len(payload)
 
 
+def _is_list_of_bytes(value):
+    return isinstance(value, list) and bool(value) and all(isinstance(item, (bytes, bytearray)) for item in value)
+
+
+def encode_pieces(pieces):
+    """Several runs of bytes: one message each, where an output takes many."""
+    sizes = [len(piece) for piece in pieces]
+    return '["collection_bytes",%s,%d]' % (json.dumps(sizes), sum(sizes)), tuple(pieces), sum(sizes)
+
+
 def encode_json(value):
     return encode_text("json", json.dumps(value))
 
@@ -179,6 +189,8 @@ def generic_encoder(name):
             return encode_bytes(bytes(value))
         if value is None:
             return NOTHING
+        if _is_list_of_bytes(value):
+            return encode_pieces(value)
         if isinstance(value, (dict, list)):
             return encode_json(value)
         # A bool is an int here, as in Azure: True arrives as 1.
@@ -233,6 +245,8 @@ def sdk_encoder(converter, name, binding_type, expected, implicit):
         try:
             return encode_datum(converter.encode(value, expected_type=expected))
         except NotImplementedError:
+            if _is_list_of_bytes(value):
+                return encode_pieces(value)
             if isinstance(value, (dict, list)):
                 return encode_json([dict(item) if hasattr(item, "keys") else item for item in value]
                                    if isinstance(value, list) else value)

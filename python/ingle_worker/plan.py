@@ -65,7 +65,7 @@ def make_plan(sdk, name, function, bindings, directory):
     """The plan of one function. Raises `Problems`."""
     problems = []
     plan = Plan(name, function, directory)
-    by_name, trigger_type = _sort_bindings(name, bindings, problems)
+    by_name, trigger_type, odd = _sort_bindings(name, bindings, problems)
     if trigger_type is None:
         raise Problems(problems)
     parameters = _parameters(function, problems)
@@ -73,6 +73,8 @@ def make_plan(sdk, name, function, bindings, directory):
     if parameters is None or annotations is None:
         raise Problems(problems)
     returned = by_name.pop("$return", None)
+    for parameter in odd:
+        parameters.pop(parameter, None)
     _check_names(parameters, by_name, annotations, plan, problems)
     for parameter in parameters:
         if parameter in by_name:
@@ -85,7 +87,7 @@ def make_plan(sdk, name, function, bindings, directory):
         plan.returned = None if plan.streams else _plan_return(sdk, returned, trigger_type, annotations.get("return", inspect.Parameter.empty))
     except Unfit as problem:
         problems.append(problem)
-    if problems:
+    if problems or odd:
         raise Problems(problems)
     plan.inputs = tuple(plan.decoders)
     return plan
@@ -102,6 +104,8 @@ class Problems(Exception):
 def _sort_bindings(function_name, bindings, problems):
     by_name = {}
     triggers = []
+    # The server says what is wrong with a direction, as it knows the line.
+    odd = []
     for binding in bindings:
         name = str(binding.get("name", ""))
         kind = str(binding.get("type", ""))
@@ -109,8 +113,7 @@ def _sort_bindings(function_name, bindings, problems):
         if kind.lower().endswith("trigger"):
             triggers.append(kind)
         if direction not in ("in", "out"):
-            problems.append(Unfit("E0209", "binding '%s' has direction \"%s\", which Python functions can't use" % (
-                name, direction), "declare two bindings, one with direction in and one with direction out"))
+            odd.append(name)
             continue
         if name == "$return" and direction != "out":
             problems.append(Unfit("E0209", "the binding $return has direction \"in\"",
@@ -125,7 +128,7 @@ def _sort_bindings(function_name, bindings, problems):
     elif len(triggers) > 1:
         problems.append(Unfit("E0208", "%s has %d triggers: %s" % (function_name, len(triggers), ", ".join(triggers)),
                               "keep one trigger and move the others to functions of their own"))
-    return by_name, triggers[0] if len(triggers) == 1 else None
+    return by_name, triggers[0] if len(triggers) == 1 else None, odd
 
 
 def _is_file(binding, kind):

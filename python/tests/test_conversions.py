@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 import unittest
 
 from harness import NOTHING, WorkerTest, collection, json_data, request, string
@@ -381,6 +382,28 @@ class Outputs(WorkerTest):
         def no_place(msg: str):
             return "lost"
 
+        LISTS = {"texts": ["a", "b"], "bytes": [b"a", b"\\xff\\0"], "mappings": [{"a": 1}, {"b": 2}],
+                 "mixed": ["a", {"b": 2}], "empty": [],
+                 "messages": [func.QueueMessage(id="1", body="b"), func.QueueMessage(id="2", body="c")]}
+
+        @app.route()
+        @app.queue_output(arg_name="out", queue_name="q", connection="c")
+        def listed(req: func.HttpRequest, out: func.Out[List[str]]) -> str:
+            out.set(LISTS[req.params["which"]])
+            return ""
+
+        @app.route()
+        @app.generic_output_binding(arg_name="out", type="somethingElse")
+        def listed_generic(req: func.HttpRequest, out: func.Out[list]) -> str:
+            out.set(LISTS[req.params["which"]])
+            return ""
+
+        @app.route()
+        @app.cosmos_db_output(arg_name="docs", connection="c", database_name="d", container_name="n")
+        def listed_documents(req: func.HttpRequest, docs: func.Out[List[func.Document]]) -> str:
+            docs.set([func.Document.from_dict({"id": "1"}), {"id": "2"}])
+            return ""
+
         @app.route()
         @app.queue_output(arg_name="out", queue_name="q", connection="c")
         def wrong(req: func.HttpRequest, out: func.Out[str]) -> str:
@@ -409,6 +432,50 @@ class Outputs(WorkerTest):
         self.check("documents", "docs", "json", [{"id": "1"}, {"id": "2"}])
         self.check("plain_documents", "docs", "json", [{"id": "1"}])
         self.assertEqual(list(self.worker_process.call("never_set").outputs), ["$return"])
+
+    def test_dynamic_lists(self):
+        """What a function gives as a list becomes one message or document each: the kinds that a list can be of."""
+
+        def check(function, which, kind, payload, name="out"):
+            self.check(function, name, kind, payload, {"req": request(query={"which": which})})
+
+        for function in ("listed", "listed_generic"):
+            check(function, "texts", "json", ["a", "b"])
+            check(function, "mappings", "json", [{"a": 1}, {"b": 2}])
+            check(function, "mixed", "json", ["a", {"b": 2}])
+            check(function, "empty", "json", [])
+            check(function, "bytes", "collection_bytes", b"a\xff\0")
+        check("listed", "messages", "json", [{"id": "1", "body": "b"}, {"id": "2", "body": "c"}])
+        check("listed_documents", "", "json", [{"id": "1"}, {"id": "2"}], "docs")
+
+    def test_dynamic_lists_of_function_json(self):
+        """The same in the other model, with annotations that say less."""
+        bindings = [{"type": "httpTrigger", "direction": "in", "name": "req", "authLevel": "anonymous"},
+                    {"type": "queue", "direction": "out", "name": "out", "queueName": "q"},
+                    {"type": "queueTrigger", "direction": "in", "name": "msg", "queueName": "q", "dataType": "binary"}]
+        text = textwrap.dedent("""\
+            import typing
+            import azure.functions as func
+
+            def main(req, out: func.Out[typing.List[bytes]]):
+                out.set([b"1", b"22"])
+
+            def take(msg: bytes) -> None:
+                print("%s %r" % (type(msg).__name__, msg))
+
+            def wrapped(msg: func.QueueMessage) -> None:
+                print(repr(msg.get_body()))
+            """)
+        functions = [
+            {"name": name, "directory": "f", "script_file": "f/__init__.py", "entry_point": name, "bindings": chosen}
+            for name, chosen in (("main", bindings[:2]), ("take", bindings[2:]), ("wrapped", bindings[2:]))]
+        worker = self.worker({"f/__init__.py": text})
+        self.assertEqual(worker.load("azure-v1", functions=functions)["problems"], [])
+        answer = worker.call("main")
+        self.assertEqual(answer.outputs["out"], ("collection_bytes", [1, 2], b"122"))
+        binary = {"msg": ("bytes", None, b"\xff\0")}
+        self.assertEqual(worker.call("take", binary).messages("stdout"), ["bytes b'\\xff\\x00'"])
+        self.assertEqual(worker.call("wrapped", binary).messages("stdout"), ["b'\\xff\\x00'"])
 
     def test_returned_values(self):
         self.check("returned", "$return", "string", b"a!", {"msg": string("a")})

@@ -200,7 +200,13 @@ impl<'a> Properties<'a> {
         match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
             Some(word) => Ok(Some(word)),
             None => {
-                let fix = format!("write one of {}", words.join(", "));
+                let fix = match *words {
+                    _ if key == "direction" && text.eq_ignore_ascii_case("inout") => {
+                        "declare two bindings, one with direction in and one with direction out".to_owned()
+                    }
+                    [word] => format!("write {word}"),
+                    _ => format!("write one of {}", words.join(", ")),
+                };
                 Err(self.error("E0232", key, format!("{key} can't be `{text}`"), fix))
             }
         }

@@ -72,6 +72,10 @@ fn bindings_are_checked_one_by_one() {
         "error[E0232] F/function.json:3: direction can't be `in`",
     );
     refused(
+        &[TRIGGER, r#"{"type": "blob", "name": "b", "path": "a/b", "direction": "inout"}"#],
+        "error[E0232] F/function.json:3: direction can't be `inout`",
+    );
+    refused(
         &[TRIGGER, &output("\"queueName\": \"abc\", \"dataType\": \"text\"")],
         "error[E0232] F/function.json:3: dataType can't be `text`",
     );

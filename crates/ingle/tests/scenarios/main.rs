@@ -30,6 +30,7 @@ mod logs;
 mod malformed;
 mod middleware;
 mod order;
+mod payloads;
 mod poison;
 mod processes;
 mod reload;
