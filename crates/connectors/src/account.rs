@@ -137,6 +137,11 @@ impl Client {
         lock(&self.wakes).entry(queue.to_owned()).or_default().clone()
     }
 
+    /// Notes that the account answers, whoever asked.
+    pub(crate) fn seen(&self) {
+        lock(&self.recovery).well();
+    }
+
     /// Notes how a call for an invocation went: troubles are told once, and their end.
     pub(crate) fn note<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         match result.as_ref().map_err(|fault| (fault.is_unreachable(), fault)) {
@@ -208,10 +213,7 @@ fn client_options(
             max_retries: 2,
             ..ExponentialRetryOptions::default()
         }),
-        user_agent: UserAgentOptions {
-            application_id: Some("ingle".to_owned()),
-            ..UserAgentOptions::default()
-        },
+        user_agent: UserAgentOptions { application_id: Some("ingle".to_owned()) },
         ..ClientOptions::default()
     };
     match credential {

@@ -24,7 +24,7 @@ use serde_json::json;
 use crate::OutputContext;
 use crate::account::Accounts;
 use crate::error::Error;
-use crate::foreign::{ForeignWrite, What, Writes};
+use crate::foreign::{Content, ForeignWrite, What, Writes};
 
 /// Where notifications of all functions go after their last attempt, as in Azure.
 pub(crate) const POISON_QUEUE: &str = "webjobs-blobtrigger-poison";
@@ -185,12 +185,21 @@ pub fn write(
         }
     };
     let (container, name) = resolve(binding, path, context.scope)?;
+    Ok(written((binding, account), (container, name), Content::Bytes(content), context))
+}
+
+fn written(
+    (binding, account): (&str, &Account),
+    (container, name): (String, String),
+    content: Content,
+    context: &OutputContext<'_>,
+) -> Writes {
     if let Some(account) = account.remote() {
         let what = What::Blob { container, name, content };
         let write = ForeignWrite { binding: binding.to_owned(), account: account.clone(), what };
-        return Ok(vec![write].into());
+        return vec![write].into();
     }
-    Ok(vec![put(&container, &name, content.into(), context)].into())
+    vec![put(&container, &name, content.into(), context)].into()
 }
 
 fn put(container: &str, name: &str, content: ObjectContent, context: &OutputContext<'_>) -> Operation {
@@ -201,23 +210,15 @@ fn put(container: &str, name: &str, content: ObjectContent, context: &OutputCont
     })
 }
 
-/// The store takes the file itself; for an account it is read.
+/// The store takes the file itself; to an account it goes piece by piece.
 fn write_file(
     (binding, account): (&str, &Account),
     path: &Template,
     file: LocalFile,
     context: &OutputContext<'_>,
 ) -> Result<Writes, Error> {
-    if account.remote().is_some() {
-        let refused = |error: std::io::Error| Error::Value {
-            binding: binding.to_owned(),
-            problem: format!("its file can't be read: {error}"),
-        };
-        let content = Datum::Bytes(std::fs::read(file.path()).map_err(refused)?.into());
-        return write((binding, account), path, content, context);
-    }
     let (container, name) = resolve(binding, path, context.scope)?;
-    Ok(vec![put(&container, &name, ObjectContent::File(file), context)].into())
+    Ok(written((binding, account), (container, name), Content::File(file), context))
 }
 
 /// What the SDK and binding expressions look up (facts 4.2); the parts of the name come besides.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_store::{NewEntity, Operation};
+use ingle_store::{NewEntity, ObjectContent, Operation};
 use ingle_types::account::StorageAccount;
+use ingle_types::local_file::LocalFile;
 
 use crate::account::fault::Fault;
 use crate::account::{Accounts, Client};
@@ -55,9 +56,25 @@ pub(crate) enum What {
     Blob {
         container: String,
         name: String,
-        content: Bytes,
+        content: Content,
     },
     Entity(NewEntity),
+}
+
+/// The content of a blob.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Bytes(Bytes),
+    File(LocalFile),
+}
+
+impl From<Content> for ObjectContent {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Bytes(bytes) => bytes.into(),
+            Content::File(file) => Self::File(file),
+        }
+    }
 }
 
 impl ForeignWrite {
@@ -107,7 +124,7 @@ async fn put(client: &Arc<Client>, what: What) -> Result<(), Fault> {
     match what {
         What::Message { queue, text } => RemoteQueue::new(client.clone(), &queue).put(&text, false).await,
         What::Blob { container, name, content } => {
-            blob::remote::put(client, &container, &name, content).await
+            blob::remote::put(client, &container, &name, &content).await
         }
         What::Entity(entity) => tables::remote::insert(client, entity).await,
     }

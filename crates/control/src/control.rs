@@ -99,6 +99,11 @@ impl Generation {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// The accounts that this generation's bindings name.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// Runs invocations in this generation.
     pub fn invoker(&self) -> InvokerHandle {
         Arc::new(self.dispatcher.clone())

@@ -136,7 +136,7 @@ impl Server {
         let control = Control::new(options, control_rooms);
         let first = control.start(plan.prepared).await?;
         let invoker: InvokerHandle = Arc::new(control.clone());
-        let blobs = prompts(store.clone());
+        let blobs = prompts(store.clone(), control.clone());
         let rooms = Rooms { invoker, tasks: tasks.clone(), clock, records, blobs, health };
         let (door, doors) = watch::channel(None);
         let (notice, notices) = watch::channel(None);
@@ -278,11 +278,15 @@ fn guard(plan: &Plan, clock: ClockHandle) -> Result<Guard, CommandError> {
 }
 
 /// How the HTTP door tells the listener of a blob trigger of a blob.
-fn prompts(store: Store) -> BlobPrompt {
+fn prompts(store: Store, control: Control) -> BlobPrompt {
     Arc::new(move |function, container, name| {
-        let store = store.clone();
+        let (store, current) = (store.clone(), control.current());
         Box::pin(async move {
-            let told = listener::prompt(&store, &function, &container, &name).await;
+            let Some(generation) = current else { return Ok(false) };
+            let found = generation.app.functions.iter().find(|known| known.name == function);
+            let Some(function) = found else { return Ok(false) };
+            let path = (container.as_str(), name.as_str());
+            let told = listener::prompt_anywhere(&store, generation.accounts(), function, path).await;
             told.map_err(|error| chain(&error))
         })
     })

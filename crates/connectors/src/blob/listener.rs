@@ -15,17 +15,18 @@ use ingle_types::datum::Datum;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Delivery, Event, Trace};
 use ingle_types::ids::FunctionName;
-use ingle_types::spec::{BlobOptions, BlobTrigger, QueueOptions};
+use ingle_types::spec::{BlobOptions, BlobTrigger, FunctionSpec, QueueOptions, TriggerSpec};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::remote::scan;
+use super::remote::{self, scan};
 use super::source::{Blob, RemoteSource, Source};
 use super::{is_long, metadata};
-use crate::ListenerRooms;
+use crate::error::Error;
 use crate::queue::{Listener, ListenerOptions, MessageReader, Reading};
+use crate::{Accounts, ListenerRooms};
 
 /// Contents that one function's invocations may hold in memory at once. A larger one comes alone.
 const CONTENT_KIB_MAX: u32 = 256 * 1024;
@@ -120,11 +121,49 @@ pub async fn prompt(
     name: &str,
 ) -> Result<bool, ingle_store::Error> {
     let Some(object) = store.read_object(container, name).await? else { return Ok(false) };
-    let body = notification_text(&function_id(function), container, name, &object.info.etag);
+    send_prompt(store, function, (container, name), &object.info.etag).await?;
+    Ok(true)
+}
+
+/// As [`prompt`], for a blob wherever the function's trigger looks for blobs.
+///
+/// # Errors
+/// [`Error::Input`] or [`Error::Account`].
+pub async fn prompt_anywhere(
+    store: &Store,
+    accounts: &Accounts,
+    function: &FunctionSpec,
+    (container, name): (&str, &str),
+) -> Result<bool, Error> {
+    let binding = || function.trigger_parameter.clone();
+    let failed = |source| Error::Input { binding: binding(), source };
+    let TriggerSpec::Blob(trigger) = &function.trigger else { return Ok(false) };
+    let Some(account) = trigger.account.remote() else {
+        return prompt(store, &function.name, container, name).await.map_err(failed);
+    };
+    let found = match accounts.client(account) {
+        Ok(client) => remote::open(&client, container, name).await,
+        Err(fault) => Err(fault),
+    };
+    let found = found.map_err(|fault| {
+        let action = format!("blob {container}/{name} in {} can't be read", account.connection);
+        Error::Account { binding: binding(), action, fault }
+    })?;
+    let Some(found) = found else { return Ok(false) };
+    send_prompt(store, &function.name, (container, name), &found.info.etag).await.map_err(failed)?;
+    Ok(true)
+}
+
+async fn send_prompt(
+    store: &Store,
+    function: &FunctionName,
+    (container, name): (&str, &str),
+    etag: &str,
+) -> Result<(), ingle_store::Error> {
+    let body = notification_text(&function_id(function), container, name, etag);
     let message =
         NewMessage { time_to_live: Some(Duration::MAX), ..NewMessage::new(&queue_name(function), body) };
-    store.commit(vec![Operation::Enqueue(message)]).await?;
-    Ok(true)
+    store.commit(vec![Operation::Enqueue(message)]).await
 }
 
 /// Notifications are what Azure's host writes, as they can be read in the poison queue.

@@ -7,9 +7,10 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use azure_core::http::AsyncResponseBody;
 use azure_core::http::headers::HeaderName;
+use azure_core::http::{AsyncResponseBody, Body};
 use azure_storage_blob::models::{BlobClientDownloadOptions, BlockBlobClientUploadOptions};
+use azure_storage_blob::stream::tokio::FileStream;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use ingle_store::ObjectInfo;
@@ -21,6 +22,7 @@ use tempfile::NamedTempFile;
 use super::{Handed, is_long, shaped};
 use crate::account::fault::Fault;
 use crate::account::{CALL_TIMEOUT, Client, PIECE_TIMEOUT, limited};
+use crate::foreign::Content;
 
 /// Pieces of one content that are on their way at once.
 const PARALLEL: usize = 2;
@@ -38,8 +40,13 @@ pub(crate) struct Found {
 }
 
 /// Puts a blob; the container is made if it is not there.
-pub(crate) async fn put(client: &Client, container: &str, name: &str, content: Bytes) -> Result<(), Fault> {
-    match upload(client, container, name, content.clone()).await {
+pub(crate) async fn put(
+    client: &Client,
+    container: &str,
+    name: &str,
+    content: &Content,
+) -> Result<(), Fault> {
+    match upload(client, container, name, content).await {
         Err(fault) if fault.is_missing() => {
             create_container(client, container).await?;
             upload(client, container, name, content).await
@@ -50,16 +57,31 @@ pub(crate) async fn put(client: &Client, container: &str, name: &str, content: B
     Ok(())
 }
 
-async fn upload(client: &Client, container: &str, name: &str, content: Bytes) -> Result<(), Fault> {
+async fn upload(client: &Client, container: &str, name: &str, content: &Content) -> Result<(), Fault> {
     let blob = client.blobs()?.blob_client(container, name);
-    let limit = CALL_TIMEOUT + Duration::from_secs(content.len() as u64 / SLOWEST);
+    let (body, size) = body(content).await?;
+    let limit = CALL_TIMEOUT + Duration::from_secs(size / SLOWEST);
     let options = BlockBlobClientUploadOptions {
         blob_content_type: Some("application/octet-stream".to_owned()),
         parallel: NonZero::new(PARALLEL),
         partition_size: NonZero::new(PIECE_BYTES as u64),
         ..BlockBlobClientUploadOptions::default()
     };
-    limited(limit, blob.upload(content.into(), Some(options))).await.map(drop)
+    limited(limit, blob.upload(body.into(), Some(options))).await.map(drop)
+}
+
+/// The body of an upload, and its size in bytes. A file is read while it is sent.
+async fn body(content: &Content) -> Result<(Body, u64), Fault> {
+    match content {
+        Content::Bytes(bytes) => Ok((bytes.clone().into(), bytes.len() as u64)),
+        Content::File(file) => {
+            let unreadable = |reason: String| Fault::refused(format!("its file can't be read: {reason}"));
+            let open = tokio::fs::File::open(file.path()).await;
+            let open = open.map_err(|error| unreadable(error.to_string()))?;
+            let stream = FileStream::builder(open).build().await;
+            Ok((stream.map_err(|error| unreadable(error.to_string()))?.into(), file.size))
+        }
+    }
 }
 
 async fn create_container(client: &Client, container: &str) -> Result<(), Fault> {

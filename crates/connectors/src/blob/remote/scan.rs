@@ -122,7 +122,13 @@ impl Scanner {
             pause = match scanned {
                 Ok(count) => {
                     recovery.well();
+                    client.seen();
                     if count > 0 { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LAST) }
+                }
+                // The listener of another generation was faster: its place is the right one.
+                Err(Trouble::Store(ingle_store::Error::CheckpointMoved { .. })) => {
+                    place = None;
+                    PAUSE_FIRST
                 }
                 Err(trouble) => {
                     // What was remembered may not be what the store has.
@@ -210,7 +216,7 @@ impl Scanner {
         let list = response.into_model().map_err(|error| Fault::of(&error))?;
         let blobs = list.blob_items.into_iter().filter_map(|item| {
             let properties = item.properties?;
-            let etag = quoted(&properties.etag?.to_string());
+            let etag = quoted(properties.etag?.as_ref());
             Some(Listed { name: item.name?, etag, modified_s: properties.last_modified?.unix_timestamp() })
         });
         Ok(Some(Page { date: unix_s(date), blobs: blobs.collect(), next: list.next_marker }))

@@ -30,6 +30,8 @@ const HELD_FOR: Duration = Duration::from_secs(600);
 const POLL_FIRST: Duration = Duration::from_millis(100);
 /// As Azure's host does on a developer's machine; in the cloud it would be a minute (facts 7.1).
 const POLL_LAST: Duration = Duration::from_secs(2);
+/// How long a stop waits for a fetch that is on its way.
+const FETCH_GRACE: Duration = Duration::from_secs(3);
 /// Tries to tell the account what became of a message. After that it comes again.
 const SETTLE_TRIES: u32 = 6;
 
@@ -99,9 +101,15 @@ impl RemoteListener {
         let queue = RemoteQueue::new(client, queue);
         let mut empty_looks = 0;
         while !stop.is_set() {
-            let look = tokio::select! {
-                () = stop.wait() => return,
-                look = self.look(&queue, &mut recovery, &mut empty_looks) => look,
+            // A fetch that is cut off may have made messages invisible for as long as they would be held.
+            let look = {
+                let look = self.look(&queue, &mut recovery, &mut empty_looks, &stop);
+                tokio::pin!(look);
+                tokio::select! {
+                    biased;
+                    look = &mut look => look,
+                    () = async { stop.clone().wait().await; tokio::time::sleep(FETCH_GRACE).await } => return,
+                }
             };
             let pause = async {
                 match look {
@@ -122,10 +130,15 @@ impl RemoteListener {
         }
     }
 
-    /// Fetches a batch, if there is room for it, and starts an invocation for each message.
-    ///
-    /// A fetch that is cut off by a stop may have made messages invisible; they come back after [`HELD_FOR`].
-    async fn look(&self, queue: &RemoteQueue, recovery: &mut Recovery, empty_looks: &mut u32) -> Look {
+    /// Fetches a batch, if there is room for it, and starts an invocation for each message; after a stop they are given
+    /// back instead.
+    async fn look(
+        &self,
+        queue: &RemoteQueue,
+        recovery: &mut Recovery,
+        empty_looks: &mut u32,
+        stop: &StopSignal,
+    ) -> Look {
         let queues = &self.options.queues;
         if self.in_work.count.load(Ordering::Acquire) > queues.new_batch_threshold {
             return Look::ForRoom;
@@ -133,12 +146,17 @@ impl RemoteListener {
         match queue.fetch(queues.batch_size, HELD_FOR).await {
             Ok(messages) => {
                 recovery.well();
+                queue.client.seen();
                 if messages.is_empty() {
                     *empty_looks = empty_looks.saturating_add(1);
                     return Look::After(poll_pause(*empty_looks, queues.max_polling_interval));
                 }
                 *empty_looks = 0;
                 for message in messages {
+                    if stop.is_set() {
+                        give_back(queue, &message).await;
+                        continue;
+                    }
                     self.in_work.count.fetch_add(1, Ordering::AcqRel);
                     let work = self.handle(queue.clone(), message);
                     drop(self.tasks.spawn(TaskKind::Invocation, "message of an account", work));
@@ -192,6 +210,13 @@ impl RemoteListener {
             max_dequeue_count: self.options.queues.max_dequeue_count,
             retry_delay: self.options.queues.visibility_timeout,
         }
+    }
+}
+
+/// A message that was fetched after the stop: whoever comes next shall not wait for it.
+async fn give_back(queue: &RemoteQueue, message: &Held) {
+    if let Err(fault) = queue.release(&message.id, &message.receipt, Duration::ZERO).await {
+        tracing::warn!(queue = %queue.name, message = %message.id, "can't give a message back: {fault}");
     }
 }
 

@@ -37,7 +37,7 @@ fn each_version_is_told_of_once() {
     let old = blob("a.txt", 1, 0);
     assert_eq!(scan(&mut place, 10_000, &[old.clone(), blob("a.png", 1, 0)], &trigger), ["a.txt \"1\""]);
     assert!(place.told.is_empty(), "what is old needs no memory");
-    assert!(scan(&mut place, 10_010, &[old.clone()], &trigger).is_empty());
+    assert!(scan(&mut place, 10_010, std::slice::from_ref(&old), &trigger).is_empty());
     // Changed twice within a second.
     assert_eq!(scan(&mut place, 10_020, &[blob("a.txt", 2, 10_015)], &trigger), ["a.txt \"2\""]);
     assert_eq!(scan(&mut place, 10_020, &[blob("a.txt", 3, 10_015)], &trigger), ["a.txt \"3\""]);
