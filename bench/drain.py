@@ -85,14 +85,14 @@ def drain(place: Place, workers: int, messages: int) -> tuple:
     return messages / (end - first), left_out
 
 
-def start(place: Place, workers: int, functions: tuple) -> Server:
-    command, environment = ingle_command(place, "queue", workers, functions)
+def start(place: Place, workers: int, functions: tuple, app: str = "queue", timeout_s: float = 60) -> Server:
+    command, environment = ingle_command(place, app, workers, functions)
     server = Server(command, environment, place.scratch / "server.log", None)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + timeout_s
     while not server.address():
         if server.process.poll() is not None or time.monotonic() > deadline:
             server.stop()
-            raise RuntimeError(f"no server for the queue:\n{server.last_words()}")
+            raise RuntimeError(f"no server for the app {app}:\n{server.last_words()}")
         time.sleep(0.001)
     return server
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, List, Sequence
 
 from drain import QueueResults
+from events import LATE_S, TIMERS, EventResults, percentile
 from figures import Figure, megabytes, per_second, ratio, seconds
 from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
+from reload import WATCHERS, ReloadResults
 from systems import INGLE, INGLE_ASYNC, PEERS
 
 ALL = [INGLE.name, INGLE_ASYNC.name, *(peer.name for peer in PEERS)]
+
+
+@dataclass
+class Results:
+    """All that was measured."""
+
+    http: HttpResults = field(default_factory=HttpResults)
+    queue: QueueResults = field(default_factory=QueueResults)
+    reload: ReloadResults = field(default_factory=ReloadResults)
+    events: EventResults = field(default_factory=EventResults)
 
 
 @dataclass(frozen=True)
@@ -35,8 +47,8 @@ class Target:
         return "met" if met else "**missed**"
 
 
-def targets(http: HttpResults, queue: QueueResults) -> List[Target]:
-    name = INGLE.name
+def targets(results: Results) -> List[Target]:
+    name, http, queue, events = INGLE.name, results.http, results.queue, results.events
     requests, messages = per_second("requests"), per_second("messages")
     return [
         Target("first answer after the start", http.first_answer[name], seconds, 1.0, False),
@@ -45,6 +57,10 @@ def targets(http: HttpResults, queue: QueueResults) -> List[Target]:
         Target("memory of host and 1 worker, PSS", http.one_worker_pss[name], megabytes, 40e6, False),
         Target("the same, alone (see [Memory](#memory))", http.one_worker_alone[name], megabytes, 40e6, False),
         Target("queue drained by 1 worker", queue.rate[1], messages, 5000, True),
+        Target("reload of a small app", results.reload.took[name], seconds, 0.3, False),
+        Target("a blob, from putting to done, p50", events.blob, seconds, 0.01, False),
+        Target(f"server with {TIMERS:,} timers, PSS", events.timers_server, megabytes, 100e6, False),
+        Target("seconds without one of their timers", missed_seconds(events), per_run, 0, False),
     ]
 
 
@@ -83,9 +99,40 @@ def queue_part(queue: QueueResults, extent: Extent) -> str:
     return text
 
 
-def page(machine: Sequence[str], http: HttpResults, queue: QueueResults, extent: Extent) -> str:
+def missed_seconds(events: EventResults) -> Figure:
+    return Figure([float(events.missed_seconds)] if events.seconds else [])
+
+
+def per_run(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def reload_part(results: ReloadResults) -> str:
+    names = [watcher.name for watcher in WATCHERS]
+    return comparison("saved to served", results.took, seconds, names)
+
+
+def events_part(results: EventResults, extent: Extent) -> str:
+    def ordered(share: float) -> str:
+        return seconds(percentile(results.blob.readings, share))
+
+    rows = [
+        [f"a blob of 7 bytes, from putting to done, p50 ({len(results.blob.readings)} readings)", ordered(0.5)],
+        ["the same, p99", ordered(0.99)],
+        [f"server with {TIMERS:,} timers, PSS", results.timers_server.show(megabytes)],
+        ["the same with its Python processes", results.timers_all.show(megabytes)],
+        ["its start, with 20,000 decorators to import and to check", seconds(results.timer_start_s)],
+        [f"timers that fired in {results.seconds} s", f"{results.fired:,}"],
+        ["seconds of these without one of their timers", str(results.missed_seconds)],
+        [f"seconds of these with a timer that was more than {LATE_S:.0f} s late", str(results.late_seconds)],
+    ]
+    return table(["measure", "figure"], rows)
+
+
+def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
     """The whole report."""
-    limits = table(["promise", "target", "measured", ""], [target.row() for target in targets(http, queue)])
+    http, queue = results.http, results.queue
+    limits = table(["promise", "target", "measured", ""], [target.row() for target in targets(results)])
     echo_rate = {name: Figure([ECHO_BYTES / took for took in figure.readings]) for name, figure in http.echo.items()}
     echo_figures = HttpResults().echo
     echo_figures.update(echo_rate)
@@ -119,6 +166,10 @@ def page(machine: Sequence[str], http: HttpResults, queue: QueueResults, extent:
         "exchange.\n\n" + comparison("echoed", echo_figures, lambda value: f"{megabytes(value)}/s").rstrip(),
         "## Queue\n\nA `def` function that reads each message as JSON; `batchSize` 32. Each commit is forced to the disk.\n\n"
         + queue_part(queue, extent).rstrip(),
+        f"## Reload\n\nFrom saving a file of a small app to the first answer of the new version; {extent.reloads} times, every system "
+        "with its own watcher.\n\n" + reload_part(results.reload).rstrip(),
+        "## Blobs and timers\n\nBlobs are put one at a time into the embedded store. The timers fire once an hour each, five or six in "
+        "every second.\n\n" + events_part(results.events, extent).rstrip(),
         "## Read with care\n\n" + "\n".join(f"- {line}" for line in cautions(http)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -130,6 +181,8 @@ def cautions(http: HttpResults) -> List[str]:
         "functions-framework have no access log by default, and uvicorn's is switched off.",
         "gunicorn's sync worker closes the connection after each answer, so its figures include connecting.",
         "uvicorn runs with uvloop and httptools, and the bare application has no routes, no validation and no framework.",
+        "flask and uvicorn reload by ending the server and starting it anew, so requests are refused meanwhile; Ingle's old version answers "
+        "until the new one is there. Ingle waits 40 ms for further files to be saved.",
         "functions-framework runs 4 threads for each core in a worker, Ingle as many as there are calls at once; the others run one "
         "call or one event loop a worker.",
         *(sorted(set(http.complaints))),

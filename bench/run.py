@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import List
 
 import drain
+import events
 import measures
+import reload
 import report
 from systems import Place
 
@@ -74,8 +76,11 @@ def measure(place: Place, extent: measures.Extent) -> tuple:
     measures.loads(place, extent, http, say)
     measures.echoes(place, extent, http, say)
     queue = drain.measure(place, extent, say)
+    reloads = reload.measure(place, extent, say)
+    made = events.measure(place, extent, say)
     lines = machine(busy, time.monotonic() - began)
-    return report.page(lines, http, queue, extent), {"machine": lines, "http": http, "queue": queue}
+    results = report.Results(http, queue, reloads, made)
+    return report.page(lines, results, extent), {"machine": lines, "results": results}
 
 
 def say(line: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import report
-from drain import QueueResults
 from figures import Figure, megabytes, per_second, ratio, seconds
+from events import TIMERS, EventResults, count_seconds, percentile
 from measures import QUICK, HttpResults, rotated
 from systems import INGLE, PEERS
 
@@ -37,6 +37,25 @@ class Rounds(unittest.TestCase):
         self.assertEqual("".join(rotated("abc", 4)), "abcbcacababc")
 
 
+class Events(unittest.TestCase):
+    def test_a_percentile_is_a_reading_that_the_share_does_not_exceed(self):
+        self.assertEqual([percentile([4, 1, 3, 2], share) for share in (0.5, 0.75, 0.99)], [2, 3, 4])
+
+    def test_seconds_are_whole_missed_or_late(self):
+        def line(number, begin):
+            return {"function": f"timer_{number}", "time": begin * 1000}
+
+        first = 7_200
+        numbers = [number for number in range(TIMERS) if number % 3_600 in (0, 1, 2)]
+        values = [line(number, first + number % 3_600 + 0.2) for number in numbers]
+        values.remove(line(3_601, first + 1.2))
+        values[values.index(line(2, first + 2.2))] = line(2, first + 3.5)
+        results = EventResults()
+        count_seconds(values, range(first, first + 3), results)
+        self.assertEqual((results.seconds, results.missed_seconds, results.late_seconds), (3, 1, 1))
+        self.assertEqual(results.fired, len(numbers) - 1)
+
+
 class Page(unittest.TestCase):
     def test_a_table_escapes_bars(self):
         self.assertEqual(report.table(["a", "b"], [["1|2", "3"]]), "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |\n")
@@ -61,8 +80,8 @@ class Page(unittest.TestCase):
         check([], True, "not measured")
 
     def test_the_page_names_every_promise_and_ends_no_line_in_white_space(self):
-        text = report.page(["a machine"], HttpResults(), QueueResults(), QUICK)
-        self.assertEqual(text.count("not measured"), 6)
+        text = report.page(["a machine"], report.Results(), QUICK)
+        self.assertEqual(text.count("not measured"), 10)
         self.assertEqual([line for line in text.splitlines() if line != line.rstrip()], [])
 
 
