@@ -60,8 +60,24 @@ fn python_tests(root: &Path, extent: Extent, ready: &Ready, steps: &mut Steps) -
         let advice =
             format!("run one test: `{} -m unittest python/tests/<file>.py`", python.program.display());
         steps.run(&name, &advice, || unittest(root, python))?;
+        let name = format!("ingle_testing on Python {}", python.version);
+        let advice =
+            format!("run one test: `{} -m pytest {TESTING}/tests -k <name>`", python.program.display());
+        steps.run(&name, &advice, || pytest(root, python))?;
     }
     Ok(())
+}
+
+/// The package for users' tests. Those of its own tests that need the program run in a scenario.
+const TESTING: &str = "python/ingle_testing";
+
+fn pytest(root: &Path, python: &TestPython) -> anyhow::Result<()> {
+    let tests = format!("{TESTING}/tests");
+    Program::new(&python.program, root)
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", &tests])
+        .env("PYTHONPATH", root.join(TESTING).join("src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .run()
 }
 
 fn unittest(root: &Path, python: &TestPython) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::interpreters::{self, Interpreter, Interpreters};
 use crate::process::Program;
 
-/// A Python with `azure-functions`, for the tests of the worker.
+/// A Python with `azure-functions` and `pytest`, for the tests of the worker and of `ingle_testing`.
 #[derive(Debug)]
 pub(crate) struct TestPython {
     pub(crate) version: String,
@@ -24,9 +24,6 @@ pub(crate) struct Ready {
     /// What this machine lacks and the checks go without.
     pub(crate) skipped: Vec<String>,
 }
-
-/// The oldest, a middle and the newest version: enough to see what differs between them.
-const TESTED_MINORS: [u32; 3] = [9, 11, 13];
 
 /// Prepares this machine. Whatever is there already is left as it is, so a second run takes a second.
 ///
@@ -45,21 +42,13 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     venv_module(root, &interpreters.default)?;
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
-    for minor in tested_minors(interpreters.default.minor) {
+    for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
     }
     for what in &ready.skipped {
         println!("skipped: {what}");
     }
     Ok(ready)
-}
-
-fn tested_minors(default: u32) -> Vec<u32> {
-    let mut minors = TESTED_MINORS.to_vec();
-    minors.push(default);
-    minors.sort_unstable();
-    minors.dedup();
-    minors
 }
 
 fn add_python(root: &Path, interpreters: &Interpreters, minor: u32, ready: &mut Ready) -> anyhow::Result<()> {
@@ -126,7 +115,7 @@ fn is_root_with_apt(root: &Path) -> bool {
 ///
 /// A file written last says that it is whole; without it the folder is made anew.
 fn environment(root: &Path, interpreter: &Interpreter) -> anyhow::Result<PathBuf> {
-    environment_with(root, interpreter, &interpreter.version(), &[sdk(interpreter.minor)])
+    environment_with(root, interpreter, &interpreter.version(), &[sdk(interpreter.minor), PYTEST])
 }
 
 /// As [`environment`], with a name and packages of its own.
@@ -156,6 +145,9 @@ fn environment_with(
     Ok(program)
 }
 
+/// What the tests of `ingle_testing` run with.
+const PYTEST: &str = "pytest>=8,<10";
+
 /// The version line of the SDK that fits an interpreter.
 fn sdk(minor: u32) -> &'static str {
     match minor {
@@ -176,12 +168,6 @@ pub(crate) fn target(root: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_default_interpreter_is_tested_too_but_not_twice() {
-        assert_eq!(tested_minors(12), [9, 11, 12, 13]);
-        assert_eq!(tested_minors(11), [9, 11, 13]);
-    }
 
     #[test]
     fn each_interpreter_gets_the_sdk_line_that_supports_it() {
