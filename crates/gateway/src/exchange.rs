@@ -61,7 +61,8 @@ impl Shared {
 }
 
 struct RequestBody {
-    incoming: Incoming,
+    /// `None` for a request without one.
+    incoming: Option<Incoming>,
     meter: BodyMeter,
 }
 
@@ -107,7 +108,7 @@ pub(crate) fn open(
     let shared = Arc::new(Shared { sender: Mutex::new(Some(sender)), ..Shared::default() });
     let streamed = Streamed {
         shared: shared.clone(),
-        body: Arc::new(tokio::sync::Mutex::new(RequestBody { incoming, meter })),
+        body: Arc::new(tokio::sync::Mutex::new(RequestBody { incoming: Some(incoming), meter })),
         head: Mutex::new(Some(begin)),
         receiver: Mutex::new(Some(receiver)),
         function: function.clone(),
@@ -143,7 +144,13 @@ impl Exchange for Streamed {
         let begin = self.head.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(receiver), Some(begin)) = (taken, begin) {
             let receiver = (!bodiless).then_some(receiver);
-            let pieces = Pieces { receiver, shared: self.shared.clone(), left: length, held: None };
+            let pieces = Pieces {
+                receiver,
+                shared: self.shared.clone(),
+                left: length,
+                is_breaking: false,
+                held: None,
+            };
             // A connection that has ended meanwhile drops it, and is found to be gone.
             begin.send(head.map(|()| pieces)).ok();
         }
@@ -180,7 +187,8 @@ impl Exchange for Streamed {
 impl RequestBody {
     /// The next piece with bytes in it.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        while let Some(frame) = self.incoming.frame().await {
+        while let Some(incoming) = &mut self.incoming {
+            let Some(frame) = incoming.frame().await else { break };
             let frame = frame.map_err(|_broken| Refusal::LengthMismatch)?;
             let Ok(piece) = frame.into_data() else { continue };
             self.meter.add(piece.len())?;
@@ -211,6 +219,7 @@ pub struct Pieces {
     shared: Arc<Shared>,
     /// Bytes that are still to come, where the length is stated.
     left: Option<u64>,
+    is_breaking: bool,
     /// What is held until the caller has the response, e.g. its place among those that are in work.
     held: Option<Box<dyn Send + Sync>>,
 }
@@ -252,6 +261,12 @@ impl Body for Pieces {
                 self.held = None;
                 Poll::Ready(None)
             }
+            // What was sent before goes out first: the connection drops what it still has when a body fails.
+            None if !self.is_breaking => {
+                self.is_breaking = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             None => Poll::Ready(Some(Err(BrokenOff))),
         }
     }
@@ -269,3 +284,6 @@ impl Body for Pieces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
