@@ -57,6 +57,32 @@ class Logs(WorkerTest):
             """, environment={"PYTHON_ENABLE_DEBUG_LOGGING": " True "})
         self.assertIn("deep", answer.messages("debug"))
 
+    def test_debug_level_changes_while_serving(self):
+        worker, answer = self.one("""
+            import logging
+            @app.route()
+            def f(req):
+                logging.debug("deep")
+                return ""
+            @app.route()
+            def own_level(req):
+                logging.getLogger().setLevel(logging.WARNING)
+                return ""
+            """)
+        self.assertEqual(answer.messages("debug"), [])
+        for wanted, expected in ((True, ["deep"]), (False, []), (True, ["deep"])):
+            worker.control.send({"type": "settings", "debug_logging": wanted})
+            # An answer on the control socket: what was sent before it is done.
+            worker.control.send({"type": "stacks"})
+            worker.control.receive_until("stacks")
+            self.assertEqual(worker.call("f").messages("debug"), expected)
+        worker.call("own_level")
+        worker.control.send({"type": "settings", "debug_logging": False})
+        worker.control.send({"type": "settings", "debug_logging": True})
+        worker.control.send({"type": "stacks"})
+        worker.control.receive_until("stacks")
+        self.assertEqual(worker.call("f").messages("debug"), [], "a level that the app has set stays")
+
     def test_import_time(self):
         worker = self.good_app("""
             import logging

@@ -16,6 +16,7 @@
 
 mod bench;
 mod check;
+mod debugpy;
 mod interpreters;
 mod process;
 mod setup;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::debugpy;
 use crate::interpreters::{self, Interpreter, Interpreters};
 use crate::process::Program;
 
@@ -58,7 +59,9 @@ fn add_python(root: &Path, interpreters: &Interpreters, minor: u32, ready: &mut 
     };
     let is_default = minor == interpreters.default.minor;
     let program = environment(root, interpreter)?;
-    ready.pythons.push(TestPython { version: interpreter.version(), program, is_default });
+    let python = TestPython { version: interpreter.version(), program, is_default };
+    debugpy::install(root, &python)?;
+    ready.pythons.push(python);
     Ok(())
 }
 

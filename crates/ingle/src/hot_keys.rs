@@ -56,10 +56,11 @@ impl<'a> HotKeys<'a> {
             Typed::Key(Key::Help) => self.say(HELP),
             // Those belong to the loop around this.
             Typed::Key(Key::Reload | Key::Quit) => {}
-            Typed::Line(text) => match self.question.take() {
-                Some(question) => self.answered(question, &text, server),
-                None => {}
-            },
+            Typed::Line(text) => {
+                if let Some(question) = self.question.take() {
+                    self.answered(question, &text, server);
+                }
+            }
         }
         self.question.is_some()
     }

@@ -120,9 +120,9 @@ impl Proxy {
                 }
                 Happening::Arrived(Ok((stream, _))) => self.editor = Some(Peer::new(stream)),
                 Happening::Arrived(Err(error)) => tracing::warn!("an editor can't connect: {error}"),
-                Happening::Editor(Ok(message)) => self.from_editor(message).await,
+                Happening::Editor(Ok(message)) => self.editor_said(message).await,
                 Happening::Editor(Err(_left)) => self.editor_left().await,
-                Happening::Debugger(Ok(message)) => self.from_debugger(message).await,
+                Happening::Debugger(Ok(message)) => self.debugger_said(message).await,
                 // The process has ended; the pool starts another one.
                 Happening::Debugger(Err(_ended)) => self.debugger_ended().await,
             }
@@ -130,7 +130,7 @@ impl Proxy {
         }
     }
 
-    async fn from_editor(&mut self, message: Value) {
+    async fn editor_said(&mut self, message: Value) {
         if message["type"] == "request" && message["command"] == "disconnect" {
             // The process belongs to the server: an editor that leaves does not end it.
             let answer = json!({"type": "response", "request_seq": message["seq"], "success": true,
@@ -151,7 +151,7 @@ impl Proxy {
         }
     }
 
-    async fn from_debugger(&mut self, message: Value) {
+    async fn debugger_said(&mut self, message: Value) {
         if let Some(message) = self.session.debugger_says(message) {
             self.tell_editor(message).await;
         }
@@ -210,7 +210,7 @@ impl Proxy {
         }
         self.debugger = next;
         for message in aside {
-            self.from_debugger(message).await;
+            self.debugger_said(message).await;
         }
     }
 

@@ -29,7 +29,9 @@ pub(crate) async fn run(arguments: LogLevelArguments, style: Style) -> Result<u8
 }
 
 /// What is asked of the server: method and query.
-fn request(rule: &[String], is_reset: bool) -> Result<(Method, Vec<(&'static str, String)>), CommandError> {
+type Asked = (Method, Vec<(&'static str, String)>);
+
+fn request(rule: &[String], is_reset: bool) -> Result<Asked, CommandError> {
     let wrong = |message: String| Err(CommandError::new(USAGE, "E0703", message));
     let level = |text: &str| text.parse::<Threshold>().ok().map(|level| ("level", level.as_str().to_owned()));
     match (rule, is_reset) {

@@ -3,13 +3,15 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ingle_testkit::{App, Editor, Launch, Python, Request, Server, on_each_python};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 on_each_python!(
     d_11_time_limits_stand_still_at_a_breakpoint,
+    d_11_async_functions_stop_as_well,
     p_04_the_editor_stays_attached_across_versions,
     p_04_what_stands_at_a_breakpoint_goes_on_when_a_new_version_takes_over,
     an_editor_that_leaves_takes_its_breakpoints_along,
@@ -18,17 +20,23 @@ on_each_python!(
     debugpy_is_installed_once_into_the_cache,
 );
 
-/// Line 4 is where the stories stop.
+/// The lines where the stories stop are below; what `App::python` puts before it is line 1.
 const APP: &str = r#"@app.route(route="add")
 def add(req: func.HttpRequest) -> str:
     total = int(req.params["a"]) + 2
     return f"one {total}"
+
+@app.route(route="later")
+async def later(req: func.HttpRequest) -> str:
+    total = int(req.params["a"]) + 3
+    return f"later {total}"
 
 @app.route(route="die")
 def die(req: func.HttpRequest) -> str:
     os._exit(3)
 "#;
 const STOP: u32 = 5;
+const LATER: u32 = 10;
 
 fn app(text: &str) -> App {
     App::python(text).host(&json!({"version": "2.0", "functionTimeout": "00:00:01"}))
@@ -83,6 +91,32 @@ fn d_11_time_limits_stand_still_at_a_breakpoint(python: &Python) {
     editor.go_on(&thread);
     assert_eq!(answer.join().unwrap(), (200, "one 42".to_owned()));
     assert_eq!(server.invocations("add", 1)[0]["outcome"], "success");
+}
+
+/// The thread at the breakpoint is the one that hears the server: other calls wait for it, and are not over their time.
+fn d_11_async_functions_stop_as_well(python: &Python) {
+    let server = launch(python, "--debug=0").start();
+    let mut editor = attach(&server);
+    editor.breakpoints(&script(&server), &[LATER]);
+    let calls: Vec<_> = ["/api/later?a=40", "/api/add?a=1"]
+        .map(|target| {
+            let mut client = server.client();
+            let call = thread::spawn(move || client.send(Request::get(target)).unwrap().text());
+            if target.contains("later") {
+                return (call, Some(editor.stopped()));
+            }
+            (call, None)
+        })
+        .into();
+    let (thread, _, line) = calls[0].1.clone().unwrap();
+    assert_eq!(line, u64::from(LATER));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(editor.variable(&thread, "total"), "43");
+    }
+    editor.go_on(&thread);
+    let answers: Vec<String> = calls.into_iter().map(|(call, _)| call.join().unwrap()).collect();
+    assert_eq!(answers, ["later 43", "one 3"]);
 }
 
 fn p_04_the_editor_stays_attached_across_versions(python: &Python) {
