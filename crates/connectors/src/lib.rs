@@ -69,6 +69,7 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
                 account,
                 queues: rooms.host.queues,
                 reader,
+                held_for: queue::remote::HELD_FOR,
             };
             let ListenerRooms { accounts, invoker, tasks, .. } = rooms;
             Some(queue::remote::RemoteListener::new(options, accounts, invoker, tasks).start())

@@ -122,7 +122,13 @@ async fn run_once(
         let outcome = attempt(inner, function, id, event, retry.clone(), phases).await;
         match outcome.failure() {
             Some(failure) if was_not_read(failure) && unread < UNREAD_MAX => unread += 1,
-            Some(failure) if (failure.bystander || failure.suspect) && is_safe(event) && !repeated => {
+            // Who is told to wait would not fare better now.
+            Some(failure)
+                if (failure.bystander || failure.suspect)
+                    && failure.retry_after.is_none()
+                    && is_safe(event)
+                    && !repeated =>
+            {
                 repeated = true
             }
             _ => return outcome,

@@ -24,7 +24,7 @@ use crate::account::fault::Fault;
 use crate::account::{CALL_TIMEOUT, Client, limited};
 use crate::collect::Element;
 
-pub use listener::{RemoteListener, RemoteListenerOptions};
+pub use listener::{HELD_FOR, RemoteListener, RemoteListenerOptions};
 
 /// Largest text of a message, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 * 1024;

@@ -125,6 +125,30 @@ client('work', message_encode_policy=BinaryBase64EncodePolicy()).send_message(by
     assert_eq!(seen, [r"b'\x00\xff'", r"b'gr\xc3\xbc\xc3\x9fe'"]);
 }
 
+/// host.json says how texts are encoded. What is not so goes to the poison queue, and no function sees it.
+#[test]
+fn the_encoding_of_messages_can_be_chosen() {
+    let azurite = Azurite::start();
+    let server = start(&App::python(ECHO), &azurite);
+    azurite.python(&format!("{PUT_TEXT}\nclient('work').send_message('no Base64!')"), &[]);
+    let aside = "
+try:
+    for message in queues.get_queue_client('work-poison').receive_messages(): print(message.content)
+except Exception: pass
+";
+    assert_eq!(azurite.wait_for(aside, &[]), "no Base64!");
+    let ended = server.stop();
+    assert!(!ended.events.iter().any(|event| event["function"] == "work"));
+    assert!(ended.stderr.iter().any(|line| line.contains("no Base64")), "{:#?}", ended.stderr);
+
+    let plain = json!({"version": "2.0", "extensions": {"queues": {"messageEncoding": "none"}}});
+    let server = start(&App::python(ECHO).host(&plain), &azurite);
+    azurite.python(&format!("{PUT_TEXT}\nclient('work').send_message('<grüße>')"), &[]);
+    assert_eq!(server.invocations("work", 1)[0]["outcome"], "success");
+    let read = "for message in queues.get_queue_client('worked').receive_messages(): print(message.content)";
+    assert_eq!(azurite.wait_for(read, &[]), r"b'<gr\xc3\xbc\xc3\x9fe>'");
+}
+
 #[test]
 fn a_bad_message_is_tried_five_times_and_put_aside_in_the_account() {
     let azurite = Azurite::start();

@@ -25,7 +25,7 @@ use crate::queue::listener::Messages;
 use crate::queue::{Verdict, poison_queue, verdict};
 
 /// How long a message is held; renewed at half time (facts 7.1).
-const HELD_FOR: Duration = Duration::from_secs(600);
+pub const HELD_FOR: Duration = Duration::from_secs(600);
 /// Pauses between looks into an empty queue: they grow from the first to the last, which host.json can set.
 const POLL_FIRST: Duration = Duration::from_millis(100);
 /// As Azure's host does on a developer's machine; in the cloud it would be a minute (facts 7.1).
@@ -41,6 +41,8 @@ pub struct RemoteListenerOptions {
     pub account: Arc<StorageAccount>,
     pub queues: QueueOptions,
     pub reader: Arc<Messages>,
+    /// How long a message is held; renewed at half time.
+    pub held_for: Duration,
 }
 
 /// Turns the messages of one queue of an account into invocations of one function.
@@ -143,7 +145,7 @@ impl RemoteListener {
         if self.in_work.count.load(Ordering::Acquire) > queues.new_batch_threshold {
             return Look::ForRoom;
         }
-        match queue.fetch(queues.batch_size, HELD_FOR).await {
+        match queue.fetch(queues.batch_size, self.options.held_for).await {
             Ok(messages) => {
                 recovery.well();
                 queue.client.seen();
@@ -171,7 +173,7 @@ impl RemoteListener {
         let leave = Leave(self.in_work.clone());
         let (invoker, function) = (self.invoker.clone(), self.options.function.clone());
         let (reader, queues) = (self.options.reader.clone(), self.options.queues.clone());
-        let delivery = self.delivery(&message);
+        let (delivery, held_for) = (self.delivery(&message), self.options.held_for);
         async move {
             // Also counted down when the task is aborted or panics.
             let _leave = leave;
@@ -194,7 +196,7 @@ impl RemoteListener {
             let outcome = loop {
                 tokio::select! {
                     completion = &mut running => break completion.outcome,
-                    () = tokio::time::sleep(HELD_FOR / 2) => holder.renew().await,
+                    () = tokio::time::sleep(held_for / 2) => holder.renew(held_for).await,
                 }
             };
             holder.settle(&message.text, &delivery, &outcome).await;
@@ -248,8 +250,8 @@ struct Holder {
 }
 
 impl Holder {
-    async fn renew(&mut self) {
-        match self.queue.release(&self.id, &self.receipt, HELD_FOR).await {
+    async fn renew(&mut self, held_for: Duration) {
+        match self.queue.release(&self.id, &self.receipt, held_for).await {
             Ok(receipt) => self.receipt = receipt,
             Err(fault) => {
                 tracing::warn!(queue = %self.queue.name, message = %self.id, "can't hold a message any longer: {fault}");
@@ -333,23 +335,4 @@ fn poll_pause(empty_looks: u32, last: Option<Duration>) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn looks_into_an_empty_queue_become_rare() {
-        let check = |looks, last: Option<u64>, at_least_ms: u64, at_most_ms: u64| {
-            let found = poll_pause(looks, last.map(Duration::from_millis)).as_millis();
-            assert!(
-                found >= u128::from(at_least_ms) && found <= u128::from(at_most_ms),
-                "{looks}: {found} ms"
-            );
-        };
-        check(1, None, 80, 120);
-        check(2, None, 160, 240);
-        check(5, None, 1280, 1920);
-        check(100, None, 2000, 2000);
-        check(100, Some(60_000), 60_000, 60_000);
-        check(u32::MAX, Some(100), 80, 100);
-    }
-}
+mod tests;
