@@ -107,11 +107,16 @@ impl Newborn {
         let attached = [theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
         let (sender, number) = oneshot::channel();
         let asked = || parent.state().births.push_back(sender);
-        parent.control.send_with_descriptors(&ToWorker::Fork, &attached, asked).await.map_err(failed)?;
+        let sent = parent.control.send_with_descriptors(&ToWorker::Fork, &attached, asked).await;
         let number = match number.await {
-            Ok(Ok(number)) => number,
+            Ok(Ok(number)) if sent.is_ok() => number,
             Ok(Err(problem)) => return Err(failed(io::Error::other(problem))),
-            Err(_closed) => return Err(failed(io::Error::other("the process that was to fork has ended"))),
+            Ok(Ok(_)) | Err(_) => {
+                // Its sockets are closed, so it is ending; whoever asks next must not find it alive.
+                parent.end();
+                parent.ended().await;
+                return Err(failed(io::Error::other("the process that was to fork has ended")));
+            }
         };
         let process = Forked::watch(number).map_err(failed)?;
         let worker = Worker::new(id, process.group(), control, maker);

@@ -100,12 +100,19 @@ pub(crate) struct Nursery {
     policy: ForkPolicy,
     /// Known from the first import on.
     way: Mutex<Option<Way>>,
-    zygote: AsyncMutex<Option<Arc<Worker>>>,
+    zygote: Mutex<Option<Arc<Worker>>>,
+    renewing: AsyncMutex<()>,
 }
 
 impl Nursery {
     pub(crate) fn new(templates: Templates, policy: ForkPolicy) -> Self {
-        Self { templates, policy, way: Mutex::default(), zygote: AsyncMutex::default() }
+        Self {
+            templates,
+            policy,
+            way: Mutex::default(),
+            zygote: Mutex::default(),
+            renewing: AsyncMutex::default(),
+        }
     }
 
     pub(crate) fn way(&self) -> Option<Way> {
@@ -137,7 +144,7 @@ impl Nursery {
                     zygote.end();
                     (Way::BeforeImport(loaded.unsafe_to_fork.clone()), loaded, None)
                 } else {
-                    *self.zygote.lock().await = Some(zygote);
+                    self.keep(Some(zygote));
                     (Way::AfterImport, loaded, None)
                 }
             }
@@ -159,36 +166,45 @@ impl Nursery {
     }
 
     async fn fork_zygote(&self, id: WorkerId, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
-        let mut zygote = self.zygote.lock().await;
-        if let Some(zygote) = &*zygote
-            && zygote.state().phase == Phase::Parent
-        {
-            match Newborn::fork(id, zygote, maker).await {
+        if let Some(zygote) = self.living_zygote() {
+            match Newborn::fork(id, &zygote, maker).await {
                 Ok(newborn) => return Ok(newborn.into_worker(Phase::Ready)),
                 Err(error) if zygote.state().phase == Phase::Parent => return Err(error),
                 // It died at it.
                 Err(_) => {}
             }
         }
-        let made = self.renew(&mut zygote, maker).await?;
-        Ok(Newborn::fork(id, &made, maker).await?.into_worker(Phase::Ready))
+        let zygote = self.renew(maker).await?;
+        Ok(Newborn::fork(id, &zygote, maker).await?.into_worker(Phase::Ready))
     }
 
-    async fn renew(&self, zygote: &mut Option<Arc<Worker>>, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+    fn living_zygote(&self) -> Option<Arc<Worker>> {
+        self.zygote().filter(|zygote| zygote.state().phase == Phase::Parent)
+    }
+
+    /// Makes the zygote anew, unless somebody else has done so in the meantime.
+    async fn renew(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        let _one_at_a_time = self.renewing.lock().await;
+        if let Some(zygote) = self.living_zygote() {
+            return Ok(zygote);
+        }
         tracing::warn!("the zygote is gone; it is made anew");
         let (made, _) = self.fork_template(NO_WORKER, Role::Zygote, maker).await?;
-        *zygote = Some(made.clone());
+        self.keep(Some(made.clone()));
         Ok(made)
     }
 
     /// Makes a zygote anew that is gone, so that the next worker need not wait for it.
     pub(crate) async fn mend(&self, maker: &Maker<'_>) -> Result<(), Error> {
-        let mut zygote = self.zygote.lock().await;
-        let is_gone = zygote.as_ref().is_some_and(|zygote| zygote.state().phase == Phase::Gone);
+        let is_gone = self.zygote().is_some_and(|zygote| zygote.state().phase == Phase::Gone);
         if is_gone {
-            self.renew(&mut zygote, maker).await?;
+            self.renew(maker).await?;
         }
         Ok(())
+    }
+
+    fn keep(&self, zygote: Option<Arc<Worker>>) -> Option<Arc<Worker>> {
+        std::mem::replace(&mut *self.zygote.lock().unwrap_or_else(PoisonError::into_inner), zygote)
     }
 
     async fn fork_template(
@@ -209,13 +225,14 @@ impl Nursery {
         newborn.load(role, maker.options).await
     }
 
-    pub(crate) async fn zygote(&self) -> Option<Arc<Worker>> {
-        self.zygote.lock().await.clone()
+    pub(crate) fn zygote(&self) -> Option<Arc<Worker>> {
+        self.zygote.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the zygote; its workers stay.
     pub(crate) async fn stop(&self) {
-        if let Some(zygote) = self.zygote.lock().await.take() {
+        let _not_while_it_is_made = self.renewing.lock().await;
+        if let Some(zygote) = self.keep(None) {
             zygote.end();
         }
     }

@@ -64,7 +64,7 @@ impl Pool {
             if plan.start == 0 {
                 if let Err(error) = self.0.nursery.mend(&self.maker()).await {
                     // Whoever needs a worker tries again, and is told.
-                    tracing::error!(code = error.code(), "{error}");
+                    tracing::error!(code = error.code(), "{}", error.failure().message);
                 }
                 // A change since the look above is remembered by the signal.
                 let changed = self.0.signals.changed.notified();
@@ -81,9 +81,10 @@ impl Pool {
                 tokio::time::sleep_until(until).await;
             }
             if let Err(error) = self.start_worker().await {
-                tracing::error!(code = error.code(), "{error}");
+                let failure = error.failure();
+                tracing::error!(code = failure.code, "{}", failure.message);
                 let mut state = self.state();
-                state.failed = Some(error.failure());
+                state.failed = Some(failure);
                 state.deaths.add(Instant::now());
                 drop(state);
                 self.0.signals.room.notify_waiters();
