@@ -218,6 +218,16 @@ def test_a_reset_begins_anew_in_the_same_process(start):
     assert len(set(pids)) == 1
 
 
+def test_accounts_of_the_developer_are_not_touched(start, tmp_path):
+    (tmp_path / "app").mkdir()
+    settings = '{"Values": {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}}'
+    (tmp_path / "app" / "local.settings.json").write_text(settings)
+    platform = start(CHAIN)
+    platform.http.post("/api/orders", json={"id": "1", "dish": "soup"})
+    platform.settle()
+    assert platform.blob("receipts/1.txt").text() == "soup"
+
+
 def test_run_on_startup_runs_before_the_test_begins(start):
     platform = start("""
     @app.timer_trigger(arg_name="timer", schedule="0 0 0 1 1 *", run_on_startup=True)

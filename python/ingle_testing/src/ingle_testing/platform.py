@@ -49,8 +49,8 @@ class Platform:
         self._start_time = time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
         self._functions = list(functions)
         self._allow_problems = allow_problems
-        # Tests use the embedded storage, whatever account the developer's own settings name.
-        self._settings = {"AzureWebJobsStorage": "", **(settings or {})}
+        # Tests use the embedded store, whatever accounts the developer's own settings name.
+        self._settings = {"INGLE_STORAGE": "embedded", **(settings or {})}
         self._server: Optional[Server] = None
         self._journal = _Journal()
         self._expected: List[_Expectation] = []
