@@ -1,9 +1,12 @@
 //! `ingle_testing`, as users have it: installed, with pytest, against the real binary on a clock that is moved.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ingle_testkit::{App, Python, binary, cache, on_each_python};
+use ingle_testkit::{App, Python, Server, binary, cache, on_each_python};
+use serde_json::Value;
 use tempfile::TempDir;
 
 on_each_python!(users_test_an_app_with_the_package, the_package_keeps_its_promises);
@@ -56,4 +59,49 @@ fn the_package_keeps_its_promises(python: &Python) {
     let tests = package.path().join("source/tests");
     let output = pytest(python, &package, &tests, &[]);
     assert!(output.contains("passed") && !output.contains("skipped"), "{output}");
+}
+
+const HELLO: &str = r#"
+@app.route(route="hello", auth_level="anonymous")
+def hello(req: func.HttpRequest) -> str:
+    return "hello"
+"#;
+
+/// The answer of the admin socket, as it comes.
+fn admin(server: &Server, request: &str) -> String {
+    let mut socket = UnixStream::connect(server.state_folder().join("admin.sock")).unwrap();
+    write!(socket, "{request} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Nobody gets a clock that stands still unasked, and nobody fails to see that it does.
+#[test]
+fn only_a_server_for_tests_lets_its_clock_be_moved() {
+    let server = App::python(HELLO).start(&Python::any());
+    assert_eq!(server.ready()["clock"], Value::Null);
+    for request in
+        ["POST /v1/settle", "POST /v1/clock?to=1", "POST /v1/clock/restart?to=1", "GET /v1/journal"]
+    {
+        let answer = admin(&server, request);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{request}: {answer}");
+    }
+    let launch = App::python(HELLO).launch(&Python::any()).argument("--clock");
+    let server = launch.argument("moved=2030-01-01T08:00:00Z").text().start();
+    server.events().wait_for_line("the clock stands still at 2030-01-01T08:00:00");
+    let answer = admin(&server, "GET /v1/clock");
+    assert!(answer.ends_with(r#"{"now":1893484800000}"#), "{answer}");
+    let answer = admin(&server, "POST /v1/clock?to=1893488400000");
+    assert!(answer.ends_with(r#"{"now":1893488400000}"#), "{answer}");
+    for (request, expected) in [
+        ("POST /v1/clock?to=1893484800000", "forward only"),
+        ("POST /v1/clock?to=noon", "no number"),
+        ("POST /v1/clock", "missing"),
+        ("POST /v1/documents?container=shop", "database/container"),
+    ] {
+        let answer = admin(&server, request);
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(expected), "{request}: {answer}");
+    }
 }
