@@ -112,7 +112,6 @@ pub(crate) struct Worker {
     pub(crate) sink: LogSinkHandle,
     /// The app's folder.
     pub(crate) root: PathBuf,
-    /// Where it writes large outputs.
     pub(crate) spool: Option<PathBuf>,
     pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(Instant, u64)>>,
@@ -209,9 +208,7 @@ impl Worker {
                 in_work: state.in_work,
             }
         };
-        if let Some(folder) = &self.spool {
-            crate::spool::clean_after(self.group.leader(), folder);
-        }
+        crate::spool::clean_after(self.group.leader(), self.spool.as_deref());
         self.ending.send_replace(Some(Arc::new(ending)));
         self.signals.room.notify_waiters();
         self.signals.less.notify_waiters();
@@ -273,10 +270,7 @@ impl Worker {
             FromWorker::Debugger { port } => {
                 self.debugging.iter().for_each(|debugging| debugging.listens(port));
             }
-            FromWorker::Done(done) if self.state().streams.has(&done.id) => {
-                let id = done.id.clone();
-                self.hear_stream(&id, Told::Done(Box::new(done), body));
-            }
+            FromWorker::Done(done) if self.state().streams.has(&done.id) => self.hear_end(done, body),
             FromWorker::Pull { id } => self.hear_stream(&id, Told::Pull),
             FromWorker::Head { id, status, headers } => self.hear_stream(&id, Told::Head(status, headers)),
             FromWorker::Chunk { id } => self.hear_stream(&id, Told::Chunk(body)),
@@ -295,13 +289,6 @@ impl Worker {
             FromWorker::Exiting { id, status } => {
                 self.state().exiting = Some((id.and_then(|id| id.parse().ok()), status));
             }
-        }
-    }
-
-    fn hear_stream(&self, id: &str, told: Told) {
-        if let Err(problem) = self.state().streams.tell(id, told) {
-            tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
-            self.group.kill();
         }
     }
 

@@ -56,7 +56,8 @@ impl Drop for Removed {
 }
 
 /// Removes what a process that has ended had not handed over. `process` is its number.
-pub(crate) fn clean_after(process: u32, folder: &Path) {
+pub(crate) fn clean_after(process: u32, folder: Option<&Path>) {
+    let Some(folder) = folder else { return };
     let prefix = format!("{process}-");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
@@ -104,7 +105,7 @@ mod tests {
         }
         let path = take("7-a", root.path()).unwrap();
         assert!(!path.exists(), "the outputs are dropped");
-        clean_after(7, root.path());
+        clean_after(7, Some(root.path()));
         assert!(!root.path().join("7-b").exists() && root.path().join("77-c").exists());
     }
 }

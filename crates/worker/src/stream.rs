@@ -62,6 +62,22 @@ impl Streams {
     }
 }
 
+impl Worker {
+    /// Passes on the end of a streamed invocation.
+    pub(crate) fn hear_end(&self, done: Done, body: Bytes) {
+        let id = done.id.clone();
+        self.hear_stream(&id, Told::Done(Box::new(done), body));
+    }
+
+    /// Passes on what the process says of a streamed invocation.
+    pub(crate) fn hear_stream(&self, id: &str, told: Told) {
+        if let Err(problem) = self.state().streams.tell(id, told) {
+            tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
+            self.group.kill();
+        }
+    }
+}
+
 /// Why a streamed invocation has no good end.
 pub(crate) enum Broken {
     /// The worker's process is ending.
