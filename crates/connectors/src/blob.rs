@@ -4,6 +4,7 @@
 //! and sends a notification into the function's internal queue, so that from there on a blob is worked on like a
 //! message, with leases, attempts and a poison queue ([`listener`]).
 
+pub mod by_hand;
 pub mod listener;
 pub mod remote;
 mod source;

@@ -32,7 +32,7 @@ use ingle_store::{Operation, Store};
 use ingle_types::datum::{Datum, HttpRequest};
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Delivery, Event, Invocation, Trace};
-use ingle_types::ids::InvocationId;
+use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::InvocationRecord;
 use ingle_types::log_levels::Threshold;
 use ingle_types::outcome::Outcome;
@@ -55,10 +55,21 @@ pub struct Admin {
     pub functions: Box<dyn Fn() -> Vec<FunctionSpec> + Send + Sync>,
     /// What `GET /v1/status` shows.
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Reads a blob for a function (its name, `container/name`); `None` if that is no path of its trigger's, or there is
+    /// none.
+    pub blob: Box<dyn Fn(FunctionName, String) -> BoxFuture<Result<Option<Blob>, String>> + Send + Sync>,
     /// Shows the rules of what is logged, after a change if there is one.
     pub log_levels: Box<dyn Fn(Option<LevelChange>) -> BoxFuture<Value> + Send + Sync>,
     /// Of a server for tests.
     pub moved: Option<Box<dyn Moved>>,
+}
+
+/// What a function gets of a blob.
+pub struct Blob {
+    pub payload: Datum,
+    pub metadata: Vec<(String, Datum)>,
+    /// A local file in it is there for as long as this lives.
+    pub held: Option<Box<dyn Send + Sync>>,
 }
 
 /// A rule that is put over those of the app, or taken away.
@@ -266,9 +277,17 @@ impl Admin {
         })?;
         let id = InvocationId::random();
         let received_at = self.rooms.clock.now();
+        let mut held = None;
         let (payload, metadata) = match &function.trigger {
             TriggerSpec::Timer(trigger) if body.is_empty() => trigger.run_by_hand(received_at),
             TriggerSpec::Timer(_) => (Datum::Json(String::from_utf8_lossy(&body).into_owned()), Vec::new()),
+            TriggerSpec::Blob(_) => match self.stored(&function.name, &body).await? {
+                Some(blob) => {
+                    held = blob.held;
+                    (blob.payload, blob.metadata)
+                }
+                None => (payload(function, method, parameters, body), Vec::new()),
+            },
             _ => (payload(function, method, parameters, body), Vec::new()),
         };
         let event = Event {
@@ -282,6 +301,7 @@ impl Admin {
         };
         let invocation = Invocation { id, function: function.name.clone(), event };
         let completion = self.rooms.invoker.invoke(invocation).await;
+        drop(held);
         let shown = shown(&completion.outcome);
         self.rooms.records.record(InvocationRecord {
             id,
@@ -300,6 +320,16 @@ impl Admin {
             answer.extend(shown);
         }
         Ok(answer)
+    }
+
+    /// The blob whose path the data is, if there is one.
+    async fn stored(&self, function: &FunctionName, data: &[u8]) -> Result<Option<Blob>, Refused> {
+        const PATH_BYTES_MAX: usize = 1024 + 64;
+        let Some(path) = std::str::from_utf8(data).ok().filter(|path| path.len() <= PATH_BYTES_MAX) else {
+            return Ok(None);
+        };
+        let read = (self.blob)(function.clone(), path.trim().to_owned()).await;
+        read.map_err(|message| Refused(StatusCode::SERVICE_UNAVAILABLE, message, "E0406"))
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ingle_apps::{Progress, ReadOptions};
-use ingle_connectors::blob::listener;
+use ingle_connectors::blob::{by_hand, listener};
 use ingle_control::debug::Debugger;
 use ingle_control::log_filter::LogFilter;
 use ingle_control::{Control, Event, Generation, Prepared};
-use ingle_gateway::admin::{Admin, LevelChange};
+use ingle_gateway::admin::{Admin, Blob, LevelChange};
 use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
 use ingle_gateway::moved::Moved;
@@ -23,6 +23,7 @@ use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::event::InvokerHandle;
 use ingle_types::faults::Faults;
 use ingle_types::health::Health;
+use ingle_types::ids::FunctionName;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::log_levels::{DEFAULT_CATEGORY, LogLevels};
 use ingle_types::problem::Problem;
@@ -231,6 +232,7 @@ impl Server {
         let (control, address) = (self.control.clone(), self.address);
         let functions = self.control.clone();
         let levels = self.control.clone();
+        let (reader, readers) = (self.store.clone(), self.control.clone());
         let health = self.rooms.health.clone();
         let moved = self.moved.clone().map(|time| MovedServer { time, control: self.control.clone() });
         let admin = Admin {
@@ -240,6 +242,9 @@ impl Server {
                 functions.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
             }),
             status: Box::new(move || status(&control, address, &health)),
+            blob: Box::new(move |function, path| {
+                Box::pin(blob(reader.clone(), readers.clone(), function, path))
+            }),
             log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
             moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),
         };
@@ -343,6 +348,26 @@ pub(crate) fn inspect(app: &mut AppSpec) {
     let broken: Vec<String> = found.iter().filter_map(|problem| problem.function.clone()).collect();
     app.functions.retain(|function| !broken.iter().any(|name| name == function.name.as_str()));
     app.problems.extend(found);
+}
+
+/// Reads a blob for a call by hand.
+async fn blob(
+    store: Store,
+    control: Control,
+    function: FunctionName,
+    path: String,
+) -> Result<Option<Blob>, String> {
+    let Some(generation) = control.current() else { return Ok(None) };
+    let Some(function) = generation.app.functions.iter().find(|known| known.name == function) else {
+        return Ok(None);
+    };
+    let read = by_hand::read(&store, generation.accounts(), function, &path).await;
+    let blob = |found: by_hand::ByHand| Blob {
+        payload: found.handed.value,
+        metadata: found.metadata,
+        held: found.handed.file,
+    };
+    read.map(|found| found.map(blob)).map_err(|error| chain(&error))
 }
 
 async fn log_levels(control: Control, change: Option<LevelChange>) -> Value {

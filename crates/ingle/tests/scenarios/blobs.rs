@@ -8,6 +8,7 @@ on_each_python!(
     a_blob_that_was_put_before_the_start_is_not_forgotten,
     a_bad_blob_is_tried_five_times_and_put_aside,
     a_blob_that_is_not_there_is_none,
+    a_function_is_tried_with_a_stored_blob_or_with_a_content,
 );
 
 const APP: &str = r#"
@@ -73,4 +74,17 @@ fn a_bad_blob_is_tried_five_times_and_put_aside(python: &Python) {
 fn a_blob_that_is_not_there_is_none(python: &Python) {
     let server = app().start(python);
     assert_eq!(server.get("/api/look/nothing.txt").status(200).text(), "None");
+}
+
+fn a_function_is_tried_with_a_stored_blob_or_with_a_content(python: &Python) {
+    let server = app().start(python);
+    server.call(&["put", "blob", "inbox/kept.txt", "stored"]).code(0);
+    server.invocations("shout", 1);
+    server.call(&["put", "blob", "outbox/kept-loud.txt", "changed"]).code(0);
+    let answer = server.invoke("shout", "inbox/kept.txt");
+    assert_eq!(answer["outcome"], "success", "{answer}");
+    assert_eq!(get(&server, "outbox/kept-loud.txt"), "STORED", "its name and its content");
+    // No blob is there: the data is the content, and there is no name for the output's path.
+    let answer = server.invoke("shout", "inbox/missing.txt");
+    assert_eq!(answer["failure"]["code"], "E0307", "{answer}");
 }
