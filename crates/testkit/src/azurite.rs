@@ -38,6 +38,8 @@ pub struct Azurite {
     /// Of blobs, queues and tables.
     ports: [u16; 3],
     folder: TempDir,
+    /// It speaks TLS, with a certificate of its own.
+    tls: bool,
 }
 
 impl Azurite {
@@ -52,6 +54,30 @@ impl Azurite {
         azurite
     }
 
+    /// As [`Self::start`], with TLS: clients have to trust [`Self::certificate`].
+    ///
+    /// # Panics
+    /// If it is not installed or does not start.
+    #[track_caller]
+    pub fn start_with_tls() -> Self {
+        let mut azurite = Self::stopped();
+        azurite.tls = true;
+        let (certificate, key) = (azurite.certificate(), azurite.key());
+        let paths = [&certificate, &key].map(|path| path.display().to_string());
+        run(CERTIFICATE, &[&paths[0], &paths[1]]);
+        azurite.restart();
+        azurite
+    }
+
+    /// Its certificate, in PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+
     /// One that does not run yet, with ports that nobody listens on.
     ///
     /// # Panics
@@ -60,7 +86,7 @@ impl Azurite {
     pub fn stopped() -> Self {
         let folder = tempfile::Builder::new().prefix("azurite-").tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("no folder for Azurite: {error}"));
-        Self { child: None, ports: free_ports(), folder }
+        Self { child: None, ports: free_ports(), folder, tls: false }
     }
 
     /// Starts it once more, on the same ports and with the data that it had.
@@ -78,6 +104,9 @@ impl Azurite {
         command.arg(script).arg("--location").arg(self.folder.path());
         command.args(["--blobPort", &blobs, "--queuePort", &queues, "--tablePort", &tables]);
         command.args(["--disableTelemetry", "--silent", "--disableProductStyleUrl"]);
+        if self.tls {
+            command.arg("--cert").arg(self.certificate()).arg("--key").arg(self.key());
+        }
         command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}")).process_group(0);
         command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("node can't be started: {error}"));
@@ -120,7 +149,8 @@ impl Azurite {
 
     /// The connection string of its only account.
     pub fn connection(&self) -> String {
-        connection(&self.ports)
+        let plain = connection(&self.ports);
+        if self.tls { plain.replace("http://", "https://") } else { plain }
     }
 
     /// Runs a script with Azure's own Python clients: `queues`, `blobs` and `tables` are there, `arguments` too. Gives
@@ -130,15 +160,10 @@ impl Azurite {
     /// If it fails.
     #[track_caller]
     pub fn python(&self, script: &str, arguments: &[&str]) -> String {
-        let program = workspace().join(PYTHON);
-        assert!(program.is_file(), "Azure's clients are not installed: run `cargo xtask setup`");
-        let mut command = Command::new(program);
-        command.arg("-c").arg(format!("{CLIENTS}{script}")).arg(self.connection()).args(arguments);
-        let output = command.stdin(Stdio::null()).output();
-        let output = output.unwrap_or_else(|error| panic!("Python can't be started: {error}"));
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "the script failed: {complaint}\n{script}");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        let connection = self.connection();
+        let mut all = vec![connection.as_str()];
+        all.extend(arguments);
+        run(&format!("{CLIENTS}{script}"), &all)
     }
 
     /// As [`Self::python`], again and again until it prints something.
@@ -171,6 +196,36 @@ impl Drop for Azurite {
             child.wait().ok();
         }
     }
+}
+
+/// Makes a certificate for this machine that signs itself.
+const CERTIFICATE: &str = "\
+import sys, datetime, ipaddress
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'azurite')])
+now = datetime.datetime.now(datetime.timezone.utc)
+day = datetime.timedelta(days=1)
+made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+made = made.serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
+made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address('127.0.0.1'))]), False)
+made = made.sign(key, hashes.SHA256())
+open(sys.argv[1], 'wb').write(made.public_bytes(serialization.Encoding.PEM))
+open(sys.argv[2], 'wb').write(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+    serialization.NoEncryption()))
+";
+
+#[track_caller]
+fn run(script: &str, arguments: &[&str]) -> String {
+    let program = workspace().join(PYTHON);
+    assert!(program.is_file(), "Azure's clients are not installed: run `cargo xtask setup`");
+    let output = Command::new(program).arg("-c").arg(script).args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("Python can't be started: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the script failed: {complaint}\n{script}");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 /// The connection string of an account whose services listen on these ports: blobs, queues, tables.

@@ -323,6 +323,67 @@ fn t_073_a_server_that_never_answers_holds_nothing_else_up() {
     assert_eq!(lines(&ended.stderr, "in trouble"), 1, "{:#?}", ended.stderr);
 }
 
+/// Every account in the cloud speaks TLS. A certificate that this machine does not trust is refused, with the reason.
+#[test]
+fn an_account_is_reached_through_tls_if_its_certificate_is_trusted() {
+    let azurite = Azurite::start_with_tls();
+    let app = App::python(CHAIN);
+    let trusting = launch(&app, &azurite.connection())
+        .variable("SSL_CERT_FILE", &azurite.certificate().display().to_string());
+    let server = trusting.start();
+    server.post("/api/order", r#"{"name": "Eve", "total": 1}"#).status(200);
+    let record = &server.invocations("book", 1)[0];
+    assert_eq!(record["outcome"], "success", "{record}");
+    let row: Value = server.get("/api/total/Eve").status(200).json();
+    assert_eq!(row["Total"], 1, "{row}");
+    drop(server.stop());
+
+    let server = launch(&app, &azurite.connection()).start();
+    let found = wait_until_degraded(&server, |found| !found.is_empty());
+    assert!(found.iter().any(|one| one.to_lowercase().contains("certificate")), "{found:?}");
+}
+
+const ROWS: &str = r#"
+@app.route(route="put", methods=["POST"])
+@app.table_output(arg_name="rows", table_name="Rows", partition_key="p", connection="Cloud")
+def put(req: func.HttpRequest, rows: func.Out[str]) -> str:
+    rows.set(req.get_body().decode())
+    return "put"
+
+@app.route(route="find/{least:int}")
+@app.table_input(arg_name="rows", table_name="Rows", partition_key="p", filter="Size ge {least}", take=2,
+    connection="Cloud")
+def find(req: func.HttpRequest, rows: str) -> str:
+    return rows
+"#;
+
+#[test]
+fn entities_of_an_account_keep_their_types_and_are_found_by_filter() {
+    let azurite = Azurite::start();
+    let server = start(&App::python(ROWS), &azurite);
+    assert_eq!(server.get("/api/find/0").status(200).json(), json!([]));
+    let rows = json!([
+        {"RowKey": "a", "Size": 1, "Half": 0.5, "Yes": true, "Tags": ["x"]},
+        {"RowKey": "b 'c'", "Size": 5, "When": "2026-10-25T08:00:00Z", "When@odata.type": "Edm.DateTime"},
+        {"RowKey": "d", "Size": 7, "Big": 5_000_000_000_u64},
+        {"RowKey": "e", "Size": 9}
+    ]);
+    server.post("/api/put", rows.to_string()).status(200);
+    let found: Value = server.get("/api/find/5").status(200).json();
+    let keys: Vec<&str> = found.as_array().unwrap().iter().filter_map(|row| row["RowKey"].as_str()).collect();
+    assert_eq!(keys, ["b 'c'", "d"], "{found}");
+    assert_eq!(found[1], json!({"PartitionKey": "p", "RowKey": "d", "Size": 7, "Big": 5_000_000_000_u64}));
+    let types = "
+rows = tables.get_table_client('Rows')
+row = rows.get_entity('p', 'a')
+print(type(row['Size']).__name__, type(row['Half']).__name__, row['Yes'], row['Tags'])
+print(rows.get_entity('p', \"b 'c'\")['When'].year, rows.get_entity('p', 'd')['Big'].edm_type.value)";
+    assert_eq!(azurite.python(types, &[]), "int float True [\"x\"]\n2026 Edm.Int64");
+    server.post("/api/put", r#"{"RowKey": "e", "Size": 10}"#).status(500);
+    let refused = &server.invocations("put", 2)[1];
+    assert_eq!(refused["failure"]["code"], "E0418", "{refused}");
+}
+
 /// Given by the account's owner instead of its key: it goes with every request to all three services.
 #[test]
 fn a_shared_access_signature_opens_an_account() {
