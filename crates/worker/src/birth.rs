@@ -106,12 +106,19 @@ impl Newborn {
         let (life_line, their_line) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
         let attached = [theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
         let (sender, number) = oneshot::channel();
-        let asked = || parent.state().births.push_back(sender);
+        let asked = || {
+            let mut state = parent.state();
+            // Nobody would take it out again; dropped, it tells us below.
+            if state.phase != Phase::Gone {
+                state.births.push_back(sender);
+            }
+        };
         let sent = parent.control.send_with_descriptors(&ToWorker::Fork, &attached, asked).await;
-        let number = match number.await {
-            Ok(Ok(number)) if sent.is_ok() => number,
-            Ok(Err(problem)) => return Err(failed(io::Error::other(problem))),
-            Ok(Ok(_)) | Err(_) => {
+        let answer = if sent.is_ok() { number.await.ok() } else { None };
+        let number = match answer {
+            Some(Ok(number)) => number,
+            Some(Err(problem)) => return Err(failed(io::Error::other(problem))),
+            None => {
                 // Its sockets are closed, so it is ending; whoever asks next must not find it alive.
                 parent.end();
                 parent.ended().await;

@@ -25,6 +25,9 @@ use crate::wire::message::{Loaded, Role};
 /// Templates and zygotes are no workers; what they say while they import the app is under this number.
 const NO_WORKER: WorkerId = WorkerId(0);
 
+/// How often a parent that dies while it is asked to fork is made anew before that is an error.
+const PARENTS_TRIED: usize = 2;
+
 /// How the app wants its workers to be made: `fork` of `ingle.toml`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ForkPolicy {
@@ -166,7 +169,8 @@ impl Nursery {
     }
 
     async fn fork_zygote(&self, id: WorkerId, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
-        if let Some(zygote) = self.living_zygote() {
+        for _ in 0..PARENTS_TRIED {
+            let zygote = self.renew(maker).await?;
             match Newborn::fork(id, &zygote, maker).await {
                 Ok(newborn) => return Ok(newborn.into_worker(Phase::Ready)),
                 Err(error) if zygote.state().phase == Phase::Parent => return Err(error),
@@ -182,8 +186,11 @@ impl Nursery {
         self.zygote().filter(|zygote| zygote.state().phase == Phase::Parent)
     }
 
-    /// Makes the zygote anew, unless somebody else has done so in the meantime.
+    /// The zygote; a new one if it is gone.
     async fn renew(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        if let Some(zygote) = self.living_zygote() {
+            return Ok(zygote);
+        }
         let _one_at_a_time = self.renewing.lock().await;
         if let Some(zygote) = self.living_zygote() {
             return Ok(zygote);
@@ -213,15 +220,16 @@ impl Nursery {
         role: Role,
         maker: &Maker<'_>,
     ) -> Result<(Arc<Worker>, Loaded), Error> {
-        let template = self.templates.get(maker)?;
-        let newborn = match Newborn::fork(id, &template, maker).await {
-            Ok(newborn) => newborn,
-            // It died before or at it; a second one will tell what is wrong, if anything is.
-            Err(_) if template.state().phase == Phase::Gone => {
-                Newborn::fork(id, &self.templates.get(maker)?, maker).await?
+        for _ in 0..PARENTS_TRIED {
+            let template = self.templates.get(maker)?;
+            match Newborn::fork(id, &template, maker).await {
+                Ok(newborn) => return newborn.load(role, maker.options).await,
+                // It died before or at it; another one will tell what is wrong, if anything is.
+                Err(_) if template.state().phase == Phase::Gone => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
-        };
+        }
+        let newborn = Newborn::fork(id, &self.templates.get(maker)?, maker).await?;
         newborn.load(role, maker.options).await
     }
 

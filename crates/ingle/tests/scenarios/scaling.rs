@@ -121,6 +121,8 @@ fn killed_parents_are_made_anew(python: &Python) {
             }
         };
         let calls: Vec<_> = (0..3).map(|_| scope.spawn(call)).collect();
+        // Also when the story fails, so that its threads do not wait for each other.
+        let _done = AtEnd(|| done.store(true, Ordering::Relaxed));
         for _ in 0..2 {
             let zygote = server.zygote();
             kill(zygote);
@@ -131,7 +133,11 @@ fn killed_parents_are_made_anew(python: &Python) {
         let (template, zygote) = (parent(server.zygote()), server.zygote());
         kill(template);
         kill(zygote);
-        server.events().look_until("a zygote of another template", || {
+        let what = format!(
+            "another zygote than {zygote} and another template than {template}, now {}",
+            server.zygote()
+        );
+        server.events().look_until(&what, || {
             let now = server.zygote();
             (now != 0 && now != zygote && parent(now) != template).then_some(())
         });
@@ -234,6 +240,14 @@ fn processes_are_shown(python: &Python) {
             bytes("proportionalBytes") > 0 && bytes("proportionalBytes") < bytes("memoryBytes"),
             "{process}"
         );
+    }
+}
+
+struct AtEnd<Act: Fn()>(Act);
+
+impl<Act: Fn()> Drop for AtEnd<Act> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
