@@ -57,12 +57,14 @@ pub struct Admin {
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
     /// Reads a blob for a function (its name, `container/name`); `None` if that is no path of its trigger's, or there is
     /// none.
-    pub blob: Box<dyn Fn(FunctionName, String) -> BoxFuture<Result<Option<Blob>, String>> + Send + Sync>,
+    pub blob: ReadBlob,
     /// Shows the rules of what is logged, after a change if there is one.
     pub log_levels: Box<dyn Fn(Option<LevelChange>) -> BoxFuture<Value> + Send + Sync>,
     /// Of a server for tests.
     pub moved: Option<Box<dyn Moved>>,
 }
+
+type ReadBlob = Box<dyn Fn(FunctionName, String) -> BoxFuture<Result<Option<Blob>, String>> + Send + Sync>;
 
 /// What a function gets of a blob.
 pub struct Blob {

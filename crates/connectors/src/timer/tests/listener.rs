@@ -221,6 +221,20 @@ async fn a_timer_never_overlaps_itself() {
     assert_eq!(fixture.after(3 * MINUTE).await, ["five 0 */5 * * * *"]);
 }
 
+/// D-03: the key `p`.
+#[tokio::test(start_paused = true)]
+async fn d_03_paused_timers_start_nothing_and_are_late_afterwards() {
+    let fixture = Fixture::new();
+    let _stopper = fixture.listen(&[function("five", trigger("0 */5 * * * *"))]);
+    fixture.settle().await;
+    fixture.board.pause(true);
+    assert_eq!(fixture.after(12 * MINUTE).await, [""; 0]);
+    fixture.board.pause(false);
+    fixture.settle().await;
+    assert_eq!(fixture.calls(), ["five 0 */5 * * * * (late)"]);
+    assert_eq!(fixture.after(3 * MINUTE).await, ["five 0 */5 * * * *"]);
+}
+
 /// P-34: two listeners, such as two generations of an app, share one schedule.
 #[tokio::test(start_paused = true)]
 async fn p_34_two_listeners_do_not_run_an_occurrence_twice() {
