@@ -68,6 +68,8 @@ def version(req: func.HttpRequest) -> str:
 FLASK_SOURCE = (
     VERSION
     + """
+import sys
+
 from flask import Flask
 
 app = Flask(__name__)
@@ -76,6 +78,10 @@ app = Flask(__name__)
 @app.route("/version")
 def version():
     return str(VERSION)
+
+
+if __name__ == "__main__":
+    app.run(port=int(sys.argv[1]), debug=True, reloader_type="stat")
 """
 )
 
@@ -101,7 +107,9 @@ def ingle(place: Place, folder: Path, _port: int) -> List[str]:
 
 
 def flask(_place: Place, folder: Path, port: int) -> List[str]:
-    return [sys.executable, "-m", "flask", "--app", str(folder / "main.py"), "run", "--debug", "--port", str(port)]
+    """Its own server, and its watcher that looks at files once a second: the other one needs more of the kernel's watches
+    than many machines allow, and `flask run` takes it where its package is installed."""
+    return [sys.executable, str(folder / "main.py"), str(port)]
 
 
 def uvicorn(_place: Place, folder: Path, port: int) -> List[str]:
@@ -111,7 +119,7 @@ def uvicorn(_place: Place, folder: Path, port: int) -> List[str]:
 
 WATCHERS = [
     Watcher(INGLE.name, "function_app.py", INGLE_SOURCE, "/api/version", ingle, is_ingle=True),
-    Watcher("flask run --debug", "main.py", FLASK_SOURCE, "/version", flask),
+    Watcher("Flask, debug=True", "main.py", FLASK_SOURCE, "/version", flask),
     Watcher("uvicorn --reload + FastAPI", "main.py", FASTAPI_SOURCE, "/version", uvicorn),
 ]
 

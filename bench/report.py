@@ -12,6 +12,7 @@ from figures import Figure, megabytes, per_second, ratio, seconds
 from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
 from reload import WATCHERS, ReloadResults
 from systems import INGLE, INGLE_ASYNC, PEERS
+from zero import FIRST, SPARE, ZeroResults
 
 ALL = [INGLE.name, INGLE_ASYNC.name, *(peer.name for peer in PEERS)]
 
@@ -24,6 +25,7 @@ class Results:
     queue: QueueResults = field(default_factory=QueueResults)
     reload: ReloadResults = field(default_factory=ReloadResults)
     events: EventResults = field(default_factory=EventResults)
+    zero: ZeroResults = field(default_factory=ZeroResults)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,25 @@ def targets(results: Results) -> List[Target]:
         Target("a blob, from putting to done, p50", events.blob, seconds, 0.01, False),
         Target(f"server with {TIMERS:,} timers, PSS", events.timers_server, megabytes, 100e6, False),
         Target("seconds without one of their timers", missed_seconds(events), per_run, 0, False),
+        *from_zero(results.zero),
     ]
 
+
+def from_zero(zero: ZeroResults) -> List[Target]:
+    names = [name for name, _, _ in FIRST]
+    limits = list(zip(names, (0.002, 0.004, 0.009), (0.006, 0.010, 0.018)))
+    limits.append((SPARE[0], 0.001, math.inf))
+    found = []
+    for name, p50, p99 in limits:
+        figure = zero.first.get(name, Figure())
+        found.append(Target(f"first answer without a worker, {name}, p50", figure, seconds, p50, False))
+        if p99 < math.inf:
+            last = Figure([percentile(figure.readings, 0.99)] if figure.readings else [])
+            found.append(Target("the same, p99", last, seconds, p99, False))
+    for app, limit in (("cold", 2e6), ("pandas", 8e6)):
+        what = f"one more worker adds, {'hello' if app == 'cold' else app}, PSS"
+        found.append(Target(what, zero.added.get(app, Figure()), megabytes, limit, False))
+    return found
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; a bar inside of a cell is escaped."""
@@ -129,6 +148,16 @@ def events_part(results: EventResults, extent: Extent) -> str:
     return table(["measure", "figure"], rows)
 
 
+def zero_part(zero: ZeroResults) -> str:
+    rows = []
+    for name, figure in zero.first.items():
+        p99 = seconds(percentile(figure.readings, 0.99))
+        rows.append([name, figure.show(seconds), p99, str(len(figure.readings))])
+    text = table(["first answer", "p50", "p99", "readings"], rows)
+    added = [[app, figure.show(megabytes)] for app, figure in zero.added.items()]
+    return text + "\n" + table(["one more worker of the app", "adds, PSS"], added)
+
+
 def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
     """The whole report."""
     http, queue = results.http, results.queue
@@ -170,6 +199,8 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         "with its own watcher.\n\n" + reload_part(results.reload).rstrip(),
         "## Blobs and timers\n\nBlobs are put one at a time into the embedded store. The timers fire once an hour each, five or six in "
         "every second.\n\n" + events_part(results.events, extent).rstrip(),
+        "## Workers on demand\n\nEvery worker has retired, or one spare waits that has run nothing. A reading begins with the request on an "
+        "open connection.\n\n" + zero_part(results.zero).rstrip(),
         "## Read with care\n\n" + "\n".join(f"- {line}" for line in cautions(http)),
     ]
     return "\n\n".join(parts) + "\n"

@@ -27,6 +27,7 @@ import events
 import measures
 import reload
 import report
+import zero
 from systems import Place
 
 PACKAGES = ("functions-framework", "gunicorn", "flask", "uvicorn", "fastapi")
@@ -78,8 +79,9 @@ def measure(place: Place, extent: measures.Extent) -> tuple:
     queue = drain.measure(place, extent, say)
     reloads = reload.measure(place, extent, say)
     made = events.measure(place, extent, say)
+    from_zero = zero.measure(place, extent, say)
     lines = machine(busy, time.monotonic() - began)
-    results = report.Results(http, queue, reloads, made)
+    results = report.Results(http, queue, reloads, made, from_zero)
     return report.page(lines, results, extent), {"machine": lines, "results": results}
 
 

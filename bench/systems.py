@@ -41,7 +41,8 @@ def ingle_command(place: Place, app: str, workers: int, functions: Tuple[str, ..
     command = [str(place.binary), "--json", "--cache", str(place.scratch / "cache"), "start"]
     command += [str(place.apps / app), "--port", "0", "--state", str(place.scratch / "state")]
     command += ["--functions", *functions] if functions else []
-    return command, {"FUNCTIONS_WORKER_PROCESS_COUNT": str(workers)}
+    # With none asked for, the app's own `ingle.toml` decides.
+    return command, {"FUNCTIONS_WORKER_PROCESS_COUNT": str(workers)} if workers else {}
 
 
 def ingle(place: Place, _port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
