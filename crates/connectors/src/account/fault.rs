@@ -37,8 +37,14 @@ impl Fault {
 
     pub(crate) fn of(error: &azure_core::Error) -> Self {
         match error.kind() {
-            ErrorKind::HttpResponse { status, error_code, .. } => {
-                Self::of_status(*status, error_code.as_deref())
+            ErrorKind::HttpResponse { status, error_code, raw_response } => {
+                let fault = Self::of_status(*status, error_code.as_deref());
+                let explained = raw_response.as_ref().and_then(|raw| explanation(raw.body()));
+                match (u16::from(*status), explained) {
+                    // What the service says of a signature is the signature's owner's business.
+                    (401 | 403, _) | (_, None) => fault,
+                    (_, Some(text)) => Self { reason: format!("{}: {text}", fault.reason), ..fault },
+                }
             }
             ErrorKind::Connection => Self::unreachable(format!("no connection: {}", cause(error))),
             ErrorKind::Io => Self::unreachable(format!("the connection broke: {}", cause(error))),
@@ -74,6 +80,17 @@ impl Fault {
     }
 }
 
+/// The first line of what the service says about its refusal, in XML or JSON.
+fn explanation(body: &[u8]) -> Option<String> {
+    const LENGTH_MAX: usize = 200;
+    let text = std::str::from_utf8(body).ok()?;
+    let xml = || text.split("<Message>").nth(1)?.split("</Message>").next();
+    let json = || text.split("\"value\":\"").nth(1)?.split('"').next();
+    let said = xml().or_else(json)?;
+    let line = said.split(['\n', '\r']).next()?.split("\\n").next()?.trim();
+    (!line.is_empty()).then(|| line.chars().take(LENGTH_MAX).collect())
+}
+
 /// The innermost cause. What is around it may name the whole address.
 fn cause(error: &azure_core::Error) -> String {
     let mut source = error.source();
@@ -106,6 +123,22 @@ mod tests {
         check(400, Kind::Refused);
         check(403, Kind::Refused);
         check(413, Kind::Refused);
+    }
+
+    #[test]
+    fn what_the_service_says_is_told_in_one_line() {
+        let check = |body: &str, expected: Option<&str>| {
+            assert_eq!(explanation(body.as_bytes()).as_deref(), expected);
+        };
+        let xml =
+            "<?xml version=\"1.0\"?><Error><Code>C</Code><Message>Too large.\nRequestId:1</Message></Error>";
+        check(xml, Some("Too large."));
+        let json =
+            r#"{"odata.error":{"code":"C","message":{"lang":"en-US","value":"A key is bad.\nRequestId:1"}}}"#;
+        check(json, Some("A key is bad."));
+        check("", None);
+        check("<Message></Message>", None);
+        check(&format!("<Message>{}</Message>", "x".repeat(1000)), Some(&"x".repeat(200)));
     }
 
     /// T-041: the signature is in the address, which the transport's error names.

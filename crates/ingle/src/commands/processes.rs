@@ -39,6 +39,10 @@ fn table(status: &Value) -> String {
     if is_empty {
         text.push_str("no process: the next call makes one\n");
     }
+    for trouble in status["degraded"].as_array().into_iter().flatten() {
+        let told = |key: &str| trouble[key].as_str().unwrap_or("-");
+        text.push_str(&format!("in trouble since {}: {}: {}\n", told("since"), told("what"), told("reason")));
+    }
     let generation = &status["generation"];
     format!("{} · generation {generation}\n{text}", status["app"].as_str().unwrap_or("app"))
 }
@@ -100,6 +104,13 @@ zygote       -  4121  parent        -     -  22.8 MB      1.8 MB
 worker   wrk_1  4121   ready        0    18  22.8 MB      1.8 MB
 ";
         assert_eq!(table(&status), expected);
+        let trouble =
+            json!({"what": "account Cloud", "reason": "no connection", "since": "2026-10-25T08:00:00Z"});
+        let degraded = json!({"workers": [], "degraded": [trouble]});
+        assert!(
+            table(&degraded)
+                .ends_with("in trouble since 2026-10-25T08:00:00Z: account Cloud: no connection\n")
+        );
         let empty = json!({"app": "orders", "generation": 1, "workers": [], "zygote": null});
         assert!(table(&empty).ends_with("no process: the next call makes one\n"));
     }
