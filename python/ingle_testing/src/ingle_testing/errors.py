@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Dict, List
+
+if TYPE_CHECKING:
+    from .records import Invocation
+
 
 class PlatformError(Exception):
     """The platform could not be started, or did not do what it was asked for."""
@@ -18,7 +23,7 @@ class SdkMissing(PlatformError):
 class AppProblems(PlatformError):
     """The app has errors; `problems` holds them as `ingle check --json` shows them."""
 
-    def __init__(self, message: str, problems: list):
+    def __init__(self, message: str, problems: List[Dict[str, Any]]):
         super().__init__(message)
         self.problems = problems
 
@@ -30,6 +35,6 @@ class NotSettled(PlatformError):
 class FunctionFailed(AssertionError):
     """A function failed that the test did not expect to fail; `failures` holds its invocations."""
 
-    def __init__(self, message: str, failures: list):
+    def __init__(self, message: str, failures: List[Invocation]):
         super().__init__(message)
         self.failures = failures

@@ -31,6 +31,7 @@ from typing import Any, Dict, Generic, List, Mapping, Optional, Sequence, TypeVa
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from . import sdk
+from .errors import SdkMissing
 
 Json = Union[Mapping[str, Any], Sequence[Any]]
 Value = TypeVar("Value")
@@ -154,7 +155,7 @@ def cloud_event(data: Any = None, *, type: str = "test.event", source: str = "/t
                 id: Optional[str] = None, time: Optional[datetime] = None, **extensions: Any) -> Any:
     """A `CloudEvent`, which only newer versions of the SDK have. Raises SdkMissing with others."""
     if not hasattr(sdk.module("azure.functions._eventgrid"), "CloudEvent"):
-        raise sdk.SdkMissing("the azure-functions of the tests has no CloudEvent: it came with a later version")
+        raise SdkMissing("the azure-functions of the tests has no CloudEvent: it came with a later version")
     event = {"specversion": "1.0", "id": id or str(uuid.uuid4()), "source": source, "type": type, "subject": subject,
              "time": sdk.date_text(time or NOW), "datacontenttype": "application/json", "data": data, **extensions}
     return sdk.decode("eventGridTrigger", sdk.plain(event), "json")
@@ -177,8 +178,8 @@ def event_hub_events(bodies: Sequence[Union[str, bytes, Json]], *, partition_key
     """A list of `EventHubEvent`s, as a function with cardinality `many` is given one."""
     properties = [_event_hub_properties(partition_key, first_sequence_number + index, str(index), enqueued_time, None)
                   for index in range(len(bodies))]
-    return sdk.decode("eventHubTrigger", [_bytes(body) for body in bodies], "collection_bytes",
-                      {"SystemPropertiesArray": properties})
+    return list(sdk.decode("eventHubTrigger", [_bytes(body) for body in bodies], "collection_bytes",
+                           {"SystemPropertiesArray": properties}))
 
 
 def _event_hub_properties(partition_key: Optional[str], sequence_number: int, offset: str,
@@ -284,7 +285,7 @@ class Out(Generic[Value]):
         return self.value is not None
 
 
-def out() -> Out:
+def out() -> Out[Any]:
     """An output parameter; after the call its `value` is what the function set, or None."""
     # So that `isinstance` says what it says in production.
     sdk.module().Out.register(Out)

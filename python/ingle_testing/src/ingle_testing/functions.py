@@ -22,4 +22,5 @@ def user_function(function: Any) -> Callable[..., Any]:
         function = main
     if not callable(function):
         raise TypeError("%r is no function of an app" % (function,))
-    return function
+    found: Callable[..., Any] = function
+    return found

@@ -40,7 +40,7 @@ class Platform:
     Raises IngleNotFound, SdkMissing, AppProblems or another PlatformError.
     """
 
-    def __init__(self, folder: Union[str, os.PathLike] = ".", *, ingle: Optional[str] = None, time: datetime = START,
+    def __init__(self, folder: Union[str, "os.PathLike[str]"] = ".", *, ingle: Optional[str] = None, time: datetime = START,
                  settings: Optional[Mapping[str, str]] = None, python: Optional[str] = sys.executable,
                  functions: Sequence[str] = (), allow_problems: bool = False):
         self.folder = Path(folder).resolve()
@@ -201,7 +201,9 @@ class Platform:
             query["method"] = method
         for name, value in (parameters or {}).items():
             query["p." + name] = value
-        return self.server.ask_json("POST", "/v1/invoke", query, body_bytes(payload), timeout=SETTLE_SECONDS + 300)
+        body = body_bytes(payload)
+        told: Dict[str, Any] = self.server.ask_json("POST", "/v1/invoke", query, body, timeout=SETTLE_SECONDS + 300)
+        return told
 
     # --- what happened
 

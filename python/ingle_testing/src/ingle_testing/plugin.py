@@ -13,7 +13,7 @@ modules. With `fresh` a test gets a server of its own, also with new worker proc
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Generator, Iterator, Optional, Tuple
 
 import pytest
 
@@ -43,7 +43,10 @@ class _Platforms:
         app = self._config.rootpath / (wanted.get("app") or self._config.getini("ingle_app") or ".")
         time = _time(wanted.get("time") or self._config.getini("ingle_time"))
         settings = {name: str(value) for name, value in (wanted.get("settings") or {}).items()}
-        make = lambda: Platform(app, ingle=self._config.getoption("--ingle"), time=time, settings=settings)  # noqa: E731
+
+        def make() -> Platform:
+            return Platform(app, ingle=self._config.getoption("--ingle"), time=time, settings=settings)
+
         if wanted.get("fresh"):
             return make().start(), True
         key = (app, time, tuple(sorted(settings.items())))
@@ -98,7 +101,7 @@ def ingle_platform(_ingle_platforms: _Platforms, request: Any) -> Iterator[Platf
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
+def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, None]:
     """Shows with a test that failed what its functions did."""
     outcome = yield
     report = outcome.get_result()

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import sys
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterable, Mapping, Optional
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
 from .errors import SdkMissing
 
@@ -69,7 +69,7 @@ class Quoted(str):
     """A text that travels as JSON."""
 
 
-def _metadatum(value: Any) -> tuple:
+def _metadatum(value: Any) -> Tuple[Any, str]:
     if isinstance(value, str) and not isinstance(value, Quoted):
         return value, "string"
     if isinstance(value, bytes):

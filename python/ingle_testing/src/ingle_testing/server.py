@@ -47,7 +47,7 @@ class Server:
     def __init__(self, program: str, folder: Path, arguments: Sequence[str], settings: Mapping[str, str]):
         self._home = tempfile.mkdtemp(prefix="ingle-")
         self._errors: Deque[str] = collections.deque(maxlen=200)
-        self._events: queue.Queue = queue.Queue()
+        self._events: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
         state = os.path.join(self._home, "state")
         command = [program, "start", str(folder), "--json", "--no-reload", "--port", "0", "--state", state, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

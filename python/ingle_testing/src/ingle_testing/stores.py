@@ -121,7 +121,8 @@ class Documents:
     def all(self) -> List[Dict[str, Any]]:
         """All documents, the one that was changed last first, with the system properties such as `_ts`."""
         query = {"name": self.container, "count": _ALL}
-        return self._server.ask_json("GET", "/v1/state/entries", query)["documents"]
+        found: List[Dict[str, Any]] = self._server.ask_json("GET", "/v1/state/entries", query)["documents"]
+        return found
 
     def get(self, id: str) -> Dict[str, Any]:
         """The document with this id. Raises KeyError if there is none, and LookupError if there are several."""
@@ -154,7 +155,8 @@ class Table:
     def all(self) -> List[Dict[str, Any]]:
         """All entities by partition and row key."""
         query = {"name": "table:" + self.name, "count": _ALL}
-        return self._server.ask_json("GET", "/v1/state/entries", query)["entities"]
+        found: List[Dict[str, Any]] = self._server.ask_json("GET", "/v1/state/entries", query)["entities"]
+        return found
 
     def get(self, partition_key: str, row_key: str) -> Dict[str, Any]:
         """One entity. Raises KeyError if there is none."""
