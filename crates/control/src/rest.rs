@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ingle_connectors::due::Due;
 use ingle_store::Reset;
 use ingle_tasks::TaskKind;
-use ingle_types::clock::{Clock, MovedClock};
+use ingle_types::clock::{Clock, MovedClock, iso_text};
 use tokio::time::Instant;
 
 use crate::control::Control;
@@ -37,7 +37,13 @@ impl Control {
     pub async fn advance(&self, clock: &MovedClock, to: SystemTime, limit: Duration) -> Result<(), String> {
         let (until, _letting) = (Instant::now() + limit, clock.let_work());
         loop {
-            self.settle_until(clock, until).await?;
+            let rest = match self.settle_until(clock, until).await {
+                Ok(()) if Instant::now() >= until && clock.now() < to => {
+                    Err("there is more to do".to_owned())
+                }
+                rest => rest,
+            };
+            rest.map_err(|busy| format!("the clock stands at {}: {busy}", iso_text(clock.now())))?;
             match clock.next_awaited().filter(|next| *next <= to) {
                 Some(next) => clock.set(next),
                 None if clock.now() < to => clock.set(to),

@@ -290,6 +290,22 @@ def test_what_never_ends_is_named(start):
         platform.settle(timeout=0.3)
 
 
+def test_a_long_way_ends_at_the_limit(start):
+    platform = start("""
+    @app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+    def tick(timer: func.TimerRequest) -> None:
+        pass
+    """)
+    with pytest.raises(NotSettled, match="stands at 2030-01-01T"):
+        platform.advance(days=1000, timeout=0.3)
+    platform.settle()
+    ran = len(platform.invocations)
+    assert ran > 0
+    # It goes on from there.
+    platform.advance(seconds=2)
+    assert len(platform.invocations) == ran + 2
+
+
 def test_an_app_with_errors_is_told_with_place_and_fix(start):
     with pytest.raises(AppProblems, match="function_app.py:") as caught:
         start("import no_such_module\n")
