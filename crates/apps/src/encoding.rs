@@ -7,17 +7,17 @@ const MARKS: [[u8; 2]; 2] = [[0xFF, 0xFE], [0xFE, 0xFF]];
 const FIX: &str = "save the file as UTF-8";
 
 /// The text of a file, or what is wrong with it and on which line.
-pub(crate) fn text(bytes: Vec<u8>, name: &str) -> Result<String, Problem> {
+pub(crate) fn text(bytes: Vec<u8>, name: &str) -> Result<String, Box<Problem>> {
     if is_utf16(&bytes) {
         let problem = Problem::error("E0112", format!("{name} is UTF-16, and not UTF-8"));
-        return Err(problem.at(name, Some(1)).fix(FIX));
+        return Err(Box::new(problem.at(name, Some(1)).fix(FIX)));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
         let byte = error.as_bytes()[valid];
         let message = format!("{name} is not UTF-8: the byte 0x{byte:02X} begins no character");
-        Problem::error("E0112", message).at(name, u32::try_from(line).ok()).fix(FIX)
+        Box::new(Problem::error("E0112", message).at(name, u32::try_from(line).ok()).fix(FIX))
     })
 }
 

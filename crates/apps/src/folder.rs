@@ -236,7 +236,7 @@ pub(crate) fn read_json(
     let text = match encoding::text(bytes, name) {
         Ok(text) => text,
         Err(problem) => {
-            problems.push(problem);
+            problems.push(*problem);
             return Ok(None);
         }
     };

@@ -93,7 +93,7 @@ impl Reader {
         let Some(bytes) = read_bytes(path)? else { return Ok(()) };
         let readable = || String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "");
         let text = encoding::text(bytes.clone(), &shown).unwrap_or_else(|problem| {
-            self.problems.push(problem);
+            self.problems.push(*problem);
             // The names are plain letters in any encoding, and what is not installed gets a finding of its own.
             readable()
         });

@@ -300,7 +300,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
-    pub async fn last_change_before(&self, container: &ContainerName, time: SystemTime) -> Result<u64, Error> {
+    pub async fn last_change_before(
+        &self,
+        container: &ContainerName,
+        time: SystemTime,
+    ) -> Result<u64, Error> {
         let (container, time_ms) = (container.clone(), unix_ms(time));
         self.read(move |database| reader::last_change_before(database, &container, time_ms)).await
     }
