@@ -47,7 +47,7 @@ class Extent:
 FULL = Extent(starts=7, load_rounds=3, load_s=3, echo_rounds=3, drain_rounds=3, messages=20_000, single_messages=300,
               reloads=20, blobs=300, timer_s=30, first_answers=200)
 QUICK = Extent(starts=1, load_rounds=1, load_s=1, echo_rounds=1, drain_rounds=1, messages=2_000, single_messages=30,
-               reloads=2, blobs=30, timer_s=5)
+               reloads=2, blobs=30, timer_s=5, first_answers=20)
 
 
 def tables() -> Dict[str, Figure]:

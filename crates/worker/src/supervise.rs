@@ -141,6 +141,10 @@ impl Pool {
         }
         drop(state);
         plan.start = wanted.saturating_sub(ready);
+        if in_use > 0 {
+            // Nobody tells when they have finished; before this time none of them is idle for too long.
+            plan.next_look = Some(now + options.limits.idle_timeout);
+        }
         idle.sort_by_key(|(since, _)| *since);
         for (since, worker) in idle {
             let at = since + options.limits.idle_timeout;
