@@ -8,6 +8,7 @@
 //! a transfer as long as each of its pieces comes in time.
 
 pub(crate) mod fault;
+mod identity;
 mod shared_key;
 pub(crate) mod trouble;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use azure_core::http::policies::Policy;
+use azure_core::http::policies::auth::BearerTokenAuthorizationPolicy;
 use azure_core::http::{
     ClientOptions, ExponentialRetryOptions, Pipeline, RetryOptions, Transport, Url, UserAgentOptions,
 };
@@ -28,6 +30,7 @@ use ingle_types::health::Health;
 use tokio::sync::Notify;
 
 use fault::Fault;
+use identity::IdentityCredential;
 use shared_key::{AppendSignature, Form, SharedKey};
 use trouble::Recovery;
 
@@ -92,8 +95,9 @@ impl Client {
             parsed.map_err(|_| Fault::refused("one of its addresses can't be read"))
         };
         let options = |form| client_options(&account.credential, form, &clock, transport.clone());
+        let (full, table) = (options(Form::Full)?, options(Form::Table)?);
         let queues = url(&account.queues)?.map(|url| {
-            let client_options = options(Form::Full);
+            let client_options = full.clone();
             QueueServiceClient::new(
                 url,
                 None,
@@ -101,7 +105,7 @@ impl Client {
             )
         });
         let blobs = url(&account.blobs)?.map(|url| {
-            let client_options = options(Form::Full);
+            let client_options = full;
             BlobServiceClient::new(
                 url,
                 None,
@@ -109,7 +113,7 @@ impl Client {
             )
         });
         let pipeline = |options| Pipeline::new(None, None, options, Vec::new(), Vec::new(), None);
-        let tables = url(&account.tables)?.map(|url| (url, pipeline(options(Form::Table))));
+        let tables = url(&account.tables)?.map(|url| (url, pipeline(table)));
         let refused = |_| Fault::refused("one of its addresses can't be used");
         let what = format!("account {}", account.connection);
         Ok(Self {
@@ -205,7 +209,7 @@ fn client_options(
     form: Form,
     clock: &ClockHandle,
     transport: Transport,
-) -> ClientOptions {
+) -> Result<ClientOptions, Fault> {
     let mut options = ClientOptions {
         transport: Some(transport),
         // Listeners have pauses of their own; this only bridges a lost packet.
@@ -225,6 +229,12 @@ fn client_options(
             options.per_call_policies =
                 vec![Arc::new(AppendSignature::new(signature.clone())) as Arc<dyn Policy>];
         }
+        Credential::Identity(identity) => {
+            let unusable = |_| Fault::refused("the identity of this machine can't be asked");
+            let credential = Arc::new(IdentityCredential::new(identity.clone()).map_err(unusable)?);
+            let policy = BearerTokenAuthorizationPolicy::new(credential, [identity::SCOPE]);
+            options.per_try_policies = vec![Arc::new(policy) as Arc<dyn Policy>];
+        }
     }
-    options
+    Ok(options)
 }

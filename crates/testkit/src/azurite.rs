@@ -54,7 +54,7 @@ impl Azurite {
         azurite
     }
 
-    /// As [`Self::start`], with TLS: clients have to trust [`Self::certificate`].
+    /// As [`Self::start`], with TLS: clients have to trust [`Self::certificate`]. Tokens open it too.
     ///
     /// # Panics
     /// If it is not installed or does not start.
@@ -106,6 +106,7 @@ impl Azurite {
         command.args(["--disableTelemetry", "--silent", "--disableProductStyleUrl"]);
         if self.tls {
             command.arg("--cert").arg(self.certificate()).arg("--key").arg(self.key());
+            command.args(["--oauth", "basic"]);
         }
         command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}")).process_group(0);
         command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(log);

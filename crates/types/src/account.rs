@@ -44,6 +44,24 @@ pub enum Credential {
     SharedKey { account: String, key: Secret },
     /// A shared access signature: a query that goes with every request, without `?`.
     Signature(Secret),
+    /// Tokens that the platform gives to this machine.
+    Identity(Identity),
+}
+
+/// A managed identity of Azure: where its tokens come from.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Identity {
+    pub endpoint: TokenEndpoint,
+    /// Which of several identities; the machine's own if absent.
+    pub client_id: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum TokenEndpoint {
+    /// That of a virtual machine.
+    Machine,
+    /// That of a hosting service: `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
+    Service { address: String, header: Secret },
 }
 
 /// A text that must not be shown.

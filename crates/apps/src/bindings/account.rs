@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use ingle_types::account::{Account, StorageAccount};
+use ingle_types::account::{Account, Credential, StorageAccount};
 
 use super::Reported;
 use super::properties::Properties;
 
 mod connection_string;
+mod identity;
 
 const KEY: &str = "connection";
 /// The connection of a binding that names none.
@@ -61,11 +62,13 @@ pub(super) fn read(properties: &mut Properties<'_>, service: Service) -> Result<
             Account::Embedded
         }
         Found::Identity(setting) => {
-            let message = format!(
-                "{setting} asks for a connection by identity, and accounts can only be opened with a key or a shared access signature"
-            );
-            let fix = format!("set {name} to a connection string, or to `{EMBEDDED}` for the embedded store");
-            return Err(properties.error("E0242", KEY, message, fix));
+            let account = identity::read(properties, &setting).map_err(|fault| {
+                let message = format!("the connection {name} by identity can't be used: {fault}");
+                let fix =
+                    format!("set {name} to a connection string, or to `{EMBEDDED}` for the embedded store");
+                properties.error("E0242", KEY, message, fix)
+            })?;
+            with_address(properties, service, account)?
         }
         Found::Text { setting, text } => account(properties, service, &setting, &text)?,
     };
@@ -89,10 +92,22 @@ fn account(
             return Err(properties.error("E0241", KEY, message, fix));
         }
     };
+    with_address(properties, service, account)
+}
+
+/// The account, if it has the service that the binding needs.
+fn with_address(
+    properties: &mut Properties<'_>,
+    service: Service,
+    account: StorageAccount,
+) -> Result<Account, Reported> {
     if service.address(&account).is_none() {
-        let word = service.word();
+        let (word, setting) = (service.word(), &account.connection);
         let message = format!("the setting {setting} has no address for {word}s");
-        let fix = format!("add {}Endpoint=https://… to it", capital(word));
+        let fix = match account.credential {
+            Credential::Identity(_) => format!("set {setting}__{word}ServiceUri, or {setting}__accountName"),
+            _ => format!("add {}Endpoint=https://… to it", capital(word)),
+        };
         return Err(properties.error("E0241", KEY, message, fix));
     }
     Ok(Account::Remote(Arc::new(account)))

@@ -296,8 +296,25 @@ fn connections_name_an_account_or_the_embedded_store() {
         &[("Shop", "BlobEndpoint=https://shop;SharedAccessSignature=sig=x")],
         "error[E0241] F/function.json:2: the setting Shop has no address for queues",
     );
+    let by_identity = |settings: &[(&str, &str)]| of(&named, settings);
+    assert_eq!(by_identity(&[("Shop__accountName", "shop")]), shop("Shop"));
+    assert_eq!(
+        by_identity(&[("Shop__queueServiceUri", "https://shop.queue.core.windows.net/")]),
+        shop("Shop")
+    );
+    let managed =
+        [("AzureWebJobsShop__serviceUri", "https://q"), ("AzureWebJobsShop__credential", "ManagedIdentity")];
+    assert_eq!(by_identity(&managed), Some("AzureWebJobsShop https://q".to_owned()));
     check(
-        &[("Shop__queueServiceUri", "https://shop")],
-        "error[E0242] F/function.json:2: Shop__queueServiceUri asks for a connection by identity, and accounts can only be opened with a key or a shared access signature",
+        &[("Shop__accountName", "shop"), ("Shop__credential", "workloadidentity")],
+        "error[E0242] F/function.json:2: the connection Shop by identity can't be used: Shop__credential is `workloadidentity`, and only managedidentity is served",
+    );
+    check(
+        &[("Shop__queueServiceUri", "http://shop")],
+        "error[E0242] F/function.json:2: the connection Shop by identity can't be used: the address for queues is no https:// address",
+    );
+    check(
+        &[("Shop__blobServiceUri", "https://shop")],
+        "error[E0241] F/function.json:2: the setting Shop has no address for queues",
     );
 }

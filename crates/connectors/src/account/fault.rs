@@ -48,6 +48,8 @@ impl Fault {
             }
             ErrorKind::Connection => Self::unreachable(format!("no connection: {}", cause(error))),
             ErrorKind::Io => Self::unreachable(format!("the connection broke: {}", cause(error))),
+            // What is wrong is said by ourselves; an identity may not be there yet.
+            ErrorKind::Credential => Self::unreachable(error.to_string()),
             _ => Self::refused(format!("the answer can't be read: {}", cause(error))),
         }
     }

@@ -1,7 +1,10 @@
 //! Accounts of Azure Storage, told with Azurite: queues, blobs and tables of an app are in it, and Azure's own Python
 //! clients put things in and read them back.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ingle_testkit::azurite::{Azurite, connection};
 use ingle_testkit::{App, Launch, Python, Request, Server};
@@ -341,6 +344,66 @@ fn an_account_is_reached_through_tls_if_its_certificate_is_trusted() {
     let server = launch(&app, &azurite.connection()).start();
     let found = wait_until_degraded(&server, |found| !found.is_empty());
     assert!(found.iter().any(|one| one.to_lowercase().contains("certificate")), "{found:?}");
+}
+
+/// The endpoint that a hosting service gives to its machines: it hands out one token, and counts how often.
+fn identity(token: String) -> (u16, Arc<AtomicU32>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU32::new(0)));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
+            let known =
+                head.contains("x-identity-header: open sesame") && head.contains("client_id=one-of-two");
+            let body = json!({"access_token": token, "expires_on": "4102444800"}).to_string();
+            let status = if known { "200 OK" } else { "403 Forbidden" };
+            let size = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n{body}");
+            drop(stream.write_all(answer.as_bytes()));
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn a_managed_identity_opens_an_account() {
+    let azurite = Azurite::start_with_tls();
+    let script = "
+import time
+part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip('=')
+now = int(time.time())
+claims = {'aud': 'https://storage.azure.com', 'iss': 'https://sts.windows.net/story/', 'iat': now, 'nbf': now - 60,
+    'exp': now + 3600}
+print(part({'alg': 'HS256', 'typ': 'JWT'}) + '.' + part(claims) + '.c3Rvcnk')";
+    let token = azurite.python(script, &[]);
+    let (port, asked) = identity(token.clone());
+    let whole = azurite.connection();
+    let address = |service: &str| {
+        let found = whole.split(';').find_map(|part| part.strip_prefix(&format!("{service}Endpoint=")));
+        found.unwrap().to_owned()
+    };
+    let values = json!({"Cloud__queueServiceUri": address("Queue"), "Cloud__blobServiceUri": address("Blob"),
+        "Cloud__tableServiceUri": address("Table"), "Cloud__clientId": "one-of-two"});
+    let server = App::python(CHAIN)
+        .settings(&values)
+        .launch(&python())
+        .variable("SSL_CERT_FILE", &azurite.certificate().display().to_string())
+        .variable("IDENTITY_ENDPOINT", &format!("http://127.0.0.1:{port}/token"))
+        .variable("IDENTITY_HEADER", "open sesame")
+        .start();
+    server.post("/api/order", r#"{"name": "Kim", "total": 3}"#).status(200);
+    let record = &server.invocations("book", 1)[0];
+    assert_eq!(record["outcome"], "success", "{record}");
+    let row: Value = server.get("/api/total/Kim").status(200).json();
+    assert_eq!(row["Total"], 3, "{row}");
+    assert!(asked.load(Ordering::SeqCst) <= 3, "a token is kept for each service");
+    let ended = server.stop();
+    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(&token)));
 }
 
 const ROWS: &str = r#"

@@ -80,7 +80,7 @@ fn emulated(setting: &str, host: &str) -> Result<StorageAccount, &'static str> {
 }
 
 /// An address without `/` at its end.
-fn address(text: &str) -> Result<String, &'static str> {
+pub(super) fn address(text: &str) -> Result<String, &'static str> {
     const FAULT: &str = "one of its addresses is no http:// or https:// address";
     let text = text.trim_end_matches('/');
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(FAULT)?;
@@ -116,6 +116,7 @@ mod tests {
                 let kind = match &account.credential {
                     Credential::SharedKey { account, .. } => format!("key of {account}"),
                     Credential::Signature(signature) => format!("signature {}", signature.reveal()),
+                    Credential::Identity(_) => "identity".to_owned(),
                 };
                 [shown(&account.queues), shown(&account.blobs), shown(&account.tables), kind].join(" ")
             }
