@@ -122,10 +122,10 @@ async fn run_once(
         let outcome = attempt(inner, function, id, event, retry.clone(), phases).await;
         match outcome.failure() {
             Some(failure) if was_not_read(failure) && unread < UNREAD_MAX => unread += 1,
-            // Who is told to wait would not fare better now.
+            // Only for the end of a worker: whoever stands by for another reason would not fare better now.
             Some(failure)
                 if (failure.bystander || failure.suspect)
-                    && failure.retry_after.is_none()
+                    && failure.code == "E0303"
                     && is_safe(event)
                     && !repeated =>
             {
