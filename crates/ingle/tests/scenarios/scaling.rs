@@ -243,6 +243,33 @@ fn processes_are_shown(python: &Python) {
     }
 }
 
+/// numpy, pandas, scikit-learn and lxml can be forked, and so can gRPC until somebody uses it.
+#[test]
+fn native_libraries_are_imported_once() {
+    let app = App::folder("examples/native-libraries");
+    let source = app.text("function_app.py");
+    let server = app.launch(&Python::any()).own_choice_of_python().start();
+    assert_eq!(server.ready()["problems"].as_array().map(Vec::len), Some(0), "{}", server.ready());
+    let sales = server.get("/api/sales").status(200).json();
+    assert_eq!(sales["pieces"], serde_json::json!({"a": 7, "b": 11}));
+    assert_eq!((&sales["shops"], &sales["trend"]), (&serde_json::json!(2.0), &serde_json::json!(1.0)));
+    assert_eq!(sales["forked"], true);
+    assert_ne!(server.get("/api/inventory").status(200).text(), "OK");
+    drop(server);
+    // Threads of gRPC do not live on after a fork.
+    let eager = format!("{source}\nchannel()\n");
+    let server = App::folder("examples/native-libraries")
+        .file("function_app.py", &eager)
+        .launch(&Python::any())
+        .own_choice_of_python()
+        .start();
+    let problem = server.ready()["problems"][0].clone();
+    assert_eq!(problem["code"], "E0250", "{problem}");
+    assert!(problem["message"].to_string().contains("grpc"), "{problem}");
+    assert_eq!(server.get("/api/sales").status(200).json()["forked"], false);
+    assert_ne!(server.get("/api/inventory").status(200).text(), "OK");
+}
+
 struct AtEnd<Act: Fn()>(Act);
 
 impl<Act: Fn()> Drop for AtEnd<Act> {
