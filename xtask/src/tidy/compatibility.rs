@@ -69,7 +69,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// `room::test`, `scenarios::file::test`, `test_file.test_name`.
+/// `room::test`, `scenarios::file::test` (or deeper), `test_file.test_name`.
 fn is_test(word: &str) -> bool {
     let is_plain =
         word.chars().all(|character| character.is_ascii_alphanumeric() || "_:.".contains(character));
@@ -82,8 +82,8 @@ fn exists(tree: &Tree, test: &str) -> bool {
         return tree.find(&format!("python/tests/{file}.py")).is_some_and(|text| has(text, "def", name));
     }
     match test.split("::").collect::<Vec<_>>()[..] {
-        ["scenarios", file, name] => {
-            let path = format!("crates/ingle/tests/scenarios/{file}.rs");
+        ["scenarios", ref modules @ .., name] => {
+            let path = format!("crates/ingle/tests/scenarios/{}.rs", modules.join("/"));
             tree.find(&path).is_some_and(|text| has(text, "fn", name))
         }
         [room, name] => tree.select(&format!("crates/{room}/src/"), ".rs").any(|text| has(text, "fn", name)),
