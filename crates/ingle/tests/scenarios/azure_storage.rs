@@ -1,14 +1,13 @@
 //! Accounts of Azure Storage, told with Azurite: queues, blobs and tables of an app are in it, and Azure's own Python
 //! clients put things in and read them back.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod access;
+mod trouble;
 
-use ingle_testkit::azurite::{Azurite, connection};
+use ingle_testkit::azurite::Azurite;
 use ingle_testkit::{App, Launch, Python, Request, Server};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 fn python() -> Python {
     Python::any()
@@ -188,17 +187,6 @@ fn a_message_that_is_too_large_is_refused_with_the_reason() {
     assert_eq!(azurite.python(length, &[]), "65536");
 }
 
-const SECOND: &str = r#"
-@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
-def tick(timer: func.TimerRequest) -> None:
-    pass
-
-@app.queue_trigger(arg_name="message", queue_name="local", connection="AzureWebJobsStorage")
-@app.queue_output(arg_name="out", queue_name="forwarded", connection="Cloud")
-def forward(message: func.QueueMessage, out: func.Out[str]) -> None:
-    out.set(message.get_body().decode())
-"#;
-
 /// What `/admin/host/status` says of accounts in trouble.
 fn degraded(server: &Server) -> Vec<String> {
     let status: Value = server.get("/admin/host/status").status(200).json();
@@ -210,200 +198,15 @@ fn degraded(server: &Server) -> Vec<String> {
 
 #[track_caller]
 fn wait_until_degraded(server: &Server, is_it: impl Fn(&[String]) -> bool) -> Vec<String> {
-    let until = std::time::Instant::now() + ingle_testkit::DEADLINE;
+    let until = Instant::now() + ingle_testkit::DEADLINE;
     loop {
         let found = degraded(server);
         if is_it(&found) {
             return found;
         }
-        assert!(std::time::Instant::now() < until, "still {found:?}");
+        assert!(Instant::now() < until, "still {found:?}");
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
-}
-
-/// Lines of the log about a trouble of the queue trigger and its end: one each, however many tries there were.
-fn lines(stderr: &[String], part: &str) -> usize {
-    stderr.iter().filter(|line| line.contains("queue work in Cloud") && line.contains(part)).count()
-}
-
-#[test]
-fn t_073_an_account_that_is_down_at_the_start_is_waited_for() {
-    let mut azurite = Azurite::stopped();
-    let server = start(&App::python(&format!("{ECHO}{SECOND}")), &azurite);
-    let found = wait_until_degraded(&server, |found| !found.is_empty());
-    assert!(found[0].starts_with("queue work in Cloud, for function work: no connection: "), "{found:?}");
-    assert!(found[0].contains("start Azurite"), "{found:?}");
-    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
-    server.invocations("tick", 3);
-    azurite.restart();
-    azurite
-        .python(&format!("{PUT_TEXT}\nclient('work').send_message(base64.b64encode(b'late').decode())"), &[]);
-    server.invocations("work", 1);
-    assert_eq!(azurite.wait_for(RECEIVE, &[]), "b'late'");
-    wait_until_degraded(&server, <[String]>::is_empty);
-    let ended = server.stop();
-    assert_eq!(
-        (lines(&ended.stderr, "in trouble"), lines(&ended.stderr, "well again")),
-        (1, 1),
-        "{:#?}",
-        ended.stderr
-    );
-}
-
-#[test]
-fn t_073_an_account_that_goes_down_is_caught_up_with_when_it_is_back() {
-    let mut azurite = Azurite::start();
-    let server = start(&App::python(&format!("{ECHO}{SECOND}")), &azurite);
-    azurite
-        .python(&format!("{PUT_TEXT}\nclient('work').send_message(base64.b64encode(b'one').decode())"), &[]);
-    server.invocations("work", 1);
-    azurite.stop();
-    wait_until_degraded(&server, |found| found.iter().any(|one| one.starts_with("queue work in Cloud")));
-    server.get("/api/large/5").status(500);
-    let refused = &server.invocations("large", 1)[0];
-    assert_eq!(refused["failure"]["code"], "E0430", "{refused}");
-    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
-    for number in 0..3 {
-        server.send_queue("local", &format!("m{number}"));
-    }
-    let failed = server.invocations("forward", 3);
-    assert!(failed.iter().all(|record| record["failure"]["code"] == "E0430"), "{failed:#?}");
-    azurite.restart();
-    azurite
-        .python(&format!("{PUT_TEXT}\nclient('work').send_message(base64.b64encode(b'two').decode())"), &[]);
-    server.invocations("work", 2);
-    // What could not be written was no attempt: all three come through, and none is put aside.
-    server.wait_for_many(3, "forwarded", |event| {
-        event["function"] == "forward" && event["outcome"] == "success"
-    });
-    let forwarded = "for message in queues.get_queue_client('forwarded').receive_messages(): print(base64.b64decode(message.content).decode())";
-    let mut forwarded: Vec<String> = azurite.python(forwarded, &[]).lines().map(str::to_owned).collect();
-    forwarded.sort();
-    assert_eq!(forwarded, ["m0", "m1", "m2"]);
-    assert_eq!(server.queue_length("local-poison"), 0);
-    wait_until_degraded(&server, <[String]>::is_empty);
-    let ended = server.stop();
-    assert_eq!(
-        (lines(&ended.stderr, "in trouble"), lines(&ended.stderr, "well again")),
-        (1, 1),
-        "{:#?}",
-        ended.stderr
-    );
-}
-
-/// A server that takes connections and never answers.
-fn half_open() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let mut held = Vec::new();
-        while let Ok((stream, _)) = listener.accept() {
-            held.push(stream);
-        }
-    });
-    port
-}
-
-#[test]
-fn t_073_a_server_that_never_answers_holds_nothing_else_up() {
-    let port = half_open();
-    let app = App::python(&format!("{ECHO}{SECOND}"));
-    let server = launch(&app, &connection(&[port; 3])).start();
-    let began = std::time::Instant::now();
-    let mut slow = server.client();
-    let waiting =
-        std::thread::spawn(move || slow.send(Request::get("/api/large/5")).map(|answer| answer.status));
-    server.invocations("tick", 3);
-    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
-    let found = wait_until_degraded(&server, |found| !found.is_empty());
-    assert!(found[0].contains("no answer within 20 s"), "{found:?}");
-    assert_eq!(waiting.join().unwrap().ok(), Some(500));
-    assert!(began.elapsed() < std::time::Duration::from_secs(50));
-    let refused = &server.invocations("large", 1)[0];
-    assert_eq!(refused["failure"]["code"], "E0430", "{refused}");
-    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
-    let ended = server.stop();
-    assert_eq!(lines(&ended.stderr, "in trouble"), 1, "{:#?}", ended.stderr);
-}
-
-/// Every account in the cloud speaks TLS. A certificate that this machine does not trust is refused, with the reason.
-#[test]
-fn an_account_is_reached_through_tls_if_its_certificate_is_trusted() {
-    let azurite = Azurite::start_with_tls();
-    let app = App::python(CHAIN);
-    let trusting = launch(&app, &azurite.connection())
-        .variable("SSL_CERT_FILE", &azurite.certificate().display().to_string());
-    let server = trusting.start();
-    server.post("/api/order", r#"{"name": "Eve", "total": 1}"#).status(200);
-    let record = &server.invocations("book", 1)[0];
-    assert_eq!(record["outcome"], "success", "{record}");
-    let row: Value = server.get("/api/total/Eve").status(200).json();
-    assert_eq!(row["Total"], 1, "{row}");
-    drop(server.stop());
-
-    let server = launch(&app, &azurite.connection()).start();
-    let found = wait_until_degraded(&server, |found| !found.is_empty());
-    assert!(found.iter().any(|one| one.to_lowercase().contains("certificate")), "{found:?}");
-}
-
-/// The endpoint that a hosting service gives to its machines: it hands out one token, and counts how often.
-fn identity(token: String) -> (u16, Arc<AtomicU32>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU32::new(0)));
-    let count = asked.clone();
-    std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            let mut head = [0; 4096];
-            let length = stream.read(&mut head).unwrap_or(0);
-            let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
-            let known =
-                head.contains("x-identity-header: open sesame") && head.contains("client_id=one-of-two");
-            let body = json!({"access_token": token, "expires_on": "4102444800"}).to_string();
-            let status = if known { "200 OK" } else { "403 Forbidden" };
-            let size = body.len();
-            let answer =
-                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n{body}");
-            drop(stream.write_all(answer.as_bytes()));
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    (port, asked)
-}
-
-#[test]
-fn a_managed_identity_opens_an_account() {
-    let azurite = Azurite::start_with_tls();
-    let script = "
-import time
-part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip('=')
-now = int(time.time())
-claims = {'aud': 'https://storage.azure.com', 'iss': 'https://sts.windows.net/story/', 'iat': now, 'nbf': now - 60,
-    'exp': now + 3600}
-print(part({'alg': 'HS256', 'typ': 'JWT'}) + '.' + part(claims) + '.c3Rvcnk')";
-    let token = azurite.python(script, &[]);
-    let (port, asked) = identity(token.clone());
-    let whole = azurite.connection();
-    let address = |service: &str| {
-        let found = whole.split(';').find_map(|part| part.strip_prefix(&format!("{service}Endpoint=")));
-        found.unwrap().to_owned()
-    };
-    let values = json!({"Cloud__queueServiceUri": address("Queue"), "Cloud__blobServiceUri": address("Blob"),
-        "Cloud__tableServiceUri": address("Table"), "Cloud__clientId": "one-of-two"});
-    let server = App::python(CHAIN)
-        .settings(&values)
-        .launch(&python())
-        .variable("SSL_CERT_FILE", &azurite.certificate().display().to_string())
-        .variable("IDENTITY_ENDPOINT", &format!("http://127.0.0.1:{port}/token"))
-        .variable("IDENTITY_HEADER", "open sesame")
-        .start();
-    server.post("/api/order", r#"{"name": "Kim", "total": 3}"#).status(200);
-    let record = &server.invocations("book", 1)[0];
-    assert_eq!(record["outcome"], "success", "{record}");
-    let row: Value = server.get("/api/total/Kim").status(200).json();
-    assert_eq!(row["Total"], 3, "{row}");
-    assert!(asked.load(Ordering::SeqCst) <= 3, "a token is kept for each service");
-    let ended = server.stop();
-    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(&token)));
 }
 
 const ROWS: &str = r#"
@@ -450,34 +253,6 @@ print(rows.get_entity('p', \"b 'c'\")['When'].year, rows.get_entity('p', 'd')['B
     server.post("/api/put", r#"{"RowKey": "e", "Size": 10}"#).status(500);
     let refused = &server.invocations("put", 3)[2];
     assert_eq!(refused["failure"]["code"], "E0418", "{refused}");
-}
-
-/// Given by the account's owner instead of its key: it goes with every request to all three services.
-#[test]
-fn a_shared_access_signature_opens_an_account() {
-    let azurite = Azurite::start();
-    let script = "
-from datetime import datetime, timedelta, timezone
-from azure.storage.blob import generate_account_sas, ResourceTypes, AccountSasPermissions
-import re
-name, key = re.search('AccountName=([^;]*)', connection)[1], re.search('AccountKey=([^;]*)', connection)[1]
-print(generate_account_sas(name, key, ResourceTypes(service=True, container=True, object=True),
-    AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True, update=True, process=True),
-    datetime.now(timezone.utc) + timedelta(hours=1), services='bqt'))
-";
-    let signature = azurite.python(script, &[]);
-    let good = azurite.connection();
-    let addresses = good.split_once("BlobEndpoint").unwrap().1;
-    let signed = format!("BlobEndpoint{addresses};SharedAccessSignature={signature}");
-    let server = launch(&App::python(CHAIN), &signed).start();
-    server.post("/api/order", r#"{"name": "Bob", "total": 7}"#).status(200);
-    let record = &server.invocations("book", 1)[0];
-    assert_eq!(record["outcome"], "success", "{record}");
-    let row: Value = server.get("/api/total/Bob").status(200).json();
-    assert_eq!(row["Total"], 7, "{row}");
-    let ended = server.stop();
-    let secret = signature.split("sig=").nth(1).unwrap().split('&').next().unwrap();
-    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(secret)));
 }
 
 const BLOBS: &str = r#"
@@ -599,39 +374,4 @@ blobs.get_blob_client('inbox', 'large').upload_blob(bytes(200 * 1024 * 1024), ma
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak_kib < 120 * 1024, "the server used {peak_kib} KiB at its peak");
-}
-
-/// T-041.
-#[test]
-fn t_041_a_broken_connection_is_told_without_its_value() {
-    let key = "bm90IHRoZSBrZXkgeW91IGxvb2sgZm9y";
-    let server = launch(&App::python(ECHO), &format!("AccountKey={key}")).start();
-    let ready = server.ready();
-    let problems = ready["problems"].as_array().unwrap();
-    let all_told = problems.iter().all(|problem| problem["code"] == "E0241");
-    assert!(!problems.is_empty() && all_told, "{problems:#?}");
-    let message = problems[0]["message"].as_str().unwrap();
-    assert_eq!(message, "the setting Cloud is no connection string: it has an AccountKey and no AccountName");
-    assert_eq!(server.get("/api/alive").status(200).text(), "alive");
-    let ended = server.stop();
-    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(key)));
-}
-
-/// A wrong key: the account answers, so nothing is tried again, and the reason is told without the key.
-#[test]
-fn t_041_a_refused_key_is_told_without_the_key() {
-    let azurite = Azurite::start();
-    let key = "bm90IHRoZSBrZXkgeW91IGxvb2sgZm9y";
-    let good = azurite.connection();
-    let (before, rest) = good.split_once("AccountKey=").unwrap();
-    let (_, after) = rest.split_once(';').unwrap();
-    let server = launch(&App::python(ECHO), &format!("{before}AccountKey={key};{after}")).start();
-    server.get("/api/large/5").status(500);
-    let refused = &server.invocations("large", 1)[0];
-    assert_eq!(refused["failure"]["code"], "E0431", "{refused}");
-    assert!(refused["failure"]["message"].as_str().unwrap().contains("403"), "{refused}");
-    let found = wait_until_degraded(&server, |found| !found.is_empty());
-    assert!(found[0].contains("403"), "{found:?}");
-    let ended = server.stop();
-    assert!(!ended.lines.iter().chain(&ended.stderr).any(|line| line.contains(key)));
 }
