@@ -92,7 +92,8 @@ impl Blobs {
 
     /// Makes a file of somebody else one of ours. When this returns, a commit may refer to it.
     pub(crate) fn take_over(&self, file: &LocalFile) -> Result<Pin, Error> {
-        let staged = object::take_over(self, file).map_err(|source| Error::io("storing an object", source))?;
+        let staged =
+            object::take_over(self, file).map_err(|source| Error::io("storing an object", source))?;
         self.adopt(&staged)
     }
 
