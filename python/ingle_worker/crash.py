@@ -52,13 +52,14 @@ def settle(control):
     global _owner, _control, _fault_file
     _owner = os.getpid()
     _control = control
-    before = _fault_file
     # A copy of fd 2, which user code may close or replace.
     try:
+        if _fault_file is not None:
+            # The fault handler knows the number, and a forked process has another fd 2 behind it.
+            os.dup2(2, _fault_file, inheritable=False)
+            return
         _fault_file = os.dup(2)
         faulthandler.enable(file=_fault_file, all_threads=True)
-        if before is not None:
-            os.close(before)
     except (OSError, ValueError):
         pass
 

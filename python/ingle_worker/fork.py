@@ -29,7 +29,7 @@ _life_line = None
 def fork(descriptors):
     """Forks. Returns the child's process id, in the child 0, after it has taken `descriptors` for its own.
 
-    `descriptors`: control socket, standard output, standard error, life line, in this order.
+    `descriptors`: control socket, standard output, standard error, life line, in this order; perhaps that of a lane.
     """
     crash.FORKS.of_our_own = True
     try:
@@ -40,7 +40,7 @@ def fork(descriptors):
     finally:
         crash.FORKS.of_our_own = False
     if child == 0:
-        _move_in(*descriptors)
+        _move_in(*descriptors[1:4])
         return 0
     for descriptor in descriptors:
         os.close(descriptor)
@@ -52,7 +52,7 @@ def fork(descriptors):
     return child
 
 
-def _move_in(_control, output, errors, life_line):
+def _move_in(output, errors, life_line):
     global _life_line
     os.setpgid(0, 0)
     _die_with(life_line)

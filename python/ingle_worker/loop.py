@@ -78,7 +78,7 @@ class Worker:
                 if header.get("role") != "zygote":
                     self._serve()
             elif kind == "fork":
-                if self._fork() and self._is_loaded:
+                if self._fork(header.get("lane")) and self._is_loaded:
                     self._serve()
             elif kind == "reap":
                 self._send({"type": "reaped", "pid": header["pid"], "status": _status_of(header["pid"])})
@@ -149,10 +149,10 @@ class Worker:
         ours = (self._connected, loop._ssock, loop._csock, loop._selector)
         return fork.reasons_against({each.fileno() for each in ours})
 
-    def _fork(self):
-        """Makes one more process. True in it."""
-        taken = [self._reader.descriptors.popleft() for _ in range(_DESCRIPTORS_OF_A_FORK)]
-        control = taken[0]
+    def _fork(self, lane):
+        """Makes one more process, which opens its first lane at once if it gets one. True in it."""
+        count = _DESCRIPTORS_OF_A_FORK + (lane is not None)
+        taken = [self._reader.descriptors.popleft() for _ in range(count)]
         try:
             child = fork.fork(taken)
         except OSError as error:
@@ -168,15 +168,17 @@ class Worker:
         # Those of further forks that were asked for already are the parent's business.
         for descriptor in self._reader.descriptors:
             os.close(descriptor)
-        self._connect(adopt(control))
+        self._connect(adopt(taken[0]))
         logs.speak_through(self._control)
         crash.settle(self._control)
         if self._is_loaded:
             fork.renew(self.loop)
         fork.reseed()
-        self._hello()
         if self._is_loaded:
             fork.after_restore()
+        if lane is not None:
+            # Its first call may be there already.
+            self._open_lane(lane, taken[-1])
         return True
 
     def _serve(self):
@@ -222,7 +224,7 @@ class Worker:
         if kind == "invoke":
             self._invoke(header, body)
         elif kind == "lane":
-            self._open_lane(header["lane"])
+            self._open_lane(header["lane"], self._reader.descriptors.popleft())
         elif kind == "cancel":
             self._cancel(header["id"])
         elif kind == "piece" or kind == "room":
@@ -236,8 +238,8 @@ class Worker:
         elif kind == "stop":
             self._stop()
 
-    def _open_lane(self, number):
-        connected = adopt(self._reader.descriptors.popleft())
+    def _open_lane(self, number, descriptor):
+        connected = adopt(descriptor)
         crash.watch(connected)
         lane = Lane(self, number, connected)
         self._lanes[lane] = connected

@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
-use crate::process::{LastWords, LoadedSender, Phase, Signals, Worker};
+use crate::process::{FIRST_LANE, Lane, LastWords, LoadedSender, Phase, Signals, Worker};
 use crate::wire::message::{Loaded, Role, ToWorker};
 
 /// What every process gets from the pool that makes it.
@@ -97,14 +97,24 @@ impl Newborn {
         Ok(Self::watch(worker, Body::Started(process), read, output, maker.tasks))
     }
 
-    /// Lets `parent` fork. What the new process knows is what its parent knows.
-    pub(crate) async fn fork(id: WorkerId, parent: &Arc<Worker>, maker: &Maker<'_>) -> Result<Self, Error> {
+    /// Lets `parent` fork. What the new process knows is what its parent knows; one that serves at once, because its
+    /// parent is a zygote, gets its first `lane` on the way.
+    pub(crate) async fn fork(
+        id: WorkerId,
+        parent: &Arc<Worker>,
+        first_lane: bool,
+        maker: &Maker<'_>,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::Fork { source };
         let (control, read, theirs) = Control::pair().map_err(failed)?;
         let (output, their_output) = output_pipe().map_err(failed)?;
         let (errors, their_errors) = output_pipe().map_err(failed)?;
         let (life_line, their_line) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-        let attached = [theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
+        let lane = if first_lane { Some(Lane::pair().map_err(failed)?) } else { None };
+        let mut attached =
+            vec![theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
+        attached.extend(lane.as_ref().map(|(_, theirs)| theirs.as_fd()));
+        let request = ToWorker::Fork { lane: lane.as_ref().map(|_| FIRST_LANE) };
         let (sender, number) = oneshot::channel();
         let asked = || {
             let mut state = parent.state();
@@ -113,7 +123,7 @@ impl Newborn {
                 state.births.push_back(sender);
             }
         };
-        let sent = parent.control.send_with_descriptors(&ToWorker::Fork, &attached, asked).await;
+        let sent = parent.control.send_with_descriptors(&request, &attached, asked).await;
         let answer = if sent.is_ok() { number.await.ok() } else { None };
         let number = match answer {
             Some(Ok(number)) => number,
@@ -128,7 +138,14 @@ impl Newborn {
         let process = Forked::watch(number).map_err(failed)?;
         let worker = Worker::new(id, process.group(), control, maker);
         // Its main thread is the one that forked.
-        worker.state().main_thread = parent.state().main_thread;
+        let main_thread = parent.state().main_thread;
+        {
+            let mut state = worker.state();
+            state.main_thread = main_thread;
+            if let Some((ours, _)) = lane {
+                state.add_first_lane(ours);
+            }
+        }
         let body = Body::Forked { process, parent: parent.clone(), _life_line: life_line.into() };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
     }

@@ -14,7 +14,7 @@ use crate::wire::frame;
 use crate::wire::message::ToWorker;
 
 /// Most file descriptors with one frame: those of a `fork`.
-const DESCRIPTORS_MAX: usize = 4;
+const DESCRIPTORS_MAX: usize = 5;
 
 /// The server's writing end of a control socket.
 pub(crate) struct Control(Mutex<OwnedWriteHalf>);

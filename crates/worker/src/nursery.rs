@@ -171,7 +171,7 @@ impl Nursery {
     async fn fork_zygote(&self, id: WorkerId, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
         for _ in 0..PARENTS_TRIED {
             let zygote = self.renew(maker).await?;
-            match Newborn::fork(id, &zygote, maker).await {
+            match Newborn::fork(id, &zygote, true, maker).await {
                 Ok(newborn) => return Ok(newborn.into_worker(Phase::Ready)),
                 Err(error) if zygote.state().phase == Phase::Parent => return Err(error),
                 // It died at it.
@@ -179,7 +179,7 @@ impl Nursery {
             }
         }
         let zygote = self.renew(maker).await?;
-        Ok(Newborn::fork(id, &zygote, maker).await?.into_worker(Phase::Ready))
+        Ok(Newborn::fork(id, &zygote, true, maker).await?.into_worker(Phase::Ready))
     }
 
     fn living_zygote(&self) -> Option<Arc<Worker>> {
@@ -222,14 +222,14 @@ impl Nursery {
     ) -> Result<(Arc<Worker>, Loaded), Error> {
         for _ in 0..PARENTS_TRIED {
             let template = self.templates.get(maker)?;
-            match Newborn::fork(id, &template, maker).await {
+            match Newborn::fork(id, &template, false, maker).await {
                 Ok(newborn) => return newborn.load(role, maker.options).await,
                 // It died before or at it; another one will tell what is wrong, if anything is.
                 Err(_) if template.state().phase == Phase::Gone => {}
                 Err(error) => return Err(error),
             }
         }
-        let newborn = Newborn::fork(id, &self.templates.get(maker)?, maker).await?;
+        let newborn = Newborn::fork(id, &self.templates.get(maker)?, false, maker).await?;
         newborn.load(role, maker.options).await
     }
 

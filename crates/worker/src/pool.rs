@@ -154,7 +154,7 @@ enum Found {
 }
 
 /// One caller more that waits, as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
+pub struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
@@ -311,6 +311,13 @@ impl Pool {
 
     pub(crate) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Tells that somebody will ask for a worker, so that one is made if that makes sense.
+    pub fn expect(&self) -> Waiting<'_> {
+        let waiting = Waiting::new(&self.0.waiting);
+        self.0.signals.changed.notify_one();
+        waiting
     }
 
     /// Waits for room in a worker, at the latest until `deadline`; tells how long no worker was there at all.

@@ -28,6 +28,8 @@ use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
 
 /// A body from a worker beyond this ends the worker: it would have to fit into the server's memory.
 pub(crate) const BODY_BYTES_MAX: u32 = 1 << 30;
+/// Numbers of lanes count from here.
+pub(crate) const FIRST_LANE: u64 = 1;
 /// Reading a process's memory costs more than a call, so it is not read for each.
 const MEMORY_AGE_MAX: Duration = Duration::from_millis(200);
 /// How long the last words of a dead process may take to come through its pipes.
@@ -324,17 +326,15 @@ impl Worker {
 
     /// One more lane. The caller has counted it in [`State::lanes`] already.
     pub(crate) async fn open_lane(&self) -> std::io::Result<Lane> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let theirs = theirs.into_std()?;
-        theirs.set_nonblocking(false)?;
-        let lane = {
+        let (lane, theirs) = Lane::pair()?;
+        let number = {
             let mut state = self.state();
             state.next_lane += 1;
             state.next_lane
         };
-        let message = ToWorker::Lane { lane };
+        let message = ToWorker::Lane { lane: number };
         self.control.send_with_descriptors(&message, &[std::os::fd::AsFd::as_fd(&theirs)], || ()).await?;
-        Ok(Lane { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None })
+        Ok(lane)
     }
 
     /// Python's stacks of the invocations in work, if the worker's main thread still answers in time.
@@ -440,7 +440,24 @@ impl Worker {
     }
 }
 
+impl Lane {
+    /// Our end, and the socket for the worker's.
+    pub(crate) fn pair() -> std::io::Result<(Self, std::os::fd::OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let theirs = theirs.into_std()?;
+        theirs.set_nonblocking(false)?;
+        Ok((Self { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None }, theirs.into()))
+    }
+}
+
 impl State {
+    /// The lane that a forked process opened as its first.
+    pub(crate) fn add_first_lane(&mut self, lane: Lane) {
+        self.next_lane = FIRST_LANE;
+        self.lanes = 1;
+        self.idle.push(lane);
+    }
+
     fn new() -> Self {
         Self {
             main_thread: None,

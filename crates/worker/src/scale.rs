@@ -16,11 +16,21 @@ pub struct Limits {
     pub target: usize,
     /// How long a worker without work is kept.
     pub idle_timeout: Duration,
+    /// Whether that time follows the gaps between events, once enough of them were seen ([`crate::keep_alive`]).
+    pub adapts: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min: 0, max: 1, spare: 1, prewarmed: 0, target: 16, idle_timeout: Duration::from_secs(300) }
+        Self {
+            min: 0,
+            max: 1,
+            spare: 1,
+            prewarmed: 0,
+            target: 16,
+            idle_timeout: Duration::from_secs(300),
+            adapts: false,
+        }
     }
 }
 
@@ -51,8 +61,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { min: 0, max: 8, spare: 1, prewarmed: 0, target: 10, idle_timeout: Duration::from_secs(60) };
+    const LIMITS: Limits = Limits {
+        min: 0,
+        max: 8,
+        spare: 1,
+        prewarmed: 0,
+        target: 10,
+        idle_timeout: Duration::from_secs(60),
+        adapts: false,
+    };
 
     #[track_caller]
     fn check(limits: Limits, (waiting, in_work, quiet): (usize, usize, u64), in_use: usize, expected: usize) {

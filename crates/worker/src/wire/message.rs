@@ -41,7 +41,11 @@ pub enum ToWorker<'a> {
         role: Role,
     },
     /// Make one more process; its control socket, standard output, standard error and life line are attached.
-    Fork,
+    Fork {
+        /// Opened at once by the new process, if it serves; its socket is attached last.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lane: Option<u64>,
+    },
     /// Take the exit status of a process that was forked and has ended.
     Reap {
         pid: i32,
