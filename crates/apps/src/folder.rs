@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{DeclaredFunction, Dialect, HostConfig, WorkerOptions};
+use ingle_types::spec::{AdmissionOptions, DeclaredFunction, Dialect, HostConfig, WorkerOptions};
 
 use crate::json_place::{self, Document, Node};
 use crate::{Error, detect, encoding, function_json, host_json, ingle_toml, local_settings, requirements};
@@ -60,6 +60,8 @@ pub struct AppFolder {
     pub requirements: requirements::Requirements,
     /// `[workers]` of ingle.toml.
     pub workers: WorkerOptions,
+    /// `[admission]`, `[loops]` and `[functions]` of ingle.toml.
+    pub admission: AdmissionOptions,
     pub problems: Vec<Problem>,
     /// Worth knowing, but nothing to mend.
     pub notes: Vec<String>,
@@ -103,6 +105,7 @@ impl AppFolder {
             && self.declared == other.declared
             && self.requirements == other.requirements
             && self.workers == other.workers
+            && self.admission == other.admission
     }
 
     /// Names of all settings, those of the environment included.
@@ -157,6 +160,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         port: local.port,
         requirements: requirements.requirements,
         workers: own.workers,
+        admission: own.admission,
         problems,
         notes,
         environment: options.environment.clone(),

@@ -8,17 +8,28 @@
 //! spare = 1                # wait beside those in use, while there is work or was some lately
 //! prewarmed = 0            # wait beside those in use, always
 //! concurrency = 16         # invocations at once in one worker
-//! idle_timeout = "5m"      # how long a worker without work is kept
+//! idle_timeout = "5m"      # how long a worker without work is kept; "auto": as long as the gaps between events are
 //! fork = "after-import"    # or "before-import", "never"
 //! recycle_after = 100000   # invocations
 //! recycle_memory = "512MB"
+//!
+//! [admission]
+//! waiting_max = 10000      # invocations of one function that may wait
+//! wait_max = "30s"         # how long a request may wait
+//!
+//! [loops]
+//! max_hops = 16            # functions that an event may pass through; 0: any number
+//!
+//! [functions.Report]
+//! concurrency = 2          # its invocations at once
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{Fork, ScalePlan, WorkerOptions};
+use ingle_types::spec::{AdmissionOptions, Fork, IdleTimeout, ScalePlan, WorkerOptions};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -26,11 +37,13 @@ use crate::Error;
 
 const FILE: &str = "ingle.toml";
 const WORKERS_MAX: usize = 1000;
+const WAITING_MAX: usize = 1_000_000;
 
 /// What was read, and what is wrong with it; a wrong value leaves its default.
 #[derive(Debug, Default)]
 pub(crate) struct IngleToml {
     pub(crate) workers: WorkerOptions,
+    pub(crate) admission: AdmissionOptions,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -39,6 +52,12 @@ pub(crate) struct IngleToml {
 struct Document {
     #[serde(default)]
     workers: Workers,
+    #[serde(default)]
+    admission: Admission,
+    #[serde(default)]
+    loops: Loops,
+    #[serde(default)]
+    functions: BTreeMap<String, OneFunction>,
 }
 
 #[derive(Deserialize, Default)]
@@ -54,6 +73,25 @@ struct Workers {
     fork: Option<Spanned<String>>,
     recycle_after: Option<Spanned<i64>>,
     recycle_memory: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Admission {
+    waiting_max: Option<Spanned<i64>>,
+    wait_max: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Loops {
+    max_hops: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct OneFunction {
+    concurrency: Option<Spanned<i64>>,
 }
 
 /// Reads the file of a folder, if there is one.
@@ -79,19 +117,20 @@ pub(crate) fn parse(text: &str) -> IngleToml {
             let line = error.span().map(|span| line_of(text, span.start));
             let problem = Problem::error("E0114", format!("ingle.toml can't be read: {}", error.message()));
             let fix = "see docs/scaling.md for what ingle.toml may hold";
-            return IngleToml {
-                problems: vec![problem.at(FILE, line).fix(fix)],
-                ..IngleToml::default()
-            };
+            return IngleToml { problems: vec![problem.at(FILE, line).fix(fix)], ..IngleToml::default() };
         }
     };
-    let mut reader = Reader { text, problems: Vec::new() };
-    let workers = reader.workers(document.workers);
-    IngleToml { workers, problems: reader.problems }
+    let Document { workers, admission, loops, functions } = document;
+    let mut reader = Reader { text, table: "workers".to_owned(), problems: Vec::new() };
+    let workers = reader.workers(workers);
+    let admission = reader.admission(admission, loops, functions);
+    IngleToml { workers, admission, problems: reader.problems }
 }
 
 struct Reader<'a> {
     text: &'a str,
+    /// The one that is being read.
+    table: String,
     problems: Vec<Problem>,
 }
 
@@ -102,8 +141,11 @@ impl Reader<'_> {
             ("premium", ScalePlan::Premium),
             ("dedicated", ScalePlan::Dedicated),
         ];
-        let forks =
-            [("after-import", Fork::AfterImport), ("before-import", Fork::BeforeImport), ("never", Fork::Never)];
+        let forks = [
+            ("after-import", Fork::AfterImport),
+            ("before-import", Fork::BeforeImport),
+            ("never", Fork::Never),
+        ];
         let max_place = workers.max.as_ref().map(|max| max.span().start);
         let mut options = WorkerOptions {
             plan: self.one_of("plan", workers.plan, &plans),
@@ -112,25 +154,67 @@ impl Reader<'_> {
             spare: self.count("spare", workers.spare, 0),
             prewarmed: self.count("prewarmed", workers.prewarmed, 0),
             concurrency: self.count("concurrency", workers.concurrency, 1),
-            idle_timeout: self.converted("idle_timeout", workers.idle_timeout, duration, "\"30s\", \"5m\" or \"1h\""),
+            idle_timeout: self.converted(
+                "idle_timeout",
+                workers.idle_timeout,
+                idle_timeout,
+                "\"30s\", \"5m\", \"1h\" or \"auto\"",
+            ),
             fork: self.one_of("fork", workers.fork, &forks).unwrap_or_default(),
             recycle_after: self
                 .count("recycle_after", workers.recycle_after, 1)
                 .and_then(|count| u64::try_from(count).ok()),
-            recycle_memory: self.converted("recycle_memory", workers.recycle_memory, bytes, "\"512MB\" or \"1GB\""),
+            recycle_memory: self.converted(
+                "recycle_memory",
+                workers.recycle_memory,
+                bytes,
+                "\"512MB\" or \"1GB\"",
+            ),
         };
         if let (Some(min), Some(max)) = (options.min, options.max)
             && min > max
         {
-            self.wrong("max", max_place.unwrap_or(0), &format!("{max}, less than min = {min}"), "a number not below min");
+            self.wrong(
+                "max",
+                max_place.unwrap_or(0),
+                &format!("{max}, less than min = {min}"),
+                "a number not below min",
+            );
             options.max = None;
+        }
+        options
+    }
+
+    fn admission(
+        &mut self,
+        admission: Admission,
+        loops: Loops,
+        functions: BTreeMap<String, OneFunction>,
+    ) -> AdmissionOptions {
+        "admission".clone_into(&mut self.table);
+        let mut options = AdmissionOptions {
+            waiting_max: self.count("waiting_max", admission.waiting_max, 0),
+            wait_max: self.converted("wait_max", admission.wait_max, duration, "\"5s\", \"30s\" or \"1m\""),
+            ..AdmissionOptions::default()
+        };
+        "loops".clone_into(&mut self.table);
+        options.hops_max =
+            self.count("max_hops", loops.max_hops, 0).and_then(|count| u32::try_from(count).ok());
+        for (name, function) in functions {
+            self.table = format!("functions.{name}");
+            let concurrency = self.count("concurrency", function.concurrency, 1);
+            options.concurrency.extend(concurrency.map(|count| (name.to_lowercase(), count)));
         }
         options
     }
 
     fn count(&mut self, key: &str, value: Option<Spanned<i64>>, least: usize) -> Option<usize> {
         let value = value?;
-        let most = if key == "recycle_after" { usize::MAX } else { WORKERS_MAX };
+        let most = match key {
+            "recycle_after" => usize::MAX,
+            "waiting_max" => WAITING_MAX,
+            _ => WORKERS_MAX,
+        };
         let number = usize::try_from(*value.get_ref()).ok().filter(|number| (least..=most).contains(number));
         if number.is_none() {
             let found = value.get_ref().to_string();
@@ -166,10 +250,14 @@ impl Reader<'_> {
     }
 
     fn wrong(&mut self, key: &str, offset: usize, found: &str, allowed: &str) {
-        let problem = Problem::error("E0114", format!("workers.{key} is {found}"));
+        let problem = Problem::error("E0114", format!("{}.{key} is {found}", self.table));
         self.problems
             .push(problem.at(FILE, Some(line_of(self.text, offset))).fix(format!("write {allowed}")));
     }
+}
+
+fn idle_timeout(text: &str) -> Option<IdleTimeout> {
+    if text == "auto" { Some(IdleTimeout::Auto) } else { duration(text).map(IdleTimeout::After) }
 }
 
 /// `30s`, `5m`, `1h`, `250ms`.
@@ -229,13 +317,31 @@ mod tests {
             spare: Some(2),
             prewarmed: Some(1),
             concurrency: Some(16),
-            idle_timeout: Some(Duration::from_secs(300)),
+            idle_timeout: Some(IdleTimeout::After(Duration::from_secs(300))),
             fork: Fork::BeforeImport,
             recycle_after: Some(100_000),
             recycle_memory: Some(512 << 20),
         };
         assert_eq!(read.workers, expected);
         assert_eq!(parse("").workers, WorkerOptions::default());
+        let auto = parse("[workers]\nidle_timeout = \"auto\"\n").workers;
+        assert_eq!(auto.idle_timeout, Some(IdleTimeout::Auto));
+    }
+
+    #[test]
+    fn admission_loops_and_functions_are_read() {
+        let read = parse(
+            "[admission]\nwaiting_max = 50\nwait_max = \"2s\"\n[loops]\nmax_hops = 0\n[functions.Report]\nconcurrency = 2\n",
+        );
+        assert!(read.problems.is_empty(), "{:?}", read.problems);
+        let expected = AdmissionOptions {
+            waiting_max: Some(50),
+            wait_max: Some(Duration::from_secs(2)),
+            hops_max: Some(0),
+            concurrency: BTreeMap::from([("report".to_owned(), 2)]),
+        };
+        assert_eq!(read.admission, expected);
+        assert_eq!((read.admission.hops_max(), AdmissionOptions::default().hops_max()), (None, Some(16)));
     }
 
     #[track_caller]
@@ -258,6 +364,9 @@ mod tests {
         check("[workers]\nrecycle_memory = \"0MB\"\n", 2, "512MB");
         check("[workers]\nmni = 1\n", 2, "mni");
         check("[worker]\n", 1, "worker");
+        check("[admission]\nwaiting_max = -1\n", 2, "admission.waiting_max is -1");
+        check("[loops]\nmax_hops = -1\n", 2, "loops.max_hops is -1");
+        check("[functions.Report]\nconcurrency = 0\n", 2, "functions.Report.concurrency is 0");
         check("[workers\n", 1, "ingle.toml can't be read");
     }
 

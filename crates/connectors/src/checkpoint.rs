@@ -6,11 +6,13 @@ use ingle_types::outcome::Outcome;
 
 /// Whether the place has been passed. A failure passes it too: neither timers nor change feeds deliver again (facts
 /// 7.3, 7.4), retries are the business of a policy. What never reached the function, because there was no room or the
-/// server stops, has not passed it; nor has what another invocation took down with it (T-064).
+/// server stops, has not passed it, unless it never will (T-081); nor has what another invocation took down with it (T-064).
 pub fn is_passed(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Success(_) => true,
-        Outcome::Failed(failure) | Outcome::TimedOut(failure) => failure.started && !failure.bystander,
+        Outcome::Failed(failure) | Outcome::TimedOut(failure) => {
+            failure.is_final || (failure.started && !failure.bystander)
+        }
         Outcome::Cancelled(_) | Outcome::Rejected(_) => false,
     }
 }
@@ -42,6 +44,7 @@ mod tests {
         check(Outcome::Failed(failure(Blame::App)), true);
         check(Outcome::Failed(failure(Blame::Platform)), true);
         check(Outcome::TimedOut(failure(Blame::App)), true);
+        check(Outcome::Failed(Failure { is_final: true, ..failure(Blame::App).not_started() }), true);
         check(Outcome::Failed(Failure { bystander: true, ..failure(Blame::App) }), false);
         check(Outcome::Failed(failure(Blame::App).not_started()), false);
         check(Outcome::Failed(failure(Blame::Platform).not_started()), false);

@@ -110,6 +110,7 @@ pub fn write(
                 container: container.clone(),
                 body: object(binding, &element)?,
                 partition_key_path: output.partition_key_path.clone(),
+                hop_count: context.hop_count + 1,
             })
         })
         .collect()

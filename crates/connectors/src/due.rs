@@ -147,7 +147,7 @@ mod tests {
         store.commit(vec![save(0, 0)]).await.unwrap();
         assert_eq!(of(&store, &function, &[]).await, None);
         let body = json!({"id": "1"});
-        let upsert = Operation::UpsertDocument { container, body, partition_key_path: None };
+        let upsert = Operation::UpsertDocument { container, body, partition_key_path: None, hop_count: 0 };
         store.commit(vec![upsert]).await.unwrap();
         assert!(of(&store, &function, &[]).await.unwrap().contains("shop/orders"));
         assert_eq!(of(&store, &function, std::slice::from_ref(&place.consumer)).await, None);

@@ -53,6 +53,8 @@ pub struct ListenerRooms {
     pub clock: ClockHandle,
     pub host: HostConfig,
     pub accounts: Accounts,
+    /// Functions that an event may pass through; `None`: any number.
+    pub hops_max: Option<u32>,
 }
 
 /// Starts the listener of a function's trigger, until the stopper is used or dropped. `None` for triggers that other
@@ -87,9 +89,9 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
         }
         TriggerSpec::Blob(trigger) => Some(blob::listener::start(&function.name, trigger, rooms)),
         TriggerSpec::Documents(trigger) => {
-            let ListenerRooms { store, invoker, tasks, clock, .. } = rooms;
+            let ListenerRooms { store, invoker, tasks, clock, hops_max, .. } = rooms;
             let (function, trigger) = (function.name.clone(), trigger.clone());
-            Some(documents::feed::Feed { function, trigger, store, invoker, tasks, clock }.start())
+            Some(documents::feed::Feed { function, trigger, store, invoker, tasks, clock, hops_max }.start())
         }
         _ => None,
     }

@@ -101,7 +101,7 @@ pub(crate) fn verdict(delivery: &QueueDelivery, outcome: &Outcome) -> Verdict {
     if !counts {
         return Verdict::Again { visible_after: failure.retry_after.unwrap_or(Duration::ZERO), counts };
     }
-    if delivery.dequeue_count < delivery.max_dequeue_count {
+    if !failure.is_final && delivery.dequeue_count < delivery.max_dequeue_count {
         return Verdict::Again { visible_after: delivery.retry_delay, counts };
     }
     match poison_queue(&delivery.queue) {
@@ -263,6 +263,14 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(error.code(), "E0228");
+    }
+
+    /// T-081: what has gone round in a loop is not tried again.
+    #[test]
+    fn what_is_final_goes_to_the_poison_queue_at_the_first_attempt() {
+        let failure = Failure { is_final: true, ..failed().not_started() };
+        let operation = acknowledge(&delivery("orders", 1), &Outcome::Failed(failure));
+        assert!(matches!(operation, Operation::PoisonMessage { .. }), "{operation:?}");
     }
 
     #[test]

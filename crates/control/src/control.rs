@@ -240,10 +240,13 @@ impl Control {
             app.host.cors.clone_from(&options.cors);
         }
         (options.inspect)(&mut app);
+        let admission = &prepared.folder.admission;
         let dispatch = ingle_dispatch::Options {
             function_timeout: app.host.function_timeout,
-            waiting_max: options.waiting_max,
-            wait_max: options.wait_max,
+            waiting_max: admission.waiting_max.unwrap_or(options.waiting_max),
+            wait_max: admission.wait_max.unwrap_or(options.wait_max),
+            hops_max: admission.hops_max(),
+            concurrency: admission.concurrency.clone(),
             message_encoding: app.host.queues.message_encoding,
         };
         let accounts = Accounts::new(rooms.clock.clone(), rooms.health.clone());
@@ -342,6 +345,7 @@ impl Control {
             clock: self.0.rooms.clock.clone(),
             host: generation.app.host.clone(),
             accounts: generation.accounts.clone(),
+            hops_max: generation.prepared.folder.admission.hops_max(),
         };
         let active = generation.app.functions.iter().filter(|function| !function.disabled);
         let mut started: Vec<Stopper> = active.filter_map(|function| listen(function, &rooms)).collect();

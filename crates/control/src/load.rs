@@ -8,7 +8,7 @@ use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
 use ingle_tasks::Tasks;
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, Fork, ScalePlan, WorkerOptions};
+use ingle_types::spec::{AppSpec, Fork, IdleTimeout, ScalePlan, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
@@ -212,13 +212,18 @@ fn limits(process_count: Option<usize>, wished: &WorkerOptions, cores: usize) ->
     };
     let min = wished.min.unwrap_or(preset.min);
     let max = wished.max.unwrap_or(preset.max.max(min));
+    let idle_timeout = match wished.idle_timeout {
+        Some(IdleTimeout::After(time)) => time,
+        Some(IdleTimeout::Auto) | None => preset.idle_timeout,
+    };
     Limits {
         min: min.min(max),
         max,
         spare: wished.spare.unwrap_or(preset.spare),
         prewarmed: wished.prewarmed.unwrap_or(preset.prewarmed),
         target: wished.concurrency.unwrap_or(preset.target),
-        idle_timeout: wished.idle_timeout.unwrap_or(preset.idle_timeout),
+        idle_timeout,
+        adapts: wished.idle_timeout == Some(IdleTimeout::Auto),
     }
 }
 

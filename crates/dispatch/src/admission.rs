@@ -1,10 +1,18 @@
-//! Saying no early: how many invocations of a function may wait for a worker.
+//! Saying no early, and being fair: how many invocations of a function may wait, and who comes next.
+//!
+//! An invocation enters the [`Gate`] of its function or is refused. Then it takes one of the function's [`Places`], if
+//! their number is bounded, and goes through the [`Door`] to the workers. Workers take whoever stands at a door in the
+//! order in which they came, whatever the function is; as few of one function stand there, a flood of one keeps the
+//! others waiting for no more than these.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ingle_types::outcome::{Blame, Failure};
+use ingle_worker::Pool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 /// Counts who waits. Those in work are bounded by the lanes of the workers.
 #[derive(Clone)]
@@ -40,10 +48,68 @@ impl Gate {
         let message = format!("{} invocations of this function wait for a worker already", self.waiting_max);
         let mut failure = Failure::new(Blame::Platform, "E0308", "TooManyRequests", message).not_started();
         failure.retry_after = Some(Duration::from_secs(1));
-        failure.hint =
-            Some("raise FUNCTIONS_WORKER_PROCESS_COUNT or PYTHON_THREADPOOL_THREAD_COUNT".to_owned());
+        failure.hint = Some("raise max in [workers] or waiting_max in [admission] of ingle.toml".to_owned());
         Err(failure)
     }
+}
+
+/// Invocations of one function that ask for a worker at once; further ones queue up behind them. Fewer would be fairer,
+/// but opening lanes for a burst would take longer.
+const AT_THE_DOOR_MAX: usize = 16;
+
+/// Where the invocations of one function ask for a worker.
+pub struct Door(Semaphore);
+
+impl Default for Door {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_THE_DOOR_MAX))
+    }
+}
+
+impl Door {
+    /// A place at the door; to be dropped when the worker is there. Who waits is known to the pool, which may make a
+    /// worker.
+    ///
+    /// # Errors
+    /// The deadline passed.
+    pub async fn reach(&self, pool: &Pool, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        if let Ok(permit) = self.0.try_acquire() {
+            return Ok(permit);
+        }
+        let _counted = pool.expect();
+        // It is never closed.
+        let reached = tokio::time::timeout_at(deadline, self.0.acquire()).await;
+        reached.ok().and_then(Result::ok).ok_or_else(|| no_room("all workers were busy until the deadline"))
+    }
+}
+
+/// The invocations of a function that may be in work at once.
+pub struct Places {
+    free: Arc<Semaphore>,
+    count: usize,
+}
+
+impl Places {
+    pub fn new(count: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), count }
+    }
+
+    /// A place, to be held until the invocation is over.
+    ///
+    /// # Errors
+    /// The deadline passed.
+    pub async fn take(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+        let taken = tokio::time::timeout_at(deadline, self.free.clone().acquire_owned()).await;
+        taken.ok().and_then(Result::ok).ok_or_else(|| {
+            no_room(&format!("the {} places of this function were in use until the deadline", self.count))
+        })
+    }
+}
+
+fn no_room(message: &str) -> Failure {
+    let mut failure = Failure::new(Blame::Platform, "E0308", "NoRoom", message).not_started();
+    failure.retry_after = Some(Duration::from_secs(1));
+    failure
 }
 
 #[cfg(test)]
@@ -60,5 +126,16 @@ mod tests {
         assert!(refused.retry_after.is_some());
         drop(first);
         assert!(gate.enter().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_waits_until_one_is_given_back_or_the_deadline() {
+        let places = Places::new(1);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let first = places.take(deadline).await.unwrap();
+        let refused = places.take(deadline).await.err().unwrap();
+        assert_eq!((refused.code, refused.started, Instant::now()), ("E0308", false, deadline));
+        drop(first);
+        assert!(places.take(deadline + Duration::from_secs(1)).await.is_ok());
     }
 }

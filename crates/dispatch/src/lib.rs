@@ -12,15 +12,17 @@
 //! |---|---|
 //! | the steps | [`life`] |
 //! | how many may run or wait | [`admission`] |
+//! | events that go round and round | `hops` |
 //! | more attempts after a failure | `retry` |
 //! | warming a worker before it takes work | `warmup` |
 
 pub mod admission;
+mod hops;
 pub mod life;
 mod retry;
 mod warmup;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,7 +40,7 @@ use ingle_types::spec::{AppSpec, FunctionSpec, MessageEncoding};
 use ingle_worker::Pool;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::admission::Gate;
+use crate::admission::{Door, Gate, Places};
 
 /// How a dispatcher is set up.
 pub struct Options {
@@ -48,6 +50,10 @@ pub struct Options {
     pub waiting_max: usize,
     /// How long someone who waits for an answer may wait for a worker.
     pub wait_max: Duration,
+    /// Functions that an event may pass through before it is put aside; `None`: any number.
+    pub hops_max: Option<u32>,
+    /// Invocations of a function at once, by its name in lower case; no bound of its own for others.
+    pub concurrency: BTreeMap<String, usize>,
     /// How messages for queues of accounts are written.
     pub message_encoding: MessageEncoding,
 }
@@ -84,12 +90,19 @@ pub(crate) struct Inner {
 pub(crate) struct Function {
     pub(crate) spec: FunctionSpec,
     pub(crate) gate: Gate,
+    /// What waits for a worker.
+    pub(crate) door: Door,
+    /// Of those at once, if they are bounded.
+    pub(crate) places: Option<Places>,
 }
 
 impl Dispatcher {
     pub fn new(app: &AppSpec, options: Options, rooms: Rooms) -> Self {
         let function = |spec: &FunctionSpec| {
-            let function = Function { spec: spec.clone(), gate: Gate::new(options.waiting_max) };
+            let places =
+                options.concurrency.get(&spec.name.as_str().to_lowercase()).copied().map(Places::new);
+            let gate = Gate::new(options.waiting_max);
+            let function = Function { spec: spec.clone(), gate, door: Door::default(), places };
             (spec.name.clone(), Arc::new(function))
         };
         let functions = app.functions.iter().map(function).collect();

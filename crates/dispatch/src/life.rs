@@ -20,9 +20,11 @@ use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
 use ingle_types::spec::TriggerSpec;
 use ingle_worker::pool::SlotKind;
 use ingle_worker::{Call, Retry, Slot};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::hops;
 use crate::retry::Attempts;
 use crate::{Function, Inner};
 
@@ -50,7 +52,10 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     step!("route");
     let outcome = match route(&inner, &name) {
         Ok(function) => {
-            let outcome = attempts(&inner, &function, id, &event, &mut phases, &mut effects).await;
+            let outcome = match hops::check(inner.options.hops_max, &function.spec, &event) {
+                Ok(()) => attempts(&inner, &function, id, &event, &mut phases, &mut effects).await,
+                Err(failure) => Outcome::Failed(failure),
+            };
             conclude(&inner, &event, &outcome, &mut effects).await;
             outcome
         }
@@ -176,7 +181,8 @@ async fn attempt(
     phases.bind += binding.elapsed();
     step!("acquire");
     let waiting = Instant::now();
-    let (slot, starting) = match acquire(inner, function, event).await {
+    // A place is held until the attempt is over.
+    let (slot, starting, _place) = match acquire(inner, function, event).await {
         Ok(acquired) => acquired,
         Err(failure) => return Outcome::Rejected(failure),
     };
@@ -224,7 +230,7 @@ pub(crate) async fn bind_inputs(
         function: function.spec.name.clone(),
         inputs,
         metadata: event.metadata.clone(),
-        trace: event.trace.clone(),
+        trace: event.trace.with_hop_count(event.hop_count + 1),
         retry: None,
     };
     Ok((call, files))
@@ -255,7 +261,9 @@ fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> Binding
     }
 }
 
-async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<(Slot, Duration), Failure> {
+type Acquired = (Slot, Duration, Option<OwnedSemaphorePermit>);
+
+async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Acquired, Failure> {
     // Bodies in pieces belong to the event loop, whatever the function is.
     let on_loop = function.spec.is_async || function.spec.streams;
     let kind = if on_loop { SlotKind::Loop } else { SlotKind::Lane };
@@ -265,7 +273,14 @@ async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<(S
             inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT)
         }
     };
-    inner.rooms.pool.acquire(kind, Instant::now() + wait).await
+    let deadline = Instant::now() + wait;
+    let place = match &function.places {
+        Some(places) => Some(places.take(deadline).await?),
+        None => None,
+    };
+    let _at_the_door = function.door.reach(&inner.rooms.pool, deadline).await?;
+    let (slot, starting) = inner.rooms.pool.acquire(kind, deadline).await?;
+    Ok((slot, starting, place))
 }
 
 /// Writes the outputs and acknowledges the source, in one commit. What can't be written fails the attempt.

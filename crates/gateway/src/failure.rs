@@ -15,6 +15,7 @@ const RELOAD_ERROR: HeaderName = HeaderName::from_static("x-ingle-reload-error")
 pub fn status(outcome: &Outcome, failure: &Failure) -> StatusCode {
     match (outcome, failure.code) {
         (_, "E0231") => StatusCode::NOT_FOUND,
+        (_, "E0310") => StatusCode::LOOP_DETECTED,
         (_, "E0304" | "E0309") => StatusCode::SERVICE_UNAVAILABLE,
         (_, "E0308") if failure.kind == "TooManyRequests" => StatusCode::TOO_MANY_REQUESTS,
         (_, "E0308") => StatusCode::SERVICE_UNAVAILABLE,

@@ -312,8 +312,8 @@ pub(crate) fn invocation(
         metadata: Vec::new(),
         delivery: Delivery::Direct,
         received_at: door.rooms.clock.now(),
+        hop_count: trace.hop_count(),
         trace,
-        hop_count: 0,
     };
     Invocation { id, function, event }
 }

@@ -128,7 +128,7 @@ pub async fn put_documents(store: &Store, name: &str, body: &[u8]) -> Result<Val
     let container = container(name).ok_or(PutError::Container)?;
     let upsert = |body| {
         let container = container.clone();
-        Operation::UpsertDocument { container, body, partition_key_path: None }
+        Operation::UpsertDocument { container, body, partition_key_path: None, hop_count: 0 }
     };
     let operations: Vec<Operation> =
         objects(body)?.into_iter().map(|object| upsert(Value::Object(object))).collect();

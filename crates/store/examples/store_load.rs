@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     container: ContainerName::new("shop", "orders"),
                     body: serde_json::json!({"id": number.to_string(), "state": "done"}),
                     partition_key_path: None,
+                    hop_count: 0,
                 };
                 store.commit(vec![document, Operation::DeleteMessage(message.lease)]).await?;
             }

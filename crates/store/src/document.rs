@@ -38,6 +38,7 @@ pub(crate) struct NewDocument {
     pub(crate) etag: String,
     /// For a container that is made now.
     pub(crate) partition_key_path: String,
+    pub(crate) hop_count: u32,
 }
 
 impl NewDocument {
@@ -71,7 +72,8 @@ impl NewDocument {
         }
         let path = path.filter(|path| !path.trim_matches('/').is_empty()).unwrap_or_else(|| "/id".to_owned());
         let partition_key_path = if path.starts_with('/') { path } else { format!("/{path}") };
-        Ok(Self { container, id, body, text, etag: Uuid::new_v4().to_string(), partition_key_path })
+        let etag = Uuid::new_v4().to_string();
+        Ok(Self { container, id, body, text, etag, partition_key_path, hop_count: 0 })
     }
 }
 
@@ -141,7 +143,7 @@ impl Container {
 
 /// Columns of [`from_row`].
 pub(crate) const COLUMNS: &str =
-    "number, container_id, partition_key, etag, updated_at_ms, change_number, body";
+    "number, container_id, partition_key, etag, updated_at_ms, change_number, body, hop_count";
 
 /// Reads a row of [`COLUMNS`] and adds the system properties. The outer error is SQLite's, the inner one says
 /// that the stored text is no JSON.
@@ -153,11 +155,13 @@ pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Document, serde
     let body = serde_json::from_str(row.get_ref(6)?.as_str()?);
     let parsed = key.and_then(|key| body.map(|body| (key, body)));
     let change_number = u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
+    let hop_count = row.get(7)?;
     Ok(parsed.map(|(partition_key, mut body): (Value, Value)| {
         if let Value::Object(members) = &mut body {
             add_system_properties(members, (number, container_id), &etag, updated_at_ms);
         }
-        Document { body, partition_key, etag, updated_at: from_unix_ms(updated_at_ms), change_number }
+        let updated_at = from_unix_ms(updated_at_ms);
+        Document { body, partition_key, etag, updated_at, change_number, hop_count }
     }))
 }
 
@@ -189,11 +193,11 @@ impl Ledger {
         self.counters.change_number += 1;
         self.effects.queues.insert(container_key(&document.container));
         self.database.execute(
-            "INSERT INTO documents (container_id, id, partition_key, etag, updated_at_ms, change_number, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO documents (container_id, id, partition_key, etag, updated_at_ms, change_number, body, hop_count)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (container_id, id, partition_key) DO UPDATE SET etag = excluded.etag,
                  updated_at_ms = excluded.updated_at_ms, change_number = excluded.change_number,
-                 body = excluded.body",
+                 body = excluded.body, hop_count = excluded.hop_count",
             (
                 container.id,
                 &document.id,
@@ -202,6 +206,7 @@ impl Ledger {
                 self.now_ms,
                 self.counters.change_number,
                 &document.text,
+                document.hop_count,
             ),
         )
         .map(drop)

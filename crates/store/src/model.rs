@@ -50,6 +50,8 @@ pub enum Operation {
         body: Value,
         /// For a container that does not exist yet, e.g. `/customer`; `/id` if absent.
         partition_key_path: Option<String>,
+        /// Functions whose work led to it; handed on with the change.
+        hop_count: u32,
     },
     /// Fails with [`crate::Error::EntityExists`] if there is one with these keys.
     InsertEntity(NewEntity),
@@ -206,6 +208,8 @@ pub struct Document {
     pub updated_at: SystemTime,
     /// Number of the change that made it so; grows with each change of any document.
     pub change_number: u64,
+    /// Functions whose work led to this version.
+    pub hop_count: u32,
 }
 
 /// How far a listener has got.

@@ -114,6 +114,10 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (object_number, reader)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- Functions whose work led to this version.
+    ALTER TABLE documents ADD COLUMN hop_count INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.

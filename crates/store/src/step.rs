@@ -80,8 +80,9 @@ impl Step {
             Operation::PoisonMessage { lease, poison_queue, reason } => {
                 Self::Poison { fence: Fence::read(&lease)?, poison_queue, reason }
             }
-            Operation::UpsertDocument { container, body, partition_key_path } => {
-                Self::Upsert(Box::new(NewDocument::prepare(container, body, partition_key_path)?))
+            Operation::UpsertDocument { container, body, partition_key_path, hop_count } => {
+                let document = NewDocument::prepare(container, body, partition_key_path)?;
+                Self::Upsert(Box::new(NewDocument { hop_count, ..document }))
             }
             Operation::InsertEntity(entity) => Self::InsertEntity(Box::new(CheckedEntity::prepare(entity)?)),
             Operation::DeleteDocument { container, id, partition_key } => {

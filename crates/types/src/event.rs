@@ -30,6 +30,34 @@ pub struct Trace {
     pub state: String,
 }
 
+/// Ours among the members of `tracestate`.
+const HOPS_MEMBER: &str = "ingle=";
+
+impl Trace {
+    /// For a function, which may hand it on with a request of its own: with the hops that an event caused by it has, in
+    /// a list member of `tracestate` (W3C Trace Context, section 3.3). Without a trace there is nothing to hand on.
+    #[must_use]
+    pub fn with_hop_count(&self, hop_count: u32) -> Self {
+        if self.parent.is_empty() {
+            return self.clone();
+        }
+        let others = self.members().filter(|member| !member.starts_with(HOPS_MEMBER));
+        let state =
+            others.fold(format!("{HOPS_MEMBER}{hop_count}"), |state, member| format!("{state},{member}"));
+        Self { parent: self.parent.clone(), state }
+    }
+
+    /// Hops of an event with this trace; 0 if it tells of none.
+    pub fn hop_count(&self) -> u32 {
+        let number = self.members().find_map(|member| member.strip_prefix(HOPS_MEMBER));
+        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
+    fn members(&self) -> impl Iterator<Item = &str> {
+        self.state.split(',').map(str::trim).filter(|member| !member.is_empty())
+    }
+}
+
 /// Where an event came from, with what is needed to acknowledge it there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
@@ -118,4 +146,24 @@ pub mod futures {
     use std::pin::Pin;
 
     pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(state: &str, hop_count: u32, handed_on: &str) {
+        let trace = Trace { parent: "00-a-b-01".to_owned(), state: state.to_owned() };
+        assert_eq!(trace.hop_count(), hop_count);
+        assert_eq!(trace.with_hop_count(hop_count + 1).state, handed_on);
+    }
+
+    #[test]
+    fn hops_travel_in_the_trace_state_beside_what_others_say() {
+        check("", 0, "ingle=1");
+        check("vendor=a, ingle=4,other=b", 4, "ingle=5,vendor=a,other=b");
+        check("ingle=many,,", 0, "ingle=1");
+        assert_eq!(Trace::default().with_hop_count(3), Trace::default());
+    }
 }

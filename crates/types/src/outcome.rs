@@ -99,6 +99,8 @@ pub struct Failure {
     /// It may have been another invocation's doing: several were in work when the worker died, and nothing tells which
     /// of them it was.
     pub suspect: bool,
+    /// It will never go better: the event is put aside at once, whatever attempts it has left.
+    pub is_final: bool,
 }
 
 impl Failure {
@@ -115,6 +117,7 @@ impl Failure {
             started: true,
             bystander: false,
             suspect: false,
+            is_final: false,
         }
     }
 

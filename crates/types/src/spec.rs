@@ -8,18 +8,20 @@ use serde_json::{Map, Value};
 use crate::ids::FunctionName;
 use crate::problem::Problem;
 
+mod admission;
 mod binding;
 mod host;
 mod trigger;
 mod workers;
 
+pub use admission::{AdmissionOptions, HOPS_MAX};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
 pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
     RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
-pub use workers::{Fork, ScalePlan, WorkerOptions};
+pub use workers::{Fork, IdleTimeout, ScalePlan, WorkerOptions};
 
 /// Which programming model the folder is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -29,6 +29,8 @@ pub struct Feed {
     pub invoker: InvokerHandle,
     pub tasks: Tasks,
     pub clock: ClockHandle,
+    /// Changes that have passed through so many functions make batches of their own, as those are not run.
+    pub hops_max: Option<u32>,
 }
 
 /// How far a function has got in a container, and where that is kept.
@@ -112,7 +114,8 @@ impl Feed {
             return Ok(Step::Passed);
         };
         let count = self.trigger.items_max.unwrap_or(ITEMS_DEFAULT);
-        let changes = self.store.changes(&self.container(), place(&checkpoint), count).await?;
+        let mut changes = self.store.changes(&self.container(), place(&checkpoint), count).await?;
+        self.part_what_went_far(&mut changes);
         let Some(last) = changes.last().map(|change| change.change_number) else { return Ok(Step::Idle) };
         let event = self.event(changes, checkpoint.version, last);
         let invocation = Invocation { id: InvocationId::random(), function: self.function.clone(), event };
@@ -121,6 +124,16 @@ impl Feed {
         // Unchanged if the function never ran, or if the place could not be saved.
         let passed = now.is_none_or(|now| now.version != checkpoint.version);
         Ok(if passed { Step::Passed } else { Step::Again })
+    }
+
+    /// Cuts a batch before a change that is to be put aside follows one that is not, or the other way round.
+    fn part_what_went_far(&self, changes: &mut Vec<Document>) {
+        let is_far = |change: &Document| self.hops_max.is_some_and(|most| change.hop_count >= most);
+        if let Some(first) = changes.first().map(is_far)
+            && let Some(end) = changes.iter().position(|change| is_far(change) != first)
+        {
+            changes.truncate(end);
+        }
     }
 
     /// The first place of a function that has none. It is kept at once: what changes while the server is down from
@@ -137,6 +150,7 @@ impl Feed {
 
     fn event(&self, changes: Vec<Document>, follows: u64, last: u64) -> Event {
         let count = changes.len();
+        let hop_count = changes.iter().map(|change| change.hop_count).max().unwrap_or(0);
         let documents = changes.into_iter().map(|change| change.body).collect();
         let noun = if count == 1 { "change" } else { "changes" };
         Event {
@@ -149,7 +163,7 @@ impl Feed {
             }),
             received_at: self.clock.now(),
             trace: Trace::default(),
-            hop_count: 0,
+            hop_count,
             summary: format!("{count} {noun} of {}", self.container()),
         }
     }

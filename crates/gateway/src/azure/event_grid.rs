@@ -273,8 +273,8 @@ async fn run(rooms: Rooms, function: FunctionName, event: Box<RawValue>, mut tra
         metadata,
         delivery: Delivery::Direct,
         received_at,
+        hop_count: trace.hop_count(),
         trace,
-        hop_count: 0,
         summary: summary.clone(),
     };
     let completion = rooms.invoker.invoke(Invocation { id, function: function.clone(), event }).await;

@@ -27,6 +27,7 @@ mod keys;
 mod large_blobs;
 mod log_levels;
 mod logs;
+mod loops;
 mod malformed;
 mod middleware;
 mod order;

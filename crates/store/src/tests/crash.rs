@@ -120,6 +120,7 @@ fn commit_until_killed(directory: &str, point: &str) -> ! {
                     container: ContainerName::new("crash", "round"),
                     body: serde_json::json!({"id": body}),
                     partition_key_path: None,
+                    hop_count: 0,
                 };
                 store.commit(vec![document, delete(&leased)]).await.unwrap();
                 acknowledge("done", body.parse().unwrap());

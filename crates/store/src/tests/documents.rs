@@ -9,7 +9,8 @@ fn orders() -> ContainerName {
 }
 
 fn upsert(body: Value, path: Option<&str>) -> Operation {
-    Operation::UpsertDocument { container: orders(), body, partition_key_path: path.map(str::to_owned) }
+    let partition_key_path = path.map(str::to_owned);
+    Operation::UpsertDocument { container: orders(), body, partition_key_path, hop_count: 0 }
 }
 
 async fn read(fixture: &Fixture, id: &str, key: Option<Value>) -> Option<Document> {
@@ -168,6 +169,7 @@ async fn a_watch_tells_of_changes_of_its_container_only() {
         container: ContainerName::new("shop", "others"),
         body: json!({"id": "1"}),
         partition_key_path: None,
+        hop_count: 0,
     };
     fixture.store.commit(vec![elsewhere]).await.unwrap();
     let quiet = tokio::time::timeout(Duration::ZERO, watch.changed()).await;

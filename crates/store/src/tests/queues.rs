@@ -86,6 +86,7 @@ async fn t_068_a_late_receipt_takes_the_whole_commit_back() {
             container: container.clone(),
             body: serde_json::json!({"id": "1"}),
             partition_key_path: None,
+            hop_count: 0,
         };
         let next = Operation::Enqueue(NewMessage::new("next", "n"));
         let error = fixture.store.commit(vec![effect, next, finish]).await.unwrap_err();

@@ -29,12 +29,20 @@ pub struct WorkerOptions {
     /// Invocations that one worker has at once, at most.
     pub concurrency: Option<usize>,
     /// How long a worker without work is kept.
-    pub idle_timeout: Option<Duration>,
+    pub idle_timeout: Option<IdleTimeout>,
     pub fork: Fork,
     /// A worker is replaced after so many invocations.
     pub recycle_after: Option<u64>,
     /// A worker is replaced when it holds more memory, in bytes.
     pub recycle_memory: Option<u64>,
+}
+
+/// How long a worker without work is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdleTimeout {
+    After(Duration),
+    /// As long as the gaps between events, as far as they were seen.
+    Auto,
 }
 
 /// A preset of the numbers above, named as Azure names its plans.

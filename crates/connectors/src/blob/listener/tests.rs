@@ -120,6 +120,7 @@ impl Fixture {
             clock: Arc::new(SystemClock),
             host: HostConfig::default(),
             accounts: Accounts::new(Arc::new(SystemClock), Health::default()),
+            hops_max: None,
         };
         (start(&FunctionName::new("Thumb"), &trigger, rooms), receiver)
     }

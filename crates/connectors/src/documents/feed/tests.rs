@@ -76,6 +76,7 @@ impl Fixture {
             container: container.clone(),
             body: json!({"id": id.to_string()}),
             partition_key_path: None,
+            hop_count: 0,
         };
         self.store.commit(ids.into_iter().map(upsert).collect()).await.unwrap();
     }
@@ -105,6 +106,7 @@ impl Fixture {
             invoker: Arc::new(function),
             tasks: self.tasks.clone(),
             clock: Arc::new(SystemClock),
+            hops_max: Some(3),
         };
         (feed.start(), receiver)
     }

@@ -98,6 +98,7 @@ impl Fixture {
             clock: clock.clone(),
             host: HostConfig::default(),
             accounts: Accounts::new(clock.clone(), Health::default()),
+            hops_max: None,
         };
         Self { script, rooms, board: Board::default(), clock, _directory: directory }
     }
