@@ -8,6 +8,7 @@
 //! |---|---|
 //! | who gets which worker | [`pool`] |
 //! | how many workers there are, restarts, back-off | [`scale`], `supervise` |
+//! | how long a worker without work is kept | [`keep_alive`] |
 //! | template, zygote, worker: where processes come from | [`nursery`], `birth` |
 //! | one process: sockets, logs, end | [`process`] |
 //! | running one call, time-outs | [`slot`] |
@@ -23,6 +24,7 @@ mod control;
 pub mod debug;
 pub mod error;
 pub mod hold;
+pub mod keep_alive;
 pub mod nursery;
 mod output;
 pub mod pool;

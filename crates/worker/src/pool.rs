@@ -25,7 +25,7 @@ use crate::nursery::{ForkPolicy, Nursery, Templates, Way};
 use crate::process::{Phase, Signals, Worker};
 use crate::scale::Limits;
 use crate::slot::Slot;
-use crate::supervise::Deaths;
+use crate::supervise::{Arrivals, Deaths};
 use crate::wire::message::{Loaded, ToWorker};
 
 /// A lane beyond this many busy ones is opened only after a short wait: a quick function gives one back before, and
@@ -110,6 +110,7 @@ pub(crate) struct PoolState {
     warmup: Option<Warmup>,
     /// Of an invocation, or of the start.
     pub(crate) last_work: Instant,
+    pub(crate) arrivals: Arrivals,
     pub(crate) deaths: Deaths,
     /// Whether processes hand over debug lines, if that was ever changed.
     debug_lines: Option<bool>,
@@ -185,6 +186,7 @@ impl Pool {
                 warmup: None,
                 debug_lines: None,
                 last_work: Instant::now(),
+                arrivals: Arrivals::default(),
                 deaths: Deaths::default(),
             }),
             waiting: AtomicUsize::new(0),
@@ -325,6 +327,7 @@ impl Pool {
     /// # Errors
     /// A [`Failure`] that says why there is none: no worker comes to life, or all lanes stayed in use.
     pub async fn acquire(&self, kind: SlotKind, deadline: Instant) -> Result<(Slot, Duration), Failure> {
+        self.note_arrival();
         let mut may_spill = false;
         let mut starting = Duration::ZERO;
         let mut waiting = None;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use ingle_tasks::TaskKind;
 use tokio::time::Instant;
 
+use crate::keep_alive::{self, Gaps};
 use crate::pool::Pool;
 use crate::process::{Phase, Worker};
-use crate::scale::{Demand, desired};
+use crate::scale::{Demand, Limits, desired};
 use crate::wire::message::ToWorker;
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -50,7 +51,45 @@ impl Deaths {
     }
 }
 
+/// When invocations came, for a time without work that follows the gaps between them.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    last: Option<Instant>,
+    gaps: Gaps,
+}
+
 impl Pool {
+    /// An invocation asks for a worker.
+    pub(crate) fn note_arrival(&self) {
+        if !self.0.options.limits.adapts {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.state();
+        let Some(before) = state.arrivals.last.replace(now) else { return };
+        // The quick answer for all but the first of a burst.
+        if now.duration_since(before) < keep_alive::IDLE_MIN {
+            return;
+        }
+        // Work may have gone on since the last one came.
+        let end = |worker: &Arc<Worker>| {
+            let its = worker.state();
+            if its.in_work > 0 { now } else { its.idle_since }
+        };
+        let last_end = state.workers.iter().map(end).max().unwrap_or(before);
+        let quiet_since = before.max(last_end).max(state.last_work);
+        state.arrivals.gaps.observe(now.duration_since(quiet_since));
+    }
+
+    /// What the app allows, with the time without work that is good now.
+    fn limits(&self, arrivals: &Arrivals) -> Limits {
+        let limits = self.0.options.limits;
+        if !limits.adapts {
+            return limits;
+        }
+        Limits { idle_timeout: arrivals.gaps.idle_timeout(limits.idle_timeout), ..limits }
+    }
+
     /// Keeps the number of workers right, until the pool stops.
     pub(crate) async fn supervise(self) {
         loop {
@@ -133,8 +172,9 @@ impl Pool {
         let latest = idle.iter().map(|(since, _)| *since).max();
         state.last_work =
             if in_work > 0 { now } else { latest.map_or(state.last_work, |at| at.max(state.last_work)) };
+        let limits = self.limits(&state.arrivals);
         let demand = Demand { waiting, in_work, quiet_for: now.duration_since(state.last_work) };
-        let mut wanted = desired(options.limits, demand, in_use);
+        let mut wanted = desired(limits, demand, in_use);
         if state.failed.is_some() {
             // Those who ask are told of the failure, so nobody waits; it is tried again all the same.
             wanted = wanted.max(1);
@@ -143,11 +183,11 @@ impl Pool {
         plan.start = wanted.saturating_sub(ready);
         if in_use > 0 {
             // Nobody tells when they have finished; before this time none of them is idle for too long.
-            plan.next_look = Some(now + options.limits.idle_timeout);
+            plan.next_look = Some(now + limits.idle_timeout);
         }
         idle.sort_by_key(|(since, _)| *since);
         for (since, worker) in idle {
-            let at = since + options.limits.idle_timeout;
+            let at = since + limits.idle_timeout;
             if at > now {
                 plan.next_look = Some(plan.next_look.map_or(at, |other| other.min(at)));
             } else if ready > wanted {
