@@ -21,11 +21,12 @@ use tokio::time::Instant;
 
 use crate::control::Control;
 use crate::debug::Debugging;
+use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
-use crate::process::{FIRST_LANE, Lane, LastWords, LoadedSender, Phase, Signals, Worker};
+use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
 use crate::wire::message::{Loaded, Role, ToWorker};
 
 /// What every process gets from the pool that makes it.

@@ -1,9 +1,7 @@
 //! One Python process of ours: its sockets, what it says, its end. Template, zygote or worker; `birth` makes them.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +17,9 @@ use tokio::time::Instant;
 use crate::birth::{Body, Maker};
 use crate::control::Control;
 use crate::debug::Debugging;
+use crate::ending::{Ending, LastWords, crashed_thread, describe};
 use crate::error::Error;
 use crate::hold::Elapsed;
-use crate::output::Tail;
 use crate::stream::{Streams, Told};
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
@@ -52,25 +50,6 @@ pub enum Phase {
     /// Takes no new work.
     Draining,
     Gone,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Ending {
-    /// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
-    pub(crate) what: String,
-    /// The last lines of standard error.
-    pub(crate) tail: String,
-    /// The invocation that called `os._exit`, when that is how it ended.
-    pub(crate) culprit: Option<InvocationId>,
-    /// Ended by the server because this invocation was over its time.
-    pub(crate) timed_out: Option<InvocationId>,
-    /// Ended by the server because it stops itself.
-    pub(crate) stopped: bool,
-    /// Invocations in work when it ended.
-    pub(crate) in_work: usize,
-    /// The thread in which the fault handler saw a crash.
-    pub(crate) crashed: Option<u64>,
 }
 
 pub(crate) struct State {
@@ -483,46 +462,3 @@ impl State {
 }
 
 pub(crate) type LoadedSender = oneshot::Sender<Result<Loaded, Error>>;
-
-/// What is left of a process when it has ended.
-pub(crate) struct LastWords {
-    pub(crate) tail: Tail,
-    pub(crate) all_read: oneshot::Receiver<()>,
-}
-
-/// The thread that the fault handler names as current: `Current thread 0x00007f8a (most recent call first):`.
-fn crashed_thread(tail: &str) -> Option<u64> {
-    let line = tail.lines().rev().find_map(|line| line.trim_start().strip_prefix("Current thread 0x"))?;
-    let digits: String = line.chars().take_while(char::is_ascii_hexdigit).collect();
-    u64::from_str_radix(&digits, 16).ok()
-}
-
-/// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
-fn describe(status: ExitStatus) -> String {
-    if let Some(signal) = status.signal() {
-        let name = match signal {
-            4 => " (SIGILL)",
-            6 => " (SIGABRT)",
-            7 => " (SIGBUS)",
-            8 => " (SIGFPE)",
-            9 => " (SIGKILL)",
-            11 => " (SIGSEGV)",
-            15 => " (SIGTERM)",
-            _ => "",
-        };
-        return format!("was ended by signal {signal}{name}");
-    }
-    format!("exited with status {}", status.code().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_crashed_thread_is_read_from_the_dump() {
-        let dump = "noise\nFatal Python error: Segmentation fault\n\nThread 0x00007fd7 (most recent call first):\n  File x\n\nCurrent thread 0x00007fd7f7dd9e40 [lane-1] (most recent call first):\n  File y\n";
-        assert_eq!(crashed_thread(dump), Some(0x7fd7_f7dd_9e40));
-        assert_eq!(crashed_thread("Thread 0x00007fd7 (most recent call first):"), None);
-    }
-}

@@ -12,7 +12,8 @@ use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::process::{Ending, Lane, Phase, Worker};
+use crate::ending::Ending;
+use crate::process::{Lane, Phase, Worker};
 use crate::spool;
 use crate::stream::{Broken, Stream};
 use crate::wire::frame;

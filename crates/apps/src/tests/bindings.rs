@@ -22,7 +22,6 @@ fn refused(bindings: &[&str], problem: &str) {
 
 #[test]
 fn bindings_are_checked_one_by_one() {
-    let output = |rest: &str| format!("{{\"type\": \"queue\", \"name\": \"out\", {rest}}}");
     refused(&[], "error[E0207] F/function.json:1: F has no trigger");
     refused(
         &[TRIGGER, &TRIGGER.replace("msg", "b")],
@@ -55,6 +54,11 @@ fn bindings_are_checked_one_by_one() {
         "error[E0223] F/function.json:3: the binding type sendGrid is not supported yet",
     );
     refused(&[TRIGGER, r#"{"name": "b"}"#], "error[E0232] F/function.json:3: a binding has no type");
+}
+
+#[test]
+fn properties_of_bindings_are_checked_one_by_one() {
+    let output = |rest: &str| format!("{{\"type\": \"queue\", \"name\": \"out\", {rest}}}");
     refused(
         &[TRIGGER, &output("\"queueName\": 5")],
         "error[E0232] F/function.json:3: queueName is a number instead of a text",

@@ -1,0 +1,71 @@
+//! How a process ended, and what can be known of it afterwards.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use ingle_types::ids::InvocationId;
+use tokio::sync::oneshot;
+
+use crate::output::Tail;
+
+/// How a process ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    /// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
+    pub(crate) what: String,
+    /// The last lines of standard error.
+    pub(crate) tail: String,
+    /// The invocation that called `os._exit`, when that is how it ended.
+    pub(crate) culprit: Option<InvocationId>,
+    /// Ended by the server because this invocation was over its time.
+    pub(crate) timed_out: Option<InvocationId>,
+    /// Ended by the server because it stops itself.
+    pub(crate) stopped: bool,
+    /// Invocations in work when it ended.
+    pub(crate) in_work: usize,
+    /// The thread in which the fault handler saw a crash.
+    pub(crate) crashed: Option<u64>,
+}
+
+/// What is left of a process when it has ended.
+pub(crate) struct LastWords {
+    pub(crate) tail: Tail,
+    pub(crate) all_read: oneshot::Receiver<()>,
+}
+
+/// The thread that the fault handler names as current: `Current thread 0x00007f8a (most recent call first):`.
+pub(crate) fn crashed_thread(tail: &str) -> Option<u64> {
+    let line = tail.lines().rev().find_map(|line| line.trim_start().strip_prefix("Current thread 0x"))?;
+    let digits: String = line.chars().take_while(char::is_ascii_hexdigit).collect();
+    u64::from_str_radix(&digits, 16).ok()
+}
+
+/// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    if let Some(signal) = status.signal() {
+        let name = match signal {
+            4 => " (SIGILL)",
+            6 => " (SIGABRT)",
+            7 => " (SIGBUS)",
+            8 => " (SIGFPE)",
+            9 => " (SIGKILL)",
+            11 => " (SIGSEGV)",
+            15 => " (SIGTERM)",
+            _ => "",
+        };
+        return format!("was ended by signal {signal}{name}");
+    }
+    format!("exited with status {}", status.code().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crashed_thread_is_read_from_the_dump() {
+        let dump = "noise\nFatal Python error: Segmentation fault\n\nThread 0x00007fd7 (most recent call first):\n  File x\n\nCurrent thread 0x00007fd7f7dd9e40 [lane-1] (most recent call first):\n  File y\n";
+        assert_eq!(crashed_thread(dump), Some(0x7fd7_f7dd_9e40));
+        assert_eq!(crashed_thread("Thread 0x00007fd7 (most recent call first):"), None);
+    }
+}
