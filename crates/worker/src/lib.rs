@@ -10,7 +10,7 @@
 //! | how many workers there are, restarts, back-off | [`scale`], `supervise` |
 //! | how long a worker without work is kept | [`keep_alive`] |
 //! | template, zygote, worker: where processes come from | [`nursery`], `birth` |
-//! | one process: sockets, logs, end | [`process`] |
+//! | one process: sockets, logs; how it ended | [`process`], `ending` |
 //! | running one call, time-outs | [`slot`] |
 //! | time limits that stand still at a breakpoint | [`hold`] |
 //! | what a worker under a debugger is told | [`debug`] |
@@ -22,6 +22,7 @@
 mod birth;
 mod control;
 pub mod debug;
+mod ending;
 pub mod error;
 pub mod hold;
 pub mod keep_alive;
