@@ -69,3 +69,19 @@ macro_rules! on_each_python {
         }
     };
 }
+
+/// The same on the versions between the oldest and the newest, for stories that touch what differs between them.
+#[macro_export]
+macro_rules! on_the_pythons_between {
+    ($($story:ident),+ $(,)?) => {
+        mod python_3_10 {
+            $(#[test] fn $story() { $crate::Python::tell("3.10", super::$story); })+
+        }
+        mod python_3_11 {
+            $(#[test] fn $story() { $crate::Python::tell("3.11", super::$story); })+
+        }
+        mod python_3_12 {
+            $(#[test] fn $story() { $crate::Python::tell("3.12", super::$story); })+
+        }
+    };
+}

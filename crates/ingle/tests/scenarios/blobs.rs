@@ -1,6 +1,6 @@
 //! Blobs: put by hand, worked on at once, written by functions, put aside when they can't be read.
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -10,6 +10,7 @@ on_each_python!(
     a_blob_that_is_not_there_is_none,
     a_function_is_tried_with_a_stored_blob_or_with_a_content,
 );
+on_the_pythons_between!(a_blob_that_is_put_becomes_another_one);
 
 const APP: &str = r#"
 @app.blob_trigger(arg_name="source", path="inbox/{name}.txt", connection="S")

@@ -1,9 +1,10 @@
 //! Following the changes of documents: each once, across restarts too.
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(documents_start_a_function_once, a_restart_goes_on_where_it_was,);
+on_the_pythons_between!(documents_start_a_function_once);
 
 const APP: &str = r#"
 HERE = dict(connection="S", database_name="shop", container_name="orders")

@@ -31,6 +31,7 @@ mod loops;
 mod malformed;
 mod middleware;
 mod order;
+mod overload;
 mod payloads;
 mod poison;
 mod processes;

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use ingle_testkit::{App, Python, Request, Server, on_each_python};
+use ingle_testkit::{App, Python, Request, Server, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -12,6 +12,7 @@ on_each_python!(
     the_new_version_takes_messages_over,
     files_that_host_json_wants_watched_are_watched,
 );
+on_the_pythons_between!(a_saved_file_is_served);
 
 const ONE: &str = r#"
 @app.route(route="version")

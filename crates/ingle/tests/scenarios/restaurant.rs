@@ -1,6 +1,6 @@
 //! The restaurant: an order comes in over HTTP, waits in a queue, is cooked, and lands as a document.
 
-use ingle_testkit::{App, Python, on_each_python};
+use ingle_testkit::{App, Python, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -9,6 +9,7 @@ on_each_python!(
     what_is_no_order_is_refused_in_both_models,
     each_step_is_one_record,
 );
+on_the_pythons_between!(orders_become_documents_in_v2, orders_become_documents_in_v1);
 
 fn orders_become_documents_in_v2(python: &Python) {
     orders_become_documents("examples/restaurant", python);

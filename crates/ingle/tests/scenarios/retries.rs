@@ -1,9 +1,10 @@
 //! Retry policies: several attempts of one invocation, which know which of them they are.
 
-use ingle_testkit::{App, Python, on_each_python};
+use ingle_testkit::{App, Python, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(the_third_attempt_can_succeed, after_the_last_attempt_the_message_counts_as_tried,);
+on_the_pythons_between!(the_third_attempt_can_succeed);
 
 const APP: &str = r#"
 @app.queue_trigger(arg_name="message", queue_name="work", connection="S")

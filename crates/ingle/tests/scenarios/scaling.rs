@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between};
 use rustix::process::Signal;
 
 on_each_python!(
@@ -19,6 +19,11 @@ on_each_python!(
     workers_draw_numbers_of_their_own,
     a_wrong_ingle_toml_is_named_with_its_line,
     processes_are_shown,
+);
+on_the_pythons_between!(
+    no_worker_runs_without_work_and_the_next_call_makes_one,
+    what_can_not_be_in_two_processes_is_found,
+    workers_draw_numbers_of_their_own,
 );
 
 const APP: &str = r#"

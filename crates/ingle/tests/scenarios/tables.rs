@@ -1,9 +1,10 @@
 //! Tables: entities written and read back, one by one and by filter.
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(an_entity_is_written_and_read_back, a_filter_selects, the_same_entity_twice_is_refused,);
+on_the_pythons_between!(an_entity_is_written_and_read_back);
 
 fn start(python: &Python) -> Server {
     App::folder("examples/table-notes").start(python)

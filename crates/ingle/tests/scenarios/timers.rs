@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -10,6 +10,7 @@ on_each_python!(
     no_occurrence_comes_twice_across_a_kill,
     a_start_can_run_a_timer,
 );
+on_the_pythons_between!(a_timer_fires_again_and_again);
 
 const EVERY_SECOND: &str = r#"
 @app.timer_trigger(arg_name="timer", schedule="* * * * * *")
