@@ -10,7 +10,7 @@ use crate::bindings::{self, Resolved};
 use crate::folder::{AppFolder, place};
 use crate::function_json::is_on;
 use crate::retry;
-use crate::suggest::{did_you_mean, nearest};
+use crate::suggest::{correction, did_you_mean, nearest};
 
 mod routes;
 
@@ -25,6 +25,7 @@ pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problem
     let doubles = report_doubles(&declared, &mut problems);
     let mut names: Vec<String> = declared.iter().map(|function| function.name.clone()).collect();
     names.extend(problems.iter().filter_map(|problem| problem.function.clone()));
+    report_bounds_without_function(folder, &names, &mut problems);
     let wanted = wanted_names(folder, &names, &mut problems);
 
     let mut functions = Vec::new();
@@ -55,6 +56,17 @@ pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problem
         host: folder.host.clone(),
         functions,
         problems,
+    }
+}
+
+/// A table `[functions.NAME]` of ingle.toml that bounds nothing.
+fn report_bounds_without_function(folder: &AppFolder, names: &[String], problems: &mut Vec<Problem>) {
+    for bounded in folder.admission.concurrency.keys() {
+        if names.iter().all(|name| name.to_lowercase() != *bounded) {
+            let near = nearest(bounded, names.iter().map(String::as_str));
+            let message = format!("functions.{bounded} of ingle.toml is about no function of this app");
+            problems.push(Problem::warning("E0114", message).at("ingle.toml", None).fix(correction(near)));
+        }
     }
 }
 
