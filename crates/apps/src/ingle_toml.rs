@@ -9,6 +9,7 @@
 //! prewarmed = 0            # wait beside those in use, always
 //! concurrency = 16         # invocations at once in one worker
 //! idle_timeout = "5m"      # how long a worker without work is kept; "auto": as long as the gaps between events are
+//! init_timeout = "2m"      # longest time for importing the app
 //! fork = "after-import"    # or "before-import", "never"
 //! recycle_after = 100000   # invocations
 //! recycle_memory = "512MB"
@@ -70,6 +71,7 @@ struct Workers {
     prewarmed: Option<Spanned<i64>>,
     concurrency: Option<Spanned<i64>>,
     idle_timeout: Option<Spanned<String>>,
+    init_timeout: Option<Spanned<String>>,
     fork: Option<Spanned<String>>,
     recycle_after: Option<Spanned<i64>>,
     recycle_memory: Option<Spanned<String>>,
@@ -154,6 +156,12 @@ impl Reader<'_> {
             spare: self.count("spare", workers.spare, 0),
             prewarmed: self.count("prewarmed", workers.prewarmed, 0),
             concurrency: self.count("concurrency", workers.concurrency, 1),
+            init_timeout: self.converted(
+                "init_timeout",
+                workers.init_timeout,
+                duration,
+                "\"30s\", \"5m\" or \"1h\"",
+            ),
             idle_timeout: self.converted(
                 "idle_timeout",
                 workers.idle_timeout,
@@ -307,7 +315,7 @@ mod tests {
     fn everything_that_the_documentation_shows_is_read() {
         let read = parse(
             "[workers]\nplan = \"premium\"\nmin = 1\nmax = 4\nspare = 2\nprewarmed = 1\nconcurrency = 16\n\
-             idle_timeout = \"5m\"\nfork = \"before-import\"\nrecycle_after = 100000\nrecycle_memory = \"512MB\"\n",
+             idle_timeout = \"5m\"\ninit_timeout = \"90s\"\nfork = \"before-import\"\nrecycle_after = 100000\nrecycle_memory = \"512MB\"\n",
         );
         assert!(read.problems.is_empty(), "{:?}", read.problems);
         let expected = WorkerOptions {
@@ -318,6 +326,7 @@ mod tests {
             prewarmed: Some(1),
             concurrency: Some(16),
             idle_timeout: Some(IdleTimeout::After(Duration::from_secs(300))),
+            init_timeout: Some(Duration::from_secs(90)),
             fork: Fork::BeforeImport,
             recycle_after: Some(100_000),
             recycle_memory: Some(512 << 20),

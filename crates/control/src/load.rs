@@ -119,7 +119,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         },
         concurrency: folder.workers.concurrency,
         lanes_max,
-        import_timeout: IMPORT_TIMEOUT,
+        import_timeout: folder.workers.init_timeout.unwrap_or(IMPORT_TIMEOUT),
         development: true,
         spool: with.spool,
         debugging: with.debugging,

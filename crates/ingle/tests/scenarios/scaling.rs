@@ -19,6 +19,7 @@ on_each_python!(
     workers_draw_numbers_of_their_own,
     a_wrong_ingle_toml_is_named_with_its_line,
     processes_are_shown,
+    an_import_that_hangs_is_stopped_with_its_stack,
 );
 on_the_pythons_between!(
     no_worker_runs_without_work_and_the_next_call_makes_one,
@@ -281,6 +282,16 @@ impl<Act: Fn()> Drop for AtEnd<Act> {
     fn drop(&mut self) {
         (self.0)();
     }
+}
+
+/// T-088: the start ends with the place where the import hangs; a reload keeps the version before.
+fn an_import_that_hangs_is_stopped_with_its_stack(python: &Python) {
+    let hanging = "import time\n\ndef wait_for_the_world():\n    time.sleep(1000)\n\nwait_for_the_world()\n";
+    let app = App::python(hanging).file("ingle.toml", "[workers]\ninit_timeout = \"1s\"\n");
+    let ended = app.launch(python).run().code(1);
+    let error = ended.stdout + &ended.stderr;
+    assert!(error.contains("E0304") && error.contains("not imported after 1 s"), "{error}");
+    assert!(error.contains("wait_for_the_world"), "the stack is told: {error}");
 }
 
 fn kill(process: u32) {

@@ -30,6 +30,8 @@ pub struct WorkerOptions {
     pub concurrency: Option<usize>,
     /// How long a worker without work is kept.
     pub idle_timeout: Option<IdleTimeout>,
+    /// Longest time for importing the app.
+    pub init_timeout: Option<Duration>,
     pub fork: Fork,
     /// A worker is replaced after so many invocations.
     pub recycle_after: Option<u64>,
