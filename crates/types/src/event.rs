@@ -32,6 +32,8 @@ pub struct Trace {
 
 /// Ours among the members of `tracestate`.
 const HOPS_MEMBER: &str = "ingle=";
+/// More than these are taken for these: the number comes from anybody, and must not overflow when it grows.
+const HOPS_READ_MAX: u32 = 1_000_000;
 
 impl Trace {
     /// For a function, which may hand it on with a request of its own: with the hops that an event caused by it has, in
@@ -50,7 +52,7 @@ impl Trace {
     /// Hops of an event with this trace; 0 if it tells of none.
     pub fn hop_count(&self) -> u32 {
         let number = self.members().find_map(|member| member.strip_prefix(HOPS_MEMBER));
-        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+        number.and_then(|number| number.parse().ok()).unwrap_or(0).min(HOPS_READ_MAX)
     }
 
     fn members(&self) -> impl Iterator<Item = &str> {
@@ -164,6 +166,7 @@ mod tests {
         check("", 0, "ingle=1");
         check("vendor=a, ingle=4,other=b", 4, "ingle=5,vendor=a,other=b");
         check("ingle=many,,", 0, "ingle=1");
+        check("ingle=4294967295", 1_000_000, "ingle=1000001");
         assert_eq!(Trace::default().with_hop_count(3), Trace::default());
     }
 }

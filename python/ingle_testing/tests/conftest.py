@@ -16,6 +16,8 @@ S = "AzureWebJobsStorage"
 def write_app(folder, text, **files):
     (folder / "function_app.py").write_text(HEAD + textwrap.dedent(text))
     (folder / "host.json").write_text(files.get("host", '{"version": "2.0"}'))
+    if "ingle" in files:
+        (folder / "ingle.toml").write_text(files["ingle"])
     return folder
 
 
@@ -28,10 +30,10 @@ def start(tmp_path):
 
     started = []
 
-    def start(text, host='{"version": "2.0"}', **more):
+    def start(text, host='{"version": "2.0"}', ingle="", **more):
         folder = tmp_path / "app"
         folder.mkdir(exist_ok=True)
-        started.append(Platform(write_app(folder, text, host=host), **more))
+        started.append(Platform(write_app(folder, text, host=host, ingle=ingle), **more))
         return started[-1].start()
 
     yield start

@@ -278,16 +278,27 @@ def test_functions_are_run_by_hand_with_settings_of_the_test(start):
         platform.advance_to(datetime(2031, 7, 1, 4))
 
 
+AGAIN = """
+@app.queue_trigger(arg_name="message", queue_name="again", connection=S)
+@app.queue_output(arg_name="out", queue_name="again", connection=S)
+def again(message: func.QueueMessage, out: func.Out[str]) -> None:
+    out.set("again")
+"""
+
+
 def test_what_never_ends_is_named(start):
-    platform = start("""
-    @app.queue_trigger(arg_name="message", queue_name="again", connection=S)
-    @app.queue_output(arg_name="out", queue_name="again", connection=S)
-    def again(message: func.QueueMessage, out: func.Out[str]) -> None:
-        out.set("again")
-    """)
+    platform = start(AGAIN, ingle="[loops]\nmax_hops = 0\n")
     platform.queue("again").send("x")
     with pytest.raises(NotSettled, match="again|invocation"):
         platform.settle(timeout=0.3)
+
+
+def test_t_081_a_loop_fails_the_test_that_started_it(start):
+    platform = start(AGAIN)
+    platform.queue("again").send("x")
+    with pytest.raises(FunctionFailed, match="again has passed through 16 functions"):
+        platform.settle()
+    assert len(platform.queue("again-poison")) == 1
 
 
 def test_a_long_way_ends_at_the_limit(start):

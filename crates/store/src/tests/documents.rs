@@ -41,6 +41,31 @@ async fn a_document_is_replaced_as_a_whole_and_keeps_its_place() {
     assert_eq!(second.updated_at, start() + SECOND);
 }
 
+/// The hops of a version are kept with it; one that an older Ingle wrote has none.
+#[tokio::test]
+async fn a_document_knows_the_hops_of_its_version_also_in_a_store_of_before() {
+    let fixture = Fixture::new();
+    let container = orders();
+    let far = Operation::UpsertDocument {
+        container: container.clone(),
+        body: json!({"id": "1"}),
+        partition_key_path: None,
+        hop_count: 5,
+    };
+    fixture.store.commit(vec![far, upsert(json!({"id": "2"}), None)]).await.unwrap();
+    let hops = |changes: Vec<Document>| changes.iter().map(|change| change.hop_count).collect::<Vec<_>>();
+    assert_eq!(hops(fixture.store.changes(&container, 0, 10).await.unwrap()), [5, 0]);
+    fixture.store.commit(vec![upsert(json!({"id": "1"}), None)]).await.unwrap();
+    assert_eq!(hops(fixture.store.changes(&container, 0, 10).await.unwrap()), [0, 0]);
+    fixture.store.close().await;
+    let connection = rusqlite::Connection::open(fixture.directory.path().join("ingle.db")).unwrap();
+    let before = "ALTER TABLE documents DROP COLUMN hop_count; PRAGMA user_version = 4;";
+    connection.execute_batch(before).unwrap();
+    drop(connection);
+    let fixture = fixture.reopen();
+    assert_eq!(hops(fixture.store.changes(&container, 0, 10).await.unwrap()), [0, 0]);
+}
+
 #[tokio::test]
 async fn partition_keys_separate_documents_with_one_id() {
     let fixture = Fixture::new();

@@ -71,12 +71,16 @@ impl Fixture {
     }
 
     async fn write(&self, ids: impl IntoIterator<Item = u32>) {
+        self.write_after(ids, 0).await;
+    }
+
+    async fn write_after(&self, ids: impl IntoIterator<Item = u32>, hop_count: u32) {
         let container = ContainerName::new("shop", "orders");
         let upsert = |id: u32| Operation::UpsertDocument {
             container: container.clone(),
             body: json!({"id": id.to_string()}),
             partition_key_path: None,
-            hop_count: 0,
+            hop_count,
         };
         self.store.commit(ids.into_iter().map(upsert).collect()).await.unwrap();
     }
@@ -149,6 +153,19 @@ async fn changes_come_in_order_in_batches_and_at_once() {
     assert_eq!(found, [texts(1..=100), texts(101..=200), texts(201..=250)]);
     fixture.write([3]).await;
     assert_eq!(batches.recv().await.unwrap(), texts([3]));
+}
+
+/// T-081: what is put aside takes nothing else with it.
+#[tokio::test]
+async fn t_081_changes_that_went_too_far_are_in_batches_of_their_own() {
+    let fixture = Fixture::new();
+    fixture.write([1, 2]).await;
+    fixture.write_after([3], 3).await;
+    fixture.write_after([4], 7).await;
+    fixture.write_after([5], 2).await;
+    let (_stopper, mut batches) = fixture.listen("", |_, _| {});
+    let found = gather(&mut batches, 5).await;
+    assert_eq!(found, [texts([1, 2]), texts([3, 4]), texts([5])]);
 }
 
 #[tokio::test]
