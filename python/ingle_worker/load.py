@@ -80,6 +80,7 @@ def load(request):
     started = time.perf_counter()
     clock.start()
     try:
+        os.environ.update(request.get("settings", {}))
         loaded.sdk = _find_sdk(loaded)
         clock.note("azure.functions", time.perf_counter() - started)
         if loaded.sdk is not None:

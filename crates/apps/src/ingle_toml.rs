@@ -175,7 +175,7 @@ impl Reader<'_> {
             recycle_memory: self.converted(
                 "recycle_memory",
                 workers.recycle_memory,
-                bytes,
+                memory_size,
                 "\"512MB\" or \"1GB\"",
             ),
         };
@@ -282,7 +282,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// `512MB`, `1GB`, `64KB`; a kilobyte has 1024 bytes.
-fn bytes(text: &str) -> Option<u64> {
+pub fn memory_size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let factor: u64 = match unit.to_ascii_uppercase().as_str() {
         "B" => 1,

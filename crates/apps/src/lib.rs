@@ -39,6 +39,7 @@ pub use debugger::prepare_debugger;
 pub use environment::{Environment, Progress, Site, prepare_environment};
 pub use error::Error;
 pub use folder::{AppFolder, ReadOptions, read};
+pub use ingle_toml::memory_size;
 pub use interpreter::{Interpreter, choose_interpreter};
 pub use requirements::{Requirements, RequirementsSource};
 pub use resolve::resolve;

@@ -23,7 +23,7 @@ use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AppSpec, CorsOptions};
 use ingle_worker::debug::Debugging;
-use ingle_worker::{Loaded, Pool, Templates};
+use ingle_worker::{Loaded, Parents, Pool};
 use tokio::time::Instant;
 
 use crate::debug::Debugger;
@@ -68,6 +68,8 @@ pub struct Rooms {
     pub tasks: Tasks,
     pub clock: ClockHandle,
     pub faults: Faults,
+    /// Shared by all apps of a server.
+    pub parents: Parents,
     /// Where troubles with accounts are told.
     pub health: Health,
     pub sink: LogSinkHandle,
@@ -131,7 +133,6 @@ struct Inner {
     timers: timer::Board,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
-    templates: Templates,
 }
 
 impl Control {
@@ -143,7 +144,6 @@ impl Control {
             next: AtomicU32::new(1),
             timers: timer::Board::default(),
             reloading: tokio::sync::Mutex::new(()),
-            templates: Templates::default(),
         }))
     }
 
@@ -171,7 +171,13 @@ impl Control {
             Ok(prepared) => self.build(prepared).await,
             Err(error) => Err(error),
         };
-        let kept = |problems| Event::Kept { problems, took: began.elapsed() };
+        let kept = |problems| {
+            if let Some(current) = self.current() {
+                // It could not be imported anew from what is in the folder now.
+                current.pool.pin_zygote();
+            }
+            Event::Kept { problems, took: began.elapsed() }
+        };
         let generation = match built {
             Ok(generation) => generation,
             Err(error) => return kept(vec![as_problem(&error)]),
@@ -230,7 +236,7 @@ impl Control {
             port: options.port,
             tasks: &rooms.tasks,
             sink: rooms.sink.clone(),
-            templates: &self.0.templates,
+            parents: &rooms.parents,
             spool: Some(rooms.store.spool_folder().to_owned()),
             debugging: debugging.clone(),
         };
@@ -390,12 +396,12 @@ impl Control {
         }
     }
 
-    /// Ends the workers of the current generation. Old ones are ended with the tasks that drain them.
+    /// Ends the workers of the current generation. Old ones are ended with the tasks that drain them, the templates by
+    /// whoever has made them.
     pub async fn stop(&self, grace: Duration) {
         if let Some(generation) = self.current() {
             generation.pool.stop(grace).await;
         }
-        self.0.templates.stop();
     }
 }
 

@@ -12,7 +12,7 @@ use ingle_types::spec::{AppSpec, Fork, IdleTimeout, ScalePlan, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
-use ingle_worker::{ForkPolicy, Loaded, Pool, Templates, Way, shim};
+use ingle_worker::{ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
 use crate::error::Error;
 
@@ -80,7 +80,7 @@ pub(crate) struct Importing<'a> {
     pub(crate) port: u16,
     pub(crate) tasks: &'a Tasks,
     pub(crate) sink: LogSinkHandle,
-    pub(crate) templates: &'a Templates,
+    pub(crate) parents: &'a Parents,
     /// Where workers write large outputs.
     pub(crate) spool: Option<PathBuf>,
     pub(crate) debugging: Option<Debugging>,
@@ -101,6 +101,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
+    let (environment, settings) = worker_environment(prepared, with.variables, &shim, with.port);
     let options = ingle_worker::Options {
         python: prepared.environment.python.clone(),
         shim: shim.clone(),
@@ -110,7 +111,8 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
             script_file: folder.script_file.clone(),
             functions: folder.declared.clone(),
         },
-        environment: worker_environment(prepared, with.variables, &shim, with.port),
+        environment,
+        settings,
         fork: fork_policy(folder.workers.fork),
         limits: limits(process_count, &folder.workers, cores()),
         recycle: Recycle {
@@ -124,7 +126,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         spool: with.spool,
         debugging: with.debugging,
     };
-    let pool = Pool::new(options, with.templates, with.tasks.clone(), with.sink);
+    let pool = Pool::new(options, with.parents, with.tasks.clone(), with.sink);
     let mut loaded = pool.start().await?;
     problems.extend(loaded.problems.clone());
     problems.extend(pool.way().and_then(unsafe_to_fork));
@@ -152,20 +154,12 @@ pub async fn examine(
     tasks: &Tasks,
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
-    let templates = Templates::default();
-    let with = Importing {
-        cache,
-        variables,
-        port: 0,
-        tasks,
-        sink,
-        templates: &templates,
-        spool: None,
-        debugging: None,
-    };
+    let parents = Parents::default();
+    let with =
+        Importing { cache, variables, port: 0, tasks, sink, parents: &parents, spool: None, debugging: None };
     let imported = import(prepared, with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;
-    templates.stop();
+    parents.templates.stop();
     Ok(Examined { app: imported.app, loaded: imported.loaded })
 }
 
@@ -242,28 +236,26 @@ fn number(folder: &AppFolder, name: &str, default: usize, max: usize, problems: 
 }
 
 /// Everything that a worker finds in its environment: that of the user's shell, the app's settings, and what Azure's
-/// host sets (facts 2.2, 6.2).
+/// host sets (facts 2.2, 6.2). First what its interpreter is started with, then what is the app's alone.
 fn worker_environment(
     prepared: &Prepared,
     inherited: &BTreeMap<String, String>,
     shim: &Path,
     port: u16,
-) -> BTreeMap<String, String> {
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let folder = &prepared.folder;
-    let mut variables: BTreeMap<String, String> = inherited
-        .iter()
-        .filter(|(name, _)| !name.starts_with("INGLE_"))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    variables.extend(folder.settings.clone());
-    let root = folder.root.display().to_string();
+    let inherited = inherited.iter().filter(|(name, _)| !name.starts_with("INGLE_"));
+    let mut variables: BTreeMap<String, String> =
+        inherited.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let (early, mut settings): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        folder.settings.clone().into_iter().partition(|(name, _)| is_read_at_start(name));
+    variables.extend(early);
     let (major, minor, _) = prepared.interpreter.version;
     let mut set = |name: &str, value: String| {
+        settings.remove(name);
         variables.insert(name.to_owned(), value);
     };
     set("AZURE_FUNCTIONS_ENVIRONMENT", "Development".to_owned());
-    set("FUNCTIONS_APPLICATION_DIRECTORY", root.clone());
-    set("AzureWebJobsScriptRoot", root);
     set("FUNCTIONS_WORKER_DIRECTORY", shim.display().to_string());
     set("FUNCTIONS_WORKER_RUNTIME", "python".to_owned());
     set("FUNCTIONS_WORKER_RUNTIME_VERSION", format!("{major}.{minor}"));
@@ -272,7 +264,16 @@ fn worker_environment(
     if let Some(environment) = environment.filter(|root| root.join("pyvenv.cfg").is_file()) {
         set("VIRTUAL_ENV", environment.display().to_string());
     }
-    variables
+    let root = folder.root.display().to_string();
+    settings.insert("FUNCTIONS_APPLICATION_DIRECTORY".to_owned(), root.clone());
+    settings.insert("AzureWebJobsScriptRoot".to_owned(), root);
+    (variables, settings)
+}
+
+/// Whether the interpreter, or a library that it starts with, looks at a variable only when it starts.
+fn is_read_at_start(name: &str) -> bool {
+    const FIRST_PARTS: [&str; 6] = ["PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_"];
+    matches!(name, "HOME" | "LANG" | "TZ") || FIRST_PARTS.iter().any(|part| name.starts_with(part))
 }
 
 /// A folder as it was given, made absolute as far as it exists.

@@ -132,9 +132,19 @@ pub(crate) struct StartArguments {
     /// first line; `wait:PORT` and `brk:PORT` choose the port as well [port: 5678]
     #[arg(long, value_name = "PORT|wait|brk", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) debug: Option<DebugChoice>,
+    /// Memory that imported apps may hold while they have no work, e.g. 512MB; beyond it, those that were not needed for
+    /// the longest time are imported anew at their next event [default: INGLE_ZYGOTE_MEMORY, else a quarter of the
+    /// machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub(crate) zygote_memory: Option<u64>,
     /// For tests: time stands still until it is moved through the admin socket
     #[arg(long, hide = true, value_name = "moved[=TIME]")]
     pub(crate) clock: Option<ClockChoice>,
+}
+
+/// Bytes, from a text such as `512MB`.
+pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
+    ingle_apps::memory_size(text).ok_or_else(|| "it is a size such as 512MB or 1GB".to_owned())
 }
 
 #[derive(Args, Debug)]

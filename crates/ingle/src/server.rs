@@ -28,6 +28,7 @@ use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::log_levels::{DEFAULT_CATEGORY, LogLevels};
 use ingle_types::problem::Problem;
 use ingle_types::spec::{AppSpec, CorsOptions, TriggerSpec};
+use ingle_worker::Parents;
 use ingle_worker::pool::WorkerStatus;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
@@ -73,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) debugger: Option<Debugger>,
     /// For tests.
     pub(crate) moved: Option<MovedTime>,
+    /// Templates and zygotes.
+    pub(crate) parents: Parents,
 }
 
 /// How often processes that nobody waits for are looked for.
@@ -92,6 +95,7 @@ pub(crate) struct Server {
     tasks: Tasks,
     store: Store,
     admin_socket: PathBuf,
+    parents: Parents,
 }
 
 impl Server {
@@ -130,6 +134,7 @@ impl Server {
             tasks: tasks.clone(),
             clock: clock.clone(),
             faults: plan.faults,
+            parents: plan.parents.clone(),
             health: health.clone(),
             sink: log_filter.lines(plan.sink),
             records: records.clone(),
@@ -149,11 +154,22 @@ impl Server {
         };
         let service = Service::new(options, tasks.clone(), doors, notices);
         let admin_socket = plan.state.join(ADMIN_SOCKET);
-        let moved = plan.moved;
-        let server =
-            Self { address, control, first, guard, moved, rooms, door, notice, tasks, store, admin_socket };
+        let server = Self {
+            address,
+            control,
+            first,
+            guard,
+            moved: plan.moved,
+            rooms,
+            door,
+            notice,
+            tasks,
+            store,
+            admin_socket,
+            parents: plan.parents,
+        };
         server.open_door(&server.first);
-        server.take_care_of_orphans();
+        server.take_care_of_processes();
         ingle_gateway::server::serve(Arc::new(service), listener);
         server.serve_admin()?;
         Ok(server)
@@ -188,8 +204,11 @@ impl Server {
         }));
     }
 
-    /// What functions leave running is ours when its parent is gone, and somebody has to wait for its end.
-    fn take_care_of_orphans(&self) {
+    /// Zygotes keep to their budget. What functions leave running is ours when its parent is gone, and somebody has to
+    /// wait for its end.
+    fn take_care_of_processes(&self) {
+        let keep_budget = self.parents.zygotes.clone().supervise();
+        drop(self.tasks.spawn(TaskKind::Supervisor, "zygotes", keep_budget));
         drop(self.tasks.spawn(TaskKind::Supervisor, "orphans", async {
             let mut orphans = ingle_sandbox::process::Orphans::default();
             loop {
@@ -268,6 +287,7 @@ impl Server {
         unfinished.extend(tasks.stop(TaskKind::Invocation, left()).await);
         tasks.stop(TaskKind::Supervisor, left()).await;
         self.control.stop(left().max(EXIT_GRACE)).await;
+        self.parents.templates.stop();
         self.store.close().await;
         unfinished
     }

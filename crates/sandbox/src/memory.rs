@@ -1,4 +1,4 @@
-//! Memory of the server itself.
+//! Memory: of the server itself, and of the machine.
 
 /// Gives memory that was freed back to the system. glibc keeps most of it otherwise: after reading an app of 20,000
 /// functions more than half of what the server holds. Takes less than a millisecond for a small app.
@@ -14,9 +14,25 @@ pub fn return_freed() {
     }
 }
 
+/// Bytes of memory that the machine has, or the control group in which the server runs, whichever is less.
+pub fn of_the_machine() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let all = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
+    // `max` where there is no limit; at the root of the hierarchy there is no such file.
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    limit.and_then(|text| text.trim().parse::<u64>().ok()).map_or(all, |limit| limit.min(all))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_has_more_memory_than_this_process() {
+        let ours = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = ours.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(of_the_machine() > pages * 4096);
+    }
 
     #[test]
     fn what_is_in_use_stays_as_it_is() {

@@ -275,6 +275,11 @@ impl Server {
         status["zygote"]["processId"].as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }
 
+    /// Process ids of those that it has started itself, templates among them.
+    pub fn children(&self) -> Vec<u32> {
+        children(self.child.id())
+    }
+
     /// A connection to the admin door, kept open.
     ///
     /// # Panics

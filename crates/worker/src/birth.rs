@@ -4,9 +4,11 @@
 //! nothing of the app, a *zygote* has imported it and runs nothing, a *worker* serves. Whoever has not imported the
 //! app gets a `load`; a worker that a zygote forks has it already and is ready as soon as it has a number.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
@@ -78,18 +80,34 @@ pub(crate) struct Newborn {
 }
 
 impl Newborn {
-    /// Starts a process from the interpreter. It has not imported anything of the app.
+    /// Starts a process from the interpreter, for this app alone. It has not imported anything of the app.
     pub(crate) fn start(id: WorkerId, maker: &Maker<'_>) -> Result<Self, Error> {
+        let options = maker.options;
+        let mut environment = options.environment.clone();
+        environment.extend(options.settings.clone());
+        Self::start_with(environment, &options.app.root, id, maker)
+    }
+
+    /// Starts a process from the interpreter in a folder; it knows nothing of the app.
+    pub(crate) fn start_in(directory: &Path, id: WorkerId, maker: &Maker<'_>) -> Result<Self, Error> {
+        Self::start_with(maker.options.environment.clone(), directory, id, maker)
+    }
+
+    fn start_with(
+        mut environment: BTreeMap<String, String>,
+        directory: &Path,
+        id: WorkerId,
+        maker: &Maker<'_>,
+    ) -> Result<Self, Error> {
         let options = maker.options;
         let failed = |source| Error::Start { python: options.python.clone(), source };
         let (control, read, theirs) = Control::pair().map_err(failed)?;
-        let mut environment = options.environment.clone();
         environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
         let mut process = Process::start(ProcessSpec {
             program: options.python.clone(),
             arguments: vec![options.shim.clone().into_os_string()],
             environment,
-            directory: options.app.root.clone(),
+            directory: directory.to_owned(),
             socket: theirs,
         })
         .map_err(failed)?;
@@ -194,6 +212,7 @@ impl Newborn {
             script_file: &options.app.script_file,
             functions: &options.app.functions,
             development: options.development,
+            settings: &options.settings,
             spool: options.spool.as_deref(),
             role,
             debugger: worker.debugging.as_ref().map(Debugging::to_load),

@@ -19,6 +19,8 @@ pub enum Error {
     Ended { ending: String, output: String },
     #[error("the app was not imported after {} s{stack}", limit.as_secs())]
     ImportTimeout { limit: Duration, stack: String },
+    #[error("the app can't be imported any more as it was: '{function}' is missing{problems}")]
+    Changed { function: String, problems: String },
     #[error("the worker speaks version {theirs} of the frames, this server {ours}")]
     Version { theirs: u32, ours: u32 },
     #[error("the worker sent something that is no answer: {problem}")]
@@ -38,7 +40,7 @@ impl Error {
 
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Ended { .. } | Self::ImportTimeout { .. } => Blame::App,
+            Self::Ended { .. } | Self::ImportTimeout { .. } | Self::Changed { .. } => Blame::App,
             Self::Shim { .. }
             | Self::Start { .. }
             | Self::Fork { .. }
@@ -57,6 +59,9 @@ impl Error {
                 "code at the top level of a module ended the process; move it into a function"
             }
             Self::ImportTimeout { .. } => "move slow work out of the top level of your modules",
+            Self::Changed { .. } => {
+                "its files have changed since the start; mend them, or start the server anew"
+            }
             Self::Version { .. } | Self::Protocol { .. } => "this is a defect of Ingle; please report it",
             Self::Stopping => return None,
         })

@@ -9,7 +9,8 @@
 //! | who gets which worker | [`pool`] |
 //! | how many workers there are, restarts, back-off | [`scale`], `supervise` |
 //! | how long a worker without work is kept | [`keep_alive`] |
-//! | template, zygote, worker: where processes come from | [`nursery`], `birth` |
+//! | template, zygote, worker: where processes come from | [`nursery`], [`templates`], `birth` |
+//! | how much memory zygotes may hold | [`zygotes`] |
 //! | one process: sockets, logs; how it ended | [`process`], `ending` |
 //! | running one call, time-outs | [`slot`] |
 //! | time limits that stand still at a breakpoint | [`hold`] |
@@ -36,10 +37,14 @@ pub mod slot;
 mod spool;
 mod stream;
 mod supervise;
+pub mod templates;
 pub mod wire;
+pub mod zygotes;
 
 pub use error::Error;
-pub use nursery::{ForkPolicy, Templates, Way};
+pub use nursery::{ForkPolicy, Parents, Way};
 pub use pool::{Options, Pool};
 pub use slot::{Answer, Slot};
+pub use templates::Templates;
 pub use wire::message::{Call, Loaded, Retry};
+pub use zygotes::Zygotes;

@@ -1,8 +1,8 @@
 //! Where workers come from: a template for each interpreter and environment, a zygote for each revision.
 //!
 //! ```text
-//! template   interpreter and our files                        started once, kept over reloads
-//!   └ zygote   has imported the app; told what it declares     forked once for each revision
+//! template   interpreter and our files                        started once, kept over reloads, shared by apps
+//!   └ zygote   has imported the app; told what it declares     forked once for each revision, ended to save memory
 //!       └ worker  serves                                       forked when there is work
 //! ```
 //!
@@ -10,20 +10,22 @@
 //! the template and import the app themselves ([`Way::BeforeImport`]). Each step that fails is made anew from the one
 //! before, so a dead zygote or template costs time and nothing else.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingle_types::ids::WorkerId;
+use ingle_types::problem::Severity;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn};
 use crate::error::Error;
+use crate::pool::Options;
 use crate::process::{Phase, Worker};
+use crate::templates::{NO_WORKER, TemplateUse, Templates};
 use crate::wire::message::{Loaded, Role};
-
-/// Templates and zygotes are no workers; what they say while they import the app is under this number.
-const NO_WORKER: WorkerId = WorkerId(0);
+use crate::zygotes::{Held, Zygotes};
 
 /// How often a parent that dies while it is asked to fork is made anew before that is an error.
 const PARENTS_TRIED: usize = 2;
@@ -49,77 +51,60 @@ pub enum Way {
     Never,
 }
 
-/// The templates of a server. Cheap to clone.
+/// What the pools of a server share: their templates, and the memory of their zygotes. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Templates(Arc<TemplatesInner>);
-
-#[derive(Default)]
-struct TemplatesInner {
-    kept: Mutex<Option<(Key, Arc<Worker>)>>,
-}
-
-/// What a process can't change once it runs.
-#[derive(PartialEq, Eq)]
-struct Key {
-    python: PathBuf,
-    shim: PathBuf,
-    root: PathBuf,
-    environment: BTreeMap<String, String>,
-}
-
-impl Templates {
-    /// The template for these options. One for other options is ended: what was forked from it stays.
-    fn get(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
-        let options = maker.options;
-        let key = Key {
-            python: options.python.clone(),
-            shim: options.shim.clone(),
-            root: options.app.root.clone(),
-            environment: options.environment.clone(),
-        };
-        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, template)) = &*kept {
-            if *known == key && template.state().phase == Phase::Parent {
-                return Ok(template.clone());
-            }
-            template.end();
-        }
-        let template = Newborn::start(NO_WORKER, maker)?.into_worker(Phase::Parent);
-        *kept = Some((key, template.clone()));
-        Ok(template)
-    }
-
-    /// Ends the template. What was forked from it stays.
-    pub fn stop(&self) {
-        if let Some((_, template)) = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            template.end();
-        }
-    }
+pub struct Parents {
+    pub templates: Templates,
+    pub zygotes: Zygotes,
 }
 
 /// Makes the workers of one revision.
 pub(crate) struct Nursery {
-    templates: Templates,
+    template: TemplateUse,
+    zygotes: Zygotes,
     policy: ForkPolicy,
     /// Known from the first import on.
-    way: Mutex<Option<Way>>,
-    zygote: Mutex<Option<Arc<Worker>>>,
-    renewing: AsyncMutex<()>,
+    revision: Mutex<Option<Revision>>,
+    zygote: Mutex<Option<Zygote>>,
+    /// Held while a zygote is made or forks.
+    parenting: AsyncMutex<()>,
+    /// The zygote is not ended to save memory.
+    is_pinned: AtomicBool,
+}
+
+/// What the first import told.
+struct Revision {
+    way: Way,
+    functions: BTreeSet<String>,
+}
+
+struct Zygote {
+    process: Arc<Worker>,
+    bytes: u64,
+    used_at: Instant,
 }
 
 impl Nursery {
-    pub(crate) fn new(templates: Templates, policy: ForkPolicy) -> Self {
+    pub(crate) fn new(parents: &Parents, options: &Options) -> Self {
+        // A debugger has threads and sockets of its own in the process.
+        let policy = if options.debugging.is_some() { ForkPolicy::Never } else { options.fork };
         Self {
-            templates,
+            template: parents.templates.used_by(options),
+            zygotes: parents.zygotes.clone(),
             policy,
-            way: Mutex::default(),
+            revision: Mutex::default(),
             zygote: Mutex::default(),
-            renewing: AsyncMutex::default(),
+            parenting: AsyncMutex::default(),
+            is_pinned: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn way(&self) -> Option<Way> {
-        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.revision().as_ref().map(|revision| revision.way.clone())
+    }
+
+    fn revision(&self) -> MutexGuard<'_, Option<Revision>> {
+        self.revision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Imports the app for the first time and tells what it declares; afterwards workers can be made. Without a
@@ -129,48 +114,70 @@ impl Nursery {
         maker: &Maker<'_>,
         id: WorkerId,
     ) -> Result<(Loaded, Option<Arc<Worker>>), Error> {
-        // A debugger has threads and sockets of its own in the process.
-        let policy = if maker.options.debugging.is_some() { ForkPolicy::Never } else { self.policy };
-        let (way, loaded, first) = match policy {
+        let (loaded, first) = match self.policy {
             ForkPolicy::Never => {
-                let newborn = Newborn::start(id, maker)?;
-                let (worker, loaded) = newborn.load(Role::Worker, maker.options).await?;
-                (Way::Never, loaded, Some(worker))
+                let (worker, loaded) = Newborn::start(id, maker)?.load(Role::Worker, maker.options).await?;
+                (loaded, Some(worker))
             }
             ForkPolicy::BeforeImport => {
                 let (worker, loaded) = self.fork_template(id, Role::Worker, maker).await?;
-                (Way::BeforeImport(Vec::new()), loaded, Some(worker))
+                (loaded, Some(worker))
             }
             ForkPolicy::Auto | ForkPolicy::AfterImport => {
                 let (zygote, loaded) = self.fork_template(NO_WORKER, Role::Zygote, maker).await?;
-                if policy == ForkPolicy::Auto && !loaded.unsafe_to_fork.is_empty() {
-                    zygote.end();
-                    (Way::BeforeImport(loaded.unsafe_to_fork.clone()), loaded, None)
+                if self.chosen_way(&loaded) == Way::AfterImport {
+                    self.keep(zygote);
                 } else {
-                    self.keep(Some(zygote));
-                    (Way::AfterImport, loaded, None)
+                    zygote.end();
                 }
+                (loaded, None)
             }
         };
-        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+        self.resume(&loaded);
         Ok((loaded, first))
+    }
+
+    /// Takes what an import has told for that of this revision.
+    pub(crate) fn resume(&self, loaded: &Loaded) {
+        let functions = loaded.functions.iter().map(|function| function.name.clone()).collect();
+        *self.revision() = Some(Revision { way: self.chosen_way(loaded), functions });
+    }
+
+    fn chosen_way(&self, loaded: &Loaded) -> Way {
+        match self.policy {
+            ForkPolicy::Never => Way::Never,
+            ForkPolicy::BeforeImport => Way::BeforeImport(Vec::new()),
+            ForkPolicy::Auto if !loaded.unsafe_to_fork.is_empty() => {
+                Way::BeforeImport(loaded.unsafe_to_fork.clone())
+            }
+            ForkPolicy::Auto | ForkPolicy::AfterImport => Way::AfterImport,
+        }
     }
 
     /// Makes one more worker.
     pub(crate) async fn make(&self, maker: &Maker<'_>, id: WorkerId) -> Result<Arc<Worker>, Error> {
-        match self.way() {
-            Some(Way::Never) => {
-                let newborn = Newborn::start(id, maker)?;
-                Ok(newborn.load(Role::Worker, maker.options).await?.0)
-            }
-            Some(Way::BeforeImport(_)) => Ok(self.fork_template(id, Role::Worker, maker).await?.0),
-            Some(Way::AfterImport) | None => self.fork_zygote(id, maker).await,
-        }
+        let made = match self.way() {
+            Some(Way::Never) => Newborn::start(id, maker)?.load(Role::Worker, maker.options).await?,
+            Some(Way::BeforeImport(_)) => self.fork_template(id, Role::Worker, maker).await?,
+            Some(Way::AfterImport) | None => return self.fork_zygote(id, maker).await,
+        };
+        self.checked(made)
+    }
+
+    /// Files may have changed since the first import, so that functions are missing which callers were promised.
+    fn checked(&self, (process, loaded): (Arc<Worker>, Loaded)) -> Result<Arc<Worker>, Error> {
+        let missing = self.revision().as_ref().and_then(|revision| revision.missing_in(&loaded));
+        let Some(function) = missing else { return Ok(process) };
+        process.end();
+        let errors = loaded.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let problems: Vec<String> = errors.map(|problem| format!("\n{problem}")).collect();
+        Err(Error::Changed { function, problems: problems.concat() })
     }
 
     async fn fork_zygote(&self, id: WorkerId, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        let _nobody_ends_it = self.parenting.lock().await;
         for _ in 0..PARENTS_TRIED {
-            let zygote = self.renew(maker).await?;
+            let zygote = self.renewed(maker).await?;
             match Newborn::fork(id, &zygote, true, maker).await {
                 Ok(newborn) => return Ok(newborn.into_worker(Phase::Ready)),
                 Err(error) if zygote.state().phase == Phase::Parent => return Err(error),
@@ -178,40 +185,48 @@ impl Nursery {
                 Err(_) => {}
             }
         }
-        let zygote = self.renew(maker).await?;
+        let zygote = self.renewed(maker).await?;
         Ok(Newborn::fork(id, &zygote, true, maker).await?.into_worker(Phase::Ready))
     }
 
-    fn living_zygote(&self) -> Option<Arc<Worker>> {
-        self.zygote().filter(|zygote| zygote.state().phase == Phase::Parent)
-    }
-
-    /// The zygote; a new one if it is gone.
-    async fn renew(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
-        if let Some(zygote) = self.living_zygote() {
-            return Ok(zygote);
+    /// The zygote, which is about to be used; a new one if it is gone. The caller holds `parenting`.
+    async fn renewed(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        let died = match &mut *self.slot() {
+            Some(zygote) if zygote.process.state().phase == Phase::Parent => {
+                zygote.used_at = Instant::now();
+                return Ok(zygote.process.clone());
+            }
+            zygote => zygote.is_some(),
+        };
+        if died {
+            tracing::warn!("the zygote is gone; it is made anew");
+        } else {
+            tracing::debug!(app = %maker.options.app.root.display(), "a zygote is made");
         }
-        let _one_at_a_time = self.renewing.lock().await;
-        if let Some(zygote) = self.living_zygote() {
-            return Ok(zygote);
-        }
-        tracing::warn!("the zygote is gone; it is made anew");
-        let (made, _) = self.fork_template(NO_WORKER, Role::Zygote, maker).await?;
-        self.keep(Some(made.clone()));
+        let made = self.checked(self.fork_template(NO_WORKER, Role::Zygote, maker).await?)?;
+        self.keep(made.clone());
         Ok(made)
     }
 
-    /// Makes a zygote anew that is gone, so that the next worker need not wait for it.
+    /// Makes a zygote anew that has died, so that the next worker need not wait for it. One that was ended to save
+    /// memory stays away.
     pub(crate) async fn mend(&self, maker: &Maker<'_>) -> Result<(), Error> {
-        let is_gone = self.zygote().is_some_and(|zygote| zygote.state().phase == Phase::Gone);
-        if is_gone {
-            self.renew(maker).await?;
+        let has_died = || self.zygote().is_some_and(|zygote| zygote.state().phase == Phase::Gone);
+        if has_died() {
+            let _nobody_ends_it = self.parenting.lock().await;
+            self.renewed(maker).await?;
         }
         Ok(())
     }
 
-    fn keep(&self, zygote: Option<Arc<Worker>>) -> Option<Arc<Worker>> {
-        std::mem::replace(&mut *self.zygote.lock().unwrap_or_else(PoisonError::into_inner), zygote)
+    fn slot(&self) -> MutexGuard<'_, Option<Zygote>> {
+        self.zygote.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, process: Arc<Worker>) {
+        let bytes = process.group.proportional_bytes();
+        *self.slot() = Some(Zygote { process, bytes, used_at: Instant::now() });
+        self.zygotes.tell();
     }
 
     async fn fork_template(
@@ -221,7 +236,7 @@ impl Nursery {
         maker: &Maker<'_>,
     ) -> Result<(Arc<Worker>, Loaded), Error> {
         for _ in 0..PARENTS_TRIED {
-            let template = self.templates.get(maker)?;
+            let template = self.template.get(maker)?;
             match Newborn::fork(id, &template, false, maker).await {
                 Ok(newborn) => return newborn.load(role, maker.options).await,
                 // It died before or at it; another one will tell what is wrong, if anything is.
@@ -229,19 +244,49 @@ impl Nursery {
                 Err(error) => return Err(error),
             }
         }
-        let newborn = Newborn::fork(id, &self.templates.get(maker)?, false, maker).await?;
+        let newborn = Newborn::fork(id, &self.template.get(maker)?, false, maker).await?;
         newborn.load(role, maker.options).await
     }
 
     pub(crate) fn zygote(&self) -> Option<Arc<Worker>> {
-        self.zygote.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.slot().as_ref().map(|zygote| zygote.process.clone())
+    }
+
+    /// What the zygote holds, if there is one.
+    pub(crate) fn held(&self) -> Option<Held> {
+        let slot = self.slot();
+        let zygote = slot.as_ref().filter(|zygote| zygote.process.state().phase == Phase::Parent)?;
+        Some(Held { bytes: zygote.bytes, used_at: zygote.used_at })
+    }
+
+    /// From now on the zygote is not ended to save memory.
+    pub(crate) fn pin(&self) {
+        self.is_pinned.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the zygote to save memory, unless it is in use just now. The next worker that is needed makes it anew.
+    pub(crate) fn let_go(&self) -> bool {
+        let Ok(_nobody_uses_it) = self.parenting.try_lock() else { return false };
+        if self.is_pinned.load(Ordering::Relaxed) {
+            return false;
+        }
+        let zygote = self.slot().take();
+        zygote.inspect(|zygote| zygote.process.end()).is_some()
     }
 
     /// Ends the zygote; its workers stay.
     pub(crate) async fn stop(&self) {
-        let _not_while_it_is_made = self.renewing.lock().await;
-        if let Some(zygote) = self.keep(None) {
-            zygote.end();
+        let _not_while_it_is_made = self.parenting.lock().await;
+        if let Some(zygote) = self.slot().take() {
+            zygote.process.end();
         }
+    }
+}
+
+impl Revision {
+    /// A function that the first import had found and this one has not.
+    fn missing_in(&self, loaded: &Loaded) -> Option<String> {
+        let has = |name: &String| loaded.functions.iter().any(|function| function.name == *name);
+        self.functions.iter().find(|name| !has(name)).cloned()
     }
 }

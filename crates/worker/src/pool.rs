@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::birth::Maker;
 use crate::debug::Debugging;
 use crate::error::Error;
-use crate::nursery::{ForkPolicy, Nursery, Templates, Way};
+use crate::nursery::{ForkPolicy, Nursery, Parents, Way};
 use crate::process::{Phase, Signals, Worker};
 use crate::scale::Limits;
 use crate::slot::Slot;
@@ -40,8 +40,10 @@ pub struct Options {
     /// Folder of our Python files, from [`crate::shim::install`].
     pub shim: PathBuf,
     pub app: AppToLoad,
-    /// The whole environment of the process.
+    /// What the interpreter is started with. Apps that agree in this share a template.
     pub environment: BTreeMap<String, String>,
+    /// What the app gets on top of it.
+    pub settings: BTreeMap<String, String>,
     pub fork: ForkPolicy,
     pub limits: Limits,
     /// When a worker is replaced though nothing is wrong with it.
@@ -171,9 +173,9 @@ impl Drop for Waiting<'_> {
 }
 
 impl Pool {
-    pub fn new(options: Options, templates: &Templates, tasks: Tasks, sink: LogSinkHandle) -> Self {
-        Self(Arc::new(Inner {
-            nursery: Nursery::new(templates.clone(), options.fork),
+    pub fn new(options: Options, parents: &Parents, tasks: Tasks, sink: LogSinkHandle) -> Self {
+        let pool = Self(Arc::new(Inner {
+            nursery: Nursery::new(parents, &options),
             options,
             tasks,
             sink,
@@ -190,7 +192,9 @@ impl Pool {
                 deaths: Deaths::default(),
             }),
             waiting: AtomicUsize::new(0),
-        }))
+        }));
+        parents.zygotes.add(&pool.0);
+        pool
     }
 
     /// Imports the app and tells what was found in it; from then on there are as many workers as there is work for.

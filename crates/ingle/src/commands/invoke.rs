@@ -61,6 +61,7 @@ pub(crate) async fn run(
         listen: false,
         debugger: None,
         moved: None,
+        parents: ingle_worker::Parents::default(),
     };
     let server = Server::start(plan, surroundings, tasks.clone()).await?;
     let answer = match Client::connect(&state, &tasks).await {

@@ -8,16 +8,18 @@ use std::time::Duration;
 use ingle_apps::Progress;
 use ingle_control::watch::Watch;
 use ingle_control::{absolute, prepare, prepare_debugger};
+use ingle_sandbox::memory;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::faults::Faults;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::spec::CorsOptions;
+use ingle_worker::{Parents, Zygotes};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::cli::StartArguments;
+use crate::cli::{StartArguments, memory_size};
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE};
 use crate::moved::{self, MovedTime};
 use crate::printer::{Printer, Style};
@@ -103,8 +105,22 @@ async fn begin(
         listen: true,
         debugger,
         moved,
+        parents: parents(arguments.zygote_memory, surroundings)?,
     };
     Server::start(plan, surroundings, tasks.clone()).await
+}
+
+/// Templates and zygotes, with the memory that these may hold.
+fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Result<Parents, CommandError> {
+    let said = surroundings.get("INGLE_ZYGOTE_MEMORY").filter(|text| !text.is_empty());
+    let budget = match (chosen, said) {
+        (Some(bytes), _) => bytes,
+        (None, Some(text)) => memory_size(text).map_err(|wanted| {
+            CommandError::new(USAGE, "E0703", format!("INGLE_ZYGOTE_MEMORY is {text:?}; {wanted}"))
+        })?,
+        (None, None) => memory::of_the_machine() / 4,
+    };
+    Ok(Parents { zygotes: Zygotes::within(budget), ..Parents::default() })
 }
 
 pub(crate) fn planned_faults(surroundings: &Surroundings) -> Result<Faults, CommandError> {

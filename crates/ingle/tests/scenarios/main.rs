@@ -29,6 +29,7 @@ mod log_levels;
 mod logs;
 mod loops;
 mod malformed;
+mod memory;
 mod middleware;
 mod order;
 mod overload;

@@ -33,6 +33,8 @@ pub enum ToWorker<'a> {
         script_file: &'a str,
         functions: &'a [DeclaredFunction],
         development: bool,
+        /// For the environment of the process.
+        settings: &'a BTreeMap<String, String>,
         /// Where large outputs are to be written.
         #[serde(skip_serializing_if = "Option::is_none")]
         spool: Option<&'a Path>,
