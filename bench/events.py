@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, List
 
 from drain import AdminConnection, start, wait_for_line
-from figures import Figure
+from figures import Figure, percentile
 from measures import Extent
 from servers import Server, proportional
 from systems import Place
@@ -53,14 +53,6 @@ class EventResults:
     fired: int = 0
     missed_seconds: int = 0
     late_seconds: int = 0
-
-
-def percentile(readings: List[float], share: float) -> float:
-    """The reading that this share of all does not exceed."""
-    if not readings:
-        return math.nan
-    ordered = sorted(readings)
-    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
 
 
 def measure(place: Place, extent: Extent, say: Callable[[str], None]) -> EventResults:

@@ -34,6 +34,29 @@ class Figure:
         return f"**{median}** ({least} to {most})"
 
 
+@dataclass
+class Latency:
+    """Quantiles of several runs, in seconds: one reading of each for each run."""
+
+    p50: Figure = field(default_factory=Figure)
+    p99: Figure = field(default_factory=Figure)
+    # Answers in all runs together.
+    count: int = 0
+
+    def add_run(self, took: List[float]) -> None:
+        self.p50.add(percentile(took, 0.5))
+        self.p99.add(percentile(took, 0.99))
+        self.count += len(took)
+
+
+def percentile(readings: List[float], share: float) -> float:
+    """The reading that this share of all does not exceed."""
+    if not readings:
+        return math.nan
+    ordered = sorted(readings)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
+
+
 def seconds(value: float) -> str:
     """A duration in the unit that leaves one to three digits before the point."""
     if math.isnan(value):

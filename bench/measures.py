@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import wrk
 from figures import Figure
-from systems import INGLE, INGLE_ASYNC, PEERS, Place, System
+from systems import INGLE, INGLE_ASYNC, LAMBDA, PANDAS, PEERS, Place, System
 
 ECHO_BYTES = 100_000_000
 # Connections that keep two workers busy.
@@ -41,13 +41,16 @@ class Extent:
     reloads: int
     blobs: int
     timer_s: int
+    zero_rounds: int
     first_answers: int
+    peer_starts: int
+    overload_s: int
 
 
 FULL = Extent(starts=7, load_rounds=3, load_s=3, echo_rounds=3, drain_rounds=3, messages=20_000, single_messages=300,
-              reloads=20, blobs=300, timer_s=30, first_answers=200)
+              reloads=10, blobs=300, timer_s=30, zero_rounds=3, first_answers=100, peer_starts=4, overload_s=60)
 QUICK = Extent(starts=1, load_rounds=1, load_s=1, echo_rounds=1, drain_rounds=1, messages=2_000, single_messages=30,
-               reloads=2, blobs=30, timer_s=5, first_answers=20)
+               reloads=2, blobs=30, timer_s=5, zero_rounds=1, first_answers=20, peer_starts=1, overload_s=5)
 
 
 def tables() -> Dict[str, Figure]:
@@ -80,7 +83,7 @@ def rotated(items: Sequence[Item], rounds: int) -> Iterator[Item]:
 
 def prepare(place: Place) -> None:
     """Builds Ingle's environment and compiles every app's bytecode, so that no measured start does."""
-    for system in [INGLE, *PEERS]:
+    for system in [INGLE, *PEERS, LAMBDA, *PANDAS.values()]:
         with system.start(place, 1) as server:
             server.first_answer(system.hello)
 
@@ -100,7 +103,7 @@ def starts(place: Place, extent: Extent, results: HttpResults, say: Callable[[st
 
 def loads(place: Place, extent: Extent, results: HttpResults, say: Callable[[str], None]) -> None:
     """Latency with one client, requests per second with many, memory after that; two worker processes."""
-    for system in rotated([INGLE, INGLE_ASYNC, *PEERS], extent.load_rounds):
+    for system in rotated([INGLE, INGLE_ASYNC, *PEERS, LAMBDA], extent.load_rounds):
         with system.start(place, WORKERS) as server:
             server.first_answer(system.hello)
             url = server.base + system.hello

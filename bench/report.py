@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Callable, List, Sequence
+from typing import Callable, List, Mapping, Optional, Sequence
 
 from drain import QueueResults
-from events import LATE_S, TIMERS, EventResults, percentile
-from figures import Figure, megabytes, per_second, ratio, seconds
+from events import LATE_S, TIMERS, EventResults
+from figures import Figure, megabytes, per_second, percentile, ratio, seconds
+from many import ManyResults
 from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
+from overload import CAPACITY, TIMES, OverloadResults
 from reload import WATCHERS, ReloadResults
-from systems import INGLE, INGLE_ASYNC, PEERS
-from zero import FIRST, SPARE, ZeroResults
+from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS
+from zero import ADDED, ROWS, ZeroResults
 
-ALL = [INGLE.name, INGLE_ASYNC.name, *(peer.name for peer in PEERS)]
+ALL = [INGLE.name, INGLE_ASYNC.name, *(peer.name for peer in PEERS), LAMBDA.name]
 
 
 @dataclass
@@ -26,21 +28,25 @@ class Results:
     reload: ReloadResults = field(default_factory=ReloadResults)
     events: EventResults = field(default_factory=EventResults)
     zero: ZeroResults = field(default_factory=ZeroResults)
+    overload: OverloadResults = field(default_factory=OverloadResults)
+    many: ManyResults = field(default_factory=ManyResults)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A promise about one figure."""
+    """A promise about one figure, and what others reach in the same run."""
 
     what: str
     figure: Figure
     unit: Callable[[float], str]
     limit: float
-    at_least: bool
+    at_least: bool = False
+    peers: Mapping[str, Figure] = field(default_factory=dict)
 
     def row(self) -> List[str]:
         sign = "≥" if self.at_least else "≤"
-        return [self.what, f"{sign} {self.unit(self.limit)}", self.figure.show(self.unit), self.verdict()]
+        measured = [f"{sign} {self.unit(self.limit)}", self.figure.show(self.unit), self.verdict()]
+        return [self.what, *measured, *self.beside()]
 
     def verdict(self) -> str:
         if math.isnan(self.figure.median):
@@ -48,40 +54,86 @@ class Target:
         met = self.figure.median >= self.limit if self.at_least else self.figure.median <= self.limit
         return "met" if met else "**missed**"
 
+    def beside(self) -> List[str]:
+        """The best of the peers, and its ratio to Ingle."""
+        found = {name: figure for name, figure in self.peers.items() if figure.readings}
+        if not found:
+            return ["–", "–"]
+        best = (max if self.at_least else min)(found, key=lambda name: found[name].median)
+        return [f"{self.unit(found[best].median)}, {best}", ratio(found[best], self.figure)]
+
+
+def of_peers(figures: Table) -> Mapping[str, Figure]:
+    return {name: figure for name, figure in figures.items() if name not in (INGLE.name, INGLE_ASYNC.name)}
+
 
 def targets(results: Results) -> List[Target]:
+    """Every promise, in the order of the page."""
     name, http, queue, events = INGLE.name, results.http, results.queue, results.events
-    requests, messages = per_second("requests"), per_second("messages")
+    messages, pss, alone = per_second("messages"), http.one_worker_pss, http.one_worker_alone
     return [
-        Target("first answer after the start", http.first_answer[name], seconds, 1.0, False),
-        Target("p50, 1 client", http.p50[name], seconds, 250e-6, False),
-        Target(f"throughput, {MANY_CLIENTS} clients, {WORKERS} workers", http.requests[name], requests, 8000, True),
-        Target("memory of host and 1 worker, PSS", http.one_worker_pss[name], megabytes, 40e6, False),
-        Target("the same, alone (see [Memory](#memory))", http.one_worker_alone[name], megabytes, 40e6, False),
-        Target("queue drained by 1 worker", queue.rate[1], messages, 5000, True),
-        Target("reload of a small app", results.reload.took[name], seconds, 0.3, False),
-        Target("a blob, from putting to done, p50", events.blob, seconds, 0.01, False),
-        Target(f"server with {TIMERS:,} timers, PSS", events.timers_server, megabytes, 100e6, False),
-        Target("seconds without one of their timers", missed_seconds(events), per_run, 0, False),
         *from_zero(results.zero),
+        *warm(http),
+        *under_overload(results.overload),
+        *of_many_apps(results.many),
+        Target("first answer after the start", http.first_answer[name], seconds, 1.0, peers=of_peers(http.first_answer)),
+        Target("memory of host and 1 worker, PSS", pss[name], megabytes, 40e6, peers=of_peers(pss)),
+        Target("the same, alone (see [Memory](#memory))", alone[name], megabytes, 40e6, peers=of_peers(alone)),
+        Target("queue drained by 1 worker", queue.rate[1], messages, 5000, at_least=True),
+        Target("reload of a small app", results.reload.took[name], seconds, 0.3, peers=of_peers(results.reload.took)),
+        Target("a blob, from putting to done, p50", events.blob, seconds, 0.01),
+        Target(f"server with {TIMERS:,} timers, PSS", events.timers_server, megabytes, 100e6),
+        Target("seconds without one of their timers", missed_seconds(events), per_run, 0),
     ]
 
 
 def from_zero(zero: ZeroResults) -> List[Target]:
-    names = [name for name, _, _ in FIRST]
-    limits = list(zip(names, (0.002, 0.004, 0.009), (0.006, 0.010, 0.018)))
-    limits.append((SPARE[0], 0.001, math.inf))
     found = []
-    for name, p50, p99 in limits:
-        figure = zero.first.get(name, Figure())
-        found.append(Target(f"first answer without a worker, {name}, p50", figure, seconds, p50, False))
-        if p99 < math.inf:
-            last = Figure([percentile(figure.readings, 0.99)] if figure.readings else [])
-            found.append(Target("the same, p99", last, seconds, p99, False))
-    for app, limit in (("cold", 2e6), ("pandas", 8e6)):
-        what = f"one more worker adds, {'hello' if app == 'cold' else app}, PSS"
-        found.append(Target(what, zero.added.get(app, Figure()), megabytes, limit, False))
+    for row in ROWS:
+        latencies = zero.first[row.name]
+        of_ingle = latencies[INGLE.name]
+        others = {name: latency for name, latency in latencies.items() if name != INGLE.name}
+        p50s = {name: latency.p50 for name, latency in others.items()}
+        p99s = {name: latency.p99 for name, latency in others.items()}
+        what = row.name if row.is_spare() else f"no worker, {row.name}"
+        found.append(Target(f"first answer, {what}, p50", of_ingle.p50, seconds, row.p50_max, peers=p50s))
+        if row.p99_max is not None:
+            found.append(Target("the same, p99", of_ingle.p99, seconds, row.p99_max, peers=p99s))
+    for added in ADDED:
+        figures = zero.added[added.name]
+        what = f"one more worker adds, {added.name}, PSS"
+        found.append(Target(what, figures[INGLE.name], megabytes, added.limit, peers=of_peers(figures)))
     return found
+
+
+def warm(http: HttpResults) -> List[Target]:
+    requests = per_second("requests")
+    found = [Target("p50, 1 client", http.p50[INGLE.name], seconds, 150e-6, peers=of_peers(http.p50))]
+    for system in (INGLE, INGLE_ASYNC):
+        what = f"{system.name}, {MANY_CLIENTS} clients, {WORKERS} workers"
+        found.append(Target(what, http.requests[system.name], requests, 15_000, True, of_peers(http.requests)))
+    return found
+
+
+def under_overload(overload: OverloadResults) -> List[Target]:
+    seen = bool(overload.answers)
+    others = Figure([float(overload.others)] if seen else [])
+    silent = Figure([float(overload.without_advice)] if seen else [])
+    return [
+        Target(f"{TIMES}× the load, then a normal answer after", overload.recovery, seconds, 5.0),
+        Target("answers under it but 200, 429 and 503", others, per_run, 0),
+        Target("refusals without `Retry-After`", silent, per_run, 0),
+    ]
+
+
+def of_many_apps(many: ManyResults) -> List[Target]:
+    name = f"{many.apps or 1000:,} idle apps"
+    slowest = Figure([max(many.first.readings)] if many.first.readings else [])
+    return [
+        Target(f"{name}, all processes, PSS", many.memory, megabytes, 2e9),
+        Target("first answer of any of them", slowest, seconds, 0.2),
+    ]
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; a bar inside of a cell is escaped."""
@@ -89,7 +141,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def comparison(what: str, figures: Table, unit: Callable[[float], str], names: Sequence[str] = ALL) -> str:
+def comparison(what: str, figures: Mapping[str, Figure], unit: Callable[[float], str], names: Sequence[str] = ALL) -> str:
     """One row a system that was measured, with its ratio to Ingle's `def` function."""
     base = figures[INGLE.name]
     measured = [name for name in names if figures[name].readings]
@@ -149,19 +201,61 @@ def events_part(results: EventResults, extent: Extent) -> str:
 
 
 def zero_part(zero: ZeroResults) -> str:
-    rows = []
-    for name, figure in zero.first.items():
-        p99 = seconds(percentile(figure.readings, 0.99))
-        rows.append([name, figure.show(seconds), p99, str(len(figure.readings))])
-    text = table(["first answer", "p50", "p99", "readings"], rows)
-    added = [[app, figure.show(megabytes)] for app, figure in zero.added.items()]
-    return text + "\n" + table(["one more worker of the app", "adds, PSS"], added)
+    parts = []
+    for row in ROWS:
+        latencies = {name: latency for name, latency in zero.first[row.name].items() if latency.count}
+        base = zero.first[row.name][INGLE.name].p50
+        rows = [
+            [name, latency.p50.show(seconds), latency.p99.show(seconds), str(latency.count), ratio(latency.p50, base)]
+            for name, latency in latencies.items()
+        ]
+        limit = f"p50 ≤ {seconds(row.p50_max)}" + (f", p99 ≤ {seconds(row.p99_max)}" if row.p99_max is not None else "")
+        head = ["system", "p50", "p99", "answers", "ratio of p50 to Ingle"]
+        parts.append(f"First answer, {row.name} (target: {limit}):\n\n" + table(head, rows))
+    for added in ADDED:
+        text = comparison("adds, PSS", zero.added[added.name], megabytes)
+        parts.append(f"What one more worker adds, {added.name} (target: ≤ {megabytes(added.limit)}):\n\n" + text)
+    return "\n".join(parts)
+
+
+def overload_part(overload: OverloadResults) -> str:
+    rows = [
+        ["offered", f"{overload.offered:,} requests in {overload.lasted_s:.0f} s"],
+        ["its time had come while all connections were in use", f"{overload.withheld:,}"],
+        ["answered with 200", f"{overload.answers[200]:,}"],
+        ["refused with 429", f"{overload.answers[429]:,}"],
+        ["refused with 503", f"{overload.answers[503]:,}"],
+        ["anything else", f"{overload.others:,}"],
+        ["p50 in quiet times", seconds(overload.calm.median)],
+        ["p50 of the answers with 200", seconds(percentile(overload.good, 0.5))],
+        ["p99 of these", seconds(percentile(overload.good, 0.99))],
+        ["resident memory of the server before", overload.memory_before.show(megabytes)],
+        ["at its peak", overload.memory_peak.show(megabytes)],
+        ["a normal answer, after the end of the load", overload.recovery.show(seconds)],
+    ]
+    return table(["measure", "figure"], rows)
+
+
+def many_part(many: ManyResults) -> Optional[str]:
+    """Nothing if it was not measured."""
+    if not many.apps:
+        return None
+    rows = [
+        ["apps, of which none has anything to do", f"{many.apps:,}"],
+        ["all processes, PSS", many.memory.show(megabytes)],
+        ["for each app", megabytes(many.memory.median / many.apps)],
+        [f"first answer, p50 ({len(many.first.readings)} readings)", seconds(many.first.median)],
+        ["the slowest of them", seconds(max(many.first.readings, default=math.nan))],
+    ]
+    return table(["measure", "figure"], rows)
 
 
 def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
     """The whole report."""
     http, queue = results.http, results.queue
-    limits = table(["promise", "target", "measured", ""], [target.row() for target in targets(results)])
+    head = ["promise", "target", "measured", "", "best peer", "its ratio to Ingle"]
+    limits = table(head, [target.row() for target in targets(results)])
+    many = many_part(results.many)
     echo_rate = {name: Figure([ECHO_BYTES / took for took in figure.readings]) for name, figure in http.echo.items()}
     echo_figures = HttpResults().echo
     echo_figures.update(echo_rate)
@@ -173,6 +267,14 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         "Each figure is the median, with the smallest and the largest reading in brackets. A ratio of 2.00 means twice the figure "
         "of Ingle's `def` function.",
         "## Targets\n\n" + limits.rstrip(),
+        f"## From zero\n\nEvery worker has retired, or one spare waits that has run nothing; {extent.zero_rounds} round(s) of "
+        f"{extent.first_answers} requests, each on a connection that is open. Of the peers, the Runtime API's server runs and starts "
+        f"awslambdaric for the request; the others are started anew, {extent.peer_starts} time(s) a round, from exec to the first answer. "
+        "The figures are medians of the rounds.\n\n" + zero_part(results.zero).rstrip(),
+        f"## Too much work\n\nA function of 50 ms in one worker with four places can answer {CAPACITY:.0f} requests a second; {TIMES} "
+        "times that come, each at its time, on connections that stay open. 160 may wait, two seconds at most. After the load its clients "
+        "wait for the answers that are to come.\n\n" + overload_part(results.overload).rstrip(),
+        *([f"## Many apps\n\nIdle apps in one server.\n\n{many.rstrip()}"] if many else []),
         f"## First answer\n\nFrom exec of the server to the first complete answer of the hello function, environment and bytecode "
         f"cached, one worker, {extent.starts} start(s) of each system.\n\n"
         + comparison("time", http.first_answer, seconds).rstrip(),
@@ -199,8 +301,6 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         "with its own watcher.\n\n" + reload_part(results.reload).rstrip(),
         "## Blobs and timers\n\nBlobs are put one at a time into the embedded store. The timers fire once an hour each, five or six in "
         "every second.\n\n" + events_part(results.events, extent).rstrip(),
-        "## Workers on demand\n\nEvery worker has retired, or one spare waits that has run nothing. A reading begins with the request on an "
-        "open connection.\n\n" + zero_part(results.zero).rstrip(),
         "## Read with care\n\n" + "\n".join(f"- {line}" for line in cautions(http)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -214,6 +314,10 @@ def cautions(http: HttpResults) -> List[str]:
         "uvicorn runs with uvloop and httptools, and the bare application has no routes, no validation and no framework.",
         "flask and uvicorn reload by ending the server and starting it anew, so requests are refused meanwhile; Ingle's old version answers "
         "until the new one is there. Ingle waits 40 ms for further files to be saved.",
+        "The request to an app without workers comes some 20 ms after the last worker has gone, not hours later: what the kernel would "
+        "have dropped or moved meanwhile is still there.",
+        "The Runtime API behind which awslambdaric is measured is a small one of our own (bench/runtime_api.py, asyncio on uvloop). An "
+        "environment of it takes one request at a time, as in Lambda.",
         "functions-framework runs 4 threads for each core in a worker, Ingle as many as there are calls at once; the others run one "
         "call or one event loop a worker.",
         *(sorted(set(http.complaints))),

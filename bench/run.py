@@ -24,13 +24,15 @@ from typing import List
 
 import drain
 import events
+import many
 import measures
+import overload
 import reload
 import report
 import zero
 from systems import Place
 
-PACKAGES = ("functions-framework", "gunicorn", "flask", "uvicorn", "fastapi")
+PACKAGES = ("awslambdaric", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
 # Longest path of a Unix socket, less `/state/admin.sock` and a little.
 SCRATCH_LENGTH_MAX = 85
 
@@ -80,8 +82,10 @@ def measure(place: Place, extent: measures.Extent) -> tuple:
     reloads = reload.measure(place, extent, say)
     made = events.measure(place, extent, say)
     from_zero = zero.measure(place, extent, say)
+    too_much = overload.measure(place, extent, say)
+    many_apps = many.measure(place, extent, say)
     lines = machine(busy, time.monotonic() - began)
-    results = report.Results(http, queue, reloads, made, from_zero)
+    results = report.Results(http, queue, reloads, made, from_zero, too_much, many_apps)
     return report.page(lines, results, extent), {"machine": lines, "results": results}
 
 

@@ -49,11 +49,13 @@ def ingle(place: Place, _port: int, workers: int) -> Tuple[List[str], Dict[str, 
     return ingle_command(place, "hello", workers)
 
 
-def functions_framework(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
-    program = str(Path(sys.executable).parent / "functions-framework")
-    source = str(place.apps / "peers/framework_hello.py")
-    command = [program, "--target", "hello", "--source", source, "--host", "127.0.0.1", "--port", str(port)]
-    return command, {"WORKERS": str(workers)}
+def functions_framework(source: str, *flags: str) -> Recipe:
+    def recipe(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+        program = str(Path(sys.executable).parent / "functions-framework")
+        command = [program, "--target", "hello", "--source", str(place.apps / "peers" / source), *flags]
+        return [*command, "--host", "127.0.0.1", "--port", str(port)], {"WORKERS": str(workers)}
+
+    return recipe
 
 
 def gunicorn(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
@@ -70,11 +72,36 @@ def uvicorn(module: str) -> Recipe:
     return recipe
 
 
+def awslambdaric(module: str) -> Recipe:
+    """Lambda's runtime client behind the least that can serve it: an environment is made when a request finds none free."""
+
+    def recipe(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+        command = [sys.executable, str(Path(__file__).parent / "runtime_api.py"), "--port", str(port)]
+        command += ["--folder", str(place.apps / "peers"), "--handler", f"{module}.handler"]
+        return [*command, "--environments", str(workers)], {}
+
+    return recipe
+
+
 INGLE = System("Ingle, `def`", ingle, "/api/hello?name=Ada", "/api/echo", is_ingle=True)
 INGLE_ASYNC = System("Ingle, `async def`", ingle, "/api/hello_async?name=Ada", "/api/echo", is_ingle=True)
+HELLO, ECHO, GROUP = "/hello?name=Ada", "/echo", "/group"
+FRAMEWORK = System("functions-framework (gunicorn)", functions_framework("framework_hello.py"), HELLO, ECHO)
+FRAMEWORK_ASGI = System("functions-framework --asgi", functions_framework("framework_async.py", "--asgi"), HELLO, ECHO)
+UVICORN = System("uvicorn, bare ASGI", uvicorn("asgi_hello"), HELLO, ECHO)
+# Takes bodies of 6 MB at most, so it has no part in the echo. Its server starts no environment by itself.
+LAMBDA = System("awslambdaric, Runtime API", awslambdaric("lambda_hello"), HELLO, "")
 PEERS = [
-    System("functions-framework (gunicorn)", functions_framework, "/hello?name=Ada", "/echo"),
-    System("gunicorn sync + Flask", gunicorn, "/hello?name=Ada", "/echo"),
-    System("uvicorn + FastAPI", uvicorn("fastapi_hello"), "/hello?name=Ada", "/echo"),
-    System("uvicorn, bare ASGI", uvicorn("asgi_hello"), "/hello?name=Ada", "/echo"),
+    FRAMEWORK,
+    FRAMEWORK_ASGI,
+    System("gunicorn sync + Flask", gunicorn, HELLO, ECHO),
+    System("uvicorn + FastAPI", uvicorn("fastapi_hello"), HELLO, ECHO),
+    UVICORN,
 ]
+# The same systems with a function that has imported numpy and pandas, by the name of the system.
+PANDAS = {
+    FRAMEWORK.name: System(FRAMEWORK.name, functions_framework("framework_pandas.py"), HELLO, ""),
+    FRAMEWORK_ASGI.name: System(FRAMEWORK_ASGI.name, functions_framework("framework_pandas_async.py", "--asgi"), HELLO, ""),
+    UVICORN.name: System(UVICORN.name, uvicorn("asgi_pandas"), HELLO, ""),
+    LAMBDA.name: System(LAMBDA.name, awslambdaric("lambda_pandas"), HELLO, ""),
+}

@@ -1,5 +1,6 @@
-"""What wrk and the server's log print is read right. Nothing here measures time."""
+"""What wrk, servers and their logs print is read right. Nothing here measures time."""
 
+import json
 import sys
 import tempfile
 import unittest
@@ -8,8 +9,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import drain
+import many
+import overload
+import runtime_api
 import servers
 import wrk
+import zero
 
 REPORT = """Running 3s test @ http://127.0.0.1:1/hello
   1 threads and 32 connections
@@ -65,6 +70,73 @@ class Log(unittest.TestCase):
         self.assertIsNone(servers.first_event(self.log, "ready"))
         self.log.write_text('warning\n{"event":"other"}\n{"event":"ready","address":"a"}\n')
         self.assertEqual(servers.first_event(self.log, "ready"), {"event": "ready", "address": "a"})
+
+
+class Starts(unittest.TestCase):
+    def check(self, row, starts, count, is_good):
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "log"
+            lines = ['{"event":"invocation","phasesMs":{"start":%s}}' % start for start in starts]
+            log.write_text("\n".join(["a warning", '{"event":"ready"}', *lines]))
+            if is_good:
+                zero.check_starts(log, count, row)
+            else:
+                self.assertRaises(RuntimeError, zero.check_starts, log, count, row)
+
+    def test_without_a_worker_each_call_starts_one(self):
+        row = zero.ROWS[0]
+        self.check(row, [1.5, 0.7], 2, True)
+        self.check(row, [1.5, 0.0], 2, False)
+        self.check(row, [1.5], 2, False)
+
+    def test_with_a_spare_no_call_but_the_first_starts_one(self):
+        row = next(row for row in zero.ROWS if row.is_spare())
+        self.check(row, [1.5, 0.0, 0.0], 3, True)
+        self.check(row, [0.0, 0.0, 0.0], 3, True)
+        self.check(row, [0.0, 0.4, 0.0], 3, False)
+
+    def test_a_spare_is_fresh_once(self):
+        known = set()
+        is_time = zero.has_fresh_worker(known)
+
+        def status(*workers):
+            return {"workers": [{"id": name, "phase": phase, "completed": done} for name, phase, done in workers]}
+
+        self.assertFalse(is_time(status()))
+        self.assertFalse(is_time(status(("a", "Starting", 0))))
+        self.assertTrue(is_time(status(("a", "Ready", 0))))
+        # It has run something, and the server does not know it yet.
+        self.assertFalse(is_time(status(("a", "Ready", 0))))
+        self.assertFalse(is_time(status(("a", "Draining", 1), ("b", "Ready", 0))))
+        self.assertTrue(is_time(status(("b", "Ready", 0))))
+
+
+class Wire(unittest.TestCase):
+    def test_an_answer_is_taken_when_it_is_whole(self):
+        whole = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno"
+        for length in range(len(whole)):
+            self.assertIsNone(overload.take_answer(bytearray(whole[:length])))
+        buffer = bytearray(whole + b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        self.assertEqual(overload.take_answer(buffer), (429, True))
+        self.assertEqual(overload.take_answer(buffer), (200, False))
+        self.assertEqual(buffer, b"")
+
+    def test_a_request_to_the_runtime_api_is_taken_when_it_is_whole(self):
+        whole = b"POST /2018-06-01/runtime/invocation/1/response HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
+        for length in range(len(whole)):
+            self.assertIsNone(runtime_api.take_request(bytearray(whole[:length])))
+        buffer = bytearray(whole + b"GET / HTTP/1.1\r\n\r\n")
+        expected = [("POST", "/2018-06-01/runtime/invocation/1/response", b"{}"), ("GET", "/", b"")]
+        for method, target, body in expected:
+            self.assertEqual(runtime_api.take_request(buffer), runtime_api.Request(method, target, body))
+
+    def test_a_request_becomes_an_event_of_a_function_url(self):
+        event = json.loads(runtime_api.event_of(runtime_api.Request("GET", "/hello?name=Ada%20L", b"")))
+        self.assertEqual((event["rawPath"], event["queryStringParameters"]), ("/hello", {"name": "Ada L"}))
+
+    def test_many_apps_are_read_in_seconds_and_bytes(self):
+        results = many.read({"apps": 1000, "memory_bytes": 1_500_000_000, "first_ms": [20, 150.0]})
+        self.assertEqual((results.apps, results.memory.readings, results.first.readings), (1000, [1.5e9], [0.02, 0.15]))
 
 
 class Memory(unittest.TestCase):

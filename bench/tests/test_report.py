@@ -7,10 +7,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import report
-from figures import Figure, megabytes, per_second, ratio, seconds
-from events import TIMERS, EventResults, count_seconds, percentile
+from figures import Figure, Latency, megabytes, per_second, percentile, ratio, seconds
+from events import TIMERS, EventResults, count_seconds
+from many import ManyResults
 from measures import QUICK, HttpResults, rotated
-from systems import INGLE, PEERS
+from overload import OverloadResults
+from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS, UVICORN
+from zero import ADDED, ROWS, ZeroResults
 
 
 class Figures(unittest.TestCase):
@@ -37,10 +40,18 @@ class Rounds(unittest.TestCase):
         self.assertEqual("".join(rotated("abc", 4)), "abcbcacababc")
 
 
-class Events(unittest.TestCase):
+class Quantiles(unittest.TestCase):
     def test_a_percentile_is_a_reading_that_the_share_does_not_exceed(self):
         self.assertEqual([percentile([4, 1, 3, 2], share) for share in (0.5, 0.75, 0.99)], [2, 3, 4])
 
+    def test_a_latency_has_one_quantile_of_each_run(self):
+        latency = Latency()
+        latency.add_run([0.001 * number for number in range(1, 101)])
+        latency.add_run([0.002, 0.004])
+        self.assertEqual((latency.p50.readings, latency.p99.readings, latency.count), ([0.05, 0.002], [0.099, 0.004], 102))
+
+
+class Events(unittest.TestCase):
     def test_seconds_are_whole_missed_or_late(self):
         def line(number, begin):
             return {"function": f"timer_{number}", "time": begin * 1000}
@@ -78,6 +89,54 @@ class Page(unittest.TestCase):
         check([5000], False, "met")
         check([5001, 5002], False, "**missed**")
         check([], True, "not measured")
+
+    def test_a_promise_stands_beside_the_best_of_the_peers(self):
+        def check(at_least, expected):
+            peers = {"slow": Figure([1000]), "fast": Figure([6000, 8000]), "absent": Figure()}
+            target = report.Target("queue", Figure([2000]), per_second("messages"), 5000, at_least, peers)
+            self.assertEqual(target.row()[4:], expected)
+
+        check(True, ["7,000 messages/s, fast", "3.50"])
+        check(False, ["1,000 messages/s, slow", "0.50"])
+        self.assertEqual(report.Target("queue", Figure([1]), seconds, 1).row()[4:], ["–", "–"])
+
+    def test_ingle_is_no_peer_of_its_own(self):
+        http = HttpResults()
+        for name, value in ((INGLE.name, 3e-4), (INGLE_ASYNC.name, 1e-4), (UVICORN.name, 2e-4)):
+            http.p50[name].add(value)
+        self.assertEqual(report.warm(http)[0].row()[3:], ["**missed**", f"200 µs, {UVICORN.name}", "0.67"])
+
+    def test_starts_have_limits_quantiles_and_ratios(self):
+        zero = ZeroResults()
+        zero.first[ROWS[0].name][INGLE.name].add_run([0.001, 0.001, 0.003])
+        zero.first[ROWS[0].name][LAMBDA.name].add_run([0.050])
+        zero.added[ADDED[0].name][INGLE.name].add(1e6)
+        zero.added[ADDED[0].name][LAMBDA.name].add(8e6)
+        lines = report.zero_part(zero).splitlines()
+        self.assertEqual(lines[0], "First answer, hello (target: p50 ≤ 2.00 ms, p99 ≤ 6.00 ms):")
+        self.assertEqual(lines[4], "| Ingle, `def` | 1.00 ms | 3.00 ms | 3 | 1.00 |")
+        self.assertEqual(lines[5], f"| {LAMBDA.name} | 50.00 ms | 50.00 ms | 1 | 50.00 |")
+        self.assertIn(f"| {LAMBDA.name} | 8.0 MB | 8.00 |", lines)
+        rows = [target.row() for target in report.from_zero(zero)]
+        self.assertEqual(rows[0][1:4], ["≤ 2.00 ms", "1.00 ms", "met"])
+        self.assertEqual(rows[1][1:], ["≤ 6.00 ms", "3.00 ms", "met", f"50.00 ms, {LAMBDA.name}", "16.67"])
+
+    def test_an_overload_counts_what_is_neither_good_nor_polite(self):
+        overload = OverloadResults(offered=9, without_advice=2, good=[1.0, 2.0])
+        overload.answers.update([200, 200, 429, 429, 503, 500, 0, 0])
+        overload.recovery.add(6.0)
+        rows = [target.row() for target in report.under_overload(overload)]
+        self.assertEqual([row[2:4] for row in rows], [["6.00 s", "**missed**"], ["3", "**missed**"], ["2", "**missed**"]])
+        lines = report.overload_part(overload).splitlines()
+        for line in ("| refused with 429 | 2 |", "| anything else | 3 |", "| p99 of these | 2.00 s |"):
+            self.assertIn(line, lines)
+
+    def test_many_apps_have_a_part_once_they_were_measured(self):
+        self.assertIsNone(report.many_part(ManyResults()))
+        many = ManyResults(500, Figure([1e9]), Figure([0.1, 0.3]))
+        self.assertIn("| for each app | 2.0 MB |", report.many_part(many))
+        rows = [target.row() for target in report.of_many_apps(many)]
+        self.assertEqual([row[2:4] for row in rows], [["1000.0 MB", "met"], ["300 ms", "**missed**"]])
 
     def test_the_page_names_every_promise_and_ends_no_line_in_white_space(self):
         text = report.page(["a machine"], report.Results(), QUICK)

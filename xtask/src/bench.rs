@@ -12,7 +12,7 @@ use crate::setup;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Extent {
     Full,
-    /// A minute, to see that everything runs. Its page stays in the target folder.
+    /// Two minutes, to see that everything runs. Its page stays in the target folder.
     Quick,
 }
 

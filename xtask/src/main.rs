@@ -37,7 +37,7 @@ Usage: cargo xtask <command>
   tidy           check the rules about files and edges
   bench [--quick]
                  measure Ingle beside its peers and write docs/performance.md (ten minutes)
-                 --quick only sees that everything runs (a minute)
+                 --quick only sees that everything runs (two minutes)
 ";
 
 fn main() -> ExitCode {
