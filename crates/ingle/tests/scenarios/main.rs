@@ -21,6 +21,7 @@ mod errors;
 mod event_grid;
 mod examples;
 mod extensions;
+mod first_calls;
 mod hot_keys;
 mod http;
 mod keys;
