@@ -13,7 +13,8 @@ THREAD_LOCAL = threading.local()
 class Invocation:
     """One invocation in work."""
 
-    __slots__ = ("id", "function", "channel", "thread", "active", "cancelled", "coroutine", "exchange")
+    __slots__ = ("id", "function", "channel", "thread", "active", "cancelled", "interrupted", "coroutine", "task",
+                 "exchange")
 
     def __init__(self, identity, function, channel, thread):
         self.id = identity
@@ -23,10 +24,25 @@ class Invocation:
         self.thread = thread
         self.active = True
         self.cancelled = False
+        # Whether what is awaited for it is to be cancelled, too.
+        self.interrupted = False
         # What is awaited for it, so that a stack can be shown.
         self.coroutine = None
+        # The task of the event loop that awaits it, as long as it may be cancelled.
+        self.task = None
         # `streaming.Exchange` of a function with streamed bodies.
         self.exchange = None
+
+    def cancel(self, interrupt):
+        """Nobody waits for it any more. On the thread of the event loop."""
+        if self.cancelled:
+            return
+        self.cancelled = True
+        self.interrupted = interrupt
+        if interrupt and self.task is not None:
+            self.task.cancel()
+        if self.exchange is not None:
+            self.exchange.on_cancel()
 
 
 class TraceContext:
@@ -128,7 +144,10 @@ class Context:
 
     @property
     def cancelled(self):
-        """True once nobody waits for this invocation any more. Ingle's own; absent in Azure."""
+        """True once the client that waits for the answer has gone away. Ingle's own; absent in Azure.
+
+        Meant for `def` functions, which can't be interrupted: they may look at it between two steps.
+        """
         return self._invocation.cancelled
 
 

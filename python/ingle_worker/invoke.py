@@ -3,6 +3,7 @@
 This is the hot path: everything that can be known at load is in the plan, and headers are written by hand.
 """
 
+import asyncio
 import threading
 import time
 
@@ -80,7 +81,7 @@ def run(plan, invocation, header, body, loop):
         frame = failure(invocation, error, timer)
     finally:
         crash.leave_if_forked()
-    _finish(invocation, frame)
+    finish(invocation, frame)
 
 
 async def run_async(plan, invocation, header, body):
@@ -106,10 +107,11 @@ async def run_async(plan, invocation, header, body):
         frame = failure(invocation, error, timer)
     finally:
         crash.leave_if_forked()
-    _finish(invocation, frame)
+    finish(invocation, frame)
 
 
-def _finish(invocation, frame):
+def finish(invocation, frame):
+    """Answers. Nothing of the invocation is sent after this."""
     logs.flush_lines(invocation)
     invocation.coroutine = None
     invocation.active = False
@@ -124,9 +126,14 @@ def _await_on_loop(loop, awaitable, invocation):
     async def catch():
         try:
             invocation.coroutine = awaitable
+            invocation.task = asyncio.current_task()
+            if invocation.interrupted:
+                # Before there was a task to cancel.
+                invocation.task.cancel()
             result.append((True, await awaitable))
         except BaseException as error:
             result.append((False, error))
+        invocation.task = None
         done.set()
 
     # The callback runs in a copy of this thread's context, so its logs carry the invocation.
@@ -192,17 +199,19 @@ def _encode(encode, name, value):
 
 def failure(invocation, error, timer=None):
     """The `done` frame of an invocation that ended with `error`."""
-    return refusal(invocation.id, errors.describe(error), timer)
+    cancelled = invocation.interrupted and isinstance(error, asyncio.CancelledError)
+    return refusal(invocation.id, errors.describe(error), timer, cancelled)
 
 
-def refusal(identity, error, timer=None):
-    """A `done` frame with a ready-made error."""
+def refusal(identity, error, timer=None, cancelled=False):
+    """A `done` frame with a ready-made error. `cancelled`: the function ended by the cancellation it was told of."""
     header = {
         "type": "done",
         "id": identity,
         "ok": False,
         "outputs": {},
         "error": error,
+        "cancelled": cancelled,
         "user_us": timer.user_us if timer else 0,
         "cpu_us": timer.cpu_us if timer else 0,
     }

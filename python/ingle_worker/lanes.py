@@ -13,19 +13,20 @@ from .frames import Channel, LaneReader, ProtocolError
 class Lane:
     """One slot of the worker."""
 
-    def __init__(self, worker, connected):
-        self.socket = connected
+    def __init__(self, worker, number, connected):
+        self.number = number
         self.invocation = None
         self._worker = worker
         self._reader = LaneReader(connected)
         self._channel = Channel(connected)
-
-    def start(self, number):
         # A daemon thread: it waits on its socket for ever, and must not keep the process from ending.
-        threading.Thread(target=self._serve, name="lane-%d" % number, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, name="lane-%d" % number, daemon=True)
+
+    def start(self):
+        self.thread.start()
 
     def close(self):
-        self.socket.close()
+        self._channel.socket.close()
 
     def _serve(self):
         try:
@@ -61,6 +62,8 @@ class Lane:
                 continue
             invocation = Invocation(header["id"], header["function"], channel, thread)
             self.invocation = invocation
+            if invocation.id in worker.early_cancels:
+                invocation.cancelled = True
             fresh_context().run(invoke.run, plan, invocation, header, body, loop)
             self.invocation = None
             # Neither the request's bytes nor the response may live until the next invocation.

@@ -5,8 +5,6 @@ import atexit
 import contextvars
 import gc
 import os
-import select
-import socket
 import sys
 import threading
 import types
@@ -23,8 +21,8 @@ _TRUE = ("1", "true", "t", "yes", "y")
 _ASGI_SHUTDOWN_SECONDS_MAX = 5
 # Control socket, standard output, standard error, life line.
 _DESCRIPTORS_OF_A_FORK = 4
-# Longer than most first calls take, and shorter than anybody would notice that the loop is late.
-_FIRST_CALL_MS = 3
+# Cancellations that are kept for lanes that have not read their call yet.
+_EARLY_CANCELS_MAX = 1000
 
 
 def main():
@@ -51,21 +49,23 @@ class Worker:
     """The process: its control socket, lanes, functions and event loop."""
 
     def __init__(self, connected):
-        self._lanes = set()
+        self._lanes = {}
         self._async_invocations = {}
         self._apps = []
         self.plans = {}
         self.loop = None
         self.base_context = None
         self.stopping = False
+        # Cancelled invocations that were not in work: over, or not read by their lane yet. Oldest first.
+        self.early_cancels = {}
         self._finished = False
         self._is_loaded = False
+        self._connect(connected)
+
+    def _connect(self, connected):
         self._control = Channel(connected)
         self._reader = ControlReader(connected)
         self._connected = connected
-        # A zygote's, for its workers: their first lane, and a way to wait while it has its call.
-        self._first_lane = None
-        self._first_call = None
         crash.watch(connected)
 
     def run(self):
@@ -150,46 +150,40 @@ class Worker:
         fork.before_snapshot()
         gc.collect()
         loop = self.loop
-        self._first_lane = Lane(self, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        self._first_call = select.poll()
-        self._first_call.register(self._connected, select.POLLIN)
-        ours = (self._connected, self._first_lane.socket, loop._ssock, loop._csock, loop._selector)
+        ours = (self._connected, loop._ssock, loop._csock, loop._selector)
         return fork.reasons_against({each.fileno() for each in ours})
 
     def _fork(self, lane):
         """Makes one more process, which opens its first lane at once if it gets one. True in it."""
         count = _DESCRIPTORS_OF_A_FORK + (lane is not None)
         taken = [self._reader.descriptors.popleft() for _ in range(count)]
-        standing = [self._connected.fileno()]
-        if lane is not None:
-            standing.append(self._first_lane.socket.fileno())
         try:
-            child = fork.fork(taken, standing)
+            child = fork.fork(taken)
         except OSError as error:
+            for descriptor in taken:
+                os.close(descriptor)
             self._send({"type": "forked", "pid": None, "problem": str(error)})
             return False
         if child:
             self._send({"type": "forked", "pid": child, "problem": None})
             return False
-        # What further forks brought that were asked for already is the parent's business.
-        self._reader.empty()
+        crash.unwatch(self._connected)
+        self._connected.close()
+        # Those of further forks that were asked for already are the parent's business.
+        for descriptor in self._reader.descriptors:
+            os.close(descriptor)
+        self._connect(adopt(taken[0]))
+        logs.speak_through(self._control)
         crash.settle(self._control)
+        if self._is_loaded:
+            fork.renew(self.loop)
         fork.reseed()
         if self._is_loaded:
             fork.after_restore()
-            self._begin(lane)
+        if lane is not None:
+            # Its first call may be there already.
+            self._open_lane(lane, taken[-1])
         return True
-
-    def _begin(self, lane):
-        """Lets the first call of a lane have the processor. What only the event loop needs is made after that call, or
-        when it takes longer than a moment, or when there is more to do."""
-        if lane is None:
-            self._first_lane.close()
-        else:
-            self._start_lane(self._first_lane, lane)
-            self._first_call.poll(_FIRST_CALL_MS)
-        self._first_lane = self._first_call = None
-        fork.renew(self.loop)
 
     def _serve(self):
         """Runs invocations until the end of the process."""
@@ -236,7 +230,7 @@ class Worker:
         elif kind == "lane":
             self._open_lane(header["lane"], self._reader.descriptors.popleft())
         elif kind == "cancel":
-            self._cancel(header["id"])
+            self._cancel(header["id"], header.get("interrupt", False))
         elif kind == "piece" or kind == "room":
             self._stream(header, body)
         elif kind == "stacks":
@@ -249,17 +243,17 @@ class Worker:
             self._stop()
 
     def _open_lane(self, number, descriptor):
-        self._start_lane(Lane(self, adopt(descriptor)), number)
-
-    def _start_lane(self, lane, number):
-        crash.watch(lane.socket)
-        self._lanes.add(lane)
-        lane.start(number)
+        connected = adopt(descriptor)
+        crash.watch(connected)
+        lane = Lane(self, number, connected)
+        self._lanes[lane] = connected
+        lane.start()
 
     def lane_ended(self, lane):
         """Called by the lane's thread when the server has closed it."""
-        self._lanes.discard(lane)
-        crash.unwatch(lane.socket)
+        connected = self._lanes.pop(lane, None)
+        if connected is not None:
+            crash.unwatch(connected)
         if self.stopping:
             self.wake()
 
@@ -268,12 +262,16 @@ class Worker:
         found = [lane.invocation for lane in list(self._lanes)]
         return [invocation for invocation in found if invocation is not None] + list(self._async_invocations.values())
 
-    def _cancel(self, identity):
+    def _cancel(self, identity, interrupt):
+        # Before the search, so that a lane that begins meanwhile finds it: see `Lane`.
+        self.early_cancels[identity] = True
         for invocation in self.in_work():
             if invocation.id == identity:
-                invocation.cancelled = True
-                if invocation.exchange is not None:
-                    invocation.exchange.on_cancel()
+                invocation.cancel(interrupt)
+                del self.early_cancels[identity]
+                return
+        if len(self.early_cancels) > _EARLY_CANCELS_MAX:
+            del self.early_cancels[next(iter(self.early_cancels))]
 
     def _stream(self, header, body):
         invocation = self._async_invocations.get(header["id"])
@@ -300,7 +298,7 @@ class Worker:
             task = context.run(self.loop.create_task, running)
         elif plan.is_async:
             running = invoke.run_async(plan, invocation, header, body)
-            task = context.run(self.loop.create_task, running)
+            task = invocation.task = context.run(self.loop.create_task, running)
         else:
             # The server sends these over lanes; should it not, they must not block the loop.
             task = context.run(self.loop.run_in_executor, None, context.copy().run, invoke.run, plan, invocation,
@@ -309,6 +307,12 @@ class Worker:
 
     def _async_ended(self, invocation, task):
         self._async_invocations.pop(invocation.id, None)
+        if task.cancelled() and invocation.active:
+            # Before its first step: everything later is caught and answered there.
+            try:
+                invoke.finish(invocation, invoke.failure(invocation, asyncio.CancelledError()))
+            except OSError:
+                crash.leave(0)
         if not task.cancelled() and isinstance(task.exception(), OSError):
             # Only the answer itself is outside the function's own error handling: the server is gone.
             crash.leave(0)

@@ -293,7 +293,15 @@ async def run(plan, invocation, header, body, loop):
     try:
         arguments = invoke.Arguments(plan, invocation, header, body)
         if plan.is_async:
-            result = await _call(plan, arguments, invocation)
+            invocation.task = asyncio.current_task()
+            if invocation.interrupted:
+                # Before there was a task to cancel.
+                invocation.task.cancel()
+            try:
+                result = await _call(plan, arguments, invocation)
+            finally:
+                # From here on the response is cancelled instead.
+                invocation.task = None
         else:
             call = contextvars.copy_context().run
             result = await loop.run_in_executor(_THREADS.get(), call, _call_in_thread, plan, arguments)
@@ -309,7 +317,7 @@ async def run(plan, invocation, header, body, loop):
         frame = invoke.failure(invocation, error, timer)
     finally:
         crash.leave_if_forked()
-    invoke._finish(invocation, frame)
+    invoke.finish(invocation, frame)
 
 
 async def _call(plan, arguments, invocation):

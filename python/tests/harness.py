@@ -27,9 +27,14 @@ class Connection:
         connected.settimeout(PATIENCE_SECONDS)
         self._buffer = b""
 
-    def send(self, header, body=b"", descriptors=()):
+    @staticmethod
+    def packed(header, body=b""):
+        """The bytes of a frame."""
         text = json.dumps(header).encode()
-        data = struct.pack("<II", len(text), len(body)) + text + body
+        return struct.pack("<II", len(text), len(body)) + text + body
+
+    def send(self, header, body=b"", descriptors=()):
+        data = self.packed(header, body)
         if descriptors:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
             sent = self.socket.sendmsg([data], rights)

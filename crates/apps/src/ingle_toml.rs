@@ -21,8 +21,12 @@
 //! [loops]
 //! max_hops = 16            # functions that an event may pass through; 0: any number
 //!
+//! [http]
+//! on_disconnect = "cancel" # or "finish": what becomes of an invocation whose client has gone away
+//!
 //! [functions.Report]
 //! concurrency = 2          # its invocations at once
+//! on_disconnect = "finish"
 //! ```
 
 use std::collections::BTreeMap;
@@ -30,7 +34,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AdmissionOptions, Fork, IdleTimeout, ScalePlan, WorkerOptions};
+use ingle_types::spec::{AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WorkerOptions};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -57,6 +61,8 @@ struct Document {
     admission: Admission,
     #[serde(default)]
     loops: Loops,
+    #[serde(default)]
+    http: Http,
     #[serde(default)]
     functions: BTreeMap<String, OneFunction>,
 }
@@ -92,8 +98,15 @@ struct Loops {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+struct Http {
+    on_disconnect: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 struct OneFunction {
     concurrency: Option<Spanned<i64>>,
+    on_disconnect: Option<Spanned<String>>,
 }
 
 /// Reads the file of a folder, if there is one.
@@ -122,10 +135,12 @@ pub(crate) fn parse(text: &str) -> IngleToml {
             return IngleToml { problems: vec![problem.at(FILE, line).fix(fix)], ..IngleToml::default() };
         }
     };
-    let Document { workers, admission, loops, functions } = document;
+    let Document { workers, admission, loops, http, functions } = document;
     let mut reader = Reader { text, table: "workers".to_owned(), problems: Vec::new() };
     let workers = reader.workers(workers);
-    let admission = reader.admission(admission, loops, functions);
+    let mut admission = reader.admission(admission, loops);
+    reader.requests(http, &mut admission);
+    reader.functions(functions, &mut admission);
     IngleToml { workers, admission, problems: reader.problems }
 }
 
@@ -193,12 +208,7 @@ impl Reader<'_> {
         options
     }
 
-    fn admission(
-        &mut self,
-        admission: Admission,
-        loops: Loops,
-        functions: BTreeMap<String, OneFunction>,
-    ) -> AdmissionOptions {
+    fn admission(&mut self, admission: Admission, loops: Loops) -> AdmissionOptions {
         "admission".clone_into(&mut self.table);
         let mut options = AdmissionOptions {
             waiting_max: self.count("waiting_max", admission.waiting_max, 0),
@@ -208,12 +218,28 @@ impl Reader<'_> {
         "loops".clone_into(&mut self.table);
         options.hops_max =
             self.count("max_hops", loops.max_hops, 0).and_then(|count| u32::try_from(count).ok());
+        options
+    }
+
+    fn requests(&mut self, http: Http, options: &mut AdmissionOptions) {
+        "http".clone_into(&mut self.table);
+        options.departures.of_any = self.on_disconnect(http.on_disconnect).unwrap_or_default();
+    }
+
+    fn functions(&mut self, functions: BTreeMap<String, OneFunction>, options: &mut AdmissionOptions) {
         for (name, function) in functions {
             self.table = format!("functions.{name}");
+            let name = name.to_lowercase();
             let concurrency = self.count("concurrency", function.concurrency, 1);
-            options.concurrency.extend(concurrency.map(|count| (name.to_lowercase(), count)));
+            options.concurrency.extend(concurrency.map(|count| (name.clone(), count)));
+            let on_disconnect = self.on_disconnect(function.on_disconnect);
+            options.departures.of_function.extend(on_disconnect.map(|chosen| (name, chosen)));
         }
-        options
+    }
+
+    fn on_disconnect(&mut self, value: Option<Spanned<String>>) -> Option<OnDisconnect> {
+        let known = [("cancel", OnDisconnect::Cancel), ("finish", OnDisconnect::Finish)];
+        self.one_of("on_disconnect", value, &known)
     }
 
     fn count(&mut self, key: &str, value: Option<Spanned<i64>>, least: usize) -> Option<usize> {
@@ -309,6 +335,7 @@ fn line_of(text: &str, offset: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingle_types::spec::Departures;
     use proptest::prelude::*;
 
     #[test]
@@ -340,7 +367,8 @@ mod tests {
     #[test]
     fn admission_loops_and_functions_are_read() {
         let read = parse(
-            "[admission]\nwaiting_max = 50\nwait_max = \"2s\"\n[loops]\nmax_hops = 0\n[functions.Report]\nconcurrency = 2\n",
+            "[admission]\nwaiting_max = 50\nwait_max = \"2s\"\n[loops]\nmax_hops = 0\n[functions.Report]\nconcurrency = 2\n\
+             on_disconnect = \"cancel\"\n[http]\non_disconnect = \"finish\"\n",
         );
         assert!(read.problems.is_empty(), "{:?}", read.problems);
         let expected = AdmissionOptions {
@@ -348,6 +376,10 @@ mod tests {
             wait_max: Some(Duration::from_secs(2)),
             hops_max: Some(0),
             concurrency: BTreeMap::from([("report".to_owned(), 2)]),
+            departures: Departures {
+                of_any: OnDisconnect::Finish,
+                of_function: BTreeMap::from([("report".to_owned(), OnDisconnect::Cancel)]),
+            },
         };
         assert_eq!(read.admission, expected);
         assert_eq!((read.admission.hops_max(), AdmissionOptions::default().hops_max()), (None, Some(16)));

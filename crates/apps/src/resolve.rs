@@ -61,7 +61,7 @@ pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problem
 
 /// A table `[functions.NAME]` of ingle.toml that bounds nothing.
 fn report_bounds_without_function(folder: &AppFolder, names: &[String], problems: &mut Vec<Problem>) {
-    for bounded in folder.admission.concurrency.keys() {
+    for bounded in folder.admission.named_functions() {
         if names.iter().all(|name| name.to_lowercase() != *bounded) {
             let near = nearest(bounded, names.iter().map(String::as_str));
             let message = format!("functions.{bounded} of ingle.toml is about no function of this app");

@@ -253,6 +253,7 @@ impl Control {
             wait_max: admission.wait_max.unwrap_or(options.wait_max),
             hops_max: admission.hops_max(),
             concurrency: admission.concurrency.clone(),
+            departures: admission.departures.clone(),
             message_encoding: app.host.queues.message_encoding,
         };
         let accounts = Accounts::new(rooms.clock.clone(), rooms.health.clone());

@@ -12,11 +12,13 @@
 //! |---|---|
 //! | the steps | [`life`] |
 //! | how many may run or wait | [`admission`] |
+//! | callers who go away | `caller` |
 //! | events that go round and round | `hops` |
 //! | more attempts after a failure | `retry` |
 //! | warming a worker before it takes work | `warmup` |
 
 pub mod admission;
+mod caller;
 mod hops;
 pub mod life;
 mod retry;
@@ -36,7 +38,7 @@ use ingle_types::event::{Completion, Delivery, Event, Invocation, Invoker};
 use ingle_types::faults::Faults;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::RecordSinkHandle;
-use ingle_types::spec::{AppSpec, FunctionSpec, MessageEncoding};
+use ingle_types::spec::{AppSpec, Departures, FunctionSpec, MessageEncoding, OnDisconnect};
 use ingle_worker::Pool;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -54,6 +56,8 @@ pub struct Options {
     pub hops_max: Option<u32>,
     /// Invocations of a function at once, by its name in lower case; no bound of its own for others.
     pub concurrency: BTreeMap<String, usize>,
+    /// What becomes of invocations whose caller has gone away.
+    pub departures: Departures,
     /// How messages for queues of accounts are written.
     pub message_encoding: MessageEncoding,
 }
@@ -94,6 +98,7 @@ pub(crate) struct Function {
     pub(crate) door: Door,
     /// Of those at once, if they are bounded.
     pub(crate) places: Option<Places>,
+    pub(crate) on_disconnect: OnDisconnect,
 }
 
 impl Dispatcher {
@@ -102,7 +107,9 @@ impl Dispatcher {
             let places =
                 options.concurrency.get(&spec.name.as_str().to_lowercase()).copied().map(Places::new);
             let gate = Gate::new(options.waiting_max);
-            let function = Function { spec: spec.clone(), gate, door: Door::default(), places };
+            let on_disconnect = options.departures.of(&spec.name);
+            let function =
+                Function { spec: spec.clone(), gate, door: Door::default(), places, on_disconnect };
             (spec.name.clone(), Arc::new(function))
         };
         let functions = app.functions.iter().map(function).collect();

@@ -24,6 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::caller::Caller;
 use crate::hops;
 use crate::retry::Attempts;
 use crate::{Function, Inner};
@@ -45,7 +46,7 @@ pub(crate) async fn live(inner: Arc<Inner>, invocation: Invocation) -> Completio
 }
 
 async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
-    let Invocation { id, function: name, event } = invocation;
+    let Invocation { id, function: name, event, caller } = invocation;
     let began = Instant::now();
     let mut phases = Phases::default();
     let mut effects = Vec::new();
@@ -53,7 +54,13 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     let outcome = match route(&inner, &name) {
         Ok(function) => {
             let outcome = match hops::check(inner.options.hops_max, &function.spec, &event) {
-                Ok(()) => attempts(&inner, &function, id, &event, &mut phases, &mut effects).await,
+                Ok(()) => {
+                    let course = Course { inner: &inner, function: &function, id, event: &event };
+                    let mut caller = Caller::new(caller, function.on_disconnect);
+                    let outcome = attempts(course, &mut caller, &mut phases, &mut effects).await;
+                    effects.extend(caller.effect(&outcome));
+                    outcome
+                }
                 Err(failure) => Outcome::Failed(failure),
             };
             conclude(&inner, &event, &outcome, &mut effects).await;
@@ -70,15 +77,23 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     completion
 }
 
-/// Attempts until one succeeds and its outputs are written, or the retry policy is used up.
-async fn attempts(
-    inner: &Inner,
-    function: &Function,
+/// What all attempts of an invocation share.
+#[derive(Clone, Copy)]
+struct Course<'a> {
+    inner: &'a Inner,
+    function: &'a Function,
     id: InvocationId,
-    event: &Event,
+    event: &'a Event,
+}
+
+/// Attempts until one succeeds and its outputs are written, the retry policy is used up, or nobody waits any more.
+async fn attempts(
+    course: Course<'_>,
+    caller: &mut Caller,
     phases: &mut Phases,
     effects: &mut Vec<String>,
 ) -> Outcome {
+    let Course { inner, function, id, event } = course;
     // A body that was read in pieces can't be read again.
     let policy = function.spec.retry.as_ref().filter(|_| !function.spec.streams);
     let mut attempts = Attempts::new(policy, id);
@@ -89,10 +104,11 @@ async fn attempts(
     };
     let outcome = loop {
         let turn = inner.turn(event).await;
-        let outcome = run_once(inner, function, id, event, attempts.retry(), phases).await;
+        let outcome = run_once(course, attempts.retry(), caller, phases).await;
         let outcome = commit(inner, function, event, outcome, phases, effects).await;
         drop(turn);
-        let Some(delay) = attempts.delay_after(&outcome) else { break outcome };
+        let next = attempts.delay_after(&outcome).filter(|_| !caller.has_withdrawn());
+        let Some(delay) = next else { break outcome };
         let next = format!("{}, the next in {delay:.1?}", attempts.label());
         inner.rooms.records.record(InvocationRecord {
             outcome: "retrying",
@@ -100,7 +116,13 @@ async fn attempts(
             phases: Phases { total: phases.queue + phases.start + phases.user + phases.bind, ..*phases },
             ..record(id, &function.spec.name, event, &outcome)
         });
-        if let Err(given_back) = attempts.wait(delay, event, outcome, &mut stop, &inner.rooms.clock).await {
+        let stopped = async {
+            tokio::select! {
+                () = stop.wait() => {}
+                () = caller.withdrawn() => {}
+            }
+        };
+        if let Err(given_back) = attempts.wait(delay, event, outcome, stopped, &inner.rooms.clock).await {
             break given_back;
         }
     };
@@ -114,24 +136,24 @@ const UNREAD_MAX: u32 = 5;
 /// Runs the function; again if its worker ended before it had read the call, and once more if the worker ended because
 /// of another invocation, or may have, and running it twice does no harm.
 async fn run_once(
-    inner: &Inner,
-    function: &Function,
-    id: InvocationId,
-    event: &Event,
+    course: Course<'_>,
     retry: Option<Retry>,
+    caller: &mut Caller,
     phases: &mut Phases,
 ) -> Outcome {
     let mut unread = 0;
     let mut repeated = false;
     loop {
-        let outcome = attempt(inner, function, id, event, retry.clone(), phases).await;
+        let outcome = attempt(course, retry.clone(), caller, phases).await;
         match outcome.failure() {
+            // Run once more it would be for nobody.
+            _ if caller.has_withdrawn() => return outcome,
             Some(failure) if was_not_read(failure) && unread < UNREAD_MAX => unread += 1,
             // Only for the end of a worker: whoever stands by for another reason would not fare better now.
             Some(failure)
                 if (failure.bystander || failure.suspect)
                     && failure.code == "E0303"
-                    && is_safe(event)
+                    && is_safe(course.event)
                     && !repeated =>
             {
                 repeated = true
@@ -157,13 +179,12 @@ fn is_safe(event: &Event) -> bool {
 }
 
 async fn attempt(
-    inner: &Inner,
-    function: &Function,
-    id: InvocationId,
-    event: &Event,
+    course: Course<'_>,
     retry: Option<Retry>,
+    caller: &mut Caller,
     phases: &mut Phases,
 ) -> Outcome {
+    let Course { inner, function, id, event } = course;
     step!("admit");
     let permit = match function.gate.enter() {
         Ok(permit) => permit,
@@ -182,9 +203,13 @@ async fn attempt(
     step!("acquire");
     let waiting = Instant::now();
     // A place is held until the attempt is over.
-    let (slot, starting, _place) = match acquire(inner, function, event).await {
-        Ok(acquired) => acquired,
-        Err(failure) => return Outcome::Rejected(failure),
+    let (slot, starting, _place) = match caller.unless_withdrawn(acquire(inner, function, event)).await {
+        Ok(Ok(acquired)) => acquired,
+        Ok(Err(failure)) => return Outcome::Rejected(failure),
+        Err(withdrawn) => {
+            phases.queue += waiting.elapsed();
+            return withdrawn;
+        }
     };
     drop(permit);
     phases.start += starting;
@@ -195,7 +220,7 @@ async fn attempt(
     step!("run");
     let running = Instant::now();
     let deadline = inner.options.function_timeout.map(|limit| running + limit);
-    let answer = slot.run(call, deadline).await;
+    let answer = slot.run(call, deadline, caller.departure()).await;
     phases.user += running.elapsed();
     phases.memory_bytes = answer.memory_bytes;
     answer.outcome

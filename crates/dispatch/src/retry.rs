@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use ingle_connectors::due;
-use ingle_tasks::StopSignal;
 use ingle_types::clock::ClockHandle;
 use ingle_types::event::{Delivery, Event};
 use ingle_types::ids::InvocationId;
@@ -59,14 +58,14 @@ impl<'a> Attempts<'a> {
         is_worth_another(outcome).then(|| delay(&policy.strategy, self.count, self.id))
     }
 
-    /// Waits for the next attempt, or, if the server stops before it, gives the event back. On a moved clock its time has to
+    /// Waits for the next attempt, or, if there is a stop before it, gives the event back. On a moved clock its time has to
     /// be reached.
     pub(crate) async fn wait(
         &mut self,
         delay: Duration,
         event: &Event,
         outcome: Outcome,
-        stop: &mut StopSignal,
+        stop: impl Future<Output = ()>,
         clock: &ClockHandle,
     ) -> Result<(), Outcome> {
         let pause = async {
@@ -77,7 +76,7 @@ impl<'a> Attempts<'a> {
         };
         tokio::select! {
             biased;
-            () = stop.wait() => Err(given_back(event, outcome, self.count + 1)),
+            () = stop => Err(given_back(event, outcome, self.count + 1)),
             () = pause => {
                 self.previous = outcome.failure().cloned();
                 self.count = self.count.saturating_add(1);
@@ -223,7 +222,7 @@ mod tests {
             let Some(delay) = attempts.delay_after(&outcome) else {
                 return (lines, outcome, attempts.effect());
             };
-            attempts.wait(delay, &event(timer()), outcome, &mut stop, &clock()).await.unwrap();
+            attempts.wait(delay, &event(timer()), outcome, stop.wait(), &clock()).await.unwrap();
         }
     }
 
@@ -278,7 +277,7 @@ mod tests {
             let mut stop = tasks.stop_signal(TaskKind::Listener);
             let event = event(delivery);
             let clock = clock();
-            let waiting = attempts.wait(3600 * SECOND, &event, bad("kaput"), &mut stop, &clock);
+            let waiting = attempts.wait(3600 * SECOND, &event, bad("kaput"), stop.wait(), &clock);
             let stopping = async {
                 tokio::time::sleep(SECOND).await;
                 tasks.stop(TaskKind::Listener, SECOND).await;
@@ -308,7 +307,7 @@ mod tests {
         let policy = fixed(60, Some(1));
         let mut attempts = Attempts::new(Some(&policy), InvocationId::random());
         let event = event(timer());
-        let waiting = attempts.wait(60 * SECOND, &event, bad("kaput"), &mut stop, &clock);
+        let waiting = attempts.wait(60 * SECOND, &event, bad("kaput"), stop.wait(), &clock);
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(3600 * SECOND, waiting.as_mut()).await.is_err());
         assert_eq!(moved.resting(), ["timer/a"]);

@@ -10,6 +10,7 @@ use ingle_types::event::{Completion, Delivery, Event, Phases, Trace};
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::Outcome;
 use ingle_types::spec::TriggerSpec;
+use ingle_worker::Departure;
 use ingle_worker::Slot;
 use ingle_worker::pool::SlotKind;
 use tokio::time::Instant;
@@ -57,7 +58,7 @@ async fn warm(inner: &Inner, function: &Function, slot: Slot) {
         Ok((call, _files)) => {
             let running = Instant::now();
             let deadline = inner.options.function_timeout.map(|limit| running + limit);
-            let answer = slot.run(call, deadline).await;
+            let answer = slot.run(call, deadline, Departure::never()).await;
             phases.user = running.elapsed();
             phases.memory_bytes = answer.memory_bytes;
             answer.outcome

@@ -301,7 +301,7 @@ impl Admin {
             hop_count: 0,
             summary: "ingle invoke".to_owned(),
         };
-        let invocation = Invocation { id, function: function.name.clone(), event };
+        let invocation = Invocation { id, function: function.name.clone(), event, caller: None };
         let completion = self.rooms.invoker.invoke(invocation).await;
         drop(held);
         let shown = shown(&completion.outcome);

@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use ingle_types::caller::CallerHandle;
 use ingle_types::datum::HttpResponse;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::exchange::{CallerGone, Exchange, ExchangeHandle};
@@ -23,6 +24,7 @@ use ingle_types::ids::FunctionName;
 use ingle_types::outcome::Failure;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::caller::Client;
 use crate::limits::{BodyMeter, Refusal};
 use crate::response;
 
@@ -39,6 +41,7 @@ pub(crate) struct Streamed {
     receiver: Mutex<Option<mpsc::Receiver<Bytes>>>,
     function: FunctionName,
     method: Method,
+    caller: Option<CallerHandle>,
 }
 
 #[derive(Default)]
@@ -113,6 +116,7 @@ pub(crate) fn open(
         receiver: Mutex::new(Some(receiver)),
         function: function.clone(),
         method: head.method.clone(),
+        caller: head.extensions.get::<Client>().map(|client| client.waits(head.version)),
     };
     Ok((ExchangeHandle(Arc::new(streamed)), Closer(shared), begun))
 }
@@ -173,9 +177,20 @@ impl Exchange for Streamed {
 
     fn gone(&self) -> BoxFuture<()> {
         let shared = self.shared.clone();
+        let caller = self.caller.clone();
         Box::pin(async move {
+            let left = async {
+                match &caller {
+                    Some(caller) => caller.0.gone().await,
+                    None => std::future::pending().await,
+                }
+            };
             if let Some(sender) = shared.sender() {
-                sender.closed().await;
+                tokio::select! {
+                    // The connection has dropped the response.
+                    () = sender.closed() => {}
+                    () = left => {}
+                }
             }
             if shared.complete.load(Ordering::Acquire) {
                 std::future::pending::<()>().await;

@@ -26,6 +26,11 @@ pub fn status(outcome: &Outcome, failure: &Failure) -> StatusCode {
     }
 }
 
+/// Whether the invocation was given up because whoever waited for the answer has gone away.
+pub(crate) fn is_for_nobody(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Cancelled(failure) if failure.code == "E0313")
+}
+
 /// The answer: everything in development, and only the invocation's id otherwise.
 pub fn response(
     status: StatusCode,

@@ -13,6 +13,7 @@
 //! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
 //! | the admin API and what it shows | [`admin`], [`state`], [`blobs`] |
+//! | whether a client is still there | `caller` |
 //! | a clock that is moved by hand, for tests | [`moved`] |
 //! | listening and stopping | [`server`] |
 
@@ -20,6 +21,7 @@ pub mod admin;
 pub mod auth;
 mod azure;
 pub mod blobs;
+mod caller;
 pub mod cors;
 pub mod exchange;
 pub mod failure;

@@ -13,12 +13,11 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ingle_tasks::{StopSignal, TaskKind, Tasks};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::admin::Admin;
 use crate::auth::Peer;
-use crate::service;
+use crate::{caller, service};
 
 /// How long a client may take to send the head of a request (T-033).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,16 +85,13 @@ fn builder() -> http1::Builder {
     builder
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
-    service: Arc<service::Service>,
-    stop: StopSignal,
-) {
+async fn connection(stream: TcpStream, peer: Peer, service: Arc<service::Service>, stop: StopSignal) {
+    let (line, client) = caller::split(stream);
     let in_work = InWork::default();
     let answers = in_work.clone();
     let serve = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(client.clone());
         let answer = service.clone().answer(request);
         let working = answers.begin();
         async move {
@@ -106,7 +102,7 @@ async fn connection(
             Ok::<_, Infallible>(response)
         }
     });
-    until_stopped(builder().serve_connection(TokioIo::new(stream), serve), in_work, stop).await;
+    until_stopped(builder().serve_connection(TokioIo::new(line), serve), in_work, stop).await;
 }
 
 /// Whether a connection has a request in work.

@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::auth::{Guard, Requirement};
+use crate::caller::Client;
 use crate::exchange::Pieces;
 use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
 use crate::route::Match;
@@ -177,7 +178,8 @@ impl Service {
         let (door, development) = (door.clone(), self.options.development);
         let tasks = door.rooms.tasks.clone();
         // Finished also when the caller goes away: its record is written then as well.
-        let answered = invoke(door, function, request, trace(&head), development);
+        let invocation = invocation(&door, function, request, &head);
+        let answered = invoke(door, invocation, development);
         Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await))
     }
 
@@ -298,8 +300,9 @@ pub(crate) fn invocation(
     door: &Door,
     function: FunctionName,
     request: ingle_types::datum::HttpRequest,
-    mut trace: Trace,
+    head: &Parts,
 ) -> Invocation {
+    let mut trace = trace(head);
     let id = InvocationId::random();
     if trace.parent.is_empty() {
         let span = &InvocationId::random().uuid().simple().to_string()[..16];
@@ -315,22 +318,18 @@ pub(crate) fn invocation(
         hop_count: trace.hop_count(),
         trace,
     };
-    Invocation { id, function, event }
+    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
+    Invocation { id, function, event, caller }
 }
 
-async fn invoke(
-    door: Arc<Door>,
-    function: FunctionName,
-    request: ingle_types::datum::HttpRequest,
-    trace: Trace,
-    development: bool,
-) -> Response<Bytes> {
-    let invocation = invocation(&door, function.clone(), request, trace);
+async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> Response<Bytes> {
+    let function = invocation.function.clone();
     let (id, received_at) = (invocation.id, invocation.event.received_at);
     let summary = invocation.event.summary.clone();
     let completion = door.rooms.invoker.invoke(invocation).await;
     let Completion { outcome, phases, effects, .. } = completion;
     let label = outcome.label();
+    let has_left = failure::is_for_nobody(&outcome);
     let (response, failure) = reply(&door.site, &function, id, outcome, development);
     door.rooms.records.record(InvocationRecord {
         id,
@@ -338,7 +337,8 @@ async fn invoke(
         received_at,
         summary,
         outcome: if failure.is_some() && label == "success" { "failed" } else { label },
-        status: Some(response.status().as_u16()),
+        // Who has gone away was not answered.
+        status: Some(response.status().as_u16()).filter(|_| !has_left),
         phases,
         effects,
         failure,

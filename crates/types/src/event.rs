@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::caller::CallerHandle;
 use crate::datum::Datum;
 use crate::ids::{FunctionName, InvocationId};
 use crate::outcome::Outcome;
@@ -104,6 +105,8 @@ pub struct Invocation {
     pub id: InvocationId,
     pub function: FunctionName,
     pub event: Event,
+    /// Who waits for the answer, if it can go away; the invocation is withdrawn then.
+    pub caller: Option<CallerHandle>,
 }
 
 /// How an invocation went.

@@ -22,6 +22,7 @@
 
 pub mod account;
 pub mod blob;
+pub mod caller;
 pub mod clock;
 pub mod datum;
 pub mod event;

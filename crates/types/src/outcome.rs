@@ -33,7 +33,7 @@ pub enum Outcome {
     Failed(Failure),
     /// The deadline passed and the worker was ended.
     TimedOut(Failure),
-    /// The caller or a shutdown withdrew it before it ran.
+    /// The caller or a shutdown withdrew it before it ran, or while it ran and it let itself be stopped.
     Cancelled(Failure),
     /// It was never started: no room, or nothing that could run it.
     Rejected(Failure),

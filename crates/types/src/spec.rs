@@ -14,7 +14,7 @@ mod host;
 mod trigger;
 mod workers;
 
-pub use admission::{AdmissionOptions, HOPS_MAX};
+pub use admission::{AdmissionOptions, Departures, HOPS_MAX, OnDisconnect};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
 pub use trigger::{

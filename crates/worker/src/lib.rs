@@ -12,7 +12,7 @@
 //! | template, zygote, worker: where processes come from | [`nursery`], [`templates`], `birth` |
 //! | how much memory zygotes may hold | [`zygotes`] |
 //! | one process: sockets, logs; how it ended | [`process`], `ending` |
-//! | running one call, time-outs | [`slot`] |
+//! | running one call, time-outs, callers who go away | [`slot`], `departure` |
 //! | time limits that stand still at a breakpoint | [`hold`] |
 //! | what a worker under a debugger is told | [`debug`] |
 //! | large outputs as files | `spool` |
@@ -23,6 +23,7 @@
 mod birth;
 mod control;
 pub mod debug;
+mod departure;
 mod ending;
 pub mod error;
 pub mod hold;
@@ -41,6 +42,7 @@ pub mod templates;
 pub mod wire;
 pub mod zygotes;
 
+pub use departure::Departure;
 pub use error::Error;
 pub use nursery::{ForkPolicy, Parents, Way};
 pub use pool::{Options, Pool};

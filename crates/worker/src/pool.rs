@@ -273,7 +273,7 @@ impl Pool {
             SlotKind::Loop => Ok(Slot::on_loop(worker, self.0.tasks.clone())),
             SlotKind::Lane => {
                 worker.state().lanes += 1;
-                self.open_lane(worker).await
+                Slot::on_new_lane(worker, self.0.tasks.clone()).await
             }
         };
         match slot {
@@ -343,7 +343,9 @@ impl Pool {
             let has_worker = !matches!(found, Found::NoWorker);
             match found {
                 Found::Slot(slot) => return Ok((slot, starting)),
-                Found::NewLane(worker) => return Ok((self.open_lane(worker).await?, starting)),
+                Found::NewLane(worker) => {
+                    return Ok((Slot::on_new_lane(worker, self.0.tasks.clone()).await?, starting));
+                }
                 Found::Spill => {
                     may_spill = tokio::time::timeout(SPILL_AFTER, room).await.is_err();
                     continue;
@@ -413,21 +415,6 @@ impl Pool {
                 (SlotKind::Lane, Some(lane)) => Found::Slot(Slot::on_lane(worker, tasks, lane)),
                 (SlotKind::Lane, None) => Found::NewLane(worker),
             };
-        }
-    }
-
-    async fn open_lane(&self, worker: Arc<Worker>) -> Result<Slot, Failure> {
-        match worker.open_lane().await {
-            Ok(lane) => Ok(Slot::on_lane(worker, self.0.tasks.clone(), lane)),
-            Err(error) => {
-                let mut state = worker.state();
-                state.lanes = state.lanes.saturating_sub(1);
-                state.in_work = state.in_work.saturating_sub(1);
-                drop(state);
-                worker.make_room();
-                let message = format!("can't open a lane in {}: {error}", worker.id);
-                Err(Failure::new(Blame::Platform, "E0303", "WorkerEnded", message).not_started())
-            }
         }
     }
 

@@ -1,31 +1,29 @@
 //! Room for one invocation in a worker, and what running a call in it can lead to.
 
-use std::path::Path;
+mod outcome;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_tasks::{TaskKind, Tasks};
+use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::ending::Ending;
+use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
-use crate::spool;
 use crate::stream::{Broken, Stream};
 use crate::wire::frame;
-use crate::wire::message::{Call, Done, FromWorker, PythonError, ToWorker};
+use crate::wire::message::{Call, Done, FromWorker};
+use outcome::{ended_failure, innermost, not_read};
 
 /// How long a worker may take to tell where a function hangs, before it is ended.
 const STACKS_LIMIT: Duration = Duration::from_millis(300);
 /// How long the other invocations of a worker may go on after one of them was over its time.
 const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
-
-/// When another worker can take what this one did not.
-const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// How a call went.
 #[derive(Debug)]
@@ -87,6 +85,28 @@ impl Slot {
         }
     }
 
+    /// Opens a lane that is counted already. Goes on by itself when whoever waits for it gives up: half a frame would break
+    /// the control socket, and the lane is somebody's.
+    pub(crate) async fn on_new_lane(worker: Arc<Worker>, tasks: Tasks) -> Result<Self, Failure> {
+        let owner = tasks.clone();
+        let open = async move {
+            match worker.open_lane().await {
+                Ok(lane) => Ok(Self::on_lane(worker, tasks, lane)),
+                Err(error) => {
+                    {
+                        let mut state = worker.state();
+                        state.lanes = state.lanes.saturating_sub(1);
+                        state.in_work = state.in_work.saturating_sub(1);
+                    }
+                    worker.make_room();
+                    let message = format!("can't open a lane in {}: {error}", worker.id);
+                    Err(Failure::new(Blame::Platform, "E0303", "WorkerEnded", message).not_started())
+                }
+            }
+        };
+        Detach::new(owner, TaskKind::WorkerPort, open).await
+    }
+
     pub(crate) fn on_loop(worker: Arc<Worker>, tasks: Tasks) -> Self {
         Self { worker, tasks, place: Some(Place::Loop), running: None, thread: RunsIn::default() }
     }
@@ -96,7 +116,15 @@ impl Slot {
     }
 
     /// Runs one call to its end. At the deadline the invocation fails and its worker is ended.
-    pub async fn run(mut self, call: Call, deadline: Option<Instant>) -> Answer {
+    pub async fn run<Gone>(
+        mut self,
+        call: Call,
+        deadline: Option<Instant>,
+        departure: Departure<Gone>,
+    ) -> Answer
+    where
+        Gone: Future<Output = ()>,
+    {
         let (header, body) = match call.encode() {
             Ok(frame) => frame,
             Err(error) => {
@@ -106,17 +134,27 @@ impl Slot {
         };
         self.running = Some(call.id);
         self.worker.state().functions.insert(call.id, call.function.clone());
+        let teller = departure.teller(self.worker.clone(), self.tasks.clone(), call.id);
+        let interrupts = departure.interrupts;
         let answered = match self.place.take() {
-            Some(Place::Lane(lane)) => self.run_on_lane(*lane, &header, &body, deadline).await,
+            Some(Place::Lane(lane)) => {
+                let run = self.run_on_lane(*lane, &header, &body, deadline);
+                teller.beside(run, departure.gone).await
+            }
             Some(Place::Loop) | None => match call.exchange() {
-                Some(exchange) => self.run_streamed(call.id, (&header, &body), exchange, deadline).await,
-                None => self.run_on_loop(call.id, &header, &body, deadline).await,
+                Some(exchange) => {
+                    self.run_streamed((call.id, interrupts), (&header, &body), exchange, deadline).await
+                }
+                None => {
+                    let run = self.run_on_loop(call.id, &header, &body, deadline);
+                    teller.beside(run, departure.gone).await
+                }
             },
         };
         match answered {
             Ok((done, body)) => {
                 let user = Duration::from_micros(done.user_us);
-                let outcome = outcome(done, &body, self.worker.spool.as_deref());
+                let outcome = outcome::outcome(done, &body, self.worker.spool.as_deref());
                 self.answer(outcome, user)
             }
             Err(silence) => {
@@ -201,13 +239,13 @@ impl Slot {
     /// On the event loop, with HTTP bodies in pieces.
     async fn run_streamed(
         &mut self,
-        id: InvocationId,
+        (id, interrupts): (InvocationId, bool),
         (header, body): (&[u8], &[Bytes]),
         exchange: ExchangeHandle,
         deadline: Option<Instant>,
     ) -> Result<(Done, Bytes), Silence> {
         self.thread = RunsIn { thread: self.worker.state().main_thread, shared: true };
-        let stream = Stream::open(&self.worker, id, exchange).ok_or(Silence::NotRead)?;
+        let stream = Stream::open(&self.worker, (id, interrupts), exchange).ok_or(Silence::NotRead)?;
         let run = async {
             self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::NotRead)?;
             match stream.run().await {
@@ -285,11 +323,6 @@ impl Slot {
     fn answer(&self, outcome: Outcome, user: Duration) -> Answer {
         Answer { outcome, user, memory_bytes: self.worker.memory_bytes() }
     }
-
-    /// Tells the function that nobody waits for this invocation any more.
-    pub async fn cancel(&self, id: InvocationId) {
-        self.worker.control.send(&ToWorker::Cancel { id: id.uuid().to_string() }).await.ok();
-    }
 }
 
 impl Drop for Slot {
@@ -330,171 +363,5 @@ async fn within<T>(
     match deadline {
         Some(deadline) => worker.within(deadline, run).await.unwrap_or(Err(Silence::TimedOut)),
         None => run.await,
-    }
-}
-
-fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>) -> Outcome {
-    if !done.ok {
-        let error = done.error.unwrap_or_default();
-        // The worker was told to stop just before the call reached it, and did not run it.
-        if error.kind == "WorkerStopping" && error.traceback.is_empty() {
-            let failure = Failure::new(Blame::Platform, "E0309", &error.kind, error.message);
-            return Outcome::Cancelled(Failure { retry_after: Some(RETRY_SOON), ..failure.not_started() });
-        }
-        return Outcome::Failed(raised(error));
-    }
-    let taken =
-        |mut outputs| spool::take_over(&mut outputs, spool.unwrap_or(Path::new(""))).map(|()| outputs);
-    match done.outputs(body).and_then(taken) {
-        Ok(outputs) => Outcome::Success(outputs),
-        Err(problem) => Outcome::Failed(Failure::new(Blame::Platform, "E0305", "OutputNotRead", problem)),
-    }
-}
-
-fn raised(error: PythonError) -> Failure {
-    let mut failure = Failure::new(Blame::App, "E0301", &error.kind, error.message);
-    failure.traceback = error.traceback;
-    failure.location = error.location;
-    failure
-}
-
-/// Where the function stands: the innermost `file:line` of a stack that is in the app, relative to it; if there is
-/// none, the innermost of all.
-fn innermost(stack: &str, root: &Path) -> Option<String> {
-    let place = |line: &str| {
-        let (file, rest) = line.trim_start().strip_prefix("File \"")?.split_once("\", line ")?;
-        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        Some((file.to_owned(), number))
-    };
-    let places: Vec<(String, String)> = stack.lines().filter_map(place).collect();
-    let in_app = places.iter().rev().find_map(|(file, number)| {
-        let path = Path::new(file);
-        let relative = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
-        let is_library = relative.components().any(|part| part.as_os_str() == "site-packages");
-        (!is_library).then(|| format!("{}:{number}", relative.display()))
-    });
-    in_app.or_else(|| places.last().map(|(file, number)| format!("{file}:{number}")))
-}
-
-fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) -> Outcome {
-    let message = format!("the worker process {}", ending.what);
-    let other = ending.culprit.or(ending.timed_out).filter(|culprit| *culprit != id);
-    let elsewhere = matches!((ending.crashed, runs_in.thread), (Some(crashed), Some(own)) if crashed != own);
-    if ending.stopped {
-        let message = "the server stopped before the function had finished";
-        let mut failure = Failure::new(Blame::Platform, "E0309", "ServerStopping", message);
-        failure.bystander = true;
-        return Outcome::Cancelled(failure);
-    }
-    let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
-    if other.is_some() || elsewhere {
-        let other = other.map(|other| format!(" ({other})")).unwrap_or_default();
-        failure.message = format!("{} because of another invocation{other}", failure.message);
-        failure.bystander = true;
-        failure.retry_after = Some(Duration::from_secs(1));
-        failure.hint = Some("it may have run in part; send it again only if that does no harm".to_owned());
-    } else {
-        failure.traceback.clone_from(&ending.tail);
-        // A crash in the thread of a lane was that lane's doing; the event loop's thread runs many.
-        let own_crash = ending.crashed.is_some() && ending.crashed == runs_in.thread;
-        let is_certain = ending.culprit.is_some() || (own_crash && !runs_in.shared);
-        failure.suspect = !is_certain && ending.in_work > 1;
-        failure.hint = Some(match ending.culprit {
-            Some(_) => "return or raise instead of calling os._exit".to_owned(),
-            None => "the last lines of standard error are above; a native library may be at fault".to_owned(),
-        });
-    }
-    Outcome::Failed(failure)
-}
-
-/// The call never reached the process, so it can be given to another one.
-fn not_read(outcome: Outcome) -> Outcome {
-    let message = outcome.failure().map(|failure| failure.message.clone()).unwrap_or_default();
-    let mut failure = Failure::new(Blame::Platform, "E0303", "WorkerEnded", message).not_started();
-    failure.retry_after = Some(RETRY_SOON);
-    Outcome::Rejected(failure)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ending(culprit: Option<InvocationId>) -> Ending {
-        Ending {
-            what: "was ended by signal 11 (SIGSEGV)".to_owned(),
-            tail: "dump".to_owned(),
-            culprit,
-            timed_out: None,
-            stopped: false,
-            in_work: 2,
-            crashed: None,
-        }
-    }
-
-    fn lane(thread: u64) -> RunsIn {
-        RunsIn { thread: Some(thread), shared: false }
-    }
-
-    /// T-087: who is told what when a worker dies under several invocations.
-    #[test]
-    fn the_culprit_is_told_the_cause_and_a_bystander_that_it_is_one() {
-        let (mine, other) = (InvocationId::random(), InvocationId::random());
-        let Outcome::Failed(failure) = ended_failure(mine, lane(7), &ending(None)) else {
-            panic!("not failed")
-        };
-        assert!(!failure.bystander && failure.suspect);
-        assert_eq!(failure.traceback, "dump");
-        let Outcome::Failed(alone) = ended_failure(mine, lane(7), &Ending { in_work: 1, ..ending(None) })
-        else {
-            panic!("not failed")
-        };
-        assert!(!alone.suspect);
-        // The fault handler tells in which thread it was.
-        let crashed = |crashed| Ending { crashed: Some(crashed), ..ending(None) };
-        let Outcome::Failed(culprit) = ended_failure(mine, lane(7), &crashed(7)) else {
-            panic!("not failed")
-        };
-        let Outcome::Failed(beside) = ended_failure(mine, lane(8), &crashed(7)) else { panic!("not failed") };
-        assert!(!culprit.suspect && !culprit.bystander && beside.bystander);
-        let on_loop = RunsIn { shared: true, ..lane(7) };
-        let Outcome::Failed(shared) = ended_failure(mine, on_loop, &crashed(7)) else { panic!("not failed") };
-        assert!(shared.suspect && !shared.bystander);
-        let Outcome::Rejected(unread) = not_read(Outcome::Failed(alone)) else { panic!("not rejected") };
-        assert!(!unread.started);
-        let Outcome::Failed(failure) = ended_failure(mine, lane(7), &ending(Some(other))) else {
-            panic!("not failed")
-        };
-        assert!(failure.bystander);
-        assert!(failure.message.contains(&other.to_string()), "{}", failure.message);
-    }
-
-    #[test]
-    fn who_was_cut_off_by_a_stop_is_not_to_blame() {
-        let stopped = Ending { stopped: true, ..ending(None) };
-        let Outcome::Cancelled(failure) = ended_failure(InvocationId::random(), lane(7), &stopped) else {
-            panic!("not cancelled")
-        };
-        assert!(failure.bystander && failure.blame == Blame::Platform);
-    }
-
-    #[test]
-    fn a_call_that_a_stopping_worker_refused_has_not_started() {
-        let answer =
-            r#"{"type":"done","id":"x","ok":false,"error":{"kind":"WorkerStopping","message":"stopping"}}"#;
-        let FromWorker::Done(done) = serde_json::from_str(answer).unwrap() else { panic!("not done") };
-        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new(), None) else { panic!("not cancelled") };
-        assert!(!failure.started);
-    }
-
-    #[test]
-    fn the_innermost_frame_is_the_place() {
-        let stack = "  File \"function_app.py\", line 3, in hello\n    work()\n  File \"lib/a.py\", line 12, in work\n    time.sleep(9)\n";
-        let check = |stack: &str| innermost(stack, Path::new("/app"));
-        assert_eq!(check(stack).as_deref(), Some("lib/a.py:12"));
-        assert_eq!(check("nothing"), None);
-        let deeper = "  File \"/app/lib/b.py\", line 7, in work\n  File \"/usr/lib/python3.11/asyncio/tasks.py\", line 649, in sleep\n";
-        assert_eq!(check(deeper).as_deref(), Some("lib/b.py:7"));
-        let library = "  File \"/app/.venv/lib/python3.11/site-packages/x.py\", line 1, in y\n";
-        assert_eq!(check(library).as_deref(), Some("/app/.venv/lib/python3.11/site-packages/x.py:1"));
     }
 }

@@ -91,20 +91,26 @@ pub(crate) enum Broken {
 pub(crate) struct Stream<'a> {
     worker: &'a Worker,
     id: InvocationId,
+    /// Whether a function that has not begun to respond is cancelled when its caller leaves.
+    interrupts: bool,
     exchange: ExchangeHandle,
     told: mpsc::Receiver<Told>,
 }
 
 impl<'a> Stream<'a> {
     /// Registers it, so that what the worker says of it is heard; `None` if the process is gone.
-    pub(crate) fn open(worker: &'a Worker, id: InvocationId, exchange: ExchangeHandle) -> Option<Self> {
+    pub(crate) fn open(
+        worker: &'a Worker,
+        (id, interrupts): (InvocationId, bool),
+        exchange: ExchangeHandle,
+    ) -> Option<Self> {
         let (sender, told) = mpsc::channel(TOLD_MAX);
         let mut state = worker.state();
         if state.phase == Phase::Gone {
             return None;
         }
         state.streams.0.insert(id, sender);
-        Some(Self { worker, id, exchange, told })
+        Some(Self { worker, id, interrupts, exchange, told })
     }
 
     /// Passes pieces on until the function has ended and the caller has everything.
@@ -153,7 +159,7 @@ impl<'a> Stream<'a> {
                 }
                 () = &mut gone, if !caller_left => {
                     caller_left = true;
-                    self.cancel().await;
+                    self.send(&ToWorker::Cancel { id: self.text(), interrupt: self.interrupts }, &[]).await;
                 }
             }
             if caller_left || refused.is_some() {
@@ -183,8 +189,9 @@ impl<'a> Stream<'a> {
         self.send(&ToWorker::Piece { id: self.text(), end }, &piece).await;
     }
 
+    /// Ends the response. A function that is still at work is not interrupted: it finds out when it reads or writes.
     async fn cancel(&self) {
-        self.send(&ToWorker::Cancel { id: self.text() }, &[]).await;
+        self.send(&ToWorker::Cancel { id: self.text(), interrupt: false }, &[]).await;
     }
 
     /// That the socket is closed is heard from its other direction.

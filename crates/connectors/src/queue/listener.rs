@@ -179,7 +179,8 @@ impl Listener {
                 other => return put_aside(&store, lease, other).await,
             };
             let event = Event { delivery, ..*event };
-            let mut running = invoker.invoke(Invocation { id: InvocationId::random(), function, event });
+            let mut running =
+                invoker.invoke(Invocation { id: InvocationId::random(), function, event, caller: None });
             loop {
                 // Leases end by the wall clock.
                 let half = wait::until(&clock, Some(clock.now() + LEASE / 2), LEASE / 2);

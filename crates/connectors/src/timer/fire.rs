@@ -75,7 +75,7 @@ impl Firing {
         };
         let id = InvocationId::random();
         let event = event(&self.trigger, self.occurrence, self.status, now, id, delivery);
-        let invocation = Invocation { id, function: self.function, event };
+        let invocation = Invocation { id, function: self.function, event, caller: None };
         let completion = self.rooms.invoker.invoke(invocation).await;
         if checkpoint::is_passed(&completion.outcome) {
             report.fired = Fired::Done;

@@ -277,7 +277,8 @@ async fn run(rooms: Rooms, function: FunctionName, event: Box<RawValue>, mut tra
         trace,
         summary: summary.clone(),
     };
-    let completion = rooms.invoker.invoke(Invocation { id, function: function.clone(), event }).await;
+    let completion =
+        rooms.invoker.invoke(Invocation { id, function: function.clone(), event, caller: None }).await;
     rooms.records.record(InvocationRecord {
         id,
         function,

@@ -18,6 +18,7 @@ fn exchange(method: Method) -> (Streamed, Closer, oneshot::Receiver<Response<Pie
         receiver: Mutex::new(Some(receiver)),
         function: FunctionName::new("f"),
         method,
+        caller: None,
     };
     (streamed, Closer(shared), begun)
 }

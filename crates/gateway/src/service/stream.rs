@@ -13,7 +13,7 @@ use ingle_types::ids::FunctionName;
 use ingle_types::log::InvocationRecord;
 use tokio::sync::oneshot;
 
-use super::{Door, Outstanding, Served, invocation, refused, trace};
+use super::{Door, Outstanding, Served, invocation, refused};
 use crate::exchange::{self, Closer};
 use crate::{failure, request};
 
@@ -39,7 +39,7 @@ pub(crate) async fn serve(
     let concurrent = door.concurrent().await;
     let seen = request::http_request("http", &head, parameters, Body::default());
     let seen = HttpRequest { exchange: Some(handle), ..seen };
-    let invocation = invocation(door, function, seen, trace(&head));
+    let invocation = invocation(door, function, seen, &head);
     let (tell, failed) = oneshot::channel();
     let run = Run { door: door.clone(), closer, tell, development };
     let name = format!("{} stream", invocation.id);

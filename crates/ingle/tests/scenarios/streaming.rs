@@ -179,6 +179,28 @@ fn a_caller_who_leaves_ends_the_generator() {
     assert_eq!(server.invocations("digest", 1)[0]["outcome"], "cancelled");
 }
 
+const SLOW: &str = r#"
+@app.route(route="before")
+async def before(req: Request) -> StreamingResponse:
+    try:
+        print("before begins")
+        await asyncio.sleep(3600)
+    finally:
+        print("before ends")
+"#;
+
+/// T-089: there is no piece yet whose sending could tell that nobody is there.
+#[test]
+fn a_caller_who_leaves_before_the_head_cancels_the_function() {
+    let server = start(app(SLOW));
+    let caller = Caller::send(&server, "GET /api/before HTTP/1.1");
+    server.log("before begins");
+    drop(caller);
+    let record = server.invocations("before", 1).remove(0);
+    assert_eq!((&record["outcome"], &record["failure"]["code"]), (&json!("cancelled"), &json!("E0313")));
+    assert_eq!(server.log("before ends")["function"], "before");
+}
+
 const FAILING: &str = r#"
 async def two(then):
     yield "first"

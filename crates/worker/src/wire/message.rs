@@ -55,8 +55,11 @@ pub enum ToWorker<'a> {
     Lane {
         lane: u64,
     },
+    /// The caller has gone away.
     Cancel {
         id: String,
+        /// What the function awaits is cancelled, too.
+        interrupt: bool,
     },
     /// The body of the frame is the next piece of a request's body; at the `end` it is empty.
     Piece {
@@ -322,6 +325,9 @@ pub struct Done {
     pub user_us: u64,
     #[serde(default)]
     pub cpu_us: u64,
+    /// The function let itself be ended by the `cancel` that it was sent.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 /// An exception of the user's code.
