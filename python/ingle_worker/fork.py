@@ -4,7 +4,6 @@ The process that has imported the app is the *zygote*; it never runs an invocati
 judged by what it holds after the import (`reasons_against`): a thread or a connection can't be in two processes.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -26,63 +25,77 @@ _REASONS_MAX = 5
 _life_line = None
 
 
-def fork(descriptors):
+def fork(descriptors, standing):
     """Forks. Returns the child's process id, in the child 0, after it has taken `descriptors` for its own.
 
     `descriptors`: control socket, standard output, standard error, life line, in this order; perhaps that of a lane.
+    `standing`: the numbers of the control socket and of the socket that waits to be the lane's. In the child they lead to
+    its own ones: the objects around them, which its parent made, are right at once. What a child does before its first
+    call is what that call waits for, so it does as little as it can.
     """
+    descriptors = [_above_standard(descriptor) for descriptor in descriptors]
     crash.FORKS.of_our_own = True
     try:
         with warnings.catch_warnings():
             # Python 3.12 warns of every thread. Those that matter were found by `reasons_against`.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
+    except OSError:
+        _close(descriptors)
+        raise
     finally:
         crash.FORKS.of_our_own = False
     if child == 0:
-        _move_in(*descriptors[1:4])
+        _move_in(descriptors, standing)
         return 0
-    for descriptor in descriptors:
-        os.close(descriptor)
     try:
         # Both sides do this: whoever comes first, the group is there before anybody signals it.
         os.setpgid(child, child)
     except OSError:
         pass
+    _die_with(descriptors[3], child)
+    _close(descriptors)
     return child
 
 
-def _move_in(output, errors, life_line):
+def _above_standard(descriptor):
+    """The app may have closed 0 to 2, which then come to us; they are about to mean something else."""
+    if descriptor > 2:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return moved
+
+
+def _close(descriptors):
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _move_in(descriptors, standing):
     global _life_line
+    control, output, errors, life_line, *lane = descriptors
     os.setpgid(0, 0)
-    _die_with(life_line)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    for theirs, number in zip((control, *lane), standing):
+        os.dup2(theirs, number, inheritable=False)
     if _life_line is not None:
         # The parent's; held here it would not close with the parent.
         os.close(_life_line)
     _life_line = life_line
-    os.dup2(output, 1)
-    os.dup2(errors, 2)
-    os.close(output)
-    os.close(errors)
+    _close((control, output, errors, *lane))
 
 
-def _die_with(descriptor):
-    """Lets the system end this process when the server closes its end, whatever the process does just then.
+def _die_with(descriptor, child):
+    """Lets the system end the child when the server closes its end, whatever the child does just then.
 
-    A death signal (`prctl`) won't do: the parent is the zygote, which may go while its workers stay.
+    A death signal (`prctl`) won't do: the parent is the zygote, which may go while its workers stay. The server hands
+    over work only when it has been told of the child, so work begins with the line in place.
     """
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, child)
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(descriptor))
-    try:
-        closed = line.recv(1, socket.MSG_DONTWAIT) == b""
-    except OSError as error:
-        closed = error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK)
-    line.close()
-    if closed:
-        # The server went before the signal was asked for.
-        crash.leave(0)
 
 
 def renew(loop):

@@ -188,13 +188,21 @@ class ControlReader:
         self._buffer = bytearray()
         self.descriptors = collections.deque()
 
+    def empty(self):
+        """Forgets what has arrived: in a process that was forked, it is its parent's."""
+        self._buffer.clear()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+
     def fill(self, blocking):
         """Takes what has arrived. False at the end of the stream."""
         flags = socket.MSG_CMSG_CLOEXEC | (0 if blocking else socket.MSG_DONTWAIT)
         item = array.array("i")
         space = socket.CMSG_SPACE(_FILE_DESCRIPTORS_MAX * item.itemsize)
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(256 * 1024, space, flags)
+            # Who waits here with a blocking call is told little.
+            data, ancillary, _, _ = self._socket.recvmsg(_BUFFER_BYTES if blocking else 4 * _BUFFER_BYTES, space, flags)
         except (BlockingIOError, InterruptedError):
             return True
         for level, kind, payload in ancillary:

@@ -13,20 +13,19 @@ from .frames import Channel, LaneReader, ProtocolError
 class Lane:
     """One slot of the worker."""
 
-    def __init__(self, worker, number, connected):
-        self.number = number
+    def __init__(self, worker, connected):
+        self.socket = connected
         self.invocation = None
         self._worker = worker
         self._reader = LaneReader(connected)
         self._channel = Channel(connected)
-        # A daemon thread: it waits on its socket for ever, and must not keep the process from ending.
-        self.thread = threading.Thread(target=self._serve, name="lane-%d" % number, daemon=True)
 
-    def start(self):
-        self.thread.start()
+    def start(self, number):
+        # A daemon thread: it waits on its socket for ever, and must not keep the process from ending.
+        threading.Thread(target=self._serve, name="lane-%d" % number, daemon=True).start()
 
     def close(self):
-        self._channel.socket.close()
+        self.socket.close()
 
     def _serve(self):
         try:

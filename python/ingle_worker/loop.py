@@ -5,6 +5,8 @@ import atexit
 import contextvars
 import gc
 import os
+import select
+import socket
 import sys
 import threading
 import types
@@ -23,6 +25,8 @@ _ASGI_SHUTDOWN_SECONDS_MAX = 5
 _DESCRIPTORS_OF_A_FORK = 4
 # Cancellations that are kept for lanes that have not read their call yet.
 _EARLY_CANCELS_MAX = 1000
+# Longer than most first calls take, and shorter than anybody would notice that the loop is late.
+_FIRST_CALL_MS = 3
 
 
 def main():
@@ -49,7 +53,7 @@ class Worker:
     """The process: its control socket, lanes, functions and event loop."""
 
     def __init__(self, connected):
-        self._lanes = {}
+        self._lanes = set()
         self._async_invocations = {}
         self._apps = []
         self.plans = {}
@@ -60,12 +64,12 @@ class Worker:
         self.early_cancels = {}
         self._finished = False
         self._is_loaded = False
-        self._connect(connected)
-
-    def _connect(self, connected):
         self._control = Channel(connected)
         self._reader = ControlReader(connected)
         self._connected = connected
+        # A zygote's, for its workers: their first lane, and a way to wait while it has its call.
+        self._first_lane = None
+        self._first_call = None
         crash.watch(connected)
 
     def run(self):
@@ -150,40 +154,46 @@ class Worker:
         fork.before_snapshot()
         gc.collect()
         loop = self.loop
-        ours = (self._connected, loop._ssock, loop._csock, loop._selector)
+        self._first_lane = Lane(self, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        self._first_call = select.poll()
+        self._first_call.register(self._connected, select.POLLIN)
+        ours = (self._connected, self._first_lane.socket, loop._ssock, loop._csock, loop._selector)
         return fork.reasons_against({each.fileno() for each in ours})
 
     def _fork(self, lane):
         """Makes one more process, which opens its first lane at once if it gets one. True in it."""
         count = _DESCRIPTORS_OF_A_FORK + (lane is not None)
         taken = [self._reader.descriptors.popleft() for _ in range(count)]
+        standing = [self._connected.fileno()]
+        if lane is not None:
+            standing.append(self._first_lane.socket.fileno())
         try:
-            child = fork.fork(taken)
+            child = fork.fork(taken, standing)
         except OSError as error:
-            for descriptor in taken:
-                os.close(descriptor)
             self._send({"type": "forked", "pid": None, "problem": str(error)})
             return False
         if child:
             self._send({"type": "forked", "pid": child, "problem": None})
             return False
-        crash.unwatch(self._connected)
-        self._connected.close()
-        # Those of further forks that were asked for already are the parent's business.
-        for descriptor in self._reader.descriptors:
-            os.close(descriptor)
-        self._connect(adopt(taken[0]))
-        logs.speak_through(self._control)
+        # What further forks brought that were asked for already is the parent's business.
+        self._reader.empty()
         crash.settle(self._control)
-        if self._is_loaded:
-            fork.renew(self.loop)
         fork.reseed()
         if self._is_loaded:
             fork.after_restore()
-        if lane is not None:
-            # Its first call may be there already.
-            self._open_lane(lane, taken[-1])
+            self._begin(lane)
         return True
+
+    def _begin(self, lane):
+        """Lets the first call of a lane have the processor. What only the event loop needs is made after that call, or
+        when it takes longer than a moment, or when there is more to do."""
+        if lane is None:
+            self._first_lane.close()
+        else:
+            self._start_lane(self._first_lane, lane)
+            self._first_call.poll(_FIRST_CALL_MS)
+        self._first_lane = self._first_call = None
+        fork.renew(self.loop)
 
     def _serve(self):
         """Runs invocations until the end of the process."""
@@ -243,17 +253,17 @@ class Worker:
             self._stop()
 
     def _open_lane(self, number, descriptor):
-        connected = adopt(descriptor)
-        crash.watch(connected)
-        lane = Lane(self, number, connected)
-        self._lanes[lane] = connected
-        lane.start()
+        self._start_lane(Lane(self, adopt(descriptor)), number)
+
+    def _start_lane(self, lane, number):
+        crash.watch(lane.socket)
+        self._lanes.add(lane)
+        lane.start(number)
 
     def lane_ended(self, lane):
         """Called by the lane's thread when the server has closed it."""
-        connected = self._lanes.pop(lane, None)
-        if connected is not None:
-            crash.unwatch(connected)
+        self._lanes.discard(lane)
+        crash.unwatch(lane.socket)
         if self.stopping:
             self.wake()
 

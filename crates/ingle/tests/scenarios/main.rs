@@ -22,6 +22,7 @@ mod errors;
 mod event_grid;
 mod examples;
 mod extensions;
+mod first_calls;
 mod hot_keys;
 mod http;
 mod keys;
