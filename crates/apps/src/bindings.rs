@@ -20,6 +20,7 @@ mod table;
 mod timer;
 
 use properties::Properties;
+pub(crate) use timer::default_zone;
 
 pub(crate) struct Resolved {
     pub(crate) trigger: TriggerSpec,

@@ -8,7 +8,9 @@ use ingle_types::problem::Problem;
 use ingle_types::spec::{AdmissionOptions, DeclaredFunction, Dialect, HostConfig, WorkerOptions};
 
 use crate::json_place::{self, Document, Node};
-use crate::{Error, detect, encoding, function_json, host_json, ingle_toml, local_settings, requirements};
+use crate::{
+    Error, bindings, detect, encoding, function_json, host_json, ingle_toml, local_settings, requirements,
+};
 
 /// Largest settings file in bytes that is read; what is longer is no settings file.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -137,7 +139,10 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         Dialect::AzureV2 => function_json::Functions::default(),
     };
     let requirements = requirements::read(&root)?;
-    let own = ingle_toml::read(&root)?;
+    let zone = bindings::default_zone(|name| {
+        setting_of(&options.environment, &local.values, name).filter(|value| !value.trim().is_empty())
+    });
+    let own = ingle_toml::read(&root, &zone)?;
     let mut problems = local.problems;
     problems.extend(host.problems);
     problems.extend(functions.problems);

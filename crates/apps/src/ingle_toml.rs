@@ -13,6 +13,14 @@
 //! fork = "after-import"    # or "before-import", "never"
 //! recycle_after = 100000   # invocations
 //! recycle_memory = "512MB"
+//! warm_up = "Prepare"      # runs in each worker that waits for work
+//!
+//! [[workers.warm]]         # in this part of the day so many workers are kept
+//! from = "07:50"
+//! to = "09:00"
+//! days = "mon-fri"
+//! time_zone = "Europe/Berlin"
+//! workers = 2
 //!
 //! [admission]
 //! waiting_max = 10000      # invocations of one function that may wait
@@ -34,11 +42,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WorkerOptions};
+use ingle_types::spec::{
+    AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WarmUp, WorkerOptions,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Error;
+pub(crate) use warm::DefaultZone;
+use warm::Warm;
+
+mod warm;
 
 const FILE: &str = "ingle.toml";
 const WORKERS_MAX: usize = 1000;
@@ -81,6 +95,9 @@ struct Workers {
     fork: Option<Spanned<String>>,
     recycle_after: Option<Spanned<i64>>,
     recycle_memory: Option<Spanned<String>>,
+    warm_up: Option<Spanned<String>>,
+    #[serde(default)]
+    warm: Vec<Spanned<Warm>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -109,14 +126,14 @@ struct OneFunction {
     on_disconnect: Option<Spanned<String>>,
 }
 
-/// Reads the file of a folder, if there is one.
+/// Reads the file of a folder, if there is one. `default_zone`: of times that name none.
 ///
 /// # Errors
 /// It can't be read from the disk.
-pub(crate) fn read(root: &Path) -> Result<IngleToml, Error> {
+pub(crate) fn read(root: &Path, default_zone: &DefaultZone) -> Result<IngleToml, Error> {
     let Some(bytes) = crate::folder::read_bytes(&root.join(FILE))? else { return Ok(IngleToml::default()) };
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(parse(&text)),
+        Ok(text) => Ok(parse(&text, default_zone)),
         Err(_) => {
             let problem = Problem::error("E0114", "ingle.toml is not UTF-8").at(FILE, None);
             Ok(IngleToml { problems: vec![problem.fix("save the file as UTF-8")], ..IngleToml::default() })
@@ -125,7 +142,7 @@ pub(crate) fn read(root: &Path) -> Result<IngleToml, Error> {
 }
 
 /// Reads the text of the file.
-pub(crate) fn parse(text: &str) -> IngleToml {
+pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
     let document: Document = match toml::from_str(text) {
         Ok(document) => document,
         Err(error) => {
@@ -137,7 +154,7 @@ pub(crate) fn parse(text: &str) -> IngleToml {
     };
     let Document { workers, admission, loops, http, functions } = document;
     let mut reader = Reader { text, table: "workers".to_owned(), problems: Vec::new() };
-    let workers = reader.workers(workers);
+    let workers = reader.workers(workers, default_zone);
     let mut admission = reader.admission(admission, loops);
     reader.requests(http, &mut admission);
     reader.functions(functions, &mut admission);
@@ -152,7 +169,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn workers(&mut self, workers: Workers) -> WorkerOptions {
+    fn workers(&mut self, workers: Workers, default_zone: &DefaultZone) -> WorkerOptions {
         let plans = [
             ("consumption", ScalePlan::Consumption),
             ("premium", ScalePlan::Premium),
@@ -193,6 +210,11 @@ impl Reader<'_> {
                 memory_size,
                 "\"512MB\" or \"1GB\"",
             ),
+            warm_up: workers.warm_up.map(|function| WarmUp {
+                line: line_of(self.text, function.span().start),
+                function: function.into_inner(),
+            }),
+            warm: self.warm(workers.warm, default_zone),
         };
         if let (Some(min), Some(max)) = (options.min, options.max)
             && min > max
@@ -333,90 +355,4 @@ fn line_of(text: &str, offset: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ingle_types::spec::Departures;
-    use proptest::prelude::*;
-
-    #[test]
-    fn everything_that_the_documentation_shows_is_read() {
-        let read = parse(
-            "[workers]\nplan = \"premium\"\nmin = 1\nmax = 4\nspare = 2\nprewarmed = 1\nconcurrency = 16\n\
-             idle_timeout = \"5m\"\ninit_timeout = \"90s\"\nfork = \"before-import\"\nrecycle_after = 100000\nrecycle_memory = \"512MB\"\n",
-        );
-        assert!(read.problems.is_empty(), "{:?}", read.problems);
-        let expected = WorkerOptions {
-            plan: Some(ScalePlan::Premium),
-            min: Some(1),
-            max: Some(4),
-            spare: Some(2),
-            prewarmed: Some(1),
-            concurrency: Some(16),
-            idle_timeout: Some(IdleTimeout::After(Duration::from_secs(300))),
-            init_timeout: Some(Duration::from_secs(90)),
-            fork: Fork::BeforeImport,
-            recycle_after: Some(100_000),
-            recycle_memory: Some(512 << 20),
-        };
-        assert_eq!(read.workers, expected);
-        assert_eq!(parse("").workers, WorkerOptions::default());
-        let auto = parse("[workers]\nidle_timeout = \"auto\"\n").workers;
-        assert_eq!(auto.idle_timeout, Some(IdleTimeout::Auto));
-    }
-
-    #[test]
-    fn admission_loops_and_functions_are_read() {
-        let read = parse(
-            "[admission]\nwaiting_max = 50\nwait_max = \"2s\"\n[loops]\nmax_hops = 0\n[functions.Report]\nconcurrency = 2\n\
-             on_disconnect = \"cancel\"\n[http]\non_disconnect = \"finish\"\n",
-        );
-        assert!(read.problems.is_empty(), "{:?}", read.problems);
-        let expected = AdmissionOptions {
-            waiting_max: Some(50),
-            wait_max: Some(Duration::from_secs(2)),
-            hops_max: Some(0),
-            concurrency: BTreeMap::from([("report".to_owned(), 2)]),
-            departures: Departures {
-                of_any: OnDisconnect::Finish,
-                of_function: BTreeMap::from([("report".to_owned(), OnDisconnect::Cancel)]),
-            },
-        };
-        assert_eq!(read.admission, expected);
-        assert_eq!((read.admission.hops_max(), AdmissionOptions::default().hops_max()), (None, Some(16)));
-    }
-
-    #[track_caller]
-    fn check(text: &str, line: u32, part: &str) {
-        let read = parse(text);
-        let [problem] = &*read.problems else { panic!("{:?}", read.problems) };
-        assert_eq!((problem.file.as_deref(), problem.line), (Some(FILE), Some(line)), "{problem}");
-        assert!(problem.to_string().contains(part), "{problem}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        check("[workers]\nmin = -1\n", 2, "workers.min is -1");
-        check("[workers]\n\nmax = 0\n", 3, "from 1 to 1000");
-        check("[workers]\nmin = 3\nmax = 2\n", 3, "less than min");
-        check("[workers]\nplan = \"free\"\n", 2, "\"consumption\"");
-        check("[workers]\nfork = \"yes\"\n", 2, "before-import");
-        check("[workers]\nidle_timeout = \"soon\"\n", 2, "5m");
-        check("[workers]\nidle_timeout = \"5\"\n", 2, "5m");
-        check("[workers]\nrecycle_memory = \"0MB\"\n", 2, "512MB");
-        check("[workers]\nmni = 1\n", 2, "mni");
-        check("[worker]\n", 1, "worker");
-        check("[admission]\nwaiting_max = -1\n", 2, "admission.waiting_max is -1");
-        check("[loops]\nmax_hops = -1\n", 2, "loops.max_hops is -1");
-        check("[functions.Report]\nconcurrency = 0\n", 2, "functions.Report.concurrency is 0");
-        check("[workers\n", 1, "ingle.toml can't be read");
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,80}") {
-            let written = format!("[workers]\nidle_timeout = {text:?}\nrecycle_memory = {text:?}\n");
-            parse(&written);
-            parse(&text);
-        }
-    }
-}
+mod tests;

@@ -46,6 +46,7 @@ pub fn resolve(folder: &AppFolder, declared: Vec<DeclaredFunction>, more_problem
     }
     functions.sort_by_cached_key(|function| function.name.as_str().to_lowercase());
     routes::report_conflicts(&functions, &mut problems);
+    report_warm_up(folder, &functions, &mut problems);
     if functions.is_empty() {
         problems.push(nothing_runs(folder, declared_count, wanted.is_some(), has_error(&problems)));
     }
@@ -68,6 +69,30 @@ fn report_bounds_without_function(folder: &AppFolder, names: &[String], problems
             problems.push(Problem::warning("E0114", message).at("ingle.toml", None).fix(correction(near)));
         }
     }
+}
+
+/// `workers.warm_up` of ingle.toml that warms nothing.
+fn report_warm_up(folder: &AppFolder, functions: &[FunctionSpec], problems: &mut Vec<Problem>) {
+    let Some(warm_up) = &folder.workers.warm_up else { return };
+    let name = &warm_up.function;
+    let (what, fix) = match functions
+        .iter()
+        .find(|function| function.name.as_str().eq_ignore_ascii_case(name))
+    {
+        None => {
+            let near = nearest(name, functions.iter().map(|function| function.name.as_str()));
+            ("is no function of this app".to_owned(), correction(near))
+        }
+        Some(function) => {
+            let why = function.needs_input().or(function.disabled.then(|| "is disabled".to_owned()));
+            let Some(why) = why else { return };
+            let fix =
+                "name a function that answers GET without parameters in its route, or has a warmupTrigger";
+            (why, fix.to_owned())
+        }
+    };
+    let problem = Problem::error("E0114", format!("workers.warm_up is \"{name}\", which {what}"));
+    problems.push(problem.at("ingle.toml", Some(warm_up.line)).fix(fix));
 }
 
 fn has_error(problems: &[Problem]) -> bool {

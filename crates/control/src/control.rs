@@ -235,6 +235,7 @@ impl Control {
             variables: &options.variables,
             port: options.port,
             tasks: &rooms.tasks,
+            clock: rooms.clock.clone(),
             sink: rooms.sink.clone(),
             parents: &rooms.parents,
             spool: Some(rooms.store.spool_folder().to_owned()),
@@ -255,6 +256,7 @@ impl Control {
             concurrency: admission.concurrency.clone(),
             departures: admission.departures.clone(),
             message_encoding: app.host.queues.message_encoding,
+            warm_up: prepared.folder.workers.warm_up.as_ref().map(|warm_up| warm_up.function.clone()),
         };
         let accounts = Accounts::new(rooms.clock.clone(), rooms.health.clone());
         let dispatcher = Dispatcher::new(

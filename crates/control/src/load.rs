@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
 use ingle_tasks::Tasks;
+use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, Fork, IdleTimeout, ScalePlan, WorkerOptions};
+use ingle_types::spec::{AppSpec, Fork, IdleTimeout, ScalePlan, WarmWindow, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
@@ -79,6 +81,7 @@ pub(crate) struct Importing<'a> {
     pub(crate) variables: &'a BTreeMap<String, String>,
     pub(crate) port: u16,
     pub(crate) tasks: &'a Tasks,
+    pub(crate) clock: ClockHandle,
     pub(crate) sink: LogSinkHandle,
     pub(crate) parents: &'a Parents,
     /// Where workers write large outputs.
@@ -102,6 +105,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
     let (environment, settings) = worker_environment(prepared, with.variables, &shim, with.port);
+    let limits = limits(process_count, &folder.workers, cores());
     let options = ingle_worker::Options {
         python: prepared.environment.python.clone(),
         shim: shim.clone(),
@@ -114,7 +118,8 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         environment,
         settings,
         fork: fork_policy(folder.workers.fork),
-        limits: limits(process_count, &folder.workers, cores()),
+        limits,
+        warm: warm_windows(&folder.workers.warm, limits.max, &mut problems),
         recycle: Recycle {
             after_invocations: folder.workers.recycle_after,
             above_memory: folder.workers.recycle_memory,
@@ -126,7 +131,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         spool: with.spool,
         debugging: with.debugging,
     };
-    let pool = Pool::new(options, with.parents, with.tasks.clone(), with.sink);
+    let pool = Pool::new(options, with.parents, with.tasks.clone(), with.sink, with.clock);
     let mut loaded = pool.start().await?;
     problems.extend(loaded.problems.clone());
     problems.extend(pool.way().and_then(unsafe_to_fork));
@@ -155,8 +160,17 @@ pub async fn examine(
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
     let parents = Parents::default();
-    let with =
-        Importing { cache, variables, port: 0, tasks, sink, parents: &parents, spool: None, debugging: None };
+    let with = Importing {
+        cache,
+        variables,
+        port: 0,
+        tasks,
+        clock: Arc::new(SystemClock),
+        sink,
+        parents: &parents,
+        spool: None,
+        debugging: None,
+    };
     let imported = import(prepared, with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;
     parents.templates.stop();
@@ -219,6 +233,19 @@ fn limits(process_count: Option<usize>, wished: &WorkerOptions, cores: usize) ->
         idle_timeout,
         adapts: wished.idle_timeout == Some(IdleTimeout::Auto),
     }
+}
+
+/// Those that the most workers leave room for; others are named.
+fn warm_windows(wished: &[WarmWindow], max: usize, problems: &mut Vec<Problem>) -> Vec<WarmWindow> {
+    let is_possible = |warm: &&WarmWindow| {
+        if warm.workers > max {
+            let message = format!("workers.warm.workers is {}, more than max = {max}", warm.workers);
+            let problem = Problem::error("E0114", message).at("ingle.toml", Some(warm.line));
+            problems.push(problem.fix(format!("write a number up to {max}, or raise max in [workers]")));
+        }
+        warm.workers <= max
+    };
+    wished.iter().filter(is_possible).copied().collect()
 }
 
 /// A whole number from the settings, within its bounds; what is no such number is named and the default taken.

@@ -67,16 +67,21 @@ impl Default for Door {
 }
 
 impl Door {
-    /// A place at the door; to be dropped when the worker is there. Who waits is known to the pool, which may make a
-    /// worker.
+    /// A place at the door; to be dropped when the worker is there. Who waits, and since when, is known to the pool, which
+    /// may make a worker.
     ///
     /// # Errors
     /// The deadline passed.
-    pub async fn reach(&self, pool: &Pool, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+    pub async fn reach(
+        &self,
+        pool: &Pool,
+        since: Instant,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, Failure> {
         if let Ok(permit) = self.0.try_acquire() {
             return Ok(permit);
         }
-        let _counted = pool.expect();
+        let _counted = pool.expect(since);
         // It is never closed.
         let reached = tokio::time::timeout_at(deadline, self.0.acquire()).await;
         reached.ok().and_then(Result::ok).ok_or_else(|| no_room("all workers were busy until the deadline"))

@@ -60,6 +60,8 @@ pub struct Options {
     pub departures: Departures,
     /// How messages for queues of accounts are written.
     pub message_encoding: MessageEncoding,
+    /// The function that prepares a worker by running in it, without regard to case; one with a warmup trigger if absent.
+    pub warm_up: Option<String>,
 }
 
 /// The rooms that an invocation passes through.

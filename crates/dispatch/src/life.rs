@@ -19,7 +19,7 @@ use ingle_types::log::InvocationRecord;
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
 use ingle_types::spec::TriggerSpec;
 use ingle_worker::pool::SlotKind;
-use ingle_worker::{Call, Retry, Slot};
+use ingle_worker::{Call, Retry, Slot, Starting};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -113,7 +113,7 @@ async fn attempts(
         inner.rooms.records.record(InvocationRecord {
             outcome: "retrying",
             effects: vec![next],
-            phases: Phases { total: phases.queue + phases.start + phases.user + phases.bind, ..*phases },
+            phases: Phases { total: phases.queue + phases.start() + phases.user + phases.bind, ..*phases },
             ..record(id, &function.spec.name, event, &outcome)
         });
         let stopped = async {
@@ -203,7 +203,8 @@ async fn attempt(
     step!("acquire");
     let waiting = Instant::now();
     // A place is held until the attempt is over.
-    let (slot, starting, _place) = match caller.unless_withdrawn(acquire(inner, function, event)).await {
+    let acquired = caller.unless_withdrawn(acquire(inner, function, event, waiting)).await;
+    let (slot, starting, _place) = match acquired {
         Ok(Ok(acquired)) => acquired,
         Ok(Err(failure)) => return Outcome::Rejected(failure),
         Err(withdrawn) => {
@@ -212,8 +213,9 @@ async fn attempt(
         }
     };
     drop(permit);
-    phases.start += starting;
-    phases.queue += waiting.elapsed().saturating_sub(starting);
+    phases.fork += starting.fork;
+    phases.ready += starting.ready;
+    phases.queue += waiting.elapsed().saturating_sub(starting.fork + starting.ready);
     if inner.rooms.faults.at("dispatch.run.before") == Fault::Fail {
         return Outcome::Failed(planted("dispatch.run.before").not_started());
     }
@@ -286,9 +288,14 @@ fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> Binding
     }
 }
 
-type Acquired = (Slot, Duration, Option<OwnedSemaphorePermit>);
+type Acquired = (Slot, Starting, Option<OwnedSemaphorePermit>);
 
-async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Acquired, Failure> {
+async fn acquire(
+    inner: &Inner,
+    function: &Function,
+    event: &Event,
+    since: Instant,
+) -> Result<Acquired, Failure> {
     // Bodies in pieces belong to the event loop, whatever the function is.
     let on_loop = function.spec.is_async || function.spec.streams;
     let kind = if on_loop { SlotKind::Loop } else { SlotKind::Lane };
@@ -298,13 +305,13 @@ async fn acquire(inner: &Inner, function: &Function, event: &Event) -> Result<Ac
             inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT)
         }
     };
-    let deadline = Instant::now() + wait;
+    let deadline = since + wait;
     let place = match &function.places {
         Some(places) => Some(places.take(deadline).await?),
         None => None,
     };
-    let _at_the_door = function.door.reach(&inner.rooms.pool, deadline).await?;
-    let (slot, starting) = inner.rooms.pool.acquire(kind, deadline).await?;
+    let _at_the_door = function.door.reach(&inner.rooms.pool, since, deadline).await?;
+    let (slot, starting) = inner.rooms.pool.acquire(kind, since, deadline).await?;
     Ok((slot, starting, place))
 }
 

@@ -261,6 +261,11 @@ fn record_text(record: &InvocationRecord, style: Style) -> String {
         None => record.outcome.to_owned(),
     };
     let bad = record.failure.is_some() || record.status.is_some_and(|status| status >= 500);
+    let start = match phases.start() {
+        Duration::ZERO => "start 0.0".to_owned(),
+        // It waited for a new worker.
+        _ => format!("fork {} · ready {}", milliseconds(phases.fork), milliseconds(phases.ready)),
+    };
     let mut text = format!(
         "{} {} {} {} {}ms {}",
         style.paint(Color::Dim, &clock_text(record.received_at)),
@@ -271,9 +276,8 @@ fn record_text(record: &InvocationRecord, style: Style) -> String {
         style.paint(
             Color::Dim,
             &format!(
-                "(queue {} · start {} · user {} · bind {})",
+                "(queue {} · {start} · user {} · bind {})",
                 milliseconds(phases.queue),
-                milliseconds(phases.start),
                 milliseconds(phases.user),
                 milliseconds(phases.bind)
             )
@@ -310,8 +314,12 @@ pub(crate) fn record_json(record: &InvocationRecord) -> Value {
     let mut shown = json!({"event": "invocation", "id": record.id.to_string(), "function": record.function.as_str(),
         "time": unix_ms(record.received_at), "summary": record.summary, "outcome": record.outcome,
         "status": record.status, "effects": record.effects, "memoryBytes": phases.memory_bytes,
-        "phasesMs": {"queue": ms(phases.queue), "start": ms(phases.start), "user": ms(phases.user),
+        "phasesMs": {"queue": ms(phases.queue), "start": ms(phases.start()), "user": ms(phases.user),
             "bind": ms(phases.bind), "total": ms(phases.total)}});
+    if !phases.start().is_zero() {
+        shown["phasesMs"]["fork"] = json!(ms(phases.fork));
+        shown["phasesMs"]["ready"] = json!(ms(phases.ready));
+    }
     if let Some(failure) = &record.failure {
         shown["failure"] = json!({"blame": failure.blame.as_str(), "code": failure.code, "kind": failure.kind,
             "message": failure.message, "traceback": failure.traceback, "location": failure.location,
@@ -358,6 +366,19 @@ mod tests {
             text,
             "order POST /api/orders 202 14ms (queue 0.0 · start 0.0 · user 12 · bind 2.0) 41MB → queue orders"
         );
+    }
+
+    /// S-105: what an invocation that waited for a new worker tells of it, and others do not.
+    #[test]
+    fn the_parts_of_a_start_are_told() {
+        let mut record = record(None);
+        assert_eq!(record_json(&record)["phasesMs"].get("fork"), None);
+        record.phases.fork = Duration::from_micros(1230);
+        record.phases.ready = Duration::from_micros(80);
+        let text = record_text(&record, PLAIN);
+        assert!(text.contains("(queue 0.0 · fork 1.2 · ready 0.1 · user 12 · bind 2.0)"), "{text}");
+        let shown = record_json(&record)["phasesMs"].clone();
+        assert_eq!([&shown["fork"], &shown["ready"], &shown["start"]], [1.23, 0.08, 1.31], "{shown}");
     }
 
     /// T-056: what user code prints can't forge lines or drive the terminal.

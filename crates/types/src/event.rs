@@ -124,8 +124,10 @@ pub struct Completion {
 pub struct Phases {
     /// Waiting for a permit or a worker.
     pub queue: Duration,
-    /// Starting a worker for it.
-    pub start: Duration,
+    /// Making the process of the worker that it waited for.
+    pub fork: Duration,
+    /// From then until that worker could take it.
+    pub ready: Duration,
     /// From handing it to the worker until its answer.
     pub user: Duration,
     /// Reading inputs, writing outputs and acknowledging.
@@ -133,6 +135,13 @@ pub struct Phases {
     pub total: Duration,
     /// Resident memory of the worker afterwards, in bytes; 0 if unknown.
     pub memory_bytes: u64,
+}
+
+impl Phases {
+    /// Making the worker that it waited for; zero if that was there before.
+    pub fn start(&self) -> Duration {
+        self.fork + self.ready
+    }
 }
 
 /// The only way to a function. Implemented by the room `dispatch`; listeners and the gateway hold one.

@@ -1,4 +1,5 @@
-//! When a timer fires: NCRONTAB expressions and intervals, in a time zone, as pure functions (facts 7.3).
+//! When a timer fires: NCRONTAB expressions and intervals, in a time zone, as pure functions (facts 7.3); and parts of
+//! the day that come again ([`Window`]).
 //!
 //! # Daylight saving
 //!
@@ -14,6 +15,7 @@
 mod cron;
 mod info;
 mod next;
+mod window;
 mod zone;
 
 use std::fmt;
@@ -24,6 +26,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::unix_ms;
 use cron::Cron;
 pub use info::{ScheduleStatus, TimerInfo};
+pub use window::{Weekdays, Window};
 pub use zone::{TimeZone, UnknownZone};
 
 /// Longest interval that is accepted: ten years.

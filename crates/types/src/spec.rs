@@ -21,7 +21,7 @@ pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
     RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
-pub use workers::{Fork, IdleTimeout, ScalePlan, WorkerOptions};
+pub use workers::{Fork, IdleTimeout, ScalePlan, WarmUp, WarmWindow, WorkerOptions};
 
 /// Which programming model the folder is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -64,6 +64,26 @@ pub struct FunctionSpec {
     pub streams: bool,
     /// `file:line` of its definition, relative to the app.
     pub location: Option<String>,
+}
+
+impl FunctionSpec {
+    /// Why it can't be called without an input, in a few words; `None` if it can.
+    pub fn needs_input(&self) -> Option<String> {
+        match &self.trigger {
+            TriggerSpec::Warmup => None,
+            TriggerSpec::Http(http) => {
+                let takes_get = http.methods.is_empty() || http.methods.iter().any(|method| method == "GET");
+                let why = match (takes_get, http.has_required_parameter(), self.streams) {
+                    (false, _, _) => "does not take GET",
+                    (_, true, _) => "has parameters in its route",
+                    (_, _, true) => "takes its body in pieces",
+                    (true, false, false) => return None,
+                };
+                Some(why.to_owned())
+            }
+            trigger => Some(format!("has a trigger of the kind {}", trigger.kind())),
+        }
+    }
 }
 
 /// A function as its source declares it: from `function.json`, or from the worker that imported the

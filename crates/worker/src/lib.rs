@@ -8,6 +8,7 @@
 //! |---|---|
 //! | who gets which worker | [`pool`] |
 //! | how many workers there are, restarts, back-off | [`scale`], `supervise` |
+//! | who waits for a worker; what runs in it first | `waits`, `warming` |
 //! | how long a worker without work is kept | [`keep_alive`] |
 //! | template, zygote, worker: where processes come from | [`nursery`], [`templates`], `birth` |
 //! | how much memory zygotes may hold | [`zygotes`] |
@@ -39,6 +40,8 @@ mod spool;
 mod stream;
 mod supervise;
 pub mod templates;
+mod waits;
+mod warming;
 pub mod wire;
 pub mod zygotes;
 
@@ -48,5 +51,7 @@ pub use nursery::{ForkPolicy, Parents, Way};
 pub use pool::{Options, Pool};
 pub use slot::{Answer, Slot};
 pub use templates::Templates;
+pub use waits::{Starting, Waiting};
+pub use warming::WarmupRun;
 pub use wire::message::{Call, Loaded, Retry};
 pub use zygotes::Zygotes;

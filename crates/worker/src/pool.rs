@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ingle_tasks::{TaskKind, Tasks};
-use ingle_types::event::futures::BoxFuture;
+use ingle_types::clock::ClockHandle;
 use ingle_types::ids::WorkerId;
 use ingle_types::log::LogSinkHandle;
 use ingle_types::outcome::{Blame, Failure};
-use ingle_types::spec::{DeclaredFunction, Dialect};
+use ingle_types::spec::{DeclaredFunction, Dialect, WarmWindow};
 use tokio::time::Instant;
 
 use crate::birth::Maker;
@@ -26,6 +26,8 @@ use crate::process::{Phase, Signals, Worker};
 use crate::scale::Limits;
 use crate::slot::Slot;
 use crate::supervise::{Arrivals, Deaths};
+use crate::waits::{Starting, Waiting, Waits};
+use crate::warming::Warmup;
 use crate::wire::message::{Loaded, ToWorker};
 
 /// A lane beyond this many busy ones is opened only after a short wait: a quick function gives one back before, and
@@ -46,6 +48,8 @@ pub struct Options {
     pub settings: BTreeMap<String, String>,
     pub fork: ForkPolicy,
     pub limits: Limits,
+    /// When more workers than the least number are kept.
+    pub warm: Vec<WarmWindow>,
     /// When a worker is replaced though nothing is wrong with it.
     pub recycle: Recycle,
     /// Invocations of any kind that one worker may have at once; no bound but that of lanes if absent.
@@ -101,7 +105,9 @@ pub(crate) struct Inner {
     pub(crate) signals: Arc<Signals>,
     state: Mutex<PoolState>,
     /// Callers that wait for a worker.
-    waiting: AtomicUsize,
+    pub(crate) waits: Waits,
+    /// For the times of day in [`Options::warm`].
+    pub(crate) clock: ClockHandle,
 }
 
 pub(crate) struct PoolState {
@@ -109,7 +115,7 @@ pub(crate) struct PoolState {
     /// Why the last start failed, told to those who wait.
     pub(crate) failed: Option<Failure>,
     pub(crate) stopping: bool,
-    warmup: Option<Warmup>,
+    pub(crate) warmup: Option<Warmup>,
     /// Of an invocation, or of the start.
     pub(crate) last_work: Instant,
     pub(crate) arrivals: Arrivals,
@@ -133,16 +139,6 @@ pub struct WorkerStatus {
     pub proportional_bytes: u64,
 }
 
-/// What runs in each process before it takes work.
-#[derive(Clone)]
-struct Warmup {
-    kind: SlotKind,
-    run: WarmupRun,
-}
-
-/// Runs a call in a slot to its end. What comes of it is for the logs: the process takes work in any case.
-pub type WarmupRun = Arc<dyn Fn(Slot) -> BoxFuture<()> + Send + Sync>;
-
 /// What a look for a slot came to.
 enum Found {
     Slot(Slot),
@@ -156,24 +152,14 @@ enum Found {
     NoWorker,
 }
 
-/// One caller more that waits, as long as it lives.
-pub struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Pool {
-    pub fn new(options: Options, parents: &Parents, tasks: Tasks, sink: LogSinkHandle) -> Self {
+    pub fn new(
+        options: Options,
+        parents: &Parents,
+        tasks: Tasks,
+        sink: LogSinkHandle,
+        clock: ClockHandle,
+    ) -> Self {
         let pool = Self(Arc::new(Inner {
             nursery: Nursery::new(parents, &options),
             options,
@@ -191,7 +177,8 @@ impl Pool {
                 arrivals: Arrivals::default(),
                 deaths: Deaths::default(),
             }),
-            waiting: AtomicUsize::new(0),
+            waits: Waits::default(),
+            clock,
         }));
         parents.zygotes.add(&pool.0);
         pool
@@ -206,7 +193,7 @@ impl Pool {
         let (loaded, first) = self.0.nursery.begin(&self.maker(), self.next_id()).await?;
         self.state().last_work = Instant::now();
         match first {
-            Some(worker) => self.admit(&worker).await,
+            Some(worker) => self.admit(&worker),
             None if self.plan().start > 0 => self.start_worker().await?,
             None => {}
         }
@@ -231,71 +218,21 @@ impl Pool {
     }
 
     pub(crate) async fn start_worker(&self) -> Result<(), Error> {
+        let asked_at = Instant::now();
         let worker = self.0.nursery.make(&self.maker(), self.next_id()).await?;
-        worker.state().worn_at = self.0.options.recycle.after_invocations;
+        {
+            let mut state = worker.state();
+            state.asked_at = asked_at;
+            state.worn_at = self.0.options.recycle.after_invocations;
+        }
         let debug_lines = self.state().debug_lines;
         if let Some(debug_logging) = debug_lines {
             // If the process has ended already, whoever uses it finds out.
             worker.control.send(&ToWorker::Settings { debug_logging }).await.ok();
         }
-        self.admit(&worker).await;
+        self.admit(&worker);
         self.0.signals.room.notify_waiters();
         Ok(())
-    }
-
-    /// Lets work into a new process, after it was warmed if there is something to warm it with.
-    async fn admit(&self, worker: &Arc<Worker>) {
-        let mut is_warm = false;
-        loop {
-            let warmup = {
-                let mut state = self.state();
-                match state.warmup.clone().filter(|_| !is_warm) {
-                    Some(warmup) => warmup,
-                    None if state.stopping => {
-                        worker.end();
-                        return;
-                    }
-                    None => {
-                        state.workers.push(worker.clone());
-                        state.failed = None;
-                        return;
-                    }
-                }
-            };
-            self.warm(worker.clone(), &warmup).await;
-            is_warm = true;
-        }
-    }
-
-    async fn warm(&self, worker: Arc<Worker>, warmup: &Warmup) {
-        worker.state().in_work += 1;
-        let slot = match warmup.kind {
-            SlotKind::Loop => Ok(Slot::on_loop(worker, self.0.tasks.clone())),
-            SlotKind::Lane => {
-                worker.state().lanes += 1;
-                Slot::on_new_lane(worker, self.0.tasks.clone()).await
-            }
-        };
-        match slot {
-            Ok(slot) => (warmup.run)(slot).await,
-            Err(failure) => {
-                tracing::warn!(code = failure.code, "a worker was not warmed: {}", failure.message)
-            }
-        }
-    }
-
-    /// From now on each process is warmed before it takes work; those that run already are warmed now, which this
-    /// waits for. So it is called before any work is let in.
-    pub async fn warm_with(&self, kind: SlotKind, run: WarmupRun) {
-        let warmup = Warmup { kind, run };
-        let workers = {
-            let mut state = self.state();
-            state.warmup = Some(warmup.clone());
-            state.workers.clone()
-        };
-        for worker in workers {
-            self.warm(worker, &warmup).await;
-        }
     }
 
     /// From now on processes hand over the debug lines of Python's root logger, or keep them to themselves. What is in
@@ -315,37 +252,34 @@ impl Pool {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
-    }
-
-    /// Tells that somebody will ask for a worker, so that one is made if that makes sense.
-    pub fn expect(&self) -> Waiting<'_> {
-        let waiting = Waiting::new(&self.0.waiting);
+    /// Tells that somebody will ask for a worker, and has waited since `since`, so that one is made if that makes sense.
+    pub fn expect(&self, since: Instant) -> Waiting<'_> {
+        let waiting = self.0.waits.begin(since);
         self.0.signals.changed.notify_one();
         waiting
     }
 
-    /// Waits for room in a worker, at the latest until `deadline`; tells how long no worker was there at all.
+    /// Waits for room in a worker, at the latest until `deadline`; tells how much of the time since `since` went into
+    /// making that worker.
     ///
     /// # Errors
     /// A [`Failure`] that says why there is none: no worker comes to life, or all lanes stayed in use.
-    pub async fn acquire(&self, kind: SlotKind, deadline: Instant) -> Result<(Slot, Duration), Failure> {
+    pub async fn acquire(
+        &self,
+        kind: SlotKind,
+        since: Instant,
+        deadline: Instant,
+    ) -> Result<(Slot, Starting), Failure> {
         self.note_arrival();
         let mut may_spill = false;
-        let mut starting = Duration::ZERO;
         let mut waiting = None;
         loop {
             let room = self.0.signals.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            let found = self.find(kind, may_spill);
-            let has_worker = !matches!(found, Found::NoWorker);
-            match found {
-                Found::Slot(slot) => return Ok((slot, starting)),
-                Found::NewLane(worker) => {
-                    return Ok((Slot::on_new_lane(worker, self.0.tasks.clone()).await?, starting));
-                }
+            let slot = match self.find(kind, may_spill) {
+                Found::Slot(slot) => Some(slot),
+                Found::NewLane(worker) => Some(Slot::on_new_lane(worker, self.0.tasks.clone()).await?),
                 Found::Spill => {
                     may_spill = tokio::time::timeout(SPILL_AFTER, room).await.is_err();
                     continue;
@@ -354,20 +288,22 @@ impl Pool {
                     if let Some(failure) = self.why_none() {
                         return Err(failure);
                     }
+                    None
                 }
-                Found::Saturated => {}
+                Found::Saturated => None,
+            };
+            if let Some(slot) = slot {
+                // Who need not wait got a worker that was there.
+                let starting = waiting.map(|_| Starting::of(&slot.worker, since)).unwrap_or_default();
+                return Ok((slot, starting));
             }
             if waiting.is_none() {
-                waiting = Some(Waiting::new(&self.0.waiting));
+                waiting = Some(self.0.waits.begin(since));
+                self.offer_what_warms();
                 // The supervisor sees that somebody waits, and may make a worker.
                 self.0.signals.changed.notify_one();
             }
-            let began = Instant::now();
-            let waited = tokio::time::timeout_at(deadline, room).await;
-            if !has_worker {
-                starting += began.elapsed();
-            }
-            if waited.is_err() {
+            if tokio::time::timeout_at(deadline, room).await.is_err() {
                 return Err(waited_too_long(&self.state()));
             }
         }

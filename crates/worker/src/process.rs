@@ -46,10 +46,19 @@ pub enum Phase {
     Loading,
     /// Makes other processes and runs nothing itself: a template or a zygote.
     Parent,
+    /// Runs what the app wants to run before it takes work.
+    Warming,
     Ready,
     /// Takes no new work.
     Draining,
     Gone,
+}
+
+impl Phase {
+    /// Whether lanes that were used are kept for other calls.
+    pub(crate) fn keeps_lanes(self) -> bool {
+        matches!(self, Self::Warming | Self::Ready)
+    }
 }
 
 pub(crate) struct State {
@@ -81,12 +90,18 @@ pub(crate) struct State {
     pub(crate) worn_at: Option<u64>,
     /// Since when nothing is in work; means nothing while something is.
     pub(crate) idle_since: Instant,
+    /// When the pool wanted it.
+    pub(crate) asked_at: Instant,
+    /// When work was let in; means nothing before.
+    pub(crate) offered_at: Instant,
 }
 
 /// A running worker process.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) group: Group,
+    /// When the process was there.
+    pub(crate) made_at: Instant,
     pub(crate) control: Control,
     state: Mutex<State>,
     ending: watch::Sender<Option<Arc<Ending>>>,
@@ -115,6 +130,7 @@ impl Worker {
         Arc::new(Self {
             id,
             group,
+            made_at: Instant::now(),
             control,
             state: Mutex::new(State::new()),
             ending: watch::channel(None).0,
@@ -438,6 +454,7 @@ impl State {
     }
 
     fn new() -> Self {
+        let now = Instant::now();
         Self {
             main_thread: None,
             births: VecDeque::new(),
@@ -456,7 +473,9 @@ impl State {
             stopped: false,
             completed: 0,
             worn_at: None,
-            idle_since: Instant::now(),
+            idle_since: now,
+            asked_at: now,
+            offered_at: now,
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Answer {
 
 /// Room for one invocation. Running a call uses it up; dropping it gives the room back.
 pub struct Slot {
-    worker: Arc<Worker>,
+    pub(crate) worker: Arc<Worker>,
     tasks: Tasks,
     place: Option<Place>,
     /// What runs in it, once it runs.
@@ -203,7 +203,7 @@ impl Slot {
         };
         let answered = within(&self.worker, deadline, run).await?;
         let mut state = self.worker.state();
-        if state.phase == Phase::Ready {
+        if state.phase.keeps_lanes() {
             state.idle.push(lane);
         }
         Ok(answered)
@@ -339,7 +339,7 @@ impl Drop for Slot {
             }
             if let Some(Place::Lane(lane)) = self.place.take() {
                 // Never used: it can serve the next one.
-                if state.phase == Phase::Ready {
+                if state.phase.keeps_lanes() {
                     state.idle.push(*lane);
                 }
             }

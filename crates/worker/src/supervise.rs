@@ -1,15 +1,16 @@
 //! Makes workers where some are missing, and retires those that nobody needs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ingle_tasks::TaskKind;
+use ingle_types::clock::ClockHandle;
 use tokio::time::Instant;
 
 use crate::keep_alive::{self, Gaps};
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolState};
 use crate::process::{Phase, Worker};
-use crate::scale::{Demand, Limits, desired};
+use crate::scale::{self, Demand, Limits, desired};
 use crate::wire::message::ToWorker;
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -21,6 +22,9 @@ const DEATHS_FREE: u32 = 3;
 /// How long a worker that is not needed any more may take to exit.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
+/// How soon it is noticed that the clock of the machine was set, or that the machine slept.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
 /// What is to be done now.
 #[derive(Default)]
 pub(crate) struct Plan {
@@ -29,6 +33,14 @@ pub(crate) struct Plan {
     retire: Vec<Arc<Worker>>,
     /// When to look again if nothing happens.
     next_look: Option<Instant>,
+    /// The time of day at which to look again.
+    next_edge: Option<SystemTime>,
+}
+
+impl Plan {
+    fn look_at(&mut self, at: Instant) {
+        self.next_look = Some(self.next_look.map_or(at, |other| other.min(at)));
+    }
 }
 
 /// Deaths in a row, so that a crash loop gets pauses.
@@ -81,9 +93,11 @@ impl Pool {
         state.arrivals.gaps.observe(now.duration_since(quiet_since));
     }
 
-    /// What the app allows, with the time without work that is good now.
+    /// What the app allows, with the number and the time without work that are good now.
     fn limits(&self, arrivals: &Arrivals) -> Limits {
-        let limits = self.0.options.limits;
+        let options = &self.0.options;
+        let kept = scale::kept(&options.warm, self.0.clock.now());
+        let limits = Limits { min: options.limits.min.max(kept), ..options.limits };
         if !limits.adapts {
             return limits;
         }
@@ -106,12 +120,10 @@ impl Pool {
                     tracing::error!(code = error.code(), "{}", error.failure().message);
                 }
                 // A change since the look above is remembered by the signal.
-                let changed = self.0.signals.changed.notified();
-                match plan.next_look {
-                    Some(at) => {
-                        tokio::time::timeout_at(at, changed).await.ok();
-                    }
-                    None => changed.await,
+                tokio::select! {
+                    () = self.0.signals.changed.notified() => {}
+                    () = until(plan.next_look) => {}
+                    () = until_time(&self.0.clock, plan.next_edge) => {}
                 }
                 continue;
             }
@@ -135,24 +147,27 @@ impl Pool {
     pub(crate) fn plan(&self) -> Plan {
         let options = &self.0.options;
         let now = Instant::now();
-        let waiting = self.waiting();
+        let (waiting, oldest) = (self.0.waits.count(), self.0.waits.oldest());
         let mut state = self.state();
-        let before = state.workers.len();
-        state.workers.retain(|worker| worker.state().phase != Phase::Gone);
-        for _ in state.workers.len()..before {
-            state.deaths.add(now);
-        }
+        state.forget_gone(now);
         if state.stopping {
             return Plan::default();
         }
-        let mut plan = Plan::default();
+        let next_edge = scale::next_edge(&options.warm, self.0.clock.now());
+        let mut plan = Plan { next_edge, ..Plan::default() };
         let (mut in_work, mut in_use) = (0, 0);
         let mut idle = Vec::new();
         let mut ready = 0;
         for worker in &state.workers {
             let its = worker.state();
-            if its.phase != Phase::Ready {
-                continue;
+            match its.phase {
+                Phase::Ready => {}
+                // Soon there; nobody waits for it, or it would be ready.
+                Phase::Warming => {
+                    ready += 1;
+                    continue;
+                }
+                Phase::Loading | Phase::Parent | Phase::Draining | Phase::Gone => continue,
             }
             let is_worn = options.recycle.after_invocations.is_some_and(|most| its.completed >= most);
             let idle_since = its.idle_since;
@@ -173,7 +188,9 @@ impl Pool {
         state.last_work =
             if in_work > 0 { now } else { latest.map_or(state.last_work, |at| at.max(state.last_work)) };
         let limits = self.limits(&state.arrivals);
-        let demand = Demand { waiting, in_work, quiet_for: now.duration_since(state.last_work) };
+        let quiet_for = now.duration_since(state.last_work);
+        let oldest_for = oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let demand = Demand { waiting, in_work, oldest: oldest_for, quiet_for };
         let mut wanted = desired(limits, demand, in_use);
         if state.failed.is_some() {
             // Those who ask are told of the failure, so nobody waits; it is tried again all the same.
@@ -183,13 +200,16 @@ impl Pool {
         plan.start = wanted.saturating_sub(ready);
         if in_use > 0 {
             // Nobody tells when they have finished; before this time none of them is idle for too long.
-            plan.next_look = Some(now + limits.idle_timeout);
+            plan.look_at(now + limits.idle_timeout);
+        }
+        if let Some(since) = oldest.filter(|_| ready < limits.max) {
+            plan.look_at(since + scale::next_overdue(oldest_for));
         }
         idle.sort_by_key(|(since, _)| *since);
         for (since, worker) in idle {
             let at = since + limits.idle_timeout;
             if at > now {
-                plan.next_look = Some(plan.next_look.map_or(at, |other| other.min(at)));
+                plan.look_at(at);
             } else if ready > wanted {
                 ready -= 1;
                 plan.retire.push(worker);
@@ -209,6 +229,35 @@ impl Pool {
             worker.end_by(Instant::now() + EXIT_GRACE).await;
         };
         drop(self.0.tasks.spawn(TaskKind::WorkerPort, name, end));
+    }
+}
+
+impl PoolState {
+    fn forget_gone(&mut self, now: Instant) {
+        let before = self.workers.len();
+        self.workers.retain(|worker| worker.state().phase != Phase::Gone);
+        for _ in self.workers.len()..before {
+            self.deaths.add(now);
+        }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a time of day. A clock that goes by itself may be set, so it is looked at again after a while.
+async fn until_time(clock: &ClockHandle, time: Option<SystemTime>) {
+    let Some(time) = time else { return std::future::pending().await };
+    match clock.moved() {
+        Some(moved) => moved.until(time).await,
+        None => {
+            let left = time.duration_since(clock.now()).unwrap_or_default();
+            tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
+        }
     }
 }
 

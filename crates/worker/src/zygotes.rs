@@ -102,7 +102,7 @@ impl Pool {
             let state = self.state();
             state.stopping || state.workers.iter().any(|worker| worker.state().in_work > 0)
         };
-        !is_busy && self.waiting() == 0 && self.0.nursery.let_go()
+        !is_busy && self.0.waits.count() == 0 && self.0.nursery.let_go()
     }
 
     /// Keeps the zygote whatever memory it holds: the app's files are not those any more that it has imported.

@@ -49,3 +49,4 @@ mod tables;
 mod templates;
 mod testing;
 mod timers;
+mod warming;

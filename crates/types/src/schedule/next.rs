@@ -67,7 +67,7 @@ fn every_fitting(cron: &Cron, after: DateTime<Utc>, local: NaiveDateTime, zone: 
 }
 
 /// The instants with this wall-clock time: none in a gap, two where the clocks are put back.
-fn instants(local: NaiveDateTime, zone: Tz) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+pub(super) fn instants(local: NaiveDateTime, zone: Tz) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(time) => (Some(time.to_utc()), None),
         LocalResult::Ambiguous(first, second) => {
@@ -79,7 +79,7 @@ fn instants(local: NaiveDateTime, zone: Tz) -> (Option<DateTime<Utc>>, Option<Da
 }
 
 /// The first instant after the gap that this wall-clock time lies in.
-fn after_gap(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+pub(super) fn after_gap(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     let minute = local.with_second(0)?;
     (1..=GAP_MINUTES_MAX).find_map(|minutes| {
         let later = minute.checked_add_signed(TimeDelta::minutes(i64::from(minutes)))?;

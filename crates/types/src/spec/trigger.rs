@@ -57,6 +57,15 @@ pub struct HttpTrigger {
     pub auth_level: AuthLevel,
 }
 
+impl HttpTrigger {
+    /// Whether a path has to say something besides the literals of the route: `{id}`, but not `{id?}`, `{id=1}`, `{*rest}`.
+    pub fn has_required_parameter(&self) -> bool {
+        let parameters = self.route.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        let mut names = parameters.map(|(name, _)| name);
+        names.any(|name| !name.starts_with('*') && !name.ends_with('?') && !name.contains('='))
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthLevel {

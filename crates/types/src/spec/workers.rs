@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::schedule::Window;
+
 /// When a worker is made in the life of its interpreter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Fork {
@@ -37,6 +39,28 @@ pub struct WorkerOptions {
     pub recycle_after: Option<u64>,
     /// A worker is replaced when it holds more memory, in bytes.
     pub recycle_memory: Option<u64>,
+    /// What runs in a worker while nobody waits for it.
+    pub warm_up: Option<WarmUp>,
+    /// When more than `min` workers are kept.
+    pub warm: Vec<WarmWindow>,
+}
+
+/// A function that prepares a worker by running in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WarmUp {
+    /// Its name, as written.
+    pub function: String,
+    /// Of ingle.toml, counted from 1.
+    pub line: u32,
+}
+
+/// A part of the day in which workers are kept also without work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WarmWindow {
+    pub window: Window,
+    pub workers: usize,
+    /// Of ingle.toml, counted from 1.
+    pub line: u32,
 }
 
 /// How long a worker without work is kept.
