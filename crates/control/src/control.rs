@@ -42,7 +42,8 @@ pub struct Options {
     pub read: ReadOptions,
     /// The environment of the process, for the workers.
     pub variables: BTreeMap<String, String>,
-    pub port: u16,
+    /// Under which it is reached, with the port.
+    pub hostname: String,
     /// Cross-origin rules from the command line; they win over the app's.
     pub cors: Option<CorsOptions>,
     /// Invocations of one function that may wait for a worker.
@@ -163,7 +164,7 @@ impl Control {
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts the next generation beside the current one and swaps if it is not worse.
+    /// Starts the next generation beside the current one, if there is one, and swaps if it is not worse.
     pub async fn reload(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Event {
         let _one_at_a_time = self.0.reloading.lock().await;
         let began = Instant::now();
@@ -183,7 +184,8 @@ impl Control {
             Err(error) => return kept(vec![as_problem(&error)]),
         };
         let before = self.current();
-        let worse = worse(before.as_ref().map(|old| &old.app), &generation.app);
+        // What serves nothing is no worse with whatever is found.
+        let worse = before.as_ref().map(|old| worse(&old.app, &generation.app)).unwrap_or_default();
         if !worse.is_empty() {
             generation.pool.stop(EXIT_GRACE).await;
             return kept(worse);
@@ -233,7 +235,7 @@ impl Control {
         let with = Importing {
             cache: &options.read.cache,
             variables: &options.variables,
-            port: options.port,
+            hostname: &options.hostname,
             tasks: &rooms.tasks,
             clock: rooms.clock.clone(),
             sink: rooms.sink.clone(),
@@ -441,14 +443,12 @@ async fn drain(old: Arc<Generation>, rooms: Rooms) {
 }
 
 /// The errors that the next version has and the current one has not. Any is a reason to keep the current one.
-fn worse(current: Option<&AppSpec>, next: &AppSpec) -> Vec<Problem> {
+fn worse(current: &AppSpec, next: &AppSpec) -> Vec<Problem> {
     let is_error = |problem: &&Problem| problem.severity == Severity::Error;
     let known = |problem: &Problem| {
-        current.is_some_and(|app| {
-            app.problems.iter().any(|old| {
-                (old.severity, &old.code, &old.function, &old.file)
-                    == (problem.severity, &problem.code, &problem.function, &problem.file)
-            })
+        current.problems.iter().any(|old| {
+            (old.severity, &old.code, &old.function, &old.file)
+                == (problem.severity, &problem.code, &problem.function, &problem.file)
         })
     };
     next.problems.iter().filter(is_error).filter(|problem| !known(problem)).cloned().collect()
@@ -486,7 +486,7 @@ mod tests {
     #[test]
     fn only_new_errors_make_a_version_worse() {
         let error = |line| Problem::error("E0202", "syntax").at("function_app.py", Some(line));
-        let check = |old: Vec<Problem>, new: Vec<Problem>| worse(Some(&app(old)), &app(new)).len();
+        let check = |old: Vec<Problem>, new: Vec<Problem>| worse(&app(old), &app(new)).len();
         assert_eq!(check(vec![], vec![error(3)]), 1);
         // The same error, moved by an edit elsewhere, is no reason to hold back that edit.
         assert_eq!(check(vec![error(3)], vec![error(5)]), 0);

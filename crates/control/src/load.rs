@@ -79,7 +79,7 @@ pub(crate) struct Importing<'a> {
     pub(crate) cache: &'a Path,
     /// The environment of the process, which the worker inherits but for our own variables.
     pub(crate) variables: &'a BTreeMap<String, String>,
-    pub(crate) port: u16,
+    pub(crate) hostname: &'a str,
     pub(crate) tasks: &'a Tasks,
     pub(crate) clock: ClockHandle,
     pub(crate) sink: LogSinkHandle,
@@ -104,7 +104,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
-    let (environment, settings) = worker_environment(prepared, with.variables, &shim, with.port);
+    let (environment, settings) = worker_environment(prepared, with.variables, &shim, with.hostname);
     let limits = limits(process_count, &folder.workers, cores());
     let options = ingle_worker::Options {
         python: prepared.environment.python.clone(),
@@ -163,7 +163,7 @@ pub async fn examine(
     let with = Importing {
         cache,
         variables,
-        port: 0,
+        hostname: "localhost",
         tasks,
         clock: Arc::new(SystemClock),
         sink,
@@ -268,7 +268,7 @@ fn worker_environment(
     prepared: &Prepared,
     inherited: &BTreeMap<String, String>,
     shim: &Path,
-    port: u16,
+    hostname: &str,
 ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let folder = &prepared.folder;
     let inherited = inherited.iter().filter(|(name, _)| !name.starts_with("INGLE_"));
@@ -286,7 +286,6 @@ fn worker_environment(
     set("FUNCTIONS_WORKER_DIRECTORY", shim.display().to_string());
     set("FUNCTIONS_WORKER_RUNTIME", "python".to_owned());
     set("FUNCTIONS_WORKER_RUNTIME_VERSION", format!("{major}.{minor}"));
-    set("WEBSITE_HOSTNAME", format!("localhost:{port}"));
     let environment = prepared.environment.python.parent().and_then(Path::parent);
     if let Some(environment) = environment.filter(|root| root.join("pyvenv.cfg").is_file()) {
         set("VIRTUAL_ENV", environment.display().to_string());
@@ -294,6 +293,7 @@ fn worker_environment(
     let root = folder.root.display().to_string();
     settings.insert("FUNCTIONS_APPLICATION_DIRECTORY".to_owned(), root.clone());
     settings.insert("AzureWebJobsScriptRoot".to_owned(), root);
+    settings.insert("WEBSITE_HOSTNAME".to_owned(), hostname.to_owned());
     (variables, settings)
 }
 

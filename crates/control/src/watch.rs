@@ -1,10 +1,11 @@
 //! Which changed files matter, and when to look: a save is often several events, and editors write by renaming.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 /// A change counts when nothing else has changed for this long.
@@ -67,35 +68,69 @@ pub fn matters(root: &Path, path: &Path, extra: &Extra) -> bool {
             || extra.has(relative, name))
 }
 
+/// Watches the folders of all apps of a server, with one queue of the system and one thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Watcher(Arc<Shared>);
+
+struct Shared {
+    system: Mutex<RecommendedWatcher>,
+    apps: Apps,
+}
+
+/// Who is told of what changes below a folder.
+type Apps = Arc<RwLock<HashMap<PathBuf, mpsc::Sender<PathBuf>>>>;
+
+impl Watcher {
+    /// Begins to listen to the system.
+    ///
+    /// # Errors
+    /// The system's, e.g. when its number of queues is used up.
+    pub fn start() -> notify::Result<Self> {
+        let apps = Apps::default();
+        let told = apps.clone();
+        let system = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let Ok(event) = event else { return };
+            if !matches!(event.kind, EventKind::Access(_)) {
+                event.paths.into_iter().for_each(|path| tell(&told, &path));
+            }
+        })?;
+        Ok(Self(Arc::new(Shared { system: Mutex::new(system), apps })))
+    }
+
+    fn watch(&self, folder: &Path) -> notify::Result<()> {
+        let mut system = self.0.system.lock().unwrap_or_else(PoisonError::into_inner);
+        system.watch(folder, RecursiveMode::NonRecursive)
+    }
+}
+
+fn tell(apps: &Apps, path: &Path) {
+    let apps = apps.read().unwrap_or_else(PoisonError::into_inner);
+    for app in path.ancestors().filter_map(|folder| apps.get(folder)) {
+        // A full queue means that a reload is due anyway.
+        app.try_send(path.to_owned()).ok();
+    }
+}
+
 /// Tells of changes of an app's files.
 pub struct Watch {
     changes: mpsc::Receiver<PathBuf>,
-    watcher: RecommendedWatcher,
+    watcher: Watcher,
     root: PathBuf,
     extra: Extra,
     watched: HashSet<PathBuf>,
 }
 
 impl Watch {
-    /// Begins to watch a folder.
+    /// Begins to watch a folder. There is one watch of a folder at a time.
     ///
     /// # Errors
     /// The system's, e.g. when its number of watches is used up.
-    pub fn start(root: &Path) -> notify::Result<Self> {
+    pub fn start(watcher: &Watcher, root: &Path) -> notify::Result<Self> {
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let Ok(event) = event else { return };
-            if matches!(event.kind, EventKind::Access(_)) {
-                return;
-            }
-            for path in event.paths {
-                // A full queue means that a reload is due anyway.
-                sender.try_send(path).ok();
-            }
-        })?;
+        watcher.0.apps.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned(), sender);
         let mut watch = Self {
             changes,
-            watcher,
+            watcher: watcher.clone(),
             root: root.to_owned(),
             extra: Extra::default(),
             watched: HashSet::new(),
@@ -114,7 +149,7 @@ impl Watch {
         if !self.watched.insert(folder.to_owned()) {
             return Ok(());
         }
-        self.watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        self.watcher.watch(folder)?;
         let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -166,6 +201,12 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.watcher.0.apps.write().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,11 +248,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_watcher_tells_each_app_of_its_own_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let watcher = Watcher::start().unwrap();
+        let mut watches = ["shop", "blog"].map(|name| {
+            std::fs::create_dir(root.join(name)).unwrap();
+            Watch::start(&watcher, &root.join(name)).unwrap()
+        });
+        std::fs::write(root.join("blog/function_app.py"), "x").unwrap();
+        std::fs::write(root.join("shop/host.json"), "x").unwrap();
+        for (watch, file) in watches.iter_mut().zip(["host.json", "function_app.py"]) {
+            let files = watch.changed().await.unwrap();
+            assert_eq!(files.into_iter().collect::<Vec<_>>(), [PathBuf::from(file)]);
+        }
+    }
+
+    #[tokio::test]
     async fn a_saved_file_and_one_in_a_new_folder_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join(".venv")).unwrap();
-        let mut watch = Watch::start(&root).unwrap();
+        let watcher = Watcher::start().unwrap();
+        let mut watch = Watch::start(&watcher, &root).unwrap();
         std::fs::write(root.join(".venv/ignored.py"), "x").unwrap();
         std::fs::write(root.join("function_app.py"), "x").unwrap();
         let files = watch.changed().await.unwrap();

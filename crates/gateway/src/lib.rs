@@ -15,6 +15,7 @@
 //! | the admin API and what it shows | [`admin`], [`state`], [`blobs`] |
 //! | whether a client is still there | `caller` |
 //! | a clock that is moved by hand, for tests | [`moved`] |
+//! | which of several apps a request is for | [`hosts`] |
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
@@ -25,6 +26,7 @@ mod caller;
 pub mod cors;
 pub mod exchange;
 pub mod failure;
+pub mod hosts;
 pub mod limits;
 pub mod moved;
 pub mod request;

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::admin::Admin;
 use crate::auth::Peer;
+use crate::hosts::Hosts;
 use crate::{caller, service};
 
 /// How long a client may take to send the head of a request (T-033).
@@ -27,8 +28,8 @@ const LAST_BYTES: Duration = Duration::from_millis(200);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts to accept connections for functions.
-pub fn serve(service: Arc<service::Service>, listener: TcpListener) {
-    let tasks = service.tasks.clone();
+pub fn serve(hosts: Arc<Hosts>, tasks: &Tasks, listener: TcpListener) {
+    let owner = tasks.clone();
     let accept = async move {
         loop {
             match listener.accept().await {
@@ -37,9 +38,9 @@ pub fn serve(service: Arc<service::Service>, listener: TcpListener) {
                         tracing::debug!("a connection ended before it was served: {error}");
                         continue;
                     }
-                    let stop = service.tasks.stop_signal(TaskKind::Connection);
-                    let connection = connection(stream, Peer(peer), service.clone(), stop);
-                    drop(service.tasks.spawn(TaskKind::Connection, "http", connection));
+                    let stop = owner.stop_signal(TaskKind::Connection);
+                    let connection = connection(stream, Peer(peer), hosts.clone(), stop);
+                    drop(owner.spawn(TaskKind::Connection, "http", connection));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -85,17 +86,21 @@ fn builder() -> http1::Builder {
     builder
 }
 
-async fn connection(stream: TcpStream, peer: Peer, service: Arc<service::Service>, stop: StopSignal) {
+async fn connection(stream: TcpStream, peer: Peer, hosts: Arc<Hosts>, stop: StopSignal) {
     let (line, client) = caller::split(stream);
     let in_work = InWork::default();
     let answers = in_work.clone();
     let serve = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(client.clone());
-        let answer = service.clone().answer(request);
         let working = answers.begin();
+        let hosts = hosts.clone();
         async move {
-            let mut response = answer.await?;
+            let (head, body) = request.into_parts();
+            let mut response = match hosts.choose(&head) {
+                Ok(service) => service.answer(head, body).await,
+                Err(refused) => service::whole(refused),
+            };
             if let Either::Right(pieces) = response.body_mut() {
                 pieces.hold(working);
             }

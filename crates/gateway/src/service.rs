@@ -2,7 +2,6 @@
 
 mod stream;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
@@ -65,7 +64,6 @@ pub type BlobPrompt =
 /// What answers requests. Knows its app as soon as it is there.
 pub struct Service {
     pub(crate) options: Options,
-    pub(crate) tasks: Tasks,
     app: watch::Receiver<Option<Arc<Door>>>,
     /// Why the newest version of the app does not serve, if so.
     notice: watch::Receiver<Option<String>>,
@@ -98,26 +96,16 @@ impl Door {
 impl Service {
     pub fn new(
         options: Options,
-        tasks: Tasks,
         app: watch::Receiver<Option<Arc<Door>>>,
         notice: watch::Receiver<Option<String>>,
     ) -> Self {
         let host = azure::Host { started: Instant::now(), instance: uuid::Uuid::new_v4() };
-        Self { options, tasks, app, notice, host }
+        Self { options, app, notice, host }
     }
 
     /// Answers one request; what goes wrong is an answer too.
-    pub(crate) async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Answer>, Infallible> {
-        let (head, body) = request.into_parts();
-        let Some(door) = self.door().await else {
-            let message = "the app is still being imported";
-            let mut busy = failure::refusal(StatusCode::SERVICE_UNAVAILABLE, "E0304", message, None);
-            busy.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
-            return Ok(whole(busy));
-        };
+    pub(crate) async fn answer(&self, head: Parts, body: Incoming) -> Response<Answer> {
+        let Some(door) = self.door().await else { return whole(self.not_started()) };
         let origin = door.site.cors.is_some().then(|| head.headers.clone());
         let notice = self.options.development.then(|| self.notice.borrow().clone()).flatten();
         let mut response = match self.serve(&door, head, body).await {
@@ -137,17 +125,36 @@ impl Service {
         if let (Some(cors), Some(origin)) = (&door.site.cors, origin) {
             cors::decorate(cors, &origin, response.headers_mut());
         }
-        Ok(response)
+        response
     }
 
-    /// The app, waited for while it is being imported.
+    /// The app, waited for while it is being imported; none if it can't be, or not in time.
     async fn door(&self) -> Option<Arc<Door>> {
         if let Some(door) = self.app.borrow().as_ref() {
             return Some(door.clone());
         }
-        let mut app = self.app.clone();
-        let ready = tokio::time::timeout(self.options.start_wait, app.wait_for(Option::is_some)).await;
-        ready.ok()?.ok()?.clone()
+        let (mut app, mut notice) = (self.app.clone(), self.notice.clone());
+        let ready = async {
+            tokio::select! {
+                biased;
+                door = app.wait_for(Option::is_some) => door.ok()?.clone(),
+                _ = notice.wait_for(Option::is_some) => None,
+            }
+        };
+        tokio::time::timeout(self.options.start_wait, ready).await.ok()?
+    }
+
+    /// The answer of an app that has never served.
+    fn not_started(&self) -> Response<Bytes> {
+        let notice = self.notice.borrow().clone();
+        let message = match notice {
+            Some(notice) if self.options.development => format!("the app can't be served:\n{notice}\n"),
+            Some(_) => "the app can't be served".to_owned(),
+            None => "the app is still being imported".to_owned(),
+        };
+        let mut busy = failure::refusal(StatusCode::SERVICE_UNAVAILABLE, "E0304", &message, None);
+        busy.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        busy
     }
 
     /// The steps; `Err` is an answer that was given before there was an invocation.
@@ -220,7 +227,7 @@ pub(crate) enum Served {
     Streamed(Response<Pieces>),
 }
 
-fn whole(response: Response<Bytes>) -> Response<Answer> {
+pub(crate) fn whole(response: Response<Bytes>) -> Response<Answer> {
     response.map(|body| Either::Left(Full::new(body)))
 }
 

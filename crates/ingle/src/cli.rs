@@ -110,6 +110,12 @@ pub(crate) struct AppArguments {
 pub(crate) struct StartArguments {
     #[command(flatten)]
     pub(crate) app: AppArguments,
+    /// More apps on the same port; the first part of the host chooses one, as in shop.localhost
+    #[arg(value_name = "FOLDER")]
+    pub(crate) more: Vec<PathBuf>,
+    /// Each app in a folder of this folder
+    #[arg(long, value_name = "PARENT", conflicts_with_all = ["folder", "more"])]
+    pub(crate) apps: Option<PathBuf>,
     /// Port for HTTP [default: Host.LocalHttpPort of local.settings.json, else 7071]; 0 takes a free one
     #[arg(long, short)]
     pub(crate) port: Option<u16>,
@@ -140,6 +146,13 @@ pub(crate) struct StartArguments {
     /// For tests: time stands still until it is moved through the admin socket
     #[arg(long, hide = true, value_name = "moved[=TIME]")]
     pub(crate) clock: Option<ClockChoice>,
+}
+
+impl StartArguments {
+    /// Whether the host chooses the app.
+    pub(crate) fn names_several(&self) -> bool {
+        self.apps.is_some() || !self.more.is_empty()
+    }
 }
 
 /// Bytes, from a text such as `512MB`.

@@ -12,8 +12,8 @@ use ingle_tasks::{TaskKind, Tasks};
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::app::admin_socket;
 use crate::exit::{APP, CommandError, MACHINE};
-use crate::server::admin_socket;
 
 /// A running server.
 pub(crate) struct Client {

@@ -1,4 +1,4 @@
-//! What the keys do that ask something, or reach beyond the server: `t`, `l`, `o`, `p`, `h` (D-03).
+//! What the keys do that ask something, or reach beyond the app: `t`, `l`, `o`, `p`, `h` (D-03).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use ingle_sandbox::command::{Detached, detach};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::spec::{FunctionSpec, TriggerSpec};
 
+use crate::app::App;
 use crate::client::{self, Client};
 use crate::commands::invoke;
 use crate::exit::CommandError;
 use crate::files;
 use crate::keys::{HELP, Key, Typed};
 use crate::printer::{Printer, harmless};
-use crate::server::Server;
 use crate::surroundings::Surroundings;
 
 /// The last call of each function, in the state folder.
@@ -33,7 +33,7 @@ enum Question {
     ShowOnly(Vec<String>),
 }
 
-/// The keyboard's side of the server.
+/// The keyboard's side of the app.
 pub(crate) struct HotKeys<'a> {
     printer: &'a Printer,
     surroundings: &'a Surroundings,
@@ -47,18 +47,18 @@ impl<'a> HotKeys<'a> {
     }
 
     /// Does what was typed; whether a line is asked for now.
-    pub(crate) fn take(&mut self, typed: Typed, server: &Server) -> bool {
+    pub(crate) fn take(&mut self, typed: Typed, app: &App) -> bool {
         match typed {
-            Typed::Key(Key::Try) => self.ask_function(server),
-            Typed::Key(Key::ShowOnly) => self.ask_show_only(server),
-            Typed::Key(Key::Open) => self.open(server),
-            Typed::Key(Key::PauseTimers) => self.pause_timers(server),
+            Typed::Key(Key::Try) => self.ask_function(app),
+            Typed::Key(Key::ShowOnly) => self.ask_show_only(app),
+            Typed::Key(Key::Open) => self.open(app),
+            Typed::Key(Key::PauseTimers) => self.pause_timers(app),
             Typed::Key(Key::Help) => self.say(HELP),
             // Those belong to the loop around this.
             Typed::Key(Key::Reload | Key::Quit) => {}
             Typed::Line(text) => {
                 if let Some(question) = self.question.take() {
-                    self.answered(question, &text, server);
+                    self.answered(question, &text, app);
                 }
             }
         }
@@ -69,21 +69,21 @@ impl<'a> HotKeys<'a> {
         self.printer.text(text.into());
     }
 
-    fn answered(&mut self, question: Question, text: &str, server: &Server) {
+    fn answered(&mut self, question: Question, text: &str, app: &App) {
         match question {
             Question::Function(functions) if !text.is_empty() => {
                 let chosen =
                     text.parse::<usize>().ok().and_then(|number| functions.get(number.checked_sub(1)?));
                 let by_name = || functions.iter().find(|one| one.name.as_str().eq_ignore_ascii_case(text));
                 match chosen.or_else(by_name) {
-                    Some(function) => self.ask_call(function.clone(), server),
+                    Some(function) => self.ask_call(function.clone(), app),
                     None => self.say(format!("there is no function {}", harmless(text))),
                 }
             }
             Question::Function(_) => {}
             Question::Call { function, last } => {
                 let call = if text.is_empty() { last } else { text.to_owned() };
-                self.call(&function, call, server);
+                self.call(&function, call, app);
             }
             Question::ShowOnly(functions) => match self.printer.show_only().set(text, &functions) {
                 Ok(shown) => self.say(shown),
@@ -92,9 +92,9 @@ impl<'a> HotKeys<'a> {
         }
     }
 
-    fn ask_function(&mut self, server: &Server) {
+    fn ask_function(&mut self, app: &App) {
         let functions: Vec<FunctionSpec> =
-            functions(server).into_iter().filter(|function| !function.disabled).collect();
+            functions(app).into_iter().filter(|function| !function.disabled).collect();
         if functions.is_empty() {
             return self.say("there is no function to try");
         }
@@ -105,14 +105,14 @@ impl<'a> HotKeys<'a> {
         self.question = Some(Question::Function(functions));
     }
 
-    fn ask_call(&mut self, function: FunctionSpec, server: &Server) {
+    fn ask_call(&mut self, function: FunctionSpec, app: &App) {
         let last = calls(&self.state).remove(function.name.as_str());
         let (what, last) = match &function.trigger {
             TriggerSpec::Timer(_) | TriggerSpec::Warmup => {
-                return self.call(&function, String::new(), server);
+                return self.call(&function, String::new(), app);
             }
             TriggerSpec::Http(_) => {
-                ("METHOD PATH BODY", last.unwrap_or_else(|| default_request(&function, server)))
+                ("METHOD PATH BODY", last.unwrap_or_else(|| default_request(&function, app)))
             }
             TriggerSpec::Blob(_) => ("path of a blob, or a content", last.unwrap_or_default()),
             _ => ("payload", last.unwrap_or_default()),
@@ -122,12 +122,12 @@ impl<'a> HotKeys<'a> {
     }
 
     /// Calls in the background: the server goes on listening to keys.
-    fn call(&self, function: &FunctionSpec, call: String, server: &Server) {
+    fn call(&self, function: &FunctionSpec, call: String, app: &App) {
         if let Err(error) = remember(&self.state, function.name.as_str(), &call) {
             self.say(format!("the call is not remembered: {}", error.message));
         }
-        let (printer, tasks, state) = (self.printer.clone(), server.tasks().clone(), self.state.clone());
-        let (name, address) = (function.name.as_str().to_owned(), server.address);
+        let (printer, tasks, state) = (self.printer.clone(), app.tasks().clone(), self.state.clone());
+        let (name, address) = (function.name.as_str().to_owned(), app.address());
         let is_http = matches!(function.trigger, TriggerSpec::Http(_));
         let run = async move {
             let shown = if is_http {
@@ -139,17 +139,17 @@ impl<'a> HotKeys<'a> {
             let end = text.floor_char_boundary(ANSWER_SHOWN_MAX);
             printer.text(harmless(text.get(..end).unwrap_or_default().trim_end()));
         };
-        drop(server.tasks().spawn(TaskKind::Connection, "tried function", run));
+        drop(app.tasks().spawn(TaskKind::Connection, "tried function", run));
     }
 
-    fn ask_show_only(&mut self, server: &Server) {
+    fn ask_show_only(&mut self, app: &App) {
         self.say("show only this function, this level and worse, or both; nothing shows everything:");
-        let names = functions(server).iter().map(|function| function.name.as_str().to_owned()).collect();
+        let names = functions(app).iter().map(|function| function.name.as_str().to_owned()).collect();
         self.question = Some(Question::ShowOnly(names));
     }
 
-    fn open(&self, server: &Server) {
-        let url = first_url(server);
+    fn open(&self, app: &App) {
+        let url = first_url(app);
         let Some((program, arguments)) = browser(self.surroundings, &url) else {
             return self.say(format!("no browser is known ($BROWSER, xdg-open): {url}"));
         };
@@ -165,9 +165,9 @@ impl<'a> HotKeys<'a> {
         }
     }
 
-    fn pause_timers(&self, server: &Server) {
-        let is_paused = !server.control.timers_are_paused();
-        server.control.pause_timers(is_paused);
+    fn pause_timers(&self, app: &App) {
+        let is_paused = !app.control.timers_are_paused();
+        app.control.pause_timers(is_paused);
         self.say(if is_paused {
             "timers pause; `p` lets them go on, and then what has passed is late"
         } else {
@@ -176,8 +176,8 @@ impl<'a> HotKeys<'a> {
     }
 }
 
-fn functions(server: &Server) -> Vec<FunctionSpec> {
-    server.control.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
+fn functions(app: &App) -> Vec<FunctionSpec> {
+    app.control.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
 }
 
 /// `POST /api/orders {"dish": "soup"}` over TCP, as any caller would.
@@ -200,31 +200,30 @@ async fn by_hand(state: &Path, name: &str, call: String, tasks: &Tasks) -> Resul
 }
 
 /// The request that a function's route suggests.
-fn default_request(function: &FunctionSpec, server: &Server) -> String {
+fn default_request(function: &FunctionSpec, app: &App) -> String {
     let TriggerSpec::Http(trigger) = &function.trigger else { return String::new() };
     let method = trigger.methods.first().map_or("GET", String::as_str);
-    format!("{method} {}", path(&trigger.route, server))
+    format!("{method} {}", path(&trigger.route, app))
 }
 
-fn path(route: &str, server: &Server) -> String {
-    let prefix =
-        server.control.current().map(|now| now.app.host.http.route_prefix.clone()).unwrap_or_default();
+fn path(route: &str, app: &App) -> String {
+    let prefix = app.control.current().map(|now| now.app.host.http.route_prefix.clone()).unwrap_or_default();
     let parts = [prefix.as_str(), route.trim_start_matches('/')];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     format!("/{}", parts.join("/"))
 }
 
-/// That of the first function which a browser can ask for as it stands, else the page of the server.
-fn first_url(server: &Server) -> String {
-    let found = functions(server).into_iter().find_map(|function| match function.trigger {
+/// That of the first function which a browser can ask for as it stands, else the page of the app.
+fn first_url(app: &App) -> String {
+    let found = functions(app).into_iter().find_map(|function| match function.trigger {
         TriggerSpec::Http(trigger) if !function.disabled => {
             let takes_get =
                 trigger.methods.is_empty() || trigger.methods.iter().any(|method| method == "GET");
-            (takes_get && !trigger.route.contains(['{', '*'])).then(|| path(&trigger.route, server))
+            (takes_get && !trigger.route.contains(['{', '*'])).then(|| path(&trigger.route, app))
         }
         _ => None,
     });
-    format!("http://{}{}", server.address, found.unwrap_or_else(|| "/".to_owned()))
+    format!("http://{}{}", app.address(), found.unwrap_or_else(|| "/".to_owned()))
 }
 
 /// `$BROWSER` (the first of its list, `%s` stands for the URL), else `xdg-open` where there is a screen.

@@ -1,5 +1,6 @@
 //! Ingle: runs Azure Functions for Python. Parse, read the surroundings, run one command, exit.
 
+mod app;
 mod cli;
 mod client;
 mod commands;
@@ -15,6 +16,7 @@ mod printer;
 mod screen;
 mod serve;
 mod server;
+mod several;
 mod show_only;
 mod surroundings;
 mod templates;

@@ -63,10 +63,15 @@ pub(crate) enum Color {
 /// Takes lines and records; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Printer {
-    sender: mpsc::Sender<Item>,
+    sender: mpsc::Sender<(Option<Label>, Item)>,
+    /// Whose lines these are, where there are several apps.
+    app: Option<Label>,
     left_out: Arc<AtomicU64>,
     show_only: ShowOnly,
 }
+
+/// The name of an app, in front of its lines.
+type Label = Arc<str>;
 
 enum Item {
     Line(LogLine),
@@ -80,7 +85,17 @@ impl Printer {
         let left_out = Arc::new(AtomicU64::new(0));
         let stop = tasks.stop_signal(TaskKind::Printer);
         drop(tasks.spawn(TaskKind::Printer, "printer", print(receiver, style, left_out.clone(), stop)));
-        Self { sender, left_out, show_only: ShowOnly::default() }
+        Self { sender, app: None, left_out, show_only: ShowOnly::default() }
+    }
+
+    /// The same printer, which says of every line that it is this app's.
+    pub(crate) fn of_app(&self, name: &str) -> Self {
+        Self { app: Some(name.into()), ..self.clone() }
+    }
+
+    /// Whose lines these are, where there are several apps.
+    pub(crate) fn app(&self) -> Option<&str> {
+        self.app.as_deref()
     }
 
     /// What of the log is shown, for the keyboard to change.
@@ -94,7 +109,7 @@ impl Printer {
     }
 
     fn put(&self, item: Item) {
-        if self.sender.try_send(item).is_err() {
+        if self.sender.try_send((self.app.clone(), item)).is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -138,7 +153,7 @@ fn hide_keys(text: &mut String) {
 }
 
 async fn print(
-    mut items: mpsc::Receiver<Item>,
+    mut items: mpsc::Receiver<(Option<Label>, Item)>,
     style: Style,
     left_out: Arc<AtomicU64>,
     mut stop: StopSignal,
@@ -154,12 +169,8 @@ async fn print(
             return;
         }
         let mut text = String::new();
-        for item in batch.drain(..) {
-            match item {
-                Item::Line(line) => text.push_str(&line_text(&line, style)),
-                Item::Record(record) => text.push_str(&record_text(&record, style)),
-                Item::Text(ready) => text.push_str(&ready),
-            }
+        for (app, item) in batch.drain(..) {
+            text.push_str(&item_text(app.as_deref(), &item, style));
             text.push('\n');
         }
         match left_out.swap(0, Ordering::Relaxed) {
@@ -171,6 +182,29 @@ async fn print(
         }
         write_out(&text);
     }
+}
+
+fn item_text(app: Option<&str>, item: &Item, style: Style) -> String {
+    let text = match item {
+        Item::Line(line) if style.json => of_app(line_json(line), app).to_string(),
+        Item::Record(record) if style.json => of_app(record_json(record), app).to_string(),
+        Item::Text(ready) if style.json => return ready.clone(),
+        Item::Line(line) => line_text(line, style),
+        Item::Record(record) => record_text(record, style),
+        Item::Text(ready) => ready.clone(),
+    };
+    match app {
+        Some(app) if !style.json => format!("{} {text}", style.paint(Color::Bold, app)),
+        _ => text,
+    }
+}
+
+/// An event, which says whose it is if there are several apps.
+pub(crate) fn of_app(mut event: Value, app: Option<&str>) -> Value {
+    if let Some(app) = app {
+        event["app"] = app.into();
+    }
+    event
 }
 
 /// Writes to standard output. If nobody reads it any more, serving goes on.
@@ -204,9 +238,6 @@ pub(crate) fn harmless(text: &str) -> String {
 }
 
 fn line_text(line: &LogLine, style: Style) -> String {
-    if style.json {
-        return line_json(line).to_string();
-    }
     let owner = match (&line.function, line.invocation) {
         (Some(function), _) => function.to_string(),
         (None, Some(id)) => id.to_string().chars().take(12).collect(),
@@ -252,9 +283,6 @@ pub(crate) fn line_json(line: &LogLine) -> Value {
 }
 
 fn record_text(record: &InvocationRecord, style: Style) -> String {
-    if style.json {
-        return record_json(record).to_string();
-    }
     let phases = &record.phases;
     let result = match record.status {
         Some(status) => status.to_string(),
@@ -398,15 +426,16 @@ mod tests {
             text,
             "         (no invocation) out a\\u{1b}[31mb\\r12:00:00 forged\n           next\\u{202e}"
         );
-        let json = line_text(&line, Style { json: true, color: false });
+        let json = item_text(Some("shop"), &Item::Line(line), Style { json: true, color: false });
         assert_eq!(json.lines().count(), 1);
+        assert!(json.contains("\"app\":\"shop\""), "{json}");
     }
 
     /// T-041: printed by user code or part of an exception, a key does not get through.
     #[test]
     fn keys_are_hidden_before_anything_is_printed() {
         let (sender, mut receiver) = mpsc::channel(2);
-        let printer = Printer { sender, left_out: Arc::default(), show_only: ShowOnly::default() };
+        let printer = Printer { sender, app: None, left_out: Arc::default(), show_only: ShowOnly::default() };
         let mut failure = Failure::new(Blame::App, "E0301", "HTTPError", "401 for http://h/?code=secret");
         failure.traceback = "x-functions-key: secret".to_owned();
         printer.record(record(Some(failure)));
@@ -419,12 +448,8 @@ mod tests {
             logger: String::new(),
             message: "calling /api/a?code=secret".to_owned(),
         });
-        while let Ok(item) = receiver.try_recv() {
-            let text = match item {
-                Item::Line(line) => line_text(&line, PLAIN),
-                Item::Record(record) => record_text(&record, PLAIN),
-                Item::Text(text) => text,
-            };
+        while let Ok((app, item)) = receiver.try_recv() {
+            let text = item_text(app.as_deref(), &item, PLAIN);
             assert!(text.contains("***") && !text.contains("secret"), "{text}");
         }
     }

@@ -9,26 +9,25 @@ use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::keys::Keys;
 use crate::printer::{Color, Style, harmless};
-use crate::server::Server;
 
 /// Functions listed before the rest is only counted; keeps the screen within its 15 lines.
 const FUNCTIONS_SHOWN: usize = 8;
 
-pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
-    let summary = &*server.first;
+pub(crate) fn text(app: &App, summary: &Generation, took_ms: u128, style: Style) -> String {
     let mut lines = vec![head(summary, style), python(summary), String::new()];
-    let base = format!("http://{}", server.address);
+    let base = format!("http://{}", app.address());
     let shown: Vec<&FunctionSpec> = summary.app.functions.iter().take(FUNCTIONS_SHOWN).collect();
     let width = shown.iter().map(|function| function.name.as_str().len()).max().unwrap_or(0);
     for function in &shown {
         let name = format!("{:width$}", function.name.as_str());
         let (kind, target) = trigger(function, &base, &summary.app.host.http.route_prefix);
-        let next = next_run(function, server.now());
+        let next = next_run(function, app.now());
         let outputs = outputs(function);
         let off = if function.disabled { " (disabled)" } else { "" };
-        let level = level(function, server.guard.asks());
+        let level = level(function, app.guard.asks());
         lines.push(format!(
             "  {}  {kind:<7} {target}{next}{outputs}{level}{off}",
             style.paint(Color::Bold, &name)
@@ -39,8 +38,8 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
         lines.push(format!("  … and {rest} more"));
     }
     lines.extend(summary.prepared.folder.notes.iter().map(|note| format!("note: {note}")));
-    if server.moved.is_some() {
-        let now = iso_text(server.now());
+    if app.moved.is_some() {
+        let now = iso_text(app.now());
         lines.push(format!("note: for tests: the clock stands still at {now} until it is moved (--clock)"));
     }
     lines.push(String::new());
@@ -51,7 +50,7 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
         format!(
             "{} in {took_ms} ms · {} · Ctrl-C stops{}",
             style.paint(Color::Green, "ready"),
-            auth(server),
+            auth(app),
             if Keys::are_read(style) { ", h shows the keys" } else { "" }
         )
     });
@@ -59,9 +58,9 @@ pub(crate) fn text(server: &Server, took_ms: u128, style: Style) -> String {
 }
 
 /// Whether callers need keys, and how to get one.
-fn auth(server: &Server) -> String {
-    let has_keys = || server.guard.file().read().ok().flatten().is_some_and(|ring| !ring.is_empty());
-    match (server.guard.asks(), server.address.ip().is_loopback()) {
+fn auth(app: &App) -> String {
+    let has_keys = || app.guard.file().read().ok().flatten().is_some_and(|ring| !ring.is_empty());
+    match (app.guard.asks(), app.address().ip().is_loopback()) {
         (true, _) if has_keys() => "keys are asked for".to_owned(),
         (true, _) => "keys are asked for, but there are none: `ingle keys create`".to_owned(),
         (false, true) => "open to this machine, without keys (--auth)".to_owned(),
@@ -171,6 +170,36 @@ pub(crate) fn problems(found: &[Problem], style: Style) -> Vec<String> {
         .collect()
 }
 
+/// How many findings are errors.
+pub(crate) fn errors(found: &[Problem]) -> usize {
+    found.iter().filter(|problem| problem.severity == Severity::Error).count()
+}
+
+/// One app of several that has started: a line, and what is wrong.
+pub(crate) fn short(generation: &Generation, took_ms: u128, style: Style) -> String {
+    let mut lines = vec![format!(
+        "{} in {took_ms} ms · {} functions",
+        style.paint(Color::Green, "serves"),
+        generation.app.functions.len()
+    )];
+    lines.extend(problems(&generation.app.problems, style));
+    lines.join("\n")
+}
+
+/// One app of several that could not be started.
+pub(crate) fn not_started(event: &Event, style: Style) -> String {
+    let found = match event {
+        Event::Kept { problems, .. } => &problems[..],
+        Event::Reloaded { .. } => &[],
+    };
+    let mut lines = vec![format!(
+        "{}; it is tried again when its files change",
+        style.paint(Color::Red, "can't be served")
+    )];
+    lines.extend(problems(found, style));
+    lines.join("\n")
+}
+
 /// What a reload came to.
 pub(crate) fn reload(event: &Event, changed: &str, style: Style) -> String {
     match event {
@@ -231,9 +260,8 @@ pub(crate) fn reload_json(event: &Event, changed: &[String]) -> Value {
 }
 
 /// `{"event":"ready", …}`; docs/cli.md has the shape.
-pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
-    let summary = &*server.first;
-    let base = format!("http://{}", server.address);
+pub(crate) fn json(app: &App, summary: &Generation, took_ms: u128) -> Value {
+    let base = format!("http://{}", app.address());
     let (major, minor, patch) = summary.prepared.interpreter.version;
     let functions: Vec<Value> = summary
         .app
@@ -246,11 +274,11 @@ pub(crate) fn json(server: &Server, took_ms: u128) -> Value {
                 _ => Value::Null,
             };
             json!({"name": function.name.as_str(), "trigger": function.trigger.kind(), "methods": methods, "target": target,
-                "next": next_json(function, server.now()), "location": function.location, "async": function.is_async, "disabled": function.disabled})
+                "next": next_json(function, app.now()), "location": function.location, "async": function.is_async, "disabled": function.disabled})
         })
         .collect();
-    let clock = server.moved.as_ref().map(|_| iso_text(server.now()));
-    json!({"event": "ready", "clock": clock, "address": base, "auth": server.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
+    let clock = app.moved.as_ref().map(|_| iso_text(app.now()));
+    json!({"event": "ready", "clock": clock, "address": base, "auth": app.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
         "python": {"version": format!("{major}.{minor}.{patch}"), "why": summary.prepared.interpreter.why,
             "path": summary.prepared.environment.python},
         "sdk": summary.loaded.sdk, "importMs": summary.loaded.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ingle_control::watch::{Extra, Watch};
 use ingle_types::spec::HostConfig;
 
+use crate::app::App;
 use crate::commands::start::{Signals, drain, progress};
 use crate::exit::{INTERRUPTED, warn};
 use crate::hot_keys::HotKeys;
 use crate::keys::{Key, Keys, Typed};
-use crate::printer::{Printer, Style};
+use crate::printer::{Printer, Style, of_app};
 use crate::screen;
 use crate::server::Server;
 use crate::surroundings::Surroundings;
@@ -28,15 +30,16 @@ enum Happening {
 /// Serves until a signal or `q`, reloading when files change; then drains. A second signal ends the program at once.
 pub(crate) async fn serve(
     server: Server,
+    app: Arc<App>,
     mut watched: Option<Watch>,
     mut signals: Signals,
     surroundings: &Surroundings,
     (printer, style): (&Printer, Style),
 ) -> u8 {
     let mut keys = Keys::listen(style);
-    let mut hot_keys = HotKeys::new(printer, surroundings, server.state_folder());
+    let mut hot_keys = HotKeys::new(printer, surroundings, app.state_folder());
     loop {
-        if let (Some(watch), Some(current)) = (&mut watched, server.control.current()) {
+        if let (Some(watch), Some(current)) = (&mut watched, app.control.current()) {
             watch.set_extra(extra(&current.app.host));
         }
         let changed = async {
@@ -55,18 +58,23 @@ pub(crate) async fn serve(
         };
         match happening {
             Happening::Stop | Happening::Typed(Typed::Key(Key::Quit)) => break,
-            Happening::Changed(files) => changed_files(&server, &files, style, printer).await,
+            Happening::Changed(files) => changed_files(&app, &files, style, printer).await,
             Happening::Typed(Typed::Key(Key::Reload)) => {
-                reload(&server, &["asked for".to_owned()], style, printer).await;
+                changed_files(&app, &BTreeSet::new(), style, printer).await;
             }
             Happening::Typed(typed) => {
-                if hot_keys.take(typed, &server) {
+                if hot_keys.take(typed, &app) {
                     keys.ask_line();
                 }
             }
         }
     }
-    drop(keys);
+    drop((keys, app));
+    end(server, signals, (printer, style)).await
+}
+
+/// Stops in order; a second signal ends the program at once.
+pub(crate) async fn end(server: Server, mut signals: Signals, (printer, style): (&Printer, Style)) -> u8 {
     if !style.json {
         printer.text("stopping: work in hand is finished; Ctrl-C again stops at once".to_owned());
     }
@@ -79,31 +87,35 @@ pub(crate) async fn serve(
     }
 }
 
-fn extra(host: &HostConfig) -> Extra {
+pub(crate) fn extra(host: &HostConfig) -> Extra {
     Extra { files: host.watch_files.clone(), directories: host.watch_directories.clone() }
 }
 
-async fn changed_files(server: &Server, files: &BTreeSet<PathBuf>, style: Style, printer: &Printer) {
+/// Does what the change of these files calls for; without files, somebody has asked for a reload.
+pub(crate) async fn changed_files(app: &App, files: &BTreeSet<PathBuf>, style: Style, printer: &Printer) {
+    if files.is_empty() {
+        return reload(app, &["asked for".to_owned()], style, printer).await;
+    }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let are_settings = files.iter().all(|file| SETTINGS.iter().any(|settings| file == Path::new(settings)));
-    if are_settings && server.control.reload_log_levels().await {
-        let mut shown = screen::log_levels_json(&server.control.log_levels());
+    if are_settings && app.control.reload_log_levels().await {
+        let mut shown = screen::log_levels_json(&app.control.log_levels());
         shown["changed"] = names.into();
         let text = if style.json {
-            shown.to_string()
+            of_app(shown, printer.app()).to_string()
         } else {
             format!("log levels: {}", screen::log_levels(&shown))
         };
         printer.text(text);
         return;
     }
-    reload(server, &names, style, printer).await;
+    reload(app, &names, style, printer).await;
 }
 
-async fn reload(server: &Server, changed: &[String], style: Style, printer: &Printer) {
-    let event = server.reload(&mut progress(style, printer)).await;
+async fn reload(app: &App, changed: &[String], style: Style, printer: &Printer) {
+    let event = app.reload(&mut progress(style, printer)).await;
     let text = if style.json {
-        screen::reload_json(&event, changed).to_string()
+        of_app(screen::reload_json(&event, changed), printer.app()).to_string()
     } else {
         screen::reload(&event, &changed.join(", "), style)
     };

@@ -35,6 +35,8 @@ pub struct Launch {
     pub(crate) json: bool,
     pub(crate) terminal: bool,
     pub(crate) expected: Vec<String>,
+    /// Each app in its home is served, and not one by its name.
+    pub(crate) by_parent: bool,
 }
 
 impl Launch {
@@ -50,6 +52,7 @@ impl Launch {
             json: true,
             terminal: false,
             expected: Vec::new(),
+            by_parent: false,
         }
     }
 
@@ -148,7 +151,10 @@ impl Launch {
 
     fn words(&self) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
-        let mut words = vec!["start".to_owned(), text(&self.home.app())];
+        let mut words = match self.home.app().parent().filter(|_| self.by_parent) {
+            Some(parent) => vec!["start".to_owned(), "--apps".to_owned(), text(parent)],
+            None => vec!["start".to_owned(), text(&self.home.app())],
+        };
         words.extend(["--port".to_owned(), "0".to_owned(), "--state".to_owned(), text(&self.home.state())]);
         if self.json {
             words.push("--json".to_owned());

@@ -30,6 +30,7 @@ mod launch;
 mod machine;
 mod python;
 mod server;
+mod several;
 
 pub use app::App;
 pub use call::{Call, Done};

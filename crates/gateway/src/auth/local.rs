@@ -17,12 +17,16 @@ pub(super) fn is_local(head: &Parts) -> bool {
         && FORWARDING.iter().all(|name| !head.headers.contains_key(*name));
     let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = head.uri.authority().map(|authority| authority.as_str()).or_else(|| text(HOST));
-    let origin_is_local = text(ORIGIN)
-        .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, authority)| is_local_host(authority)));
+    let origin_is_local = text(ORIGIN).is_none_or(|origin| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, authority)| is_local_host(authority) || Some(authority) == host)
+    });
     let fetched_elsewhere =
         head.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site");
     let peer_is_local = peer(head).is_some_and(|address| address.is_loopback());
-    peer_is_local && is_direct && host.is_some_and(is_local_host) && origin_is_local && !fetched_elsewhere
+    let host_is_local = host.is_some_and(|host| is_local_host(host) || is_app_of_ours(host));
+    peer_is_local && is_direct && host_is_local && origin_is_local && !fetched_elsewhere
 }
 
 /// `localhost:7071`, `127.0.0.1`, `[::1]:80`.
@@ -33,6 +37,13 @@ fn is_local_host(authority: &str) -> bool {
     };
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `shop.localhost:7071`. Such a name never leads to another machine (RFC 6761, 6.3), but pages of two of them are not
+/// of one mind.
+fn is_app_of_ours(authority: &str) -> bool {
+    let host = authority.split(':').next().unwrap_or_default();
+    host.to_ascii_lowercase().strip_suffix(".localhost").is_some_and(|app| !app.is_empty())
 }
 
 /// Whom failures are counted against: the other end of the connection, or, behind a proxy on this machine, the address
@@ -81,6 +92,11 @@ mod tests {
         check(local, &[], false);
         check(local, &[("host", "evil.example:7071")], false);
         check(local, &[("host", "localhost.evil.example")], false);
+        let shop = ("host", "shop.localhost:7071");
+        check(local, &[shop], true);
+        check(local, &[shop, ("origin", "http://shop.localhost:7071")], true);
+        check(local, &[shop, ("origin", "http://blog.localhost:7071")], false);
+        check(local, &[("host", ".localhost")], false);
         check(local, &[("host", "127.0.0.1.evil.example")], false);
         check(local, &[good, ("origin", "https://evil.example")], false);
         check(local, &[good, ("origin", "null")], false);

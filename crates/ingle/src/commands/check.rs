@@ -10,13 +10,13 @@ use ingle_types::problem::Severity;
 use ingle_types::spec::AppSpec;
 use serde_json::json;
 
+use crate::app::inspect;
 use crate::cli::{AppArguments, CheckArguments};
 use crate::commands::start::progress;
 use crate::exit::{APP, CommandError};
 use crate::mend::Plan;
 use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
-use crate::server::inspect;
 use crate::surroundings::Surroundings;
 
 pub(crate) async fn run(

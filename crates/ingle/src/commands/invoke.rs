@@ -8,17 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use ingle_control::{absolute, prepare};
+use ingle_gateway::hosts::Hosts;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::log::{InvocationRecord, RecordSink};
+use ingle_worker::Parents;
 use serde_json::Value;
 
+use crate::app::{App, Entrance, Plan};
 use crate::cli::{AppArguments, InvokeArguments};
 use crate::client::Client;
 use crate::commands::start::{planned_faults, progress};
 use crate::commands::state::payload;
 use crate::exit::{APP, CommandError, MACHINE, USAGE};
 use crate::printer::{Printer, Style, harmless, write_out};
-use crate::server::{Plan, Server};
+use crate::server::Server;
 use crate::surroundings::Surroundings;
 
 /// The record is not printed: what the function returned is what was asked for.
@@ -46,12 +49,12 @@ pub(crate) async fn run(
     let read = surroundings.read_options(&app);
     let prepared = prepare(&app.folder, &read, &mut progress(style, &printer)).await?;
     let plan = Plan {
-        prepared,
         folder: app.folder,
         read,
+        host: "localhost".to_owned(),
+        variables: surroundings.variables.clone(),
         cors: None,
         state: state.clone(),
-        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         hide_errors: false,
         // Its port is for nobody.
         auth: true,
@@ -61,9 +64,15 @@ pub(crate) async fn run(
         listen: false,
         debugger: None,
         moved: None,
-        parents: ingle_worker::Parents::default(),
     };
-    let server = Server::start(plan, surroundings, tasks.clone()).await?;
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let mut server = Server::listen(address, Parents::default(), tasks.clone()).await?;
+    let entrance = Entrance::new(&plan);
+    let app = App::open(plan, entrance.clone(), &server.shared)?;
+    app.start(prepared).await?;
+    app.serve_admin()?;
+    server.apps().add(Arc::new(app));
+    server.serve(Hosts::Any(entrance.service));
     let answer = match Client::connect(&state, &tasks).await {
         Some(client) => call(client, &query, body).await,
         None => Err(CommandError::new(MACHINE, "E0702", "the server that was just started can't be reached")),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::Progress;
-use ingle_control::watch::Watch;
+use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{absolute, prepare, prepare_debugger};
+use ingle_gateway::hosts::Hosts;
 use ingle_sandbox::memory;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::faults::Faults;
@@ -19,59 +20,69 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::app::{App, Entrance, Plan};
 use crate::cli::{StartArguments, memory_size};
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE};
 use crate::moved::{self, MovedTime};
 use crate::printer::{Printer, Style};
 use crate::serve::serve;
-use crate::server::{Plan, Server};
+use crate::server::Server;
 use crate::surroundings::Surroundings;
-use crate::{debug, faults, screen};
+use crate::{debug, faults, screen, several};
 
-const PORT_DEFAULT: u16 = 7071;
+pub(crate) const PORT_DEFAULT: u16 = 7071;
 
 pub(crate) async fn run(
     arguments: StartArguments,
     surroundings: &Surroundings,
     style: Style,
 ) -> Result<u8, CommandError> {
-    let began = Instant::now();
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.
     let mut signals = Signals::listen(arguments.clock.is_some());
-    let folder = absolute(&arguments.app.folder);
-    let watched = if arguments.no_reload { None } else { watch(&folder, &printer) };
-    let server = tokio::select! {
-        started = begin(&arguments, folder, surroundings, style, (&printer, &tasks)) => started?,
-        // Nothing was accepted yet, so there is nothing to finish.
-        () = signals.next() => return Ok(INTERRUPTED),
-    };
-    let took = began.elapsed().as_millis();
-    let ready =
-        if style.json { screen::json(&server, took).to_string() } else { screen::text(&server, took, style) };
-    printer.text(ready);
-    // Without a function and without anybody who could mend that, nothing could ever happen.
-    let hopeless = server.first.app.functions.is_empty() && (watched.is_none() || !is_terminal());
-    let code = if hopeless {
-        drain(server, style, &printer).await;
-        APP
+    let code = if arguments.names_several() {
+        several::run(&arguments, surroundings, style, (&printer, &tasks), signals).await?
     } else {
-        serve(server, watched, signals, surroundings, (&printer, style)).await
+        let started = tokio::select! {
+            started = begin(&arguments, surroundings, style, (&printer, &tasks)) => started?,
+            // Nothing was accepted yet, so there is nothing to finish.
+            () = signals.next() => return Ok(INTERRUPTED),
+        };
+        attend(started, signals, surroundings, (&printer, style)).await
     };
     drop(printer);
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
     Ok(code)
 }
 
-/// Prepares the app and starts its server.
+/// Serves until the end.
+async fn attend(
+    (server, app, watched): (Server, Arc<App>, Option<Watch>),
+    signals: Signals,
+    surroundings: &Surroundings,
+    (printer, style): (&Printer, Style),
+) -> u8 {
+    let has_functions = app.control.current().is_some_and(|current| !current.app.functions.is_empty());
+    // Without a function and without anybody who could mend that, nothing could ever happen.
+    if !has_functions && (watched.is_none() || !is_terminal()) {
+        drop(app);
+        drain(server, style, printer).await;
+        return APP;
+    }
+    serve(server, app, watched, signals, surroundings, (printer, style)).await
+}
+
+/// Prepares the app, starts its server and says so.
 async fn begin(
     arguments: &StartArguments,
-    folder: PathBuf,
     surroundings: &Surroundings,
     style: Style,
     (printer, tasks): (&Printer, &Tasks),
-) -> Result<Server, CommandError> {
+) -> Result<(Server, Arc<App>, Option<Watch>), CommandError> {
+    let began = Instant::now();
+    let folder = absolute(&arguments.app.folder);
+    let watched = if arguments.no_reload { None } else { watch(&folder, printer) };
     let read = surroundings.read_options(&arguments.app);
     let mut prepared = prepare(&arguments.app.folder, &read, &mut progress(style, printer)).await?;
     let debugger = match arguments.debug {
@@ -82,36 +93,64 @@ async fn begin(
         }
         None => None,
     };
-    let cors = (!arguments.cors.is_empty())
-        .then(|| CorsOptions { origins: arguments.cors.clone(), credentials: false });
     let port = arguments.port.or(prepared.folder.port).unwrap_or(PORT_DEFAULT);
-    let moved = arguments.clock.map(|choice| MovedTime::new(choice, printer));
-    let (sink, records): (LogSinkHandle, RecordSinkHandle) = match &moved {
-        Some(time) => (time.journal.clone(), time.journal.clone()),
-        None => (Arc::new(printer.clone()), Arc::new(printer.clone())),
-    };
     let plan = Plan {
-        prepared,
+        debugger,
+        moved: arguments.clock.map(|choice| MovedTime::new(choice, printer)),
+        ..plan(arguments, folder, surroundings, printer)?
+    };
+    let plan = match &plan.moved {
+        Some(time) => Plan { sink: time.journal.clone(), records: time.journal.clone(), ..plan },
+        None => plan,
+    };
+    let address = SocketAddr::new(arguments.address, port);
+    let parents = parents(arguments.zygote_memory, surroundings)?;
+    let mut server = Server::listen(address, parents, tasks.clone()).await?;
+    let entrance = Entrance::new(&plan);
+    let app = Arc::new(App::open(plan, entrance.clone(), &server.shared)?);
+    let first = app.start(prepared).await?;
+    app.serve_admin()?;
+    server.apps().add(app.clone());
+    server.serve(Hosts::Any(entrance.service));
+    let took = began.elapsed().as_millis();
+    printer.text(if style.json {
+        screen::json(&app, &first, took).to_string()
+    } else {
+        screen::text(&app, &first, took, style)
+    });
+    Ok((server, app, watched))
+}
+
+/// What the arguments say of an app.
+pub(crate) fn plan(
+    arguments: &StartArguments,
+    folder: PathBuf,
+    surroundings: &Surroundings,
+    printer: &Printer,
+) -> Result<Plan, CommandError> {
+    let (sink, records): (LogSinkHandle, RecordSinkHandle) =
+        (Arc::new(printer.clone()), Arc::new(printer.clone()));
+    Ok(Plan {
         state: Surroundings::state(&folder, arguments.app.state.as_ref()),
         folder,
-        read,
-        cors,
-        address: SocketAddr::new(arguments.address, port),
+        read: surroundings.read_options(&arguments.app),
+        host: "localhost".to_owned(),
+        variables: surroundings.variables.clone(),
+        cors: (!arguments.cors.is_empty())
+            .then(|| CorsOptions { origins: arguments.cors.clone(), credentials: false }),
         hide_errors: arguments.hide_errors,
         auth: arguments.auth,
         sink,
         records,
         faults: planned_faults(surroundings)?,
         listen: true,
-        debugger,
-        moved,
-        parents: parents(arguments.zygote_memory, surroundings)?,
-    };
-    Server::start(plan, surroundings, tasks.clone()).await
+        debugger: None,
+        moved: None,
+    })
 }
 
 /// Templates and zygotes, with the memory that these may hold.
-fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Result<Parents, CommandError> {
+pub(crate) fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Result<Parents, CommandError> {
     let said = surroundings.get("INGLE_ZYGOTE_MEMORY").filter(|text| !text.is_empty());
     let budget = match (chosen, said) {
         (Some(bytes), _) => bytes,
@@ -161,7 +200,7 @@ fn watch(folder: &Path, printer: &Printer) -> Option<Watch> {
     if !folder.is_dir() {
         return None;
     }
-    match Watch::start(folder) {
+    match Watcher::start().and_then(|watcher| Watch::start(&watcher, folder)) {
         Ok(watch) => Some(watch),
         Err(error) => {
             printer.text(format!("changes of files are not noticed: {error}"));

@@ -17,11 +17,11 @@ use ingle_types::clock::{SystemClock, from_unix_ms, iso_text};
 use ingle_types::faults::Faults;
 use serde_json::Value;
 
+use crate::app::open_store;
 use crate::cli::{Place, SendCommand, StateCommand};
 use crate::client::Client;
 use crate::exit::{CommandError, USAGE};
 use crate::printer::{Style, harmless, write_out};
-use crate::server::open_store;
 use crate::surroundings::Surroundings;
 
 /// Whoever holds the store.

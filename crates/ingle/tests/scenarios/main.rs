@@ -43,6 +43,7 @@ mod restaurant;
 mod retries;
 mod scaling;
 mod settings;
+mod several;
 mod stopping;
 mod streaming;
 mod tables;
