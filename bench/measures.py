@@ -48,7 +48,7 @@ class Extent:
 
 
 FULL = Extent(starts=7, load_rounds=3, load_s=3, echo_rounds=3, drain_rounds=3, messages=20_000, single_messages=300,
-              reloads=10, blobs=300, timer_s=30, zero_rounds=3, first_answers=100, peer_starts=4, overload_s=60)
+              reloads=10, blobs=300, timer_s=30, zero_rounds=3, first_answers=100, peer_starts=3, overload_s=60)
 QUICK = Extent(starts=1, load_rounds=1, load_s=1, echo_rounds=1, drain_rounds=1, messages=2_000, single_messages=30,
                reloads=2, blobs=30, timer_s=5, zero_rounds=1, first_answers=20, peer_starts=1, overload_s=5)
 

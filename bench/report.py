@@ -116,14 +116,15 @@ def warm(http: HttpResults) -> List[Target]:
 
 
 def under_overload(overload: OverloadResults) -> List[Target]:
-    seen = bool(overload.answers)
-    others = Figure([float(overload.others)] if seen else [])
-    silent = Figure([float(overload.without_advice)] if seen else [])
-    return [
-        Target(f"{TIMES}× the load, then a normal answer after", overload.recovery, seconds, 5.0),
-        Target("answers under it but 200, 429 and 503", others, per_run, 0),
-        Target("refusals without `Retry-After`", silent, per_run, 0),
-    ]
+    found = []
+    for name, case in overload.cases.items():
+        seen = bool(case.offered)
+        others = Figure([float(case.others)] if seen else [])
+        silent = Figure([float(case.without_advice)] if seen else [])
+        found.append(Target(f"{TIMES}× the load ({name}), then a normal answer after", case.recovery, seconds, 5.0))
+        found.append(Target("answers under it but 200, 429 and 503", others, per_run, 0))
+        found.append(Target("refusals without `Retry-After`", silent, per_run, 0))
+    return found
 
 
 def of_many_apps(many: ManyResults) -> List[Target]:
@@ -219,21 +220,40 @@ def zero_part(zero: ZeroResults) -> str:
 
 
 def overload_part(overload: OverloadResults) -> str:
-    rows = [
-        ["offered", f"{overload.offered:,} requests in {overload.lasted_s:.0f} s"],
-        ["its time had come while all connections were in use", f"{overload.withheld:,}"],
-        ["answered with 200", f"{overload.answers[200]:,}"],
-        ["refused with 429", f"{overload.answers[429]:,}"],
-        ["refused with 503", f"{overload.answers[503]:,}"],
-        ["anything else", f"{overload.others:,}"],
-        ["p50 in quiet times", seconds(overload.calm.median)],
-        ["p50 of the answers with 200", seconds(percentile(overload.good, 0.5))],
-        ["p99 of these", seconds(percentile(overload.good, 0.99))],
-        ["resident memory of the server before", overload.memory_before.show(megabytes)],
-        ["at its peak", overload.memory_peak.show(megabytes)],
-        ["a normal answer, after the end of the load", overload.recovery.show(seconds)],
+    columns = [
+        [
+            f"{case.offered:,} requests in {case.lasted_s:.0f} s",
+            f"{case.withheld:,}",
+            f"{case.answers[200]:,}",
+            f"{case.answers[429]:,}",
+            f"{case.answers[503]:,}",
+            f"{case.others:,}",
+            f"{case.left:,}",
+            seconds(case.calm.median),
+            seconds(percentile(case.good, 0.5)),
+            seconds(percentile(case.good, 0.99)),
+            case.memory_before.show(megabytes),
+            case.memory_peak.show(megabytes),
+            case.recovery.show(seconds),
+        ]
+        for case in overload.cases.values()
     ]
-    return table(["measure", "figure"], rows)
+    measures = [
+        "offered",
+        "its time had come while all connections were in use",
+        "answered with 200",
+        "refused with 429",
+        "refused with 503",
+        "anything else",
+        "hung up at the end",
+        "p50 in quiet times",
+        "p50 of the answers with 200",
+        "p99 of these",
+        "resident memory of the server before",
+        "at its peak",
+        "a normal answer, after the end of the load",
+    ]
+    return table(["measure", *overload.cases], list(zip(measures, *columns)))
 
 
 def many_part(many: ManyResults) -> Optional[str]:
@@ -272,9 +292,9 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         f"awslambdaric for the request; the others are started anew, {extent.peer_starts} time(s) a round, from exec to the first answer. "
         "The figures are medians of the rounds.\n\n" + zero_part(results.zero).rstrip(),
         f"## Too much work\n\nA function of 50 ms in one worker with four places can answer {CAPACITY:.0f} requests a second; {TIMES} "
-        "times that come, each at its time, on connections that stay open. 160 may wait, two seconds at most. After the load its clients "
-        "wait for the answers that are to come.\n\n" + overload_part(results.overload).rstrip(),
-        *([f"## Many apps\n\nIdle apps in one server.\n\n{many.rstrip()}"] if many else []),
+        "times that come, each at its time, on connections that stay open. After the load clients wait for the answers that are to come, "
+        "or hang up.\n\n" + overload_part(results.overload).rstrip(),
+        *([f"## Many apps\n\nApps that have nothing to do, several on each environment, in one server.\n\n{many.rstrip()}"] if many else []),
         f"## First answer\n\nFrom exec of the server to the first complete answer of the hello function, environment and bytecode "
         f"cached, one worker, {extent.starts} start(s) of each system.\n\n"
         + comparison("time", http.first_answer, seconds).rstrip(),

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List
+from typing import Any, Callable, List
 
 import drain
 import events
@@ -33,6 +33,8 @@ import zero
 from systems import Place
 
 PACKAGES = ("awslambdaric", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
+# Each measures one field of `report.Results`, in the order of its fields after the first.
+ROOMS = (drain, reload, events, zero, overload, many)
 # Longest path of a Unix socket, less `/state/admin.sock` and a little.
 SCRATCH_LENGTH_MAX = 85
 
@@ -75,18 +77,19 @@ def measure(place: Place, extent: measures.Extent) -> tuple:
     say(f"before  other programs use {busy:.0%} of the processors")
     http = measures.HttpResults()
     measures.prepare(place)
-    measures.starts(place, extent, http, say)
-    measures.loads(place, extent, http, say)
-    measures.echoes(place, extent, http, say)
-    queue = drain.measure(place, extent, say)
-    reloads = reload.measure(place, extent, say)
-    made = events.measure(place, extent, say)
-    from_zero = zero.measure(place, extent, say)
-    too_much = overload.measure(place, extent, say)
-    many_apps = many.measure(place, extent, say)
+    for part in (measures.starts, measures.loads, measures.echoes):
+        timed(part.__name__, lambda: part(place, extent, http, say))
+    found = [timed(room.__name__, lambda: room.measure(place, extent, say)) for room in ROOMS]
     lines = machine(busy, time.monotonic() - began)
-    results = report.Results(http, queue, reloads, made, from_zero, too_much, many_apps)
+    results = report.Results(http, *found)
     return report.page(lines, results, extent), {"machine": lines, "results": results}
+
+
+def timed(name: str, part: Callable[[], Any]) -> Any:
+    began = time.monotonic()
+    result = part()
+    say(f"took    {time.monotonic() - began:.0f} s for {name}")
+    return result
 
 
 def say(line: str) -> None:

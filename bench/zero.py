@@ -23,6 +23,7 @@ from figures import Figure, Latency
 from measures import Extent, Table, rotated, tables
 from servers import Server, proportional
 from systems import FRAMEWORK, FRAMEWORK_ASGI, GROUP, HELLO, INGLE, LAMBDA, PANDAS, UVICORN, Place, System
+from wire import Line
 
 # Shorter than the wait between two readings, and longer than a reading.
 NO_SPARE = '[workers]\nspare = 0\nidle_timeout = "30ms"\n'
@@ -123,17 +124,15 @@ def measure(place: Place, extent: Extent, say: Callable[[str], None]) -> ZeroRes
 def answers(place: Place, row: Row, count: int) -> List[float]:
     """Seconds of so many first answers of Ingle, each from a worker that has run nothing before."""
     readings = []
-    with serve(place, row.app, row.workers) as server:
+    with serve(place, row.app, row.workers) as server, Line(server.base, WAIT_TIMEOUT_S) as line:
         admin = AdminConnection(place.scratch / "state" / "admin.sock")
-        connection = http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=WAIT_TIMEOUT_S)
         known: set = set()
         # The first fork of all copies pages that later ones find copied, and belongs to the start.
         for number in range(count + 1):
             wait_until(admin, server, has_fresh_worker(known) if row.is_spare() else is_empty)
-            took = request(connection, "GET", row.path)
+            took = line.ask("GET", row.path)
             if number:
                 readings.append(took)
-        connection.close()
         admin.close()
     check_starts(server.log, count + 1, row)
     return readings
@@ -143,18 +142,6 @@ def serve(place: Place, app: str, workers: str) -> Server:
     shutil.rmtree(place.scratch / "state", ignore_errors=True)
     (place.apps / app / "ingle.toml").write_text(workers, encoding="utf-8")
     return start(place, 0, (), app=app, timeout_s=300)
-
-
-def request(connection: http.client.HTTPConnection, method: str, path: str) -> float:
-    """Seconds from the request to the whole answer, which has to be a good one."""
-    begin = time.perf_counter()
-    connection.request(method, path)
-    response = connection.getresponse()
-    response.read()
-    took = time.perf_counter() - begin
-    if response.status != 200:
-        raise RuntimeError(f"{method} {path} answered {response.status}")
-    return took
 
 
 def wait_until(admin: AdminConnection, server: Server, is_time: Callable[[dict], bool]) -> None:
@@ -202,12 +189,11 @@ def environments(place: Place, system: System, path: str, count: int) -> List[fl
     readings = []
     with system.start(place, 1) as server:
         wait_for_port(server)
-        connection = http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=PEER_TIMEOUT_S)
-        for _ in range(count):
-            request(connection, "DELETE", "/environments")
-            time.sleep(SETTLE_S)
-            readings.append(request(connection, "GET", path))
-        connection.close()
+        with Line(server.base, PEER_TIMEOUT_S) as line:
+            for _ in range(count):
+                line.ask("DELETE", "/environments")
+                time.sleep(SETTLE_S)
+                readings.append(line.ask("GET", path))
     return readings
 
 

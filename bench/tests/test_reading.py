@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import drain
 import many
-import overload
 import runtime_api
 import servers
+import wire
 import wrk
 import zero
 
@@ -115,10 +115,10 @@ class Wire(unittest.TestCase):
     def test_an_answer_is_taken_when_it_is_whole(self):
         whole = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno"
         for length in range(len(whole)):
-            self.assertIsNone(overload.take_answer(bytearray(whole[:length])))
+            self.assertIsNone(wire.take_answer(bytearray(whole[:length])))
         buffer = bytearray(whole + b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        self.assertEqual(overload.take_answer(buffer), (429, True))
-        self.assertEqual(overload.take_answer(buffer), (200, False))
+        self.assertEqual(wire.take_answer(buffer), (429, True))
+        self.assertEqual(wire.take_answer(buffer), (200, False))
         self.assertEqual(buffer, b"")
 
     def test_a_request_to_the_runtime_api_is_taken_when_it_is_whole(self):

@@ -11,7 +11,7 @@ from figures import Figure, Latency, megabytes, per_second, percentile, ratio, s
 from events import TIMERS, EventResults, count_seconds
 from many import ManyResults
 from measures import QUICK, HttpResults, rotated
-from overload import OverloadResults
+from overload import CaseResults, OverloadResults
 from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS, UVICORN
 from zero import ADDED, ROWS, ZeroResults
 
@@ -122,14 +122,17 @@ class Page(unittest.TestCase):
         self.assertEqual(rows[1][1:], ["≤ 6.00 ms", "3.00 ms", "met", f"50.00 ms, {LAMBDA.name}", "16.67"])
 
     def test_an_overload_counts_what_is_neither_good_nor_polite(self):
-        overload = OverloadResults(offered=9, without_advice=2, good=[1.0, 2.0])
-        overload.answers.update([200, 200, 429, 429, 503, 500, 0, 0])
-        overload.recovery.add(6.0)
-        rows = [target.row() for target in report.under_overload(overload)]
-        self.assertEqual([row[2:4] for row in rows], [["6.00 s", "**missed**"], ["3", "**missed**"], ["2", "**missed**"]])
+        case = CaseResults(offered=9, without_advice=2, good=[1.0, 2.0])
+        case.answers.update([200, 200, 429, 429, 503, 500, 0, 0])
+        case.recovery.add(6.0)
+        overload = OverloadResults({"tight": case, "loose": CaseResults()})
+        verdicts = [target.row()[2:4] for target in report.under_overload(overload)]
+        self.assertEqual(verdicts[:3], [["6.00 s", "**missed**"], ["3", "**missed**"], ["2", "**missed**"]])
+        self.assertEqual(verdicts[3:], [["–", "not measured"]] * 3)
         lines = report.overload_part(overload).splitlines()
-        for line in ("| refused with 429 | 2 |", "| anything else | 3 |", "| p99 of these | 2.00 s |"):
+        for line in ("| measure | tight | loose |", "| refused with 429 | 2 | 0 |", "| anything else | 3 | 0 |"):
             self.assertIn(line, lines)
+        self.assertIn("| p99 of these | 2.00 s | – |", lines)
 
     def test_many_apps_have_a_part_once_they_were_measured(self):
         self.assertIsNone(report.many_part(ManyResults()))
