@@ -9,6 +9,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::net::TcpStream;
 /// How long after the end of what the client sends it is asked whether it is there. Answers that are made within this time
 /// go to half-closed connections as if nothing was.
 const ASK_AFTER: Duration = Duration::from_millis(100);
+/// How often it is looked for the end behind something that was sent and that nobody has read yet.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The connection as HTTP is spoken over it.
@@ -33,6 +36,7 @@ pub(crate) struct Client(Arc<Connection>);
 
 struct Connection {
     stream: TcpStream,
+    is_gone: AtomicBool,
     sent: Mutex<Sent>,
 }
 
@@ -47,7 +51,7 @@ struct Sent {
 /// Both views of a connection.
 pub(crate) fn split(stream: TcpStream) -> (Line, Client) {
     let sent = Mutex::new(Sent { may_ask: false, is_flushed: true });
-    let connection = Arc::new(Connection { stream, sent });
+    let connection = Arc::new(Connection { stream, is_gone: AtomicBool::new(false), sent });
     (Line(connection.clone()), Client(connection))
 }
 
@@ -57,6 +61,18 @@ impl Client {
         let mut sent = self.0.sent();
         sent.may_ask = sent.is_flushed && version >= Version::HTTP_11;
         CallerHandle(Arc::new(self.clone()))
+    }
+
+    /// Takes a step to its end, and notices when the client leaves meanwhile: whoever asks then knows at once.
+    pub(crate) async fn noticed<T>(&self, version: Version, step: impl Future<Output = T>) -> T {
+        tokio::pin!(step);
+        tokio::select! {
+            // Most steps are no waits, and then nothing is to be watched.
+            biased;
+            done = &mut step => return done,
+            () = async { self.waits(version).0.gone().await } => {}
+        }
+        step.await
     }
 }
 
@@ -73,19 +89,35 @@ impl Connection {
     }
 
     async fn gone(&self) {
-        match self.stream.peek(&mut [0]).await {
-            Ok(0) => {
-                tokio::time::sleep(ASK_AFTER).await;
-                if self.ask().is_err() {
-                    return;
-                }
-            }
-            // Its next request is there already: its end can't be seen behind that, but a reset can.
-            Ok(_) => {}
-            Err(_reset) => return,
+        if !self.is_gone.load(Ordering::Acquire) {
+            // Whatever fails, the connection can't be used any more.
+            self.reset().await.ok();
+            self.is_gone.store(true, Ordering::Release);
         }
-        // Either way the connection can't be used any more.
-        self.stream.ready(Interest::ERROR).await.ok();
+    }
+
+    /// Waits until the connection is reset, or fails in another way. Sees to it that it is, if nobody is there.
+    async fn reset(&self) -> io::Result<()> {
+        self.end().await?;
+        tokio::time::sleep(ASK_AFTER).await;
+        self.ask()?;
+        self.stream.ready(Interest::ERROR).await.map(drop)
+    }
+
+    /// Waits for the end of what the client sends.
+    async fn end(&self) -> io::Result<()> {
+        while self.stream.peek(&mut [0]).await? > 0 {
+            // A body that the function takes in pieces, or the next request. The system tells of an end behind that, but does
+            // not wake anybody for it.
+            if self.stream.ready(Interest::READABLE).await?.is_read_closed() {
+                break;
+            }
+            tokio::select! {
+                reset = self.stream.ready(Interest::ERROR) => return reset.and(Err(io::ErrorKind::ConnectionReset.into())),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Sends what a client who is there skips, and one who is gone resets.

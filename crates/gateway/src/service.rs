@@ -87,9 +87,11 @@ impl Door {
         Self { site, rooms, outstanding: AtomicU32::new(0), concurrent }
     }
 
-    /// A place among the requests that may be in work at once, where there is such a limit.
-    pub(crate) async fn concurrent(&self) -> Option<OwnedSemaphorePermit> {
-        self.concurrent.clone()?.acquire_owned().await.ok()
+    /// A place among the requests that may be in work at once, where there is such a limit. A client who has left while it
+    /// waited for it is known to have.
+    pub(crate) async fn concurrent(&self, head: &Parts) -> Option<OwnedSemaphorePermit> {
+        let place = self.concurrent.clone()?.acquire_owned();
+        noticed(head, place).await.ok()
     }
 }
 
@@ -105,7 +107,7 @@ impl Service {
 
     /// Answers one request; what goes wrong is an answer too.
     pub(crate) async fn answer(&self, head: Parts, body: Incoming) -> Response<Answer> {
-        let Some(door) = self.door().await else { return whole(self.not_started()) };
+        let Some(door) = noticed(&head, self.door()).await else { return whole(self.not_started()) };
         let origin = door.site.cors.is_some().then(|| head.headers.clone());
         let notice = self.options.development.then(|| self.notice.borrow().clone()).flatten();
         let mut response = match self.serve(&door, head, body).await {
@@ -180,7 +182,7 @@ impl Service {
         }
         let _outstanding = outstanding;
         let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
-        let _concurrent = door.concurrent().await;
+        let _concurrent = door.concurrent(&head).await;
         let request = request::http_request("http", &head, parameters, body);
         let (door, development) = (door.clone(), self.options.development);
         let tasks = door.rooms.tasks.clone();
@@ -218,6 +220,14 @@ impl Service {
             }
             _ => Ok(place),
         }
+    }
+}
+
+/// Takes a step before there is an invocation. Of a client who leaves meanwhile the invocation then knows at once.
+async fn noticed<T>(head: &Parts, step: impl Future<Output = T>) -> T {
+    match head.extensions.get::<Client>() {
+        Some(client) => client.noticed(head.version, step).await,
+        None => step.await,
     }
 }
 

@@ -112,7 +112,33 @@ async fn the_next_request_is_no_departure_and_is_not_lost() {
     let mut much = vec![0; 100_000];
     line.read_exact(&mut much).await.unwrap();
     assert_eq!(much, [7; 100_000]);
-    set_socket_linger(&theirs, Some(Duration::ZERO)).unwrap();
+}
+
+#[tokio::test]
+async fn a_departure_is_seen_behind_what_nobody_has_read() {
+    for linger in [None, Some(Duration::ZERO)] {
+        let (_line, client, mut theirs) = connected().await;
+        let waiting = client.waits(Version::HTTP_11);
+        theirs.write_all(b"next").unwrap();
+        assert!(stays(&waiting).await);
+        set_socket_linger(&theirs, linger).unwrap();
+        drop(theirs);
+        assert!(leaves(&waiting).await, "{linger:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_left_during_a_step_is_known_right_after_it() {
+    let (_line, client, theirs) = connected().await;
     drop(theirs);
-    assert!(leaves(&waiting).await, "a reset is seen behind it");
+    let connection = client.0.clone();
+    let step = async move {
+        while !connection.is_gone.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        "done"
+    };
+    assert_eq!(client.noticed(Version::HTTP_11, step).await, "done");
+    let waiting = client.waits(Version::HTTP_11);
+    assert!(tokio::time::timeout(Duration::ZERO, waiting.0.gone()).await.is_ok());
 }

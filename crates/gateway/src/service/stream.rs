@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     let Request { function, parameters, head, body } = request;
     let opened = exchange::open(&function, &head, body, door.site.http.body_bytes_max);
     let (handle, closer, begun) = opened.map_err(refused)?;
-    let concurrent = door.concurrent().await;
+    let concurrent = door.concurrent(&head).await;
     let seen = request::http_request("http", &head, parameters, Body::default());
     let seen = HttpRequest { exchange: Some(handle), ..seen };
     let invocation = invocation(door, function, seen, &head);
@@ -74,7 +74,9 @@ impl Run {
         let Completion { outcome, phases, effects, .. } = completion;
         let failure = outcome.failure().cloned();
         let mut status = closer.status();
-        if status.is_none() {
+        // One who left before the head was not answered, unless it was by sending a body that breaks off.
+        let is_for_nobody = failure::is_for_nobody(&outcome) && closer.refusal().is_none();
+        if status.is_none() && !is_for_nobody {
             let answer = match (closer.refusal(), &failure) {
                 // What the function made of a body that broke off is of no interest to whoever sent it.
                 (Some(refusal), _) => refused(refusal),

@@ -198,6 +198,7 @@ fn a_caller_who_leaves_before_the_head_cancels_the_function() {
     drop(caller);
     let record = server.invocations("before", 1).remove(0);
     assert_eq!((&record["outcome"], &record["failure"]["code"]), (&json!("cancelled"), &json!("E0313")));
+    assert_eq!(record["status"], serde_json::Value::Null);
     assert_eq!(server.log("before ends")["function"], "before");
 }
 
