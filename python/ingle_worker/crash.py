@@ -142,10 +142,10 @@ def install_signals(stop):
 
 
 def leave_if_forked():
-    """Ends a forked child that came back from the function: it has no business in the worker's loops."""
+    """Ends a forked child that came back from the app's code: it has no business in the worker's loops."""
     if _forked:
         try:
-            os.write(2, b"a child process forked by a function returned from it instead of calling os._exit; ended\n")
+            os.write(2, b"a child process forked by the app came back from its code instead of calling os._exit; ended\n")
         except OSError:
             pass
         sys.stdout.flush()

@@ -152,7 +152,7 @@ def reasons_against(ours):
     `ours`: the file descriptors that the worker itself holds.
     """
     ours = set(ours) | crash.descriptors() | {_life_line}
-    return (_threads() + _descriptors(ours))[:_REASONS_MAX]
+    return (_threads() + _children() + _descriptors(ours))[:_REASONS_MAX]
 
 
 def _threads():
@@ -178,6 +178,19 @@ def _threads():
     allowed = len(pools) * max(os.cpu_count() - 1, 0)
     if unnamed > allowed:
         reasons.append("a native library runs %d thread%s" % (unnamed, "s" if unnamed > 1 else ""))
+    return reasons
+
+
+def _children():
+    """Processes that the import started. They are this process's to wait for, and a worker could not."""
+    reasons = []
+    for task in os.listdir("/proc/self/task"):
+        for number in (_read("/proc/self/task/%s/children" % task) or "").split():
+            # `1234 (name) S …`: the name may hold anything, so what counts is behind the last bracket.
+            state = (_read("/proc/%s/stat" % number) or "").rpartition(") ")[2][:1]
+            if state and state not in "ZX":
+                name = _read("/proc/%s/comm" % number)
+                reasons.append("the import left the process %s running (%s)" % (number, name))
     return reasons
 
 

@@ -137,6 +137,8 @@ class Worker:
         loaded = load(request)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        # A process that the import forked and that came to its end, too, has done its work.
+        crash.leave_if_forked()
         self.plans = loaded.plans
         self._apps = loaded.apps
         self.base_context = contextvars.copy_context()

@@ -183,7 +183,7 @@ fn a_forked_child_does_not_answer_for_its_parent(python: &Python) {
     let server = app().start(python);
     let answer = crash_beside_others(&server, "/api/crash/fork");
     assert_eq!(answer.status(200).text(), "survived");
-    server.log("forked by a function returned from it");
+    server.log("forked by the app came back from its code");
 }
 
 fn with_time_limit() -> App {

@@ -25,6 +25,7 @@ mod extensions;
 mod first_calls;
 mod hot_keys;
 mod http;
+mod imports;
 mod keys;
 mod large_blobs;
 mod log_levels;
