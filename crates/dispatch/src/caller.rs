@@ -11,12 +11,14 @@ pub(crate) struct Caller {
     /// `None`: there is nobody who can go away, or it is known that they have.
     leaving: Option<BoxFuture<()>>,
     has_left: bool,
+    /// An attempt has reached a worker.
+    has_run: bool,
     on_disconnect: OnDisconnect,
 }
 
 impl Caller {
     pub(crate) fn new(handle: Option<CallerHandle>, on_disconnect: OnDisconnect) -> Self {
-        Self { leaving: handle.map(|handle| handle.0.gone()), has_left: false, on_disconnect }
+        Self { leaving: handle.map(|handle| handle.0.gone()), has_left: false, has_run: false, on_disconnect }
     }
 
     /// Ready once the caller has gone away. May be dropped and waited for again.
@@ -48,13 +50,15 @@ impl Caller {
         tokio::select! {
             // Who is gone already needs no worker, even if there is one.
             biased;
-            () = self.withdrawn() => Err(never_ran()),
-            done = step => Ok(done),
+            () = self.withdrawn() => {}
+            done = step => return Ok(done),
         }
+        Err(withdrawn(self.has_run))
     }
 
     /// What a running function is told.
     pub(crate) fn departure(&mut self) -> Departure<impl Future<Output = ()>> {
+        self.has_run = true;
         let interrupts = self.on_disconnect == OnDisconnect::Cancel;
         Departure { gone: self.gone(), interrupts }
     }
@@ -66,9 +70,11 @@ impl Caller {
     }
 }
 
-fn never_ran() -> Outcome {
-    let message = "the client went away before it ran";
-    Outcome::Cancelled(Failure::new(Blame::Caller, "E0313", "CallerGone", message).not_started())
+fn withdrawn(has_run: bool) -> Outcome {
+    let again = if has_run { " again" } else { "" };
+    let message = format!("the client went away before it ran{again}");
+    let failure = Failure::new(Blame::Caller, "E0313", "CallerGone", message);
+    Outcome::Cancelled(Failure { started: has_run, ..failure })
 }
 
 #[cfg(test)]
@@ -130,11 +136,13 @@ mod tests {
         gone.await;
         assert!(interrupts);
         assert!(caller.has_withdrawn());
-        assert!(caller.unless_withdrawn(async {}).await.is_err(), "gone before a step that is ready at once");
+        // Gone before a step that is ready at once, but not before the first attempt.
+        let again = caller.unless_withdrawn(async {}).await.unwrap_err();
+        assert!(again.failure().unwrap().started, "{again:?}");
         caller.withdrawn().await;
         let done = Outcome::Success(Outputs::default());
         assert_eq!(caller.effect(&done).as_deref(), Some("the client had gone"));
-        assert_eq!(caller.effect(&never_ran()), None);
+        assert_eq!(caller.effect(&again), None);
     }
 
     #[tokio::test(start_paused = true)]

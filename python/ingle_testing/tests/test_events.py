@@ -144,6 +144,7 @@ def test_a_context_is_one_of_the_sdk():
     assert (context.function_name, context.retry_context.retry_count, context.retry_context.max_retry_count) == ("cook", 1, 3)
     assert context.thread_local_storage.invocation_id == context.invocation_id
     assert len(context.trace_context.trace_parent) == 55 and context.trace_context.Traceparent
+    assert (context.cancelled, events.context(cancelled=True).cancelled) == (False, True)
     # Each attribute that the SDK promises is there.
     missing = [name for name in func.Context.__abstractmethods__ if not hasattr(context, name)]
     assert missing == []

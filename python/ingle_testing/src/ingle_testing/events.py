@@ -320,8 +320,10 @@ class Context:
 
 def context(*, function_name: str = "function", function_directory: str = ".", invocation_id: Optional[str] = None,
             trace_parent: Optional[str] = None, trace_state: str = "", retry_count: int = 0, max_retry_count: int = 0,
-            exception: Optional[BaseException] = None) -> Context:
-    """The argument `context` of a function. The last three are those of an attempt of a retry policy."""
+            exception: Optional[BaseException] = None, cancelled: bool = False) -> Context:
+    """The argument `context` of a function. `retry_count`, `max_retry_count` and `exception` are those of an attempt of a
+    retry policy; `cancelled` says that the HTTP client has left, and may be set while the function runs.
+    """
     sdk.module().Context.register(Context)
     id = invocation_id or str(uuid.uuid4())
     storage = threading.local()
@@ -329,7 +331,7 @@ def context(*, function_name: str = "function", function_directory: str = ".", i
     parent = trace_parent or "00-%s-%s-01" % (uuid.uuid4().hex, uuid.uuid4().hex[:16])
     return Context(invocation_id=id, function_name=function_name, function_directory=function_directory,
                    thread_local_storage=storage, trace_context=TraceContext(parent, trace_state, {}),
-                   retry_context=RetryContext(retry_count, max_retry_count, exception))
+                   retry_context=RetryContext(retry_count, max_retry_count, exception), cancelled=cancelled)
 
 
 def _bytes(body: Union[str, bytes, Json]) -> bytes:
