@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use crate::debug::Debugger;
 use crate::error::Error;
-use crate::load::{Importing, Prepared, import, prepare, prepare_debugger};
+use crate::load::{Importing, IndexPlace, Prepared, import, prepare, prepare_debugger};
 use crate::log_filter::LogFilter;
 
 /// How often an old generation is asked whether it has finished.
@@ -56,6 +56,9 @@ pub struct Options {
     pub inspect: Inspect,
     /// The editor's debugger, with which one worker is debugged.
     pub debugger: Option<Debugger>,
+    /// The folder in which what the app declares is kept, and whether an app that is known from there is imported only
+    /// when there is work for it.
+    pub index: Option<(PathBuf, bool)>,
     /// Before the sinks of [`Rooms`].
     pub log_filter: LogFilter,
 }
@@ -242,6 +245,7 @@ impl Control {
             parents: &rooms.parents,
             spool: Some(rooms.store.spool_folder().to_owned()),
             debugging: debugging.clone(),
+            index: options.index.as_ref().map(|(state, is_lazy)| IndexPlace { state, is_lazy: *is_lazy }),
         };
         let imported = import(&prepared, with).await?;
         let mut app = imported.app;

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | reload: start, compare, swap, drain | [`control`] |
 //! | from a folder to a loaded app | [`load`] |
+//! | what an app declares, kept for the next start | `index` |
 //! | which changed files matter, and when | [`watch`] |
 //! | which lines get into the log | [`log_filter`] |
 //! | one port for the editor's debugger | [`debug`] |
@@ -17,6 +18,7 @@
 pub mod control;
 pub mod debug;
 pub mod error;
+mod index;
 pub mod load;
 pub mod log_filter;
 pub mod rest;

@@ -17,6 +17,7 @@ use ingle_worker::scale::Limits;
 use ingle_worker::{ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
 use crate::error::Error;
+use crate::index::Index;
 
 /// Longest time for importing an app.
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -87,6 +88,17 @@ pub(crate) struct Importing<'a> {
     /// Where workers write large outputs.
     pub(crate) spool: Option<PathBuf>,
     pub(crate) debugging: Option<Debugging>,
+    /// Where what the app declares is kept.
+    pub(crate) index: Option<IndexPlace<'a>>,
+}
+
+/// Where and how an index is used.
+#[derive(Clone, Copy)]
+pub(crate) struct IndexPlace<'a> {
+    /// The app's state folder.
+    pub(crate) state: &'a Path,
+    /// An app with an index is imported only when there is work for it.
+    pub(crate) is_lazy: bool,
 }
 
 /// Imports the app in its first worker and resolves what it declares.
@@ -131,14 +143,38 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         spool: with.spool,
         debugging: with.debugging,
     };
+    let index = with.index.filter(|_| options.debugging.is_none());
+    let is_lazy = index.is_some_and(|index| index.is_lazy);
+    let index_of = || Index::of(index?.state, prepared, &shim, with.variables);
     let pool = Pool::new(options, with.parents, with.tasks.clone(), with.sink, with.clock);
-    let mut loaded = pool.start().await?;
+    let mut loaded = begin(&pool, index_of, is_lazy).await?;
     problems.extend(loaded.problems.clone());
     problems.extend(pool.way().and_then(unsafe_to_fork));
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
     let app = ingle_apps::resolve(folder, std::mem::take(&mut loaded.functions), problems);
     Ok(Imported { pool, loaded, app, process_count: process_count.unwrap_or(1) })
+}
+
+/// Imports the app, or takes what an import of the same files has found before.
+async fn begin(
+    pool: &Pool,
+    index_of: impl Fn() -> Option<Index>,
+    is_lazy: bool,
+) -> Result<Loaded, ingle_worker::Error> {
+    let index = index_of();
+    if let Some(kept) = index.as_ref().filter(|_| is_lazy).and_then(Index::read) {
+        pool.resume(&kept);
+        return Ok(kept);
+    }
+    let loaded = pool.start().await?;
+    // Files that changed during the import may or may not have been read before.
+    if let (Some(before), Some(after)) = (index, index_of())
+        && before.is_of_the_same(&after)
+    {
+        after.write(&loaded);
+    }
+    Ok(loaded)
 }
 
 /// What is found in an app, without serving it.
@@ -170,6 +206,7 @@ pub async fn examine(
         parents: &parents,
         spool: None,
         debugging: None,
+        index: None,
     };
     let imported = import(prepared, with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;

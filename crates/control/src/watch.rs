@@ -1,6 +1,7 @@
 //! Which changed files matter, and when to look: a save is often several events, and editors write by renaming.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -52,6 +53,17 @@ impl Extra {
     }
 }
 
+/// Whether what has this name in an app's folder belongs to the app.
+pub(crate) fn is_of_the_app(name: &OsStr) -> bool {
+    name.to_str().is_none_or(|name| !NOT_THE_APPS.contains(&name))
+}
+
+/// Whether a file is one of those that every app is made of.
+pub(crate) fn is_source(file: &Path) -> bool {
+    let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    file.extension().is_some_and(|extension| extension == "py") || SETTINGS.contains(&name)
+}
+
 /// Whether a change of this file changes the app.
 pub fn matters(root: &Path, path: &Path, extra: &Extra) -> bool {
     let Ok(relative) = path.strip_prefix(root) else { return false };
@@ -62,10 +74,7 @@ pub fn matters(root: &Path, path: &Path, extra: &Extra) -> bool {
     let Some(name) = parts.next_back() else { return false };
     // Editors write `.name.swp`, `name~` and `4913` beside the file.
     let is_scratch = name.starts_with(".#") || name.ends_with('~') || name.ends_with(".swp");
-    !is_scratch
-        && (Path::new(name).extension().is_some_and(|extension| extension == "py")
-            || SETTINGS.contains(&name)
-            || extra.has(relative, name))
+    !is_scratch && (is_source(relative) || extra.has(relative, name))
 }
 
 /// Watches the folders of all apps of a server, with one queue of the system and one thread. Cheap to clone.

@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Faults,
     /// Take messages from queues and follow schedules; off when only one call is to be made.
     pub(crate) listen: bool,
+    /// An app whose files are known from an earlier start is imported only when there is work for it.
+    pub(crate) is_lazy: bool,
     /// Lets an editor debug the app.
     pub(crate) debugger: Option<Debugger>,
     /// For tests.
@@ -142,6 +144,7 @@ impl App {
             listen: plan.listen,
             inspect: Arc::new(inspect),
             debugger: plan.debugger,
+            index: plan.is_lazy.then(|| (plan.state.clone(), true)),
             log_filter: log_filter.clone(),
         };
         let health = Health::default();

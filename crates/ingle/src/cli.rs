@@ -143,6 +143,9 @@ pub(crate) struct StartArguments {
     /// machine's]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub(crate) zygote_memory: Option<u64>,
+    /// Import the app only when there is work for it, if it is known from an earlier start; so it is with several apps
+    #[arg(long)]
+    pub(crate) lazy: bool,
     /// For tests: time stands still until it is moved through the admin socket
     #[arg(long, hide = true, value_name = "moved[=TIME]")]
     pub(crate) clock: Option<ClockChoice>,

@@ -93,9 +93,13 @@ fn python(summary: &Generation) -> String {
         Some((module, ms)) if *ms > 300.0 => format!(" (slowest: {module} {ms:.0} ms)"),
         _ => String::new(),
     };
+    let imported = match summary.loaded.import_ms {
+        known if known > 0.0 => format!("imported in {known:.0} ms"),
+        _ => "known from an earlier start, and imported when there is work".to_owned(),
+    };
     format!(
-        "Python {major}.{minor}.{patch}: {} · environment: {}{sdk} · imported in {:.0} ms{slow}{processes}",
-        summary.prepared.interpreter.why, summary.prepared.environment.why, summary.loaded.import_ms
+        "Python {major}.{minor}.{patch}: {} · environment: {}{sdk} · {imported}{slow}{processes}",
+        summary.prepared.interpreter.why, summary.prepared.environment.why
     )
 }
 

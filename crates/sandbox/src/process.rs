@@ -7,8 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, setrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -100,7 +101,7 @@ impl Process {
             .kill_on_drop(true);
         let socket = spec.socket.as_raw_fd();
         let parent = rustix::process::getpid();
-        // SAFETY: the closure runs between fork and exec. It calls only prctl, getppid, dup2 and fcntl through
+        // SAFETY: the closure runs between fork and exec. It calls only prctl, getppid, dup2, fcntl and prlimit through
         // rustix, which are async-signal-safe, allocate nothing and take no lock.
         #[expect(unsafe_code, reason = "pre_exec is unsafe by signature")]
         unsafe {
@@ -133,7 +134,8 @@ impl Process {
 /// Makes this process one that may start others; called once, before the first.
 ///
 /// What it inherited itself, such as descriptors of a shell, does not reach them. Orphans below it become its
-/// children, so that the end of a worker can be waited for when the process that forked it is gone.
+/// children, so that the end of a worker can be waited for when the process that forked it is gone. And it may have as
+/// many descriptors open as the system lets it, while those that it starts may have what was usual before.
 ///
 /// # Errors
 /// Those of the system; whoever goes on all the same loses only what is said above.
@@ -144,7 +146,24 @@ pub fn prepare() -> io::Result<()> {
             close_at_exec(number);
         }
     }
+    let usual = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: usual.maximum, maximum: usual.maximum };
+    // Without it there is room for fewer apps.
+    if USUAL_DESCRIPTORS.set(usual.current).is_ok() {
+        setrlimit(Resource::Nofile, most).ok();
+    }
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// The limit of descriptors that this process was started with. Programs that close all that they could have, or wait
+/// with `select`, can't do with the one that we have.
+static USUAL_DESCRIPTORS: OnceLock<Option<u64>> = OnceLock::new();
+
+/// For a child between fork and exec: gives it the usual limit back.
+fn limit_descriptors() -> rustix::io::Result<()> {
+    let Some(usual) = USUAL_DESCRIPTORS.get() else { return Ok(()) };
+    let now = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: *usual, maximum: now.maximum })
 }
 
 fn close_at_exec(number: i32) {
@@ -259,6 +278,7 @@ impl Drop for Process {
 }
 
 fn prepare_child(socket: i32, parent: rustix::process::Pid) -> io::Result<()> {
+    limit_descriptors()?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // The server may have died between fork and here; then the death signal never comes.
     if rustix::process::getppid() != Some(parent) {

@@ -117,7 +117,7 @@ pub(crate) struct PoolState {
     pub(crate) stopping: bool,
     pub(crate) warmup: Option<Warmup>,
     /// Of an invocation, or of the start.
-    pub(crate) last_work: Instant,
+    pub(crate) last_work: Option<Instant>,
     pub(crate) arrivals: Arrivals,
     pub(crate) deaths: Deaths,
     /// Whether processes hand over debug lines, if that was ever changed.
@@ -173,7 +173,7 @@ impl Pool {
                 stopping: false,
                 warmup: None,
                 debug_lines: None,
-                last_work: Instant::now(),
+                last_work: None,
                 arrivals: Arrivals::default(),
                 deaths: Deaths::default(),
             }),
@@ -191,16 +191,26 @@ impl Pool {
     /// [`Error`] when the app can't be imported at all.
     pub async fn start(&self) -> Result<Loaded, Error> {
         let (loaded, first) = self.0.nursery.begin(&self.maker(), self.next_id()).await?;
-        self.state().last_work = Instant::now();
+        self.state().last_work = Some(Instant::now());
         match first {
             Some(worker) => self.admit(&worker),
             None if self.plan().start > 0 => self.start_worker().await?,
             None => {}
         }
+        self.begin_to_supervise();
+        Ok(loaded)
+    }
+
+    /// Begins with what an import has found before; the app is imported when there is work for it.
+    pub fn resume(&self, loaded: &Loaded) {
+        self.0.nursery.resume(loaded);
+        self.begin_to_supervise();
+    }
+
+    fn begin_to_supervise(&self) {
         let pool = self.clone();
         let supervise = async move { pool.supervise().await };
         drop(self.0.tasks.spawn(TaskKind::Supervisor, "pool", supervise));
-        Ok(loaded)
     }
 
     /// How its workers are made; `None` before the start.

@@ -89,7 +89,7 @@ impl Pool {
             if its.in_work > 0 { now } else { its.idle_since }
         };
         let last_end = state.workers.iter().map(end).max().unwrap_or(before);
-        let quiet_since = before.max(last_end).max(state.last_work);
+        let quiet_since = before.max(last_end).max(state.last_work.unwrap_or(before));
         state.arrivals.gaps.observe(now.duration_since(quiet_since));
     }
 
@@ -185,10 +185,9 @@ impl Pool {
             }
         }
         let latest = idle.iter().map(|(since, _)| *since).max();
-        state.last_work =
-            if in_work > 0 { now } else { latest.map_or(state.last_work, |at| at.max(state.last_work)) };
+        state.last_work = if in_work > 0 { Some(now) } else { latest.max(state.last_work) };
         let limits = self.limits(&state.arrivals);
-        let quiet_for = now.duration_since(state.last_work);
+        let quiet_for = state.last_work.map_or(Duration::MAX, |at| now.duration_since(at));
         let oldest_for = oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let demand = Demand { waiting, in_work, oldest: oldest_for, quiet_for };
         let mut wanted = desired(limits, demand, in_use);

@@ -62,6 +62,7 @@ pub(crate) async fn run(
         records: Arc::new(Quiet),
         faults: planned_faults(surroundings)?,
         listen: false,
+        is_lazy: false,
         debugger: None,
         moved: None,
     };

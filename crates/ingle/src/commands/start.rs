@@ -144,6 +144,7 @@ pub(crate) fn plan(
         records,
         faults: planned_faults(surroundings)?,
         listen: true,
+        is_lazy: arguments.lazy || arguments.names_several(),
         debugger: None,
         moved: None,
     })

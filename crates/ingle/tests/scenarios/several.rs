@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use ingle_testkit::{App, Call, Launch, Python, on_each_python};
+use ingle_testkit::{App, Call, Launch, Python, Server, on_each_python};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -10,6 +10,8 @@ on_each_python!(
     a_broken_app_does_not_stop_the_others_and_is_served_when_mended,
     a_flood_of_one_app_leaves_the_others_answered,
     apps_of_one_interpreter_share_a_template,
+    apps_that_are_known_are_imported_at_their_first_event,
+    one_app_can_wait_for_its_first_event_too,
 );
 
 fn app(name: &str) -> App {
@@ -121,6 +123,43 @@ fn apps_of_one_interpreter_share_a_template(python: &Python) {
     assert_eq!(parent("app"), parent("shop"));
     assert_eq!(parent("app"), parent("blog"));
     assert!(parent("app").is_some_and(|pid| server.children().iter().any(|child| child.to_string() == pid)));
+}
+
+fn apps_that_are_known_are_imported_at_their_first_event(python: &Python) {
+    let timer = r#"
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+def tick(timer: func.TimerRequest) -> None:
+    print("tick")
+"#;
+    let ticking = App::python(timer).settings(&json!({"S": ""}));
+    let mut server = two(python).beside("clock", &ticking).beside("blog", &app("blog")).start();
+    let imported = |server: &Server, app: &str| {
+        let shown = server.processes_of(app);
+        shown["zygote"].is_object() || shown["workers"].as_array().is_some_and(|workers| !workers.is_empty())
+    };
+    assert!(imported(&server, "app") && imported(&server, "shop"));
+    // A file that changes between two starts makes the app another one.
+    let file = server.folder_of("blog").join("function_app.py");
+    server.kill9();
+    std::fs::write(&file, app("letters").text("function_app.py")).unwrap();
+    server.restart();
+    assert!(!imported(&server, "app") && !imported(&server, "shop"), "nobody has called them");
+    assert_eq!(server.get_of("blog", "/api/name").status(200).text(), "letters by blog blog");
+    // Timers and queues do not wait for a call.
+    server.log("tick");
+    server.call_of("shop", &["send", "queue", "work", "a hat"]).code(0);
+    server.log("shop works on a hat");
+    assert!(!imported(&server, "app"));
+    assert_eq!(server.get_of("app", "/api/name").status(200).text(), "first by first app");
+    assert!(imported(&server, "app"));
+}
+
+fn one_app_can_wait_for_its_first_event_too(python: &Python) {
+    let mut server = app("first").launch(python).argument("--lazy").start();
+    assert_ne!(server.zygote(), 0);
+    server.restart();
+    assert_eq!((server.zygote(), server.workers()), (0, Vec::new()));
+    assert_eq!(server.get("/api/name").status(200).text(), "first by first app");
 }
 
 #[test]

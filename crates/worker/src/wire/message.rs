@@ -286,7 +286,7 @@ pub enum FromWorker {
 }
 
 /// What the worker found when it imported the app.
-#[derive(Deserialize, Debug, Clone, Default)]
+#[derive(Serialize, Deserialize, Debug, Clone, Default)]
 pub struct Loaded {
     pub functions: Vec<DeclaredFunction>,
     #[serde(default)]
