@@ -11,6 +11,7 @@ on_each_python!(
     no_worker_runs_without_work_and_the_next_call_makes_one,
     five_hundred_first_calls_are_all_answered,
     workers_that_come_and_go_under_traffic_drop_nothing,
+    what_waits_for_long_gets_more_workers,
     a_worn_worker_is_replaced,
     killed_parents_are_made_anew,
     workers_outlive_their_zygote_and_die_with_the_server,
@@ -104,6 +105,34 @@ fn workers_that_come_and_go_under_traffic_drop_nothing(python: &Python) {
         calls.into_iter().flat_map(|call| call.join().unwrap()).collect()
     });
     assert!(seen.len() > 20, "many workers have come and gone: {}", seen.len());
+}
+
+const HELD: &str = r#"
+@app.route(route="held")
+def held(req: func.HttpRequest) -> str:
+    print("held in %d" % os.getpid())
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return "%d" % os.getpid()
+"#;
+
+/// By their number three calls need one worker, but that has a single thread, and each of them takes long.
+fn what_waits_for_long_gets_more_workers(python: &Python) {
+    let server = App::python(HELD)
+        .settings(&serde_json::json!({"PYTHON_THREADPOOL_THREAD_COUNT": "1"}))
+        .file("ingle.toml", "[workers]\nspare = 0\nmax = 3\n")
+        .start(python);
+    let seen: BTreeSet<String> = thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| server.get("/api/held").status(200).text())).collect();
+        let begins = |event: &serde_json::Value| {
+            event["message"].as_str().is_some_and(|message| message.starts_with("held in "))
+        };
+        server.wait_for_many(3, "calls in work", begins);
+        std::fs::write(server.folder().join("go"), "").unwrap();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
 fn a_worn_worker_is_replaced(python: &Python) {
