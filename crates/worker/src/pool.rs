@@ -229,6 +229,11 @@ impl Pool {
 
     pub(crate) async fn start_worker(&self) -> Result<(), Error> {
         let asked_at = Instant::now();
+        let (debug_lines, zygote) = (self.state().debug_lines, self.0.nursery.zygote());
+        if let (Some(debug_logging), Some(zygote)) = (debug_lines, zygote) {
+            // What is forked has it from the beginning: its first call comes over a lane, and waits for no other socket.
+            zygote.control.send(&ToWorker::Settings { debug_logging }).await.ok();
+        }
         let worker = self.0.nursery.make(&self.maker(), self.next_id()).await?;
         {
             let mut state = worker.state();
