@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 on_each_python!(
     workers_are_kept_in_their_part_of_the_day,
+    an_app_that_is_imported_late_is_imported_for_its_part_of_the_day,
     a_worker_is_warmed_before_it_is_offered,
     the_warmup_trigger_needs_no_setting,
     nobody_waits_for_a_warm_up,
@@ -44,6 +45,22 @@ fn workers_are_kept_in_their_part_of_the_day(python: &Python) {
     check("2026-08-10T05:50:00Z", 2);
     check("2026-10-26T06:49:59Z", 0);
     check("2026-10-26T06:50:00Z", 2);
+}
+
+/// S-015 with an app that is known from an earlier start: nobody waits for its import when the day begins.
+fn an_app_that_is_imported_late_is_imported_for_its_part_of_the_day(python: &Python) {
+    let toml = "[workers]\nspare = 0\nmax = 1\n[[workers.warm]]\nfrom = \"07:50\"\nto = \"09:00\"\n\
+        time_zone = \"UTC\"\nworkers = 1\n";
+    let launch = app(toml).launch(python).argument("--lazy");
+    let mut server = on_clock(launch, "2026-08-07T05:00:00Z").start();
+    assert_ne!(server.zygote(), 0, "the first start imports it");
+    server.kill9();
+    server.restart();
+    assert_eq!((server.zygote(), server.workers()), (0, vec![]));
+    move_clock(&server, "2026-08-07T07:50:00Z");
+    wait_for_workers(&server, 1, "07:50");
+    let kept = server.workers()[0];
+    assert_eq!(server.get("/api/seen").status(200).json()["pid"], kept);
 }
 
 /// `prepare` waits until the file `go` is there.
