@@ -3,7 +3,7 @@
 //! An invocation enters the [`Gate`] of its function or is refused. Then it takes one of the function's [`Places`], if
 //! their number is bounded, and goes through the [`Door`] to the workers. Workers take whoever stands at a door in the
 //! order in which they came, whatever the function is; as few of one function stand there, a flood of one keeps the
-//! others waiting for no more than these.
+//! others waiting for no more than these. Who is next behind them is told in [`crate::line`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use ingle_types::outcome::{Blame, Failure};
 use ingle_worker::Pool;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+
+use crate::line::{Crowded, Line, Place};
 
 /// Counts who waits. Those in work are bounded by the lanes of the workers.
 #[derive(Clone)]
@@ -58,54 +59,45 @@ impl Gate {
 const AT_THE_DOOR_MAX: usize = 16;
 
 /// Where the invocations of one function ask for a worker.
-pub struct Door(Semaphore);
-
-impl Default for Door {
-    fn default() -> Self {
-        Self(Semaphore::new(AT_THE_DOOR_MAX))
-    }
-}
+pub struct Door(Line);
 
 impl Door {
+    pub fn new(crowded: Crowded) -> Self {
+        Self(Line::new(AT_THE_DOOR_MAX, crowded))
+    }
+
     /// A place at the door; to be dropped when the worker is there. Who waits, and since when, is known to the pool, which
     /// may make a worker.
     ///
     /// # Errors
     /// The deadline passed.
-    pub async fn reach(
-        &self,
-        pool: &Pool,
-        since: Instant,
-        deadline: Instant,
-    ) -> Result<SemaphorePermit<'_>, Failure> {
-        if let Ok(permit) = self.0.try_acquire() {
-            return Ok(permit);
+    pub async fn reach(&self, pool: &Pool, since: Instant, deadline: Instant) -> Result<Place, Failure> {
+        if let Some(place) = self.0.try_take() {
+            return Ok(place);
         }
         let _counted = pool.expect(since);
-        // It is never closed.
-        let reached = tokio::time::timeout_at(deadline, self.0.acquire()).await;
-        reached.ok().and_then(Result::ok).ok_or_else(|| no_room("all workers were busy until the deadline"))
+        let reached = self.0.take(since, deadline).await;
+        reached.ok_or_else(|| no_room("all workers were busy until the deadline"))
     }
 }
 
 /// The invocations of a function that may be in work at once.
 pub struct Places {
-    free: Arc<Semaphore>,
+    line: Line,
     count: usize,
 }
 
 impl Places {
-    pub fn new(count: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), count }
+    pub fn new(count: usize, crowded: Crowded) -> Self {
+        Self { line: Line::new(count, crowded), count }
     }
 
     /// A place, to be held until the invocation is over.
     ///
     /// # Errors
     /// The deadline passed.
-    pub async fn take(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
-        let taken = tokio::time::timeout_at(deadline, self.free.clone().acquire_owned()).await;
-        taken.ok().and_then(Result::ok).ok_or_else(|| {
+    pub async fn take(&self, since: Instant, deadline: Instant) -> Result<Place, Failure> {
+        self.line.take(since, deadline).await.ok_or_else(|| {
             no_room(&format!("the {} places of this function were in use until the deadline", self.count))
         })
     }
@@ -135,12 +127,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_place_waits_until_one_is_given_back_or_the_deadline() {
-        let places = Places::new(1);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let first = places.take(deadline).await.unwrap();
-        let refused = places.take(deadline).await.err().unwrap();
+        let places = Places::new(1, Crowded::NewestNext);
+        let now = Instant::now();
+        let deadline = now + Duration::from_secs(30);
+        let first = places.take(now, deadline).await.unwrap();
+        let refused = places.take(now, deadline).await.err().unwrap();
         assert_eq!((refused.code, refused.started, Instant::now()), ("E0308", false, deadline));
         drop(first);
-        assert!(places.take(deadline + Duration::from_secs(1)).await.is_ok());
+        assert!(places.take(deadline, deadline + Duration::from_secs(1)).await.is_ok());
     }
 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | the steps | [`life`] |
 //! | how many may run or wait | [`admission`] |
+//! | who is next | [`line`] |
 //! | callers who go away | `caller` |
 //! | events that go round and round | `hops` |
 //! | more attempts after a failure | `retry` |
@@ -21,6 +22,7 @@ pub mod admission;
 mod caller;
 mod hops;
 pub mod life;
+pub mod line;
 mod retry;
 mod warmup;
 
@@ -38,11 +40,12 @@ use ingle_types::event::{Completion, Delivery, Event, Invocation, Invoker};
 use ingle_types::faults::Faults;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::RecordSinkHandle;
-use ingle_types::spec::{AppSpec, Departures, FunctionSpec, MessageEncoding, OnDisconnect};
+use ingle_types::spec::{AppSpec, Departures, FunctionSpec, MessageEncoding, OnDisconnect, TriggerSpec};
 use ingle_worker::Pool;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::admission::{Door, Gate, Places};
+use crate::line::Crowded;
 
 /// How a dispatcher is set up.
 pub struct Options {
@@ -106,12 +109,18 @@ pub(crate) struct Function {
 impl Dispatcher {
     pub fn new(app: &AppSpec, options: Options, rooms: Rooms) -> Self {
         let function = |spec: &FunctionSpec| {
-            let places =
-                options.concurrency.get(&spec.name.as_str().to_lowercase()).copied().map(Places::new);
-            let gate = Gate::new(options.waiting_max);
-            let on_disconnect = options.departures.of(&spec.name);
-            let function =
-                Function { spec: spec.clone(), gate, door: Door::default(), places, on_disconnect };
+            let crowded = match spec.trigger {
+                TriggerSpec::Http(_) => Crowded::NewestNext,
+                _ => Crowded::OldestNext,
+            };
+            let bound = options.concurrency.get(&spec.name.as_str().to_lowercase());
+            let function = Function {
+                spec: spec.clone(),
+                gate: Gate::new(options.waiting_max),
+                door: Door::new(crowded),
+                places: bound.map(|count| Places::new(*count, crowded)),
+                on_disconnect: options.departures.of(&spec.name),
+            };
             (spec.name.clone(), Arc::new(function))
         };
         let functions = app.functions.iter().map(function).collect();

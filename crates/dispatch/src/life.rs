@@ -20,12 +20,12 @@ use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
 use ingle_types::spec::TriggerSpec;
 use ingle_worker::pool::SlotKind;
 use ingle_worker::{Call, Retry, Slot, Starting};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::caller::Caller;
 use crate::hops;
+use crate::line::Place;
 use crate::retry::Attempts;
 use crate::{Function, Inner};
 
@@ -288,7 +288,7 @@ fn scope<'a>(inner: &Inner, function: &'a Function, event: &'a Event) -> Binding
     }
 }
 
-type Acquired = (Slot, Starting, Option<OwnedSemaphorePermit>);
+type Acquired = (Slot, Starting, Option<Place>);
 
 async fn acquire(
     inner: &Inner,
@@ -307,7 +307,7 @@ async fn acquire(
     };
     let deadline = since + wait;
     let place = match &function.places {
-        Some(places) => Some(places.take(deadline).await?),
+        Some(places) => Some(places.take(since, deadline).await?),
         None => None,
     };
     let _at_the_door = function.door.reach(&inner.rooms.pool, since, deadline).await?;

@@ -7,6 +7,7 @@ use ingle_testkit::{App, Python, Request, Response, Server, on_each_python};
 
 on_each_python!(
     ten_times_the_load_is_refused_politely_and_all_is_well_afterwards,
+    who_comes_into_a_crowd_does_not_wait_for_all_of_it,
     who_waits_too_long_is_told_so,
     a_bounded_function_leaves_room_for_the_others,
     a_flood_of_one_function_lets_the_others_through,
@@ -93,6 +94,30 @@ fn ten_times_the_load_is_refused_politely_and_all_is_well_afterwards(python: &Py
     // Nobody waits any more: nothing is left to work off.
     assert_eq!(server.get("/api/work").status(200).text(), "done");
     assert_eq!(server.workers().len(), 1);
+}
+
+/// T-079: with the default limits everything waits; who comes later is answered while there is still a crowd.
+fn who_comes_into_a_crowd_does_not_wait_for_all_of_it(python: &Python) {
+    const CROWD: usize = 120;
+    const WORKED_OFF: usize = 50;
+    let server = start(python, "[workers]\nmax = 1\nconcurrency = 1\n");
+    let answered = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..CROWD {
+            scope.spawn(|| {
+                server.get("/api/work").status(200);
+                answered.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        // At fifty milliseconds each, the first in line has then waited longer than a burst takes.
+        server.events().look_until("a part of the crowd answered", || {
+            (answered.load(Ordering::Relaxed) >= WORKED_OFF).then_some(())
+        });
+        server.get("/api/work").status(200);
+        let before = answered.load(Ordering::Relaxed);
+        assert!(before < CROWD - 20, "{before} of {CROWD} were answered before the newcomer");
+    });
+    assert_eq!(answered.into_inner(), CROWD, "nobody was forgotten");
 }
 
 fn who_waits_too_long_is_told_so(python: &Python) {
