@@ -119,7 +119,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let (environment, settings) = worker_environment(prepared, with.variables, &shim, with.hostname);
     let limits = limits(process_count, &folder.workers, cores());
     let options = ingle_worker::Options {
-        python: prepared.environment.python.clone(),
+        python: without_links(&prepared.environment.python),
         shim: shim.clone(),
         app: AppToLoad {
             root: folder.root.clone(),
@@ -323,7 +323,8 @@ fn worker_environment(
     set("FUNCTIONS_WORKER_DIRECTORY", shim.display().to_string());
     set("FUNCTIONS_WORKER_RUNTIME", "python".to_owned());
     set("FUNCTIONS_WORKER_RUNTIME_VERSION", format!("{major}.{minor}"));
-    let environment = prepared.environment.python.parent().and_then(Path::parent);
+    let python = without_links(&prepared.environment.python);
+    let environment = python.parent().and_then(Path::parent);
     if let Some(environment) = environment.filter(|root| root.join("pyvenv.cfg").is_file()) {
         set("VIRTUAL_ENV", environment.display().to_string());
     }
@@ -332,6 +333,13 @@ fn worker_environment(
     settings.insert("AzureWebJobsScriptRoot".to_owned(), root);
     settings.insert("WEBSITE_HOSTNAME".to_owned(), hostname.to_owned());
     (variables, settings)
+}
+
+/// The program in the folder that it is really in, so that apps whose `.venv` leads to the same environment share a
+/// template. The program itself may be a link: by its place it knows its environment.
+fn without_links(python: &Path) -> PathBuf {
+    let real = python.parent().and_then(|folder| Some(folder.canonicalize().ok()?.join(python.file_name()?)));
+    real.unwrap_or_else(|| python.to_owned())
 }
 
 /// Whether the interpreter, or a library that it starts with, looks at a variable only when it starts.
@@ -353,6 +361,19 @@ mod tests {
     fn check(process_count: Option<usize>, wished: WorkerOptions, expected: (usize, usize, usize, usize)) {
         let found = limits(process_count, &wished, 2);
         assert_eq!((found.min, found.max, found.spare, found.prewarmed), expected);
+    }
+
+    #[test]
+    fn an_environment_is_known_by_where_it_really_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("shared/bin")).unwrap();
+        std::fs::create_dir(root.join("app")).unwrap();
+        let link = |to: &Path, at: &str| std::os::unix::fs::symlink(to, root.join(at)).unwrap();
+        link(Path::new("/usr/bin/env"), "shared/bin/python");
+        link(&root.join("shared"), "app/.venv");
+        assert_eq!(without_links(&root.join("app/.venv/bin/python")), root.join("shared/bin/python"));
+        assert_eq!(without_links(Path::new("/nowhere/bin/python")), Path::new("/nowhere/bin/python"));
     }
 
     #[test]

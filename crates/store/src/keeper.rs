@@ -1,7 +1,7 @@
 //! Moves committed pages from the write-ahead log into the database, on a thread of its own, so that no commit
 //! waits for it.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,17 +21,27 @@ const WAKE_PAGES: usize = 1024;
 const HELP_PAGES: i64 = 16 * 1024;
 
 pub(crate) struct Keeper {
-    wake: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    path: PathBuf,
+    /// Begun when it is needed first: most stores of a server with many apps never grow so far.
+    running: Option<Running>,
     /// Pages in the log when the keeper looked last.
     log_pages: Arc<AtomicI64>,
     dirtied: usize,
 }
 
+struct Running {
+    wake: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
 impl Keeper {
-    pub(crate) fn start(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::sqlite(path, "opening the database for checkpoints", source);
-        let connection = Connection::open(path).map_err(failed)?;
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, running: None, log_pages: Arc::default(), dirtied: 0 }
+    }
+
+    fn start(&self) -> Result<Running, Error> {
+        let failed = |source| Error::sqlite(&self.path, "opening the database for checkpoints", source);
+        let connection = Connection::open(&self.path).map_err(failed)?;
         connection.busy_timeout(Duration::ZERO).map_err(failed)?;
         connection
             .execute_batch(
@@ -39,15 +49,14 @@ impl Keeper {
             )
             .map_err(failed)?;
         let (wake, woken) = sync_channel(1);
-        let log_pages = Arc::new(AtomicI64::new(0));
         let thread = std::thread::Builder::new()
             .name("ingle-store-keep".to_owned())
             .spawn({
-                let log_pages = log_pages.clone();
+                let log_pages = self.log_pages.clone();
                 move || work(&connection, &woken, &log_pages)
             })
             .map_err(|source| Error::io("starting the store's keeper thread", source))?;
-        Ok(Self { wake: Some(wake), thread: Some(thread), log_pages, dirtied: 0 })
+        Ok(Running { wake, thread })
     }
 
     pub(crate) fn add(&mut self, pages: usize) {
@@ -66,18 +75,30 @@ impl Keeper {
                 tracing::warn!(%error, "a checkpoint failed; the log grows until the next one");
             }
         }
-        if let Some(wake) = &self.wake {
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if self.running.is_none() {
+            match self.start() {
+                Ok(running) => self.running = Some(running),
+                Err(error) => {
+                    tracing::warn!(%error, "no checkpoint was made; the log grows until the next one")
+                }
+            }
+        }
+        if let Some(running) = &self.running {
             // Full means that it is awake already.
-            wake.try_send(()).ok();
+            running.wake.try_send(()).ok();
         }
     }
 
     pub(crate) fn stop(&mut self) {
-        self.wake = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's keeper thread panicked");
+        if let Some(Running { wake, thread }) = self.running.take() {
+            drop(wake);
+            if thread.join().is_err() {
+                tracing::error!("the store's keeper thread panicked");
+            }
         }
     }
 }

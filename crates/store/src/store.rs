@@ -119,7 +119,7 @@ impl Store {
             clock: clock.clone(),
             faults: faults.clone(),
             watches: watches.clone(),
-            keeper: Keeper::start(&path)?,
+            keeper: Keeper::new(path),
             lock,
             broken: None,
             is_synchronous: true,

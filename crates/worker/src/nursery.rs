@@ -143,6 +143,16 @@ impl Nursery {
         *self.revision() = Some(Revision { way: self.chosen_way(loaded), functions });
     }
 
+    /// Sees to it that the template is there when the app is to be imported.
+    pub(crate) fn expect_import(&self, maker: &Maker<'_>) {
+        if self.policy != ForkPolicy::Never
+            && let Err(error) = self.template.get(maker)
+        {
+            // Whoever needs it tries again, and is told.
+            tracing::debug!(%error, "no template");
+        }
+    }
+
     fn chosen_way(&self, loaded: &Loaded) -> Way {
         match self.policy {
             ForkPolicy::Never => Way::Never,

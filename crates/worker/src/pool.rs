@@ -204,6 +204,7 @@ impl Pool {
     /// Begins with what an import has found before; the app is imported when there is work for it.
     pub fn resume(&self, loaded: &Loaded) {
         self.0.nursery.resume(loaded);
+        self.0.nursery.expect_import(&self.maker());
         self.begin_to_supervise();
     }
 
