@@ -271,6 +271,7 @@ fn back_off(deaths: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingle_types::clock::ManualClock;
 
     #[test]
     fn pauses_begin_after_three_deaths_and_double_up_to_ten_seconds() {
@@ -289,5 +290,21 @@ mod tests {
         tokio::time::advance(HEALTHY_AFTER * 2).await;
         deaths.add(Instant::now());
         assert_eq!(deaths.pause_until(), Some(Instant::now()));
+    }
+
+    /// A machine may sleep, and its clock may be set: then the edge of a part of the day comes earlier than was thought.
+    #[tokio::test(start_paused = true)]
+    async fn a_time_of_day_is_waited_for_with_looks_at_the_clock_in_between() {
+        let clock: ClockHandle = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
+        let wait = async |ahead: u64| {
+            let began = Instant::now();
+            until_time(&clock, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(ahead))).await;
+            began.elapsed()
+        };
+        assert_eq!(wait(10).await, Duration::from_secs(10));
+        assert_eq!(wait(3600).await, LOOK_AT_CLOCK);
+        assert_eq!(wait(0).await, Duration::ZERO);
+        let never = tokio::time::timeout(Duration::from_secs(86_400), until_time(&clock, None)).await;
+        assert!(never.is_err());
     }
 }
