@@ -299,3 +299,34 @@ fn prepare_child(socket: i32, parent: rustix::process::Pid) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// Many apps need many descriptors, but programs that close all that they could have would take for ever.
+    #[tokio::test]
+    async fn the_limit_of_descriptors_is_raised_for_us_and_not_for_what_we_start() {
+        let before = getrlimit(Resource::Nofile);
+        let usual = Rlimit { current: Some(512), maximum: before.maximum };
+        setrlimit(Resource::Nofile, usual).unwrap();
+        prepare().unwrap();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+        let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut process = Process::start(ProcessSpec {
+            program: PathBuf::from("/bin/sh"),
+            arguments: vec!["-c".into(), "ulimit -n".into()],
+            environment: BTreeMap::new(),
+            directory: PathBuf::from("/"),
+            socket: theirs.into(),
+        })
+        .unwrap();
+        let (mut output, _errors) = process.take_output().unwrap();
+        let mut said = String::new();
+        output.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said.trim(), "512");
+        assert!(process.wait().await.unwrap().success());
+    }
+}

@@ -12,6 +12,7 @@ on_each_python!(
     apps_of_one_interpreter_share_a_template,
     apps_that_are_known_are_imported_at_their_first_event,
     one_app_can_wait_for_its_first_event_too,
+    keys_and_lines_are_for_all_apps,
 );
 
 fn app(name: &str) -> App {
@@ -160,6 +161,34 @@ fn one_app_can_wait_for_its_first_event_too(python: &Python) {
     server.restart();
     assert_eq!((server.zygote(), server.workers()), (0, Vec::new()));
     assert_eq!(server.get("/api/name").status(200).text(), "first by first app");
+}
+
+fn keys_and_lines_are_for_all_apps(python: &Python) {
+    let mut server = two(python).terminal().start();
+    assert!(
+        server
+            .events()
+            .lines()
+            .iter()
+            .any(|line| line.contains("shop serves in") && line.contains("3 functions"))
+    );
+    server.press("h");
+    server.events().wait_for_line("r reload · q quit");
+    server.press("r");
+    for app in ["app", "shop"] {
+        server.events().wait_for_line(&format!("{app} reloaded in"));
+    }
+    server.call_of("shop", &["send", "queue", "work", "a hat"]).code(0);
+    server.events().wait_for_line("shop works on a hat");
+    assert!(
+        server
+            .events()
+            .lines()
+            .iter()
+            .any(|line| line.starts_with("shop ") && line.contains("works on a hat"))
+    );
+    server.press("q");
+    assert_eq!(server.wait().code, Some(0));
 }
 
 #[test]
