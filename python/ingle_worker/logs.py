@@ -208,12 +208,12 @@ def speak_through(control):
     _control = control
 
 
-def install(control, debug):
-    """Takes over what user code can say. `debug`: the root logger lets debug messages through."""
+def install(control):
+    """Takes over what user code can say."""
     speak_through(control)
     _streams[:] = [LineStream("stdout", 1), LineStream("stderr", 2)]
     sys.stdout, sys.stderr = _streams
-    set_debug(debug)
+    set_debug(False)
     root = logging.getLogger()
     root.addHandler(Handler())
     logging.captureWarnings(True)

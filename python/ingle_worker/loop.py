@@ -19,7 +19,6 @@ from .load import load
 
 VERSION = 1
 _DESCRIPTOR_VARIABLE = "INGLE_WORKER_FD"
-_TRUE = ("1", "true", "t", "yes", "y")
 _ASGI_SHUTDOWN_SECONDS_MAX = 5
 # Control socket, standard output, standard error, life line.
 _DESCRIPTORS_OF_A_FORK = 4
@@ -74,9 +73,8 @@ class Worker:
 
     def run(self):
         """Says hello, then does what the server says: import the app, fork, serve."""
-        debug = os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING", "").strip().lower() in _TRUE
         self._hello()
-        logs.install(self._control, debug)
+        logs.install(self._control)
         crash.install(self._control)
         while True:
             header = self._wait_for_frame()
@@ -130,6 +128,7 @@ class Worker:
 
     def _load(self, request):
         is_zygote = request.get("role") == "zygote"
+        logs.set_debug(request.get("debug_logging", False))
         if "debugger" in request:
             from . import debugger
 

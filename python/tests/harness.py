@@ -226,12 +226,12 @@ class WorkerTest(unittest.TestCase):
         self.addCleanup(started.close)
         return started
 
-    def app(self, source, files=None, **options):
+    def app(self, source, files=None, debug_logging=False, **options):
         """A worker with a loaded v2 app, whose problems are the test's business."""
         sources = {"function_app.py": textwrap.dedent(source)}
         sources.update(files or {})
         started = self.worker(sources, **options)
-        started.load()
+        started.load(debug_logging=debug_logging)
         return started
 
     def good_app(self, source, files=None, **options):

@@ -54,7 +54,7 @@ class Logs(WorkerTest):
             def f(req):
                 logging.debug("deep")
                 return ""
-            """, environment={"PYTHON_ENABLE_DEBUG_LOGGING": " True "})
+            """, debug_logging=True)
         self.assertIn("deep", answer.messages("debug"))
 
     def test_debug_level_changes_while_serving(self):

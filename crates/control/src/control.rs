@@ -235,6 +235,8 @@ impl Control {
             // The first process may wait for the editor before it imports the app.
             debugger.follow(debugging.ports());
         }
+        let mut levels = self.log_levels();
+        levels.set_app(&prepared.folder.host.log_levels, prepared.folder.logs_debug_lines());
         let with = Importing {
             cache: &options.read.cache,
             variables: &options.variables,
@@ -244,6 +246,7 @@ impl Control {
             sink: rooms.sink.clone(),
             parents: &rooms.parents,
             spool: Some(rooms.store.spool_folder().to_owned()),
+            debug_lines: levels.wants_debug_lines(),
             debugging: debugging.clone(),
             index: options.index.as_ref().map(|(state, is_lazy)| IndexPlace { state, is_lazy: *is_lazy }),
         };

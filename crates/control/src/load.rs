@@ -87,6 +87,8 @@ pub(crate) struct Importing<'a> {
     pub(crate) parents: &'a Parents,
     /// Where workers write large outputs.
     pub(crate) spool: Option<PathBuf>,
+    /// Whether Python's debug lines are wanted.
+    pub(crate) debug_lines: bool,
     pub(crate) debugging: Option<Debugging>,
     /// Where what the app declares is kept.
     pub(crate) index: Option<IndexPlace<'a>>,
@@ -141,6 +143,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         import_timeout: folder.workers.init_timeout.unwrap_or(IMPORT_TIMEOUT),
         development: true,
         spool: with.spool,
+        debug_lines: with.debug_lines,
         debugging: with.debugging,
     };
     let index = with.index.filter(|_| options.debugging.is_none());
@@ -205,6 +208,7 @@ pub async fn examine(
         sink,
         parents: &parents,
         spool: None,
+        debug_lines: prepared.folder.logs_debug_lines(),
         debugging: None,
         index: None,
     };

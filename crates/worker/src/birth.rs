@@ -34,6 +34,8 @@ use crate::wire::message::{Loaded, Role, ToWorker};
 /// What every process gets from the pool that makes it.
 pub(crate) struct Maker<'a> {
     pub(crate) options: &'a Options,
+    /// Whether what imports the app hands over debug lines.
+    pub(crate) debug_lines: bool,
     pub(crate) tasks: &'a Tasks,
     pub(crate) sink: &'a LogSinkHandle,
     pub(crate) signals: &'a Arc<Signals>,
@@ -204,14 +206,15 @@ impl Newborn {
     }
 
     /// Lets it import the app; it serves afterwards, or forks. A process that fails at it is ended.
-    pub(crate) async fn load(self, role: Role, options: &Options) -> Result<(Arc<Worker>, Loaded), Error> {
-        let worker = self.worker;
+    pub(crate) async fn load(self, role: Role, maker: &Maker<'_>) -> Result<(Arc<Worker>, Loaded), Error> {
+        let (worker, options) = (self.worker, maker.options);
         let load = ToWorker::Load {
             root: &options.app.root,
             dialect: options.app.dialect,
             script_file: &options.app.script_file,
             functions: &options.app.functions,
             development: options.development,
+            debug_logging: maker.debug_lines,
             settings: &options.settings,
             spool: options.spool.as_deref(),
             role,

@@ -116,7 +116,7 @@ impl Nursery {
     ) -> Result<(Loaded, Option<Arc<Worker>>), Error> {
         let (loaded, first) = match self.policy {
             ForkPolicy::Never => {
-                let (worker, loaded) = Newborn::start(id, maker)?.load(Role::Worker, maker.options).await?;
+                let (worker, loaded) = Newborn::start(id, maker)?.load(Role::Worker, maker).await?;
                 (loaded, Some(worker))
             }
             ForkPolicy::BeforeImport => {
@@ -167,7 +167,7 @@ impl Nursery {
     /// Makes one more worker.
     pub(crate) async fn make(&self, maker: &Maker<'_>, id: WorkerId) -> Result<Arc<Worker>, Error> {
         let made = match self.way() {
-            Some(Way::Never) => Newborn::start(id, maker)?.load(Role::Worker, maker.options).await?,
+            Some(Way::Never) => Newborn::start(id, maker)?.load(Role::Worker, maker).await?,
             Some(Way::BeforeImport(_)) => self.fork_template(id, Role::Worker, maker).await?,
             Some(Way::AfterImport) | None => return self.fork_zygote(id, maker).await,
         };
@@ -248,14 +248,14 @@ impl Nursery {
         for _ in 0..PARENTS_TRIED {
             let template = self.template.get(maker)?;
             match Newborn::fork(id, &template, false, maker).await {
-                Ok(newborn) => return newborn.load(role, maker.options).await,
+                Ok(newborn) => return newborn.load(role, maker).await,
                 // It died before or at it; another one will tell what is wrong, if anything is.
                 Err(_) if template.state().phase == Phase::Gone => {}
                 Err(error) => return Err(error),
             }
         }
         let newborn = Newborn::fork(id, &self.template.get(maker)?, false, maker).await?;
-        newborn.load(role, maker.options).await
+        newborn.load(role, maker).await
     }
 
     pub(crate) fn zygote(&self) -> Option<Arc<Worker>> {

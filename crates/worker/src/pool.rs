@@ -61,6 +61,8 @@ pub struct Options {
     pub development: bool,
     /// The folder into which workers write large outputs; `None`: they travel in frames. It has to be there.
     pub spool: Option<PathBuf>,
+    /// Whether processes hand over the debug lines of Python's root logger, until [`Pool::log_debug_lines`].
+    pub debug_lines: bool,
     /// Set when the processes are to be debugged.
     pub debugging: Option<Debugging>,
 }
@@ -121,7 +123,7 @@ pub(crate) struct PoolState {
     pub(crate) arrivals: Arrivals,
     pub(crate) deaths: Deaths,
     /// Whether processes hand over debug lines, if that was ever changed.
-    debug_lines: Option<bool>,
+    debug_lines: bool,
 }
 
 /// A line of `ingle ps`.
@@ -160,6 +162,7 @@ impl Pool {
         sink: LogSinkHandle,
         clock: ClockHandle,
     ) -> Self {
+        let debug_lines = options.debug_lines;
         let pool = Self(Arc::new(Inner {
             nursery: Nursery::new(parents, &options),
             options,
@@ -172,7 +175,7 @@ impl Pool {
                 failed: None,
                 stopping: false,
                 warmup: None,
-                debug_lines: None,
+                debug_lines,
                 last_work: None,
                 arrivals: Arrivals::default(),
                 deaths: Deaths::default(),
@@ -221,7 +224,13 @@ impl Pool {
 
     pub(crate) fn maker(&self) -> Maker<'_> {
         let inner = &*self.0;
-        Maker { options: &inner.options, tasks: &inner.tasks, sink: &inner.sink, signals: &inner.signals }
+        Maker {
+            options: &inner.options,
+            debug_lines: self.state().debug_lines,
+            tasks: &inner.tasks,
+            sink: &inner.sink,
+            signals: &inner.signals,
+        }
     }
 
     fn next_id(&self) -> WorkerId {
@@ -230,23 +239,19 @@ impl Pool {
 
     pub(crate) async fn start_worker(&self) -> Result<(), Error> {
         let asked_at = Instant::now();
-        let (debug_lines, zygote) = (self.state().debug_lines, self.0.nursery.zygote());
-        if let (Some(debug_logging), Some(zygote)) = (debug_lines, zygote) {
-            // What is forked has it from the beginning: its first call comes over a lane, and waits for no other socket.
-            zygote.control.send(&ToWorker::Settings { debug_logging }).await.ok();
-        }
-        let worker = self.0.nursery.make(&self.maker(), self.next_id()).await?;
+        let maker = self.maker();
+        let worker = self.0.nursery.make(&maker, self.next_id()).await?;
         {
             let mut state = worker.state();
             state.asked_at = asked_at;
             state.worn_at = self.0.options.recycle.after_invocations;
         }
-        let debug_lines = self.state().debug_lines;
-        if let Some(debug_logging) = debug_lines {
-            // If the process has ended already, whoever uses it finds out.
+        self.admit(&worker);
+        let debug_logging = self.state().debug_lines;
+        if debug_logging != maker.debug_lines {
+            // It was changed while the process was made. If that has ended already, whoever uses it finds out.
             worker.control.send(&ToWorker::Settings { debug_logging }).await.ok();
         }
-        self.admit(&worker);
         self.0.signals.room.notify_waiters();
         Ok(())
     }
@@ -256,10 +261,11 @@ impl Pool {
     pub async fn log_debug_lines(&self, debug_logging: bool) {
         let workers = {
             let mut state = self.state();
-            state.debug_lines = Some(debug_logging);
+            state.debug_lines = debug_logging;
             state.workers.clone()
         };
-        for worker in workers {
+        // What is forked from the zygote has it from the beginning: a first call waits for no other socket.
+        for worker in workers.into_iter().chain(self.0.nursery.zygote()) {
             worker.control.send(&ToWorker::Settings { debug_logging }).await.ok();
         }
     }

@@ -9,6 +9,7 @@ on_each_python!(
     rules_of_host_json_decide_what_is_shown,
     s_045_levels_change_live_and_work_in_hand_goes_on,
     s_045_a_command_changes_levels_of_the_running_server,
+    debug_lines_of_a_first_call_are_there,
 );
 
 const APP: &str = r#"
@@ -118,6 +119,17 @@ fn s_045_a_command_changes_levels_of_the_running_server(python: &Python) {
     assert_eq!(text.trim(), "default Information (by command)");
     assert_eq!(said(&server), ["info", "error"]);
     assert!(server.call(&["log-level", "loud"]).code(2).stderr.contains("Trace, Debug"));
+}
+
+/// Each worker is new: what it hands over is known before it has its first call.
+fn debug_lines_of_a_first_call_are_there(python: &Python) {
+    let settings = json!({"PYTHON_ENABLE_DEBUG_LOGGING": "1"});
+    let app = App::python(APP).settings(&settings);
+    let server = app.file("ingle.toml", "[workers]\nspare = 0\nidle_timeout = \"10ms\"\n").start(python);
+    for _ in 0..3 {
+        server.events().look_until("no worker", || server.workers().is_empty().then_some(()));
+        assert_eq!(said(&server), ["debug", "info", "error"]);
+    }
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub enum ToWorker<'a> {
         script_file: &'a str,
         functions: &'a [DeclaredFunction],
         development: bool,
+        /// Whether debug lines are wanted, until `Settings` says otherwise.
+        debug_logging: bool,
         /// For the environment of the process.
         settings: &'a BTreeMap<String, String>,
         /// Where large outputs are to be written.
