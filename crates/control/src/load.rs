@@ -170,7 +170,8 @@ async fn begin(
         pool.resume(&kept);
         return Ok(kept);
     }
-    let loaded = pool.start().await?;
+    // Of many apps most have no work soon.
+    let loaded = pool.start(!is_lazy).await?;
     // Files that changed during the import may or may not have been read before.
     if let (Some(before), Some(after)) = (index, index_of())
         && before.is_of_the_same(&after)

@@ -190,11 +190,13 @@ impl Pool {
     /// Imports the app and tells what was found in it; from then on there are as many workers as there is work for.
     /// If there is to be a worker without work, the first of them is there when this returns.
     ///
+    /// `expects_work`: the start counts as work, so that a spare waits for the first call.
+    ///
     /// # Errors
     /// [`Error`] when the app can't be imported at all.
-    pub async fn start(&self) -> Result<Loaded, Error> {
+    pub async fn start(&self, expects_work: bool) -> Result<Loaded, Error> {
         let (loaded, first) = self.0.nursery.begin(&self.maker(), self.next_id()).await?;
-        self.state().last_work = Some(Instant::now());
+        self.state().last_work = expects_work.then(Instant::now);
         match first {
             Some(worker) => self.admit(&worker),
             None if self.plan().start > 0 => self.start_worker().await?,
