@@ -194,9 +194,24 @@ fn item_text(app: Option<&str>, item: &Item, style: Style) -> String {
         Item::Text(ready) => ready.clone(),
     };
     match app {
-        Some(app) if !style.json => format!("{} {text}", style.paint(Color::Bold, app)),
+        Some(app) if !style.json => labelled(&style.paint(Color::Bold, app), &text),
         _ => text,
     }
+}
+
+/// Each line says whose it is; one below that is indented belongs to the one above it.
+fn labelled(label: &str, text: &str) -> String {
+    let mut lines = text.split('\n');
+    let mut labelled = format!("{label} {}", lines.next().unwrap_or_default());
+    for line in lines {
+        labelled.push('\n');
+        if !line.is_empty() && !line.starts_with(' ') {
+            labelled.push_str(label);
+            labelled.push(' ');
+        }
+        labelled.push_str(line);
+    }
+    labelled
 }
 
 /// An event, which says whose it is if there are several apps.
@@ -394,6 +409,18 @@ mod tests {
             text,
             "order POST /api/orders 202 14ms (queue 0.0 · start 0.0 · user 12 · bind 2.0) 41MB → queue orders"
         );
+    }
+
+    #[test]
+    fn of_several_apps_each_line_says_whose_it_is() {
+        let text = Item::Text(
+            "can't be served\nerror[E0203] function_app.py:1\n    import x\n  fix: add x".to_owned(),
+        );
+        assert_eq!(
+            item_text(Some("shop"), &text, PLAIN),
+            "shop can't be served\nshop error[E0203] function_app.py:1\n    import x\n  fix: add x"
+        );
+        assert!(item_text(None, &text, PLAIN).starts_with("can't be served\nerror"));
     }
 
     /// S-105: what an invocation that waited for a new worker tells of it, and others do not.

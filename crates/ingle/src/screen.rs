@@ -6,7 +6,7 @@ use ingle_control::{Event, Generation};
 use ingle_types::clock::iso_text;
 use ingle_types::log_levels::{LogLevels, Threshold};
 use ingle_types::problem::{Problem, Severity};
-use ingle_types::spec::{AuthLevel, Dialect, FunctionSpec, TriggerSpec};
+use ingle_types::spec::{AppSpec, AuthLevel, Dialect, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -181,13 +181,19 @@ pub(crate) fn errors(found: &[Problem]) -> usize {
 
 /// One app of several that has started: a line, and what is wrong.
 pub(crate) fn short(generation: &Generation, took_ms: u128, style: Style) -> String {
-    let mut lines = vec![format!(
-        "{} in {took_ms} ms · {} functions",
-        style.paint(Color::Green, "serves"),
-        generation.app.functions.len()
-    )];
-    lines.extend(problems(&generation.app.problems, style));
+    let AppSpec { functions, problems: found, .. } = &generation.app;
+    let head = if functions.is_empty() && errors(found) > 0 {
+        waits_for_change(style)
+    } else {
+        format!("{} in {took_ms} ms · {} functions", style.paint(Color::Green, "serves"), functions.len())
+    };
+    let mut lines = vec![head];
+    lines.extend(problems(found, style));
     lines.join("\n")
+}
+
+fn waits_for_change(style: Style) -> String {
+    format!("{}; it is tried again when its files change", style.paint(Color::Red, "can't be served"))
 }
 
 /// One app of several that could not be started.
@@ -196,10 +202,7 @@ pub(crate) fn not_started(event: &Event, style: Style) -> String {
         Event::Kept { problems, .. } => &problems[..],
         Event::Reloaded { .. } => &[],
     };
-    let mut lines = vec![format!(
-        "{}; it is tried again when its files change",
-        style.paint(Color::Red, "can't be served")
-    )];
+    let mut lines = vec![waits_for_change(style)];
     lines.extend(problems(found, style));
     lines.join("\n")
 }
