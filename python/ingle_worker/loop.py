@@ -155,7 +155,8 @@ class Worker:
         fork.before_snapshot()
         gc.collect()
         loop = self.loop
-        self._first_lane = Lane(self, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        # Only the object is of use: in the worker its number means another socket.
+        self._first_lane = Lane(self, adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).detach()))
         self._first_call = select.poll()
         self._first_call.register(self._connected, select.POLLIN)
         ours = (self._connected, self._first_lane.socket, loop._ssock, loop._csock, loop._selector)

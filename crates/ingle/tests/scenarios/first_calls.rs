@@ -4,7 +4,11 @@ use std::thread;
 
 use ingle_testkit::{App, Python, on_each_python};
 
-on_each_python!(a_long_first_call_holds_up_no_other, the_first_call_reaches_the_loop_of_the_app);
+on_each_python!(
+    a_long_first_call_holds_up_no_other,
+    the_first_call_reaches_the_loop_of_the_app,
+    the_first_lane_waits_for_ever_for_its_calls,
+);
 
 const APP: &str = r#"
 import asyncio, threading
@@ -55,4 +59,22 @@ fn the_first_call_reaches_the_loop_of_the_app(python: &Python) {
         server.events().look_until("no worker", || server.workers().is_empty().then_some(()));
         assert_eq!(server.get("/api/loop").status(200).text(), "MainThread");
     }
+}
+
+/// Whatever time limit the app has set for the sockets that it makes.
+fn the_first_lane_waits_for_ever_for_its_calls(python: &Python) {
+    let source = r#"
+import socket, threading
+
+socket.setdefaulttimeout(0.0001)
+
+@app.route(route="lane")
+def lane(req: func.HttpRequest) -> str:
+    return "%d %s" % (os.getpid(), threading.current_thread().name)
+"#;
+    let server = App::python(source).start(python);
+    let mut lanes = (0..10).map(|_| server.get("/api/lane").status(200).text());
+    let first = lanes.next().unwrap();
+    let later: Vec<String> = lanes.collect();
+    assert!(later.contains(&first), "{first} is not among {later:?}");
 }
