@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_place_waits_until_one_is_given_back_or_the_deadline() {
-        let places = Places::new(1, Crowded::NewestNext);
+        let places = Places::new(1, Crowded::OldestNext);
         let now = Instant::now();
         let deadline = now + Duration::from_secs(30);
         let first = places.take(now, deadline).await.unwrap();

@@ -110,7 +110,7 @@ impl Dispatcher {
     pub fn new(app: &AppSpec, options: Options, rooms: Rooms) -> Self {
         let function = |spec: &FunctionSpec| {
             let crowded = match spec.trigger {
-                TriggerSpec::Http(_) => Crowded::NewestNext,
+                TriggerSpec::Http(_) => Crowded::of_callers(options.wait_max),
                 _ => Crowded::OldestNext,
             };
             let bound = options.concurrency.get(&spec.name.as_str().to_lowercase());

@@ -13,16 +13,26 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// How long the first in line waits in a burst that can be worked off in the order in which it came.
-const BURST: Duration = Duration::from_secs(2);
+/// How long the first in line waits in a burst that can be worked off in the order in which it came, at most.
+const BURST_MAX: Duration = Duration::from_secs(2);
+/// It is this part of the time for which callers wait, if that is less.
+const BURST_PART: u32 = 4;
 
 /// Who is next when there is more work than can be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Crowded {
-    /// Whoever came last, as somebody waits for the answer.
-    NewestNext,
+    /// Whoever came last, as somebody waits for the answer. It is crowded when the first in line has waited for longer
+    /// than this.
+    NewestNext(Duration),
     /// Whoever came first: what waits is kept by its source, and nobody is impatient.
     OldestNext,
+}
+
+impl Crowded {
+    /// For callers who wait so long at most.
+    pub fn of_callers(wait_max: Duration) -> Self {
+        Self::NewestNext(BURST_MAX.min(wait_max / BURST_PART))
+    }
 }
 
 /// Places, and the line before them. Cheap to clone.
@@ -124,11 +134,10 @@ impl State {
     }
 
     fn next(&mut self, crowded: Crowded) -> Option<Waiter> {
-        let is_crowded = self.waiting.front().is_some_and(|first| first.since.elapsed() > BURST);
-        if is_crowded && crowded == Crowded::NewestNext {
-            self.waiting.pop_back()
-        } else {
-            self.waiting.pop_front()
+        let waited = self.waiting.front()?.since.elapsed();
+        match crowded {
+            Crowded::NewestNext(burst) if waited > burst => self.waiting.pop_back(),
+            _ => self.waiting.pop_front(),
         }
     }
 }
@@ -188,7 +197,7 @@ mod tests {
     async fn a_line_that_moves_is_served_in_its_order() {
         let few = [0, 1, 2, 3];
         let kept = Duration::from_millis(1100);
-        assert_eq!(check(Crowded::NewestNext, &few, kept).await, (few.to_vec(), vec![]));
+        assert_eq!(check(Crowded::of_callers(30 * SECOND), &few, kept).await, (few.to_vec(), vec![]));
         assert_eq!(check(Crowded::OldestNext, &few, 5 * SECOND).await, (few.to_vec(), vec![]));
     }
 
@@ -196,7 +205,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t_079_in_a_crowd_the_newest_is_next_and_the_others_when_there_is_room() {
         let (served, refused) =
-            check(Crowded::NewestNext, &(0..=60).collect::<Vec<_>>(), 4 * SECOND + SECOND / 2).await;
+            check(Crowded::of_callers(30 * SECOND), &(0..=60).collect::<Vec<_>>(), 4 * SECOND + SECOND / 2)
+                .await;
         assert_eq!(served[..6], [0, 4, 9, 13, 18, 22], "those that have just come");
         assert!(refused.contains(&1) && !refused.contains(&60), "{refused:?}");
         let (served, _) =
@@ -204,9 +214,20 @@ mod tests {
         assert_eq!(served[..6], [0, 1, 2, 3, 4, 5], "in the order of their source");
     }
 
+    #[test]
+    fn callers_who_wait_for_less_make_a_crowd_earlier() {
+        let check = |wait_max: u64, burst_ms| {
+            let burst = Duration::from_millis(burst_ms);
+            assert_eq!(Crowded::of_callers(Duration::from_secs(wait_max)), Crowded::NewestNext(burst));
+        };
+        check(30, 2000);
+        check(8, 2000);
+        check(2, 500);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_place_outlives_those_who_leave() {
-        let line = Line::new(1, Crowded::NewestNext);
+        let line = Line::new(1, Crowded::of_callers(30 * SECOND));
         let now = Instant::now();
         let first = line.take(now, now + SECOND).await.unwrap();
         let mut gone: Vec<_> = (0..10_000).map(|_| Box::pin(line.take(now, now + 60 * SECOND))).collect();
