@@ -251,6 +251,10 @@ fn folders(arguments: &StartArguments) -> Result<Vec<(String, PathBuf)>, Command
     let mut named = BTreeMap::new();
     for folder in folders {
         let folder = absolute(&folder);
+        if !folder.is_dir() {
+            // Made for its state, it would look like an app that is empty.
+            return Err(usage(format!("'{}' is no folder", folder.display())));
+        }
         let name = name_of(&folder);
         if let Some(other) = named.insert(name.clone(), folder.clone()) {
             let message =

@@ -201,6 +201,10 @@ fn what_can_not_be_said_of_several_apps_is_refused() {
     let same = two(&python).beside("other/shop", &app("shop"));
     check(same, "would both be the app 'shop'");
     check(two(&python).argument("--clock").argument("moved"), "are for one app");
+    let mistyped = app("first").launch(&python);
+    let folder = mistyped.folder().with_file_name("shpo");
+    check(mistyped.argument(&folder.display().to_string()), "shpo' is no folder");
+    assert!(!folder.exists());
     let empty = app("first").launch(&python);
     let folder = empty.folder().with_file_name("empty");
     std::fs::create_dir(&folder).unwrap();
