@@ -5,6 +5,9 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the room that starts processes")]
 
+pub mod boxes;
 pub mod command;
+pub mod landlock;
 pub mod memory;
 pub mod process;
+pub mod seccomp;

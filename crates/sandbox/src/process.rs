@@ -237,6 +237,16 @@ impl Forked {
         Ok(Self { process, group: Group(leader) })
     }
 
+    /// As [`Forked::watch`], of a process that is open already.
+    pub(crate) fn watch_open(process: OwnedFd) -> io::Result<Self> {
+        let number = crate::boxes::number_of(&process)?;
+        let leader = Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has ended"))?;
+        // SAFETY: as above.
+        #[expect(unsafe_code, reason = "tokio can't know that of every type")]
+        let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
+        Ok(Self { process, group: Group(leader) })
+    }
+
     pub fn group(&self) -> Group {
         self.group
     }

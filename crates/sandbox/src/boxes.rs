@@ -1,0 +1,32 @@
+//! Boxes: what the processes of one app see, may call and may use.
+//!
+//! ```text
+//! server ── maker          our own binary, started once; has no thread but one, so it may fork
+//!             └ keeper       one for each box, process 1 in it; starts processes there, makes cells, reaps orphans
+//!                 ├ template   Python, with nothing of the app
+//!                 │   └ zygote   has imported the app
+//!                 │       └ worker  forked into a cell
+//!                 └ cell       process 1 of a worker's own process numbers: its /tmp, its /proc; made ahead
+//! ```
+//!
+//! Where to look: `spec` says what a box is; `server` is the handle of the server; `maker`, `keeper`, `view`, `cell` and
+//! `enter` run in the other processes, each a straight list of steps; `sys` has the system calls that no library wraps;
+//! `entry/` is the native part of the worker, which forks into a cell; `wire` are the messages between all of them.
+
+mod cell;
+mod enter;
+mod keeper;
+mod maker;
+mod server;
+mod spec;
+mod sys;
+mod view;
+mod wire;
+
+pub use maker::{ARGUMENT, serve};
+pub(crate) use server::number_of;
+pub use server::{BoxError, Boxed, Boxes, Cell, Ended, Port, Started};
+pub use spec::{Access, BoxSpec, Identity, Mount, Network, Program, Protection, Scratch, Shortfall, View};
+
+/// The native part of the Python worker: a library that the interpreter loads as the module `ingle_entry`.
+pub const ENTRY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ingle_entry.so"));

@@ -1,0 +1,235 @@
+//! The keeper of a box: process 1 in it. It makes the box, starts what is asked for in it, and reaps.
+//!
+//! It ends with the server, whose socket then closes, and with it ends every process of the box.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall, USER_INSIDE};
+use super::sys::{At as _, Done, Failed, Side};
+use super::{cell, enter, maker, sys, view, wire};
+
+/// From the fork of the maker to the end of the box. What fails on the way is told to the server.
+pub(crate) fn begin(spec: &BoxSpec, socket: &OwnedFd, maker: UnixStream) -> ! {
+    if let Err(failed) = make(spec, socket, maker) {
+        let answer = Answer::Failed { id: None, step: failed.step, errno: failed.errno };
+        wire::send(socket, &answer, &[]).ok();
+    }
+    sys::leave(0)
+}
+
+/// Makes the box. The order of the steps matters, so each says why it is where it is.
+fn make(spec: &BoxSpec, socket: &OwnedFd, mut maker: UnixStream) -> Done {
+    let mut shortfalls = Vec::new();
+    if !spec.has_namespaces {
+        drop(maker);
+        return fork_keeper(spec, socket, shortfalls, None);
+    }
+    // A user of its own, which only root can give, can't open the folders of others; so root opens them now, before it
+    // is nobody. Without root they can't be mounted before there is a namespace in which we may mount.
+    let is_root = matches!(spec.identity, Identity::Own { .. });
+    let early = if is_root { Some(view::open_all(spec, &mut shortfalls)?) } else { None };
+    // All at once: each belongs to the new namespace of users, in which we have every right and outside of which none.
+    let mut namespaces = UnshareFlags::NEWUSER
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWCGROUP;
+    if spec.network != Network::Host {
+        namespaces |= UnshareFlags::NEWNET;
+    }
+    unshare(namespaces)?;
+    // The maker is outside and can say who we are; until then files that we make would belong to nobody.
+    maker::ask(&mut maker, maker::BOX_USERS)?;
+    drop(maker);
+    let (user, group) = match spec.identity {
+        Identity::Same { user, group } => (user, group),
+        Identity::Own { .. } => (USER_INSIDE, USER_INSIDE),
+    };
+    become_user(user, group, is_root)?;
+    let trees = match early {
+        Some(trees) => trees,
+        None => view::open_all(spec, &mut shortfalls)?,
+    };
+    fork_keeper(spec, socket, shortfalls, Some(trees))
+}
+
+pub(crate) fn unshare(namespaces: UnshareFlags) -> Done {
+    // SAFETY: this process has one thread, which shares no table of descriptors with anybody.
+    #[expect(unsafe_code, reason = "it could separate tables of descriptors, which is not asked for")]
+    unsafe { rustix::thread::unshare_unsafe(namespaces) }.at("make namespaces")
+}
+
+fn become_user(user: u32, group: u32, is_root: bool) -> Done {
+    use rustix::thread::{Gid, Uid, set_keep_capabilities, set_thread_res_gid, set_thread_res_uid};
+    set_keep_capabilities(true).at("keep capabilities")?;
+    if is_root {
+        // Else we would stay in the groups of root.
+        rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
+    }
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    set_thread_res_gid(group, group, group).at("become the group of the box")?;
+    set_thread_res_uid(user, user, user).at("become the user of the box")
+}
+
+/// The first process of the new process numbers has to be forked; whoever made them stays outside and ends.
+fn fork_keeper(
+    spec: &BoxSpec,
+    socket: &OwnedFd,
+    shortfalls: Vec<Shortfall>,
+    trees: Option<Vec<view::Tree>>,
+) -> Done {
+    match sys::fork().at("fork process 1 of the box")? {
+        Side::Parent(_) => Ok(()),
+        Side::Child => {
+            let kept = settle(spec, trees).and_then(|resolver| keep(spec, socket, shortfalls, resolver));
+            if let Err(failed) = kept {
+                let answer = Answer::Failed { id: None, step: failed.step, errno: failed.errno };
+                wire::send(socket, &answer, &[]).ok();
+            }
+            sys::leave(0)
+        }
+    }
+}
+
+/// What only process 1 can do: its `/proc` shows its own process numbers.
+fn settle(spec: &BoxSpec, trees: Option<Vec<view::Tree>>) -> Done<Vec<OwnedFd>> {
+    // It holds the sockets of the box: nobody in it may look into it.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .at("hide the keeper")?;
+    let Some(trees) = trees else { return Ok(Vec::new()) };
+    view::build(spec, trees)?;
+    rustix::system::sethostname(b"ingle").at("name the machine")?;
+    let Network::Own { resolver } = spec.network else { return Ok(Vec::new()) };
+    sys::loopback_up().at("turn loopback on")?;
+    if resolver { resolver_sockets() } else { Ok(Vec::new()) }
+}
+
+/// Where programs in the box find their resolver, which the server plays.
+fn resolver_sockets() -> Done<Vec<OwnedFd>> {
+    let address = (std::net::Ipv4Addr::new(127, 0, 0, 53), 53);
+    let datagrams = std::net::UdpSocket::bind(address).at("make the resolver's socket")?;
+    let streams = std::net::TcpListener::bind(address).at("make the resolver's socket")?;
+    Ok(vec![datagrams.into(), streams.into()])
+}
+
+/// The life of a keeper.
+fn keep(spec: &BoxSpec, socket: &OwnedFd, shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -> Done {
+    let signals = sys::child_signals().at("watch children")?;
+    let own = open_process(rustix::process::getpid())?;
+    let mut attached = vec![own.as_fd()];
+    attached.extend(resolver.iter().map(AsFd::as_fd));
+    wire::send(socket, &Answer::Ready { shortfalls }, &attached).at("say that the box is ready")?;
+    drop((own, resolver));
+    let mut keeper = Keeper { spec, socket, starters: HashSet::new() };
+    loop {
+        let mut watched =
+            [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        match rustix::event::poll(&mut watched, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).at("wait for requests"),
+        }
+        let [asked, ended] = watched.map(|watched| !watched.revents().is_empty());
+        if ended {
+            let mut unused = [0; 128];
+            rustix::io::read(&signals, &mut unused).ok();
+            keeper.reap();
+        }
+        if asked {
+            let Ok(Some((numbered, attached))) = wire::receive::<Numbered>(socket) else { return Ok(()) };
+            keeper.answer(numbered, attached);
+        }
+    }
+}
+
+fn open_process(process: Pid) -> Done<OwnedFd> {
+    rustix::process::pidfd_open(process, PidfdFlags::empty()).at("open a process")
+}
+
+struct Keeper<'a> {
+    spec: &'a BoxSpec,
+    socket: &'a OwnedFd,
+    /// Processes that only make a cell; nobody waits for their status.
+    starters: HashSet<i32>,
+}
+
+impl Keeper<'_> {
+    fn answer(&mut self, numbered: Numbered, attached: Vec<OwnedFd>) {
+        let id = numbered.id;
+        let done = match numbered.request {
+            Request::Start(program) => self.start(id, &program, &attached),
+            Request::Cell => self.make_cell(id),
+        };
+        if let Err(failed) = done {
+            self.tell(&Answer::Failed { id: Some(id), step: failed.step, errno: failed.errno }, &[]);
+        }
+    }
+
+    /// If the server is gone, the next look at the socket tells.
+    fn tell(&self, answer: &Answer, attached: &[BorrowedFd<'_>]) {
+        wire::send(self.socket, answer, attached).ok();
+    }
+
+    fn start(&self, id: u64, program: &super::spec::Program, attached: &[OwnedFd]) -> Done {
+        let (ours, theirs) = wire::pair().at("make a pair of sockets")?;
+        match sys::fork().at("fork")? {
+            Side::Child => {
+                drop(ours);
+                let failed = match enter::start(self.spec, program, attached, &theirs) {
+                    Err(failed) => failed,
+                    Ok(never) => match never {},
+                };
+                wire::send(&theirs, &(failed.step, failed.errno), &[]).ok();
+                sys::leave(127)
+            }
+            Side::Parent(child) => {
+                drop(theirs);
+                let mut listener = None;
+                // It ends when the program has begun, as an exec closes the socket.
+                while let Ok(Some((told, descriptors))) = wire::receive::<Option<(String, i32)>>(&ours) {
+                    match told {
+                        Some((step, errno)) => return Err(Failed { step, errno }),
+                        None => listener = descriptors.into_iter().next(),
+                    }
+                }
+                let process = Pid::from_raw(child).map(open_process).transpose()?;
+                let attached: Vec<_> = process.iter().chain(&listener).map(AsFd::as_fd).collect();
+                self.tell(&Answer::Started { id, process: child }, &attached);
+                Ok(())
+            }
+        }
+    }
+
+    fn make_cell(&mut self, id: u64) -> Done {
+        match sys::fork().at("fork")? {
+            Side::Child => {
+                if let Err(failed) = cell::make(self.spec, id, self.socket) {
+                    let answer = Answer::Failed { id: Some(id), step: failed.step, errno: failed.errno };
+                    self.tell(&answer, &[]);
+                }
+                sys::leave(0)
+            }
+            Side::Parent(child) => {
+                self.starters.insert(child);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the status of all children that have ended; orphans of the box are among them.
+    fn reap(&mut self) {
+        while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let process = process.as_raw_nonzero().get();
+            if !self.starters.remove(&process) {
+                self.tell(&Answer::Ended { process, status: status.as_raw() }, &[]);
+            }
+        }
+    }
+}
+

@@ -1,0 +1,140 @@
+//! What a box is, as values that go over the wire to the process that makes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A box: what can be seen in it, as whom, and with which limits. The same for all processes of one app.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BoxSpec {
+    pub view: View,
+    pub identity: Identity,
+    pub network: Network,
+    /// Of `/tmp`, and once more of `/dev/shm`; each worker has its own.
+    pub scratch: Scratch,
+    pub open_files_max: u64,
+    /// Largest file that a process may write, in bytes.
+    pub file_bytes_max: u64,
+    /// Processes and threads of the box as a whole; a limit for each worker is that of its control group.
+    pub processes_max: u64,
+    /// Namespaces and a view of its own. Without them what is left is Landlock, seccomp and limits.
+    pub has_namespaces: bool,
+    /// Filter of system calls for whatever is started in the box (8 bytes for each instruction).
+    pub filter: Vec<u8>,
+    /// Filter that asks the server before a process connects or listens.
+    pub ask_filter: Option<Vec<u8>>,
+}
+
+/// What of the file system is there. Everything else is not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct View {
+    pub mounts: Vec<Mount>,
+    /// Files of the box alone, by path: `/etc/passwd`, `/etc/resolv.conf`, ….
+    pub files: BTreeMap<PathBuf, String>,
+    /// Symbolic links, by path.
+    pub links: BTreeMap<PathBuf, PathBuf>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    /// A folder or file of the host, found in the box under the same path.
+    pub path: PathBuf,
+    pub access: Access,
+    /// Owner of the folder on the host, if what belongs to them belongs to the box's user in the box.
+    pub owner: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+    /// Nothing of it can be seen: there is an empty folder in its place.
+    Hidden,
+}
+
+/// As whom the processes run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Identity {
+    /// The user of the server, who is nobody else in the box either.
+    Same { user: u32, group: u32 },
+    /// A user of this app alone, whom nobody else is. Only root can give that.
+    Own { user: u32 },
+}
+
+/// What a process of an [`Identity::Own`] takes itself for.
+pub(crate) const USER_INSIDE: u32 = 1000;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Network {
+    /// The host's: everything can be reached.
+    Host,
+    /// A loopback of its own and nothing else. `resolver`: sockets for a resolver are made in it, and handed over.
+    Own { resolver: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Scratch {
+    pub bytes: u64,
+    pub files: u64,
+}
+
+/// What is started in a box.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Program {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: BTreeMap<String, String>,
+    pub directory: PathBuf,
+}
+
+/// Something that a box protects against, in the words of its documentation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Protection {
+    UserNamespace,
+    OwnUser,
+    FileView,
+    ProcessNumbers,
+    OwnNetwork,
+    SystemCalls,
+    Landlock,
+    NoPrivileges,
+}
+
+/// A protection that is not there, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Shortfall {
+    pub protection: Protection,
+    pub reason: String,
+}
+
+/// What is asked of a keeper. Each request has a number, which the answer repeats.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// With descriptors: control socket, standard output, standard error.
+    Start(Box<Program>),
+    /// A cell for one worker.
+    Cell,
+}
+
+/// What a keeper says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The box is there. With descriptors: the keeper; if asked for, the resolver's sockets for datagrams and streams.
+    Ready { shortfalls: Vec<Shortfall> },
+    /// With descriptors: the process; with an `ask_filter` the listener that is asked.
+    Started { id: u64, process: i32 },
+    /// With descriptors: the process that keeps the cell, its process numbers, its mounts.
+    Cell { id: u64 },
+    /// A process of the box that has become the keeper's ended; its number in the box and its status.
+    Ended { process: i32, status: i32 },
+    /// A step could not be done. `id` is absent when the box itself could not be made.
+    Failed { id: Option<u64>, step: String, errno: i32 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Numbered {
+    pub(crate) id: u64,
+    pub(crate) request: Request,
+}

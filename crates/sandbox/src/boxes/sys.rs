@@ -1,0 +1,189 @@
+//! System calls that no library wraps, and the error of a step.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use rustix::io::Errno;
+
+/// A step that could not be done.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) step: String,
+    pub(crate) errno: i32,
+}
+
+pub(crate) type Done<T = ()> = Result<T, Failed>;
+
+/// Names the step at which something failed.
+pub(crate) trait At<T> {
+    fn at(self, step: &str) -> Done<T>;
+
+    /// As `at`, with what the step was about.
+    fn at_path(self, step: &str, path: &std::path::Path) -> Done<T>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, step: &str) -> Done<T> {
+        self.map_err(|error| Failed { step: step.to_owned(), errno: errno(&error.into()) })
+    }
+
+    fn at_path(self, step: &str, path: &std::path::Path) -> Done<T> {
+        self.map_err(|error| Failed {
+            step: format!("{step} {}", path.display()),
+            errno: errno(&error.into()),
+        })
+    }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error())
+}
+
+/// What a fork returns.
+pub(crate) enum Side {
+    Parent(i32),
+    Child,
+}
+
+/// Forks. Only for a process without other threads: its child may then do whatever it likes.
+pub(crate) fn fork() -> io::Result<Side> {
+    // SAFETY: the makers and keepers of boxes never start a thread, so no lock can be held by one that is not copied.
+    #[expect(unsafe_code, reason = "fork is unsafe where there are threads")]
+    let number = unsafe { libc::fork() };
+    match number {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Side::Child),
+        number => Ok(Side::Parent(number)),
+    }
+}
+
+/// Ends this process at once, without handlers of the program that it is a copy of.
+pub(crate) fn leave(status: i32) -> ! {
+    // SAFETY: it does not return, and needs nothing of this process.
+    #[expect(unsafe_code, reason = "no library offers _exit")]
+    unsafe {
+        libc::_exit(status)
+    }
+}
+
+/// Attributes of all mounts of a tree (mount_setattr(2)).
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Attributes<'a> {
+    pub(crate) set: u64,
+    /// Files of its users belong to others in this tree (idmapped mounts).
+    pub(crate) users: Option<&'a OwnedFd>,
+    /// Also of what is mounted below.
+    pub(crate) is_recursive: bool,
+}
+
+pub(crate) const READ_ONLY: u64 = 0x1;
+pub(crate) const NO_SET_USER: u64 = 0x2;
+pub(crate) const NO_DEVICES: u64 = 0x4;
+const MAP_USERS: u64 = 0x0010_0000;
+const AT_RECURSIVE: i32 = 0x8000;
+
+pub(crate) fn set_attributes(tree: impl AsFd, attributes: Attributes<'_>) -> io::Result<()> {
+    let attributes_of_all = attributes.is_recursive;
+    let mapped = if attributes.users.is_some() { MAP_USERS } else { 0 };
+    let attributes = libc::mount_attr {
+        attr_set: attributes.set | mapped,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: attributes.users.map_or(0, |users| u64::try_from(users.as_raw_fd()).unwrap_or(0)),
+    };
+    // SAFETY: path and attributes live until the call returns, and the size is that of the attributes.
+    #[expect(unsafe_code, reason = "no library wraps mount_setattr")]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | if attributes_of_all { AT_RECURSIVE } else { 0 },
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A descriptor that can be read when a child has ended; the signal itself is blocked from now on.
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised before it is used, and the new descriptor belongs to nobody else.
+    #[expect(unsafe_code, reason = "no library in use wraps signalfd")]
+    unsafe {
+        let mut signals = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        libc::sigaddset(&raw mut signals, libc::SIGCHLD);
+        if libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match libc::signalfd(-1, &raw const signals, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(io::Error::last_os_error()),
+            number => Ok(OwnedFd::from_raw_fd(number)),
+        }
+    }
+}
+
+/// Lets all signals through again, for a program that is about to be started.
+pub(crate) fn unblock_signals() {
+    // SAFETY: the set is initialised before it is used.
+    #[expect(unsafe_code, reason = "no library in use wraps sigprocmask")]
+    unsafe {
+        let mut signals = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const signals, std::ptr::null_mut());
+    }
+}
+
+/// Closes all descriptors from `first` on.
+pub(crate) fn close_from(first: i32) {
+    // SAFETY: callers name the descriptors that they still use below `first`; what they own above, they never use again.
+    #[expect(unsafe_code, reason = "no library in use wraps close_range")]
+    unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, 0);
+    }
+}
+
+/// Makes `source` known under `number`, over an exec.
+pub(crate) fn place(source: impl AsFd, number: i32) -> io::Result<()> {
+    let source = source.as_fd();
+    if source.as_raw_fd() == number {
+        return Ok(rustix::io::fcntl_setfd(source, rustix::io::FdFlags::empty())?);
+    }
+    // SAFETY: the numbers are those that the program finds its sockets under; nobody of this process uses them.
+    #[expect(unsafe_code, reason = "dup2 onto a chosen number")]
+    let result = unsafe { libc::dup2(source.as_raw_fd(), number) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Turns the loopback device of this network namespace on (netdevice(7)).
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    // SAFETY: the request is a plain structure, zeroed but for name and flags, and lives until the call returns.
+    #[expect(unsafe_code, reason = "no library in use wraps this ioctl")]
+    let result = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (target, source) in request.ifr_name.iter_mut().zip(*b"lo") {
+            *target = libc::c_char::try_from(source).unwrap_or_default();
+        }
+        request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A copy of a descriptor under a number of our choice, closed by an exec.
+pub(crate) fn take_number(source: &OwnedFd, number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: nobody in this process owns the number; what it meant before is closed by the call.
+    #[expect(unsafe_code, reason = "dup3 onto a chosen number")]
+    unsafe {
+        match libc::dup3(source.as_raw_fd(), number, libc::O_CLOEXEC) {
+            -1 => Err(io::Error::last_os_error()),
+            number => Ok(OwnedFd::from_raw_fd(number)),
+        }
+    }
+}
