@@ -4,6 +4,7 @@ The process that has imported the app is the *zygote*; it never runs an invocati
 judged by what it holds after the import (`reasons_against`): a thread or a connection can't be in two processes.
 """
 
+import _imp
 import fcntl
 import os
 import re
@@ -13,6 +14,7 @@ import stat
 import sys
 import threading
 import warnings
+from _frozen_importlib import ModuleSpec
 
 from . import crash, logs
 
@@ -21,17 +23,22 @@ from . import crash, logs
 _RESTARTING_POOL = re.compile(r"/lib(scipy_)?openblas[^/]*\.so[^/]*$")
 _REASONS_MAX = 5
 
+_entry = None
+
 # This process's own life line, if it was forked.
 _life_line = None
 
 
-def fork(descriptors, standing):
+def fork(descriptors, standing, cell=None, announces=False):
     """Forks. Returns the child's process id, in the child 0, after it has taken `descriptors` for its own.
 
     `descriptors`: control socket, standard output, standard error, life line, in this order; perhaps that of a lane.
     `standing`: the numbers of the control socket and of the socket that waits to be the lane's. In the child they lead to
     its own ones: the objects around them, which its parent made, are right at once. What a child does before its first
     call is what that call waits for, so it does as little as it can.
+    `cell`: descriptors of the process numbers and mounts into which the child goes before anything of it runs.
+    `announces`: the child says a byte on its control socket, by which the server learns who it is: numbers of processes are
+    others in a box.
     """
     descriptors = [_above_standard(descriptor) for descriptor in descriptors]
     crash.FORKS.of_our_own = True
@@ -39,13 +46,17 @@ def fork(descriptors, standing):
         with warnings.catch_warnings():
             # Python 3.12 warns of every thread. Those that matter were found by `reasons_against`.
             warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
+            child = os.fork() if cell is None else entry().fork(cell[0], cell[1], os.fsencode(_directory()))
     except OSError:
         _close(descriptors)
         raise
     finally:
         crash.FORKS.of_our_own = False
+        if cell is not None:
+            _close(cell)
     if child == 0:
+        if announces:
+            os.write(descriptors[0], b"\0")
         _move_in(descriptors, standing)
         return 0
     try:
@@ -56,6 +67,24 @@ def fork(descriptors, standing):
     _die_with(descriptors[3], child)
     _close(descriptors)
     return child
+
+
+def entry():
+    """The native part: it forks into a cell, which Python can't before 3.12."""
+    global _entry
+    if _entry is None:
+        name = "ingle_entry"
+        path = os.path.join(os.path.dirname(__file__), "entry.so")
+        _entry = _imp.create_dynamic(ModuleSpec(name, None, origin=path))
+    return _entry
+
+
+def _directory():
+    try:
+        return os.getcwd()
+    except OSError:
+        # It is gone.
+        return "/"
 
 
 def _above_standard(descriptor):

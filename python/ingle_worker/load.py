@@ -75,6 +75,7 @@ def load(request):
     root = os.path.abspath(request["root"])
     errors.FOLDING.root = root
     spool.SPOOL.folder = request.get("spool")
+    spool.SPOOL.owner = request.get("owner", 0)
     _set_paths(root, request)
     clock = ImportClock()
     started = time.perf_counter()

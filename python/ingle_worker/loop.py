@@ -11,7 +11,7 @@ import sys
 import threading
 import types
 
-from . import crash, fork, invoke, logs, streaming
+from . import crash, fork, invoke, logs, spool, streaming
 from .context import CURRENT, Invocation
 from .frames import Channel, ControlReader, ProtocolError, adopt, to_json
 from .lanes import Lane
@@ -84,7 +84,7 @@ class Worker:
                 if header.get("role") != "zygote":
                     self._serve()
             elif kind == "fork":
-                if self._fork(header.get("lane")) and self._is_loaded:
+                if self._fork(header) and self._is_loaded:
                     self._serve()
             elif kind == "reap":
                 self._send({"type": "reaped", "pid": header["pid"], "status": _status_of(header["pid"])})
@@ -153,6 +153,8 @@ class Worker:
 
     def _prepare_to_fork(self):
         fork.before_snapshot()
+        # Made here, it is there in each worker.
+        fork.entry()
         gc.collect()
         loop = self.loop
         # Only the object is of use: in the worker its number means another socket.
@@ -162,21 +164,24 @@ class Worker:
         ours = (self._connected, self._first_lane.socket, loop._ssock, loop._csock, loop._selector)
         return fork.reasons_against({each.fileno() for each in ours})
 
-    def _fork(self, lane):
+    def _fork(self, request):
         """Makes one more process, which opens its first lane at once if it gets one. True in it."""
+        lane = request.get("lane")
         count = _DESCRIPTORS_OF_A_FORK + (lane is not None)
         taken = [self._reader.descriptors.popleft() for _ in range(count)]
+        cell = [self._reader.descriptors.popleft() for _ in range(2)] if request.get("cell") else None
         standing = [self._connected.fileno()]
         if lane is not None:
             standing.append(self._first_lane.socket.fileno())
         try:
-            child = fork.fork(taken, standing)
+            child = fork.fork(taken, standing, cell, request.get("announces", False))
         except OSError as error:
             self._send({"type": "forked", "pid": None, "problem": str(error)})
             return False
         if child:
             self._send({"type": "forked", "pid": child, "problem": None})
             return False
+        spool.SPOOL.owner = request.get("owner", 0)
         # What further forks brought that were asked for already is the parent's business.
         self._reader.empty()
         crash.settle(self._control)

@@ -18,6 +18,8 @@ class Spool:
 
     def __init__(self):
         self.folder = None
+        # The number that the server has given this process.
+        self.owner = 0
 
 
 SPOOL = Spool()
@@ -88,8 +90,8 @@ def _pieces_of_value(value):
 
 
 def _write(pieces):
-    # The process is in the name, so that the server finds what is left of one that died.
-    name = "%d-%s" % (os.getpid(), uuid.uuid4().hex)
+    # The worker's number is in the name, so that the server finds what is left of one that died.
+    name = "%d-%s" % (SPOOL.owner, uuid.uuid4().hex)
     path = os.path.join(SPOOL.folder, name)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

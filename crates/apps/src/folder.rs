@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AdmissionOptions, DeclaredFunction, Dialect, HostConfig, WorkerOptions};
+use ingle_types::spec::{AdmissionOptions, SandboxOptions, DeclaredFunction, Dialect, HostConfig, WorkerOptions};
 
 use crate::json_place::{self, Document, Node};
 use crate::{
@@ -64,6 +64,8 @@ pub struct AppFolder {
     pub workers: WorkerOptions,
     /// `[admission]`, `[loops]` and `[functions]` of ingle.toml.
     pub admission: AdmissionOptions,
+    /// `[sandbox]` of ingle.toml.
+    pub sandbox: SandboxOptions,
     pub problems: Vec<Problem>,
     /// Worth knowing, but nothing to mend.
     pub notes: Vec<String>,
@@ -108,6 +110,7 @@ impl AppFolder {
             && self.requirements == other.requirements
             && self.workers == other.workers
             && self.admission == other.admission
+            && self.sandbox == other.sandbox
     }
 
     /// Names of all settings, those of the environment included.
@@ -166,6 +169,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         requirements: requirements.requirements,
         workers: own.workers,
         admission: own.admission,
+        sandbox: own.sandbox,
         problems,
         notes,
         environment: options.environment.clone(),

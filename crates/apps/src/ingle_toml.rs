@@ -32,6 +32,20 @@
 //! [http]
 //! on_disconnect = "cancel" # or "finish": what becomes of an invocation whose client has gone away
 //!
+//! [sandbox]
+//! isolation = "default"    # or "strict", "gvisor", "off"
+//! egress = ["db.example.com:5432"] # what functions may connect to; or "all", "none"; all that is public if absent
+//! memory = "512MB"         # of one worker
+//! cpu = 0.5                # cores of one worker
+//! processes = 1024         # and threads, of one worker
+//! open_files = 1024        # of one process
+//! temporary = "512MB"      # size of /tmp
+//! log = "10MB"             # of one invocation
+//! response = "100MB"
+//! read = ["/srv/models"]   # what functions see of the machine besides the app
+//! write = ["/srv/uploads"]
+//! environment = ["DATABASE_URL"] # variables of the server's environment that functions see
+//!
 //! [functions.Report]
 //! concurrency = 2          # its invocations at once
 //! on_disconnect = "finish"
@@ -43,15 +57,17 @@ use std::time::Duration;
 
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WarmUp, WorkerOptions,
+    SandboxOptions, AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WarmUp, WorkerOptions,
 };
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Error;
 pub(crate) use warm::DefaultZone;
+use sandbox::Sandbox;
 use warm::Warm;
 
+mod sandbox;
 mod warm;
 
 const FILE: &str = "ingle.toml";
@@ -63,6 +79,7 @@ const WAITING_MAX: usize = 1_000_000;
 pub(crate) struct IngleToml {
     pub(crate) workers: WorkerOptions,
     pub(crate) admission: AdmissionOptions,
+    pub(crate) sandbox: SandboxOptions,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -77,6 +94,8 @@ struct Document {
     loops: Loops,
     #[serde(default)]
     http: Http,
+    #[serde(default)]
+    sandbox: Sandbox,
     #[serde(default)]
     functions: BTreeMap<String, OneFunction>,
 }
@@ -152,13 +171,14 @@ pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
             return IngleToml { problems: vec![problem.at(FILE, line).fix(fix)], ..IngleToml::default() };
         }
     };
-    let Document { workers, admission, loops, http, functions } = document;
+    let Document { workers, admission, loops, http, sandbox, functions } = document;
     let mut reader = Reader { text, table: "workers".to_owned(), problems: Vec::new() };
     let workers = reader.workers(workers, default_zone);
     let mut admission = reader.admission(admission, loops);
     reader.requests(http, &mut admission);
     reader.functions(functions, &mut admission);
-    IngleToml { workers, admission, problems: reader.problems }
+    let sandbox = reader.sandbox(sandbox);
+    IngleToml { workers, admission, sandbox, problems: reader.problems }
 }
 
 struct Reader<'a> {

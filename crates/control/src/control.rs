@@ -21,7 +21,7 @@ use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::log_levels::LogLevels;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::problem::{Problem, Severity};
-use ingle_types::spec::{AppSpec, CorsOptions};
+use ingle_types::spec::{AppSpec, CorsOptions, Isolation};
 use ingle_worker::debug::Debugging;
 use ingle_worker::{Loaded, Parents, Pool};
 use tokio::time::Instant;
@@ -42,6 +42,10 @@ pub struct Options {
     pub read: ReadOptions,
     /// The environment of the process, for the workers.
     pub variables: BTreeMap<String, String>,
+    /// The folder with everything that is kept of the app.
+    pub state: PathBuf,
+    /// As the command line has it; it wins over the app's own word.
+    pub isolation: Option<Isolation>,
     /// Under which it is reached, with the port.
     pub hostname: String,
     /// Cross-origin rules from the command line; they win over the app's.
@@ -246,6 +250,9 @@ impl Control {
             sink: rooms.sink.clone(),
             parents: &rooms.parents,
             spool: Some(rooms.store.spool_folder().to_owned()),
+            handed: Some(rooms.store.handed_folder().to_owned()),
+            state: Some(options.state.clone()),
+            isolation: options.isolation,
             debug_lines: levels.wants_debug_lines(),
             debugging: debugging.clone(),
             index: options.index.as_ref().map(|(state, is_lazy)| IndexPlace { state, is_lazy: *is_lazy }),

@@ -17,7 +17,8 @@
 
 pub mod control;
 pub mod debug;
-pub mod error;
+pub mod confine;
+mod error;
 mod index;
 pub mod load;
 pub mod log_filter;

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
+use ingle_sandbox::boxes::Network;
 use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, Fork, IdleTimeout, ScalePlan, WarmWindow, WorkerOptions};
+use ingle_types::spec::{AppSpec, Fork, Isolation, IdleTimeout, ScalePlan, WarmWindow, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
-use ingle_worker::{ForkPolicy, Loaded, Parents, Pool, Way, shim};
+use ingle_worker::{Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
+use crate::confine::{self, Needs};
 use crate::error::Error;
 use crate::index::Index;
 
@@ -87,6 +89,12 @@ pub(crate) struct Importing<'a> {
     pub(crate) parents: &'a Parents,
     /// Where workers write large outputs.
     pub(crate) spool: Option<PathBuf>,
+    /// Where workers find large inputs.
+    pub(crate) handed: Option<PathBuf>,
+    /// What Ingle keeps of the app, of which functions see only the two above.
+    pub(crate) state: Option<PathBuf>,
+    /// As the command line has it; it wins over the app's own word.
+    pub(crate) isolation: Option<Isolation>,
     /// Whether Python's debug lines are wanted.
     pub(crate) debug_lines: bool,
     pub(crate) debugging: Option<Debugging>,
@@ -118,10 +126,16 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
-    let (environment, settings) = worker_environment(prepared, with.variables, &shim, with.hostname);
+    let confinement = confinement(prepared, &with, &shim);
+    let python = without_links(&prepared.environment.python);
+    let inherited = match &confinement {
+        Some(_) => confine::variables(with.variables, &python, &folder.sandbox.environment),
+        None => with.variables.clone(),
+    };
+    let (environment, settings) = worker_environment(prepared, &inherited, &shim, with.hostname);
     let limits = limits(process_count, &folder.workers, cores());
     let options = ingle_worker::Options {
-        python: without_links(&prepared.environment.python),
+        python,
         shim: shim.clone(),
         app: AppToLoad {
             root: folder.root.clone(),
@@ -145,6 +159,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         spool: with.spool,
         debug_lines: with.debug_lines,
         debugging: with.debugging,
+        confinement,
     };
     let index = with.index.filter(|_| options.debugging.is_none());
     let is_lazy = index.is_some_and(|index| index.is_lazy);
@@ -157,6 +172,30 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     problems.extend(prepared.environment.problems.clone());
     let app = ingle_apps::resolve(folder, std::mem::take(&mut loaded.functions), problems);
     Ok(Imported { pool, loaded, app, process_count: process_count.unwrap_or(1) })
+}
+
+/// The box of the app, unless it is to have none.
+fn confinement(prepared: &Prepared, with: &Importing<'_>, shim: &Path) -> Option<Confinement> {
+    let boxes = with.parents.boxes.clone()?;
+    let folder = &prepared.folder;
+    let isolation = with.isolation.or(folder.sandbox.isolation).unwrap_or(Isolation::Default);
+    if isolation == Isolation::Off {
+        return None;
+    }
+    let python = without_links(&prepared.environment.python);
+    let mut read: Vec<PathBuf> = prepared.debugger.iter().chain(&with.handed).cloned().collect();
+    let paths = folder.settings.get("PYTHONPATH").into_iter().flat_map(|paths| paths.split(':'));
+    read.extend(paths.map(PathBuf::from).filter(|path| path.is_absolute()));
+    let needs = Needs {
+        root: &folder.root,
+        python: &python,
+        shim,
+        read,
+        write: with.spool.iter().cloned().collect(),
+        hidden: with.state.iter().cloned().collect(),
+    };
+    let spec = confine::box_spec(&needs, &folder.sandbox, Network::Host);
+    Some(Confinement { boxes, spec: Arc::new(spec) })
 }
 
 /// Imports the app, or takes what an import of the same files has found before.
@@ -196,10 +235,9 @@ pub async fn examine(
     prepared: &Prepared,
     cache: &Path,
     variables: &BTreeMap<String, String>,
-    tasks: &Tasks,
+    (tasks, parents): (&Tasks, &Parents),
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
-    let parents = Parents::default();
     let with = Importing {
         cache,
         variables,
@@ -207,8 +245,11 @@ pub async fn examine(
         tasks,
         clock: Arc::new(SystemClock),
         sink,
-        parents: &parents,
+        parents,
         spool: None,
+        handed: None,
+        state: Some(prepared.folder.root.join(".ingle")),
+        isolation: None,
         debug_lines: prepared.folder.logs_debug_lines(),
         debugging: None,
         index: None,

@@ -28,7 +28,7 @@ use ingle_types::ids::FunctionName;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::log_levels::{DEFAULT_CATEGORY, LogLevels};
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, CorsOptions, TriggerSpec};
+use ingle_types::spec::{AppSpec, CorsOptions, Isolation, TriggerSpec};
 use ingle_worker::pool::WorkerStatus;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) listen: bool,
     /// An app whose files are known from an earlier start is imported only when there is work for it.
     pub(crate) is_lazy: bool,
+    /// As the command line has it.
+    pub(crate) isolation: Option<Isolation>,
     /// Lets an editor debug the app.
     pub(crate) debugger: Option<Debugger>,
     /// For tests.
@@ -137,6 +139,8 @@ impl App {
             folder: plan.folder,
             read: plan.read,
             variables: plan.variables,
+            state: plan.state.clone(),
+            isolation: plan.isolation,
             hostname: format!("{}:{}", plan.host, shared.address.port()),
             cors: plan.cors,
             waiting_max: WAITING_MAX,

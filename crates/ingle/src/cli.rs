@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ingle_types::spec::Isolation;
 
 use crate::debug::DebugChoice;
 use crate::moved::ClockChoice;
@@ -146,6 +147,9 @@ pub(crate) struct StartArguments {
     /// Import the app only when there is work for it, if it is known from an earlier start; so it is with several apps
     #[arg(long)]
     pub(crate) lazy: bool,
+    /// How strongly functions are kept from what is not theirs: default, strict, gvisor or off
+    #[arg(long, value_name = "CLASS", value_parser = isolation)]
+    pub(crate) isolation: Option<Isolation>,
     /// For tests: time stands still until it is moved through the admin socket
     #[arg(long, hide = true, value_name = "moved[=TIME]")]
     pub(crate) clock: Option<ClockChoice>,
@@ -156,6 +160,11 @@ impl StartArguments {
     pub(crate) fn names_several(&self) -> bool {
         self.apps.is_some() || !self.more.is_empty()
     }
+}
+
+/// A class of isolation, from its name.
+fn isolation(text: &str) -> Result<Isolation, String> {
+    Isolation::parse(text).ok_or_else(|| "it is one of default, strict, gvisor, off".to_owned())
 }
 
 /// Bytes, from a text such as `512MB`.

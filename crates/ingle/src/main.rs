@@ -25,12 +25,17 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use ingle_sandbox::boxes;
+
 use crate::cli::{Cli, Command, HostCommand};
 use crate::exit::{CommandError, MACHINE};
 use crate::printer::Style;
 use crate::surroundings::Surroundings;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == boxes::ARGUMENT) {
+        boxes::serve();
+    }
     let cli = Cli::parse();
     let surroundings = Surroundings::read(&cli.global);
     let no_color = surroundings.get("NO_COLOR").is_some_and(|value| !value.is_empty());

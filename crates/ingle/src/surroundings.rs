@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ingle_apps::ReadOptions;
+use ingle_sandbox::boxes::Boxes;
 
 use crate::cli::{AppArguments, Global};
 
@@ -50,6 +51,11 @@ impl Surroundings {
             home: self.home.clone(),
             cache: self.cache.clone(),
         }
+    }
+
+    /// Who makes the boxes of apps: this binary, in a process of its own.
+    pub(crate) fn boxes(&self) -> Option<Boxes> {
+        std::env::current_exe().ok().map(Boxes::new)
     }
 
     /// Where an app's queues and documents are kept.

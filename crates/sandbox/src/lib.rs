@@ -7,6 +7,7 @@
 
 pub mod boxes;
 pub mod command;
+pub mod egress;
 pub mod landlock;
 pub mod memory;
 pub mod process;

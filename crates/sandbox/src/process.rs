@@ -131,6 +131,11 @@ impl Process {
     }
 }
 
+/// The user and group as whom this process acts.
+pub fn user() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 /// Makes this process one that may start others; called once, before the first.
 ///
 /// What it inherited itself, such as descriptors of a shell, does not reach them. Orphans below it become its
@@ -152,6 +157,8 @@ pub fn prepare() -> io::Result<()> {
     if USUAL_DESCRIPTORS.set(usual.current).is_ok() {
         setrlimit(Resource::Nofile, most).ok();
     }
+    // It holds keys, and everything that apps have: nobody who has its user by chance may look into it (T-002).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 

@@ -106,7 +106,8 @@ impl Store {
         // Nobody can hold one of a server that is gone.
         std::fs::remove_dir_all(&handed).ok();
         std::fs::remove_dir_all(&spool).ok();
-        std::fs::create_dir_all(&spool)
+        std::fs::create_dir_all(&handed)
+            .and_then(|()| std::fs::create_dir_all(&spool))
             .map_err(|source| Error::io("making the folder for large outputs", source))?;
         let view = Database::new(schema::open_for_reading(&path)?, path.clone(), "reading the store");
         let (jobs, job_queue) = mpsc::channel(JOBS_MAX);
@@ -429,7 +430,8 @@ impl Store {
         &self.0.spool
     }
 
-    pub(crate) fn handed_folder(&self) -> &Path {
+    /// Where copies of objects are, for functions that read them as files.
+    pub fn handed_folder(&self) -> &Path {
         &self.0.handed
     }
 

@@ -11,6 +11,7 @@ use crate::problem::Problem;
 mod admission;
 mod binding;
 mod host;
+mod sandbox;
 mod trigger;
 mod workers;
 
@@ -21,6 +22,7 @@ pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
     RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
+pub use sandbox::{Egress, Isolation, SandboxOptions};
 pub use workers::{Fork, IdleTimeout, ScalePlan, WarmUp, WarmWindow, WorkerOptions};
 
 /// Which programming model the folder is written in.

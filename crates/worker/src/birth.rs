@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use ingle_sandbox::boxes::{Boxed, Cell, Ended, Program, Started};
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
@@ -31,6 +32,16 @@ use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
 use crate::wire::message::{Loaded, Role, ToWorker};
 
+/// Where a forked process lives, and what it gets on the way.
+#[derive(Default)]
+pub(crate) struct Place {
+    /// One that serves at once, because its parent is a zygote, gets its first lane.
+    pub(crate) first_lane: bool,
+    /// The box of its parent.
+    pub(crate) boxed: Option<Boxed>,
+    pub(crate) cell: Option<Cell>,
+}
+
 /// What every process gets from the pool that makes it.
 pub(crate) struct Maker<'a> {
     pub(crate) options: &'a Options,
@@ -47,9 +58,15 @@ pub(crate) enum Body {
     Forked {
         process: Forked,
         parent: Arc<Worker>,
+        /// Its number as its parent knows it: in a box numbers are others.
+        number: i32,
+        /// What the keeper of the box says of its end, when the parent is gone.
+        ended: Option<Ended>,
         /// Held open as long as the process may live: the system ends it when this closes.
         _life_line: OwnedFd,
     },
+    /// Started in a box by its keeper.
+    Boxed { process: Forked, ended: Option<Ended> },
 }
 
 impl Body {
@@ -57,22 +74,33 @@ impl Body {
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         match self {
             Self::Started(process) => process.wait().await,
-            Self::Forked { process, parent, .. } => {
+            Self::Forked { process, parent, number, ended, .. } => {
                 process.ended().await?;
-                let number = i32::try_from(process.group().leader()).unwrap_or_default();
                 if let Some(status) = process.status()? {
                     return Ok(status);
                 }
-                match parent.reap_child(number).await {
-                    Some(status) => Ok(ExitStatus::from_raw(status)),
-                    // The parent has gone in the meantime, and the process is ours.
-                    None => {
-                        process.status()?.ok_or_else(|| io::Error::other("its status was taken by the app"))
-                    }
+                if let Some(status) = parent.reap_child(*number).await {
+                    return Ok(ExitStatus::from_raw(status));
+                }
+                // The parent has gone in the meantime, and the process is ours, or its keeper's.
+                match ended.take() {
+                    Some(ended) => ended.status().await.ok_or_else(status_lost),
+                    None => process.status()?.ok_or_else(status_lost),
+                }
+            }
+            Self::Boxed { process, ended } => {
+                process.ended().await?;
+                match ended.take() {
+                    Some(ended) => ended.status().await.ok_or_else(status_lost),
+                    None => Err(status_lost()),
                 }
             }
         }
     }
+}
+
+fn status_lost() -> io::Error {
+    io::Error::other("its status was taken by the app")
 }
 
 /// A process that was just made, with the news of its `load` still to come.
@@ -113,29 +141,66 @@ impl Newborn {
             socket: theirs,
         })
         .map_err(failed)?;
-        let worker = Worker::new(id, process.group(), control, maker);
+        let worker = Worker::new(id, process.group(), control, None, maker);
         let output = process.take_output();
         Ok(Self::watch(worker, Body::Started(process), read, output, maker.tasks))
     }
 
-    /// Lets `parent` fork. What the new process knows is what its parent knows; one that serves at once, because its
-    /// parent is a zygote, gets its first `lane` on the way.
-    pub(crate) async fn fork(
+    /// Starts a process from the interpreter in a box. It has not imported anything of the app.
+    pub(crate) async fn start_in_box(
+        boxed: &Boxed,
         id: WorkerId,
-        parent: &Arc<Worker>,
-        first_lane: bool,
         maker: &Maker<'_>,
     ) -> Result<Self, Error> {
-        let failed = |source| Error::Fork { source };
+        let options = maker.options;
+        let failed = |source| Error::Start { python: options.python.clone(), source };
         let (control, read, theirs) = Control::pair().map_err(failed)?;
         let (output, their_output) = output_pipe().map_err(failed)?;
         let (errors, their_errors) = output_pipe().map_err(failed)?;
+        let mut environment = options.environment.clone();
+        environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
+        let program = Program {
+            path: options.python.clone(),
+            arguments: vec![options.shim.display().to_string()],
+            environment,
+            directory: options.app.root.clone(),
+        };
+        let started = boxed.start(program, [&theirs, &their_output, &their_errors]).await;
+        let Started { process, ended, .. } = started.map_err(|source| Error::Box { source })?;
+        let worker = Worker::new(id, process.group(), control, None, maker);
+        let body = Body::Boxed { process, ended: Some(ended) };
+        Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
+    }
+
+    /// Lets `parent` fork. What the new process knows is what its parent knows.
+    pub(crate) async fn fork(
+        id: WorkerId,
+        parent: &Arc<Worker>,
+        place: Place,
+        maker: &Maker<'_>,
+    ) -> Result<Self, Error> {
+        let failed = |source| Error::Fork { source };
+        let (ours, theirs) = Control::sockets().map_err(failed)?;
+        if place.boxed.is_some() {
+            Control::expect_announcement(&ours).map_err(failed)?;
+        }
+        let (output, their_output) = output_pipe().map_err(failed)?;
+        let (errors, their_errors) = output_pipe().map_err(failed)?;
         let (life_line, their_line) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-        let lane = if first_lane { Some(Lane::pair().map_err(failed)?) } else { None };
+        let lane = if place.first_lane { Some(Lane::pair().map_err(failed)?) } else { None };
+        let owner = Worker::next_owner();
         let mut attached =
             vec![theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
         attached.extend(lane.as_ref().map(|(_, theirs)| theirs.as_fd()));
-        let request = ToWorker::Fork { lane: lane.as_ref().map(|_| FIRST_LANE) };
+        if let Some(cell) = &place.cell {
+            attached.extend([cell.numbers.as_fd(), cell.mounts.as_fd()]);
+        }
+        let request = ToWorker::Fork {
+            lane: lane.as_ref().map(|_| FIRST_LANE),
+            cell: place.cell.is_some(),
+            announces: place.boxed.is_some(),
+            owner,
+        };
         let (sender, number) = oneshot::channel();
         let asked = || {
             let mut state = parent.state();
@@ -156,8 +221,14 @@ impl Newborn {
                 return Err(failed(io::Error::other("the process that was to fork has ended")));
             }
         };
-        let process = Forked::watch(number).map_err(failed)?;
-        let worker = Worker::new(id, process.group(), control, maker);
+        let number_here = match place.boxed {
+            Some(_) => Control::announced(&ours).await.map_err(failed)?,
+            None => number,
+        };
+        let process = Forked::watch(number_here).map_err(failed)?;
+        let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
+        let (control, read) = Control::of(ours);
+        let worker = Worker::made(id, process.group(), control, place.cell.map(Arc::new), owner, maker);
         // Its main thread is the one that forked.
         let main_thread = parent.state().main_thread;
         {
@@ -167,7 +238,8 @@ impl Newborn {
                 state.add_first_lane(ours);
             }
         }
-        let body = Body::Forked { process, parent: parent.clone(), _life_line: life_line.into() };
+        let body =
+            Body::Forked { process, parent: parent.clone(), number, ended, _life_line: life_line.into() };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
     }
 
@@ -218,6 +290,7 @@ impl Newborn {
             settings: &options.settings,
             spool: options.spool.as_deref(),
             role,
+            owner: worker.owner,
             debugger: worker.debugging.as_ref().map(Debugging::to_load),
         };
         // If the process is gone already, the wait below tells how it ended.
@@ -237,7 +310,7 @@ impl Newborn {
             }
         };
         if loaded.is_err() {
-            worker.group.kill();
+            worker.kill();
         }
         let loaded = loaded?;
         worker.become_phase(if role == Role::Zygote { Phase::Parent } else { Phase::Ready });

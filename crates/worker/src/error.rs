@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ingle_sandbox::boxes::BoxError;
 use ingle_types::outcome::{Blame, Failure};
 
 /// A worker process did not come to life.
@@ -15,6 +16,8 @@ pub enum Error {
     Start { python: PathBuf, source: io::Error },
     #[error("can't fork a worker")]
     Fork { source: io::Error },
+    #[error("the box of the app can't be used")]
+    Box { source: BoxError },
     #[error("the worker process {ending} before it had loaded the app{output}")]
     Ended { ending: String, output: String },
     #[error("the app was not imported after {} s{stack}", limit.as_secs())]
@@ -34,6 +37,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Stopping => "E0309",
+            Self::Box { source } => source.code(),
             _ => "E0304",
         }
     }
@@ -44,6 +48,7 @@ impl Error {
             Self::Shim { .. }
             | Self::Start { .. }
             | Self::Fork { .. }
+            | Self::Box { .. }
             | Self::Version { .. }
             | Self::Protocol { .. }
             | Self::Stopping => Blame::Platform,
@@ -55,6 +60,7 @@ impl Error {
             Self::Shim { .. } => "make the cache folder writable, or name another with --cache",
             Self::Start { .. } => "check the interpreter with `ingle doctor`",
             Self::Fork { .. } => "the machine may be out of memory or processes; look at `ingle doctor`",
+            Self::Box { .. } => "ingle doctor --security tells what this machine allows",
             Self::Ended { .. } => {
                 "code at the top level of a module ended the process; move it into a function"
             }

@@ -11,6 +11,7 @@
 //! | who waits for a worker; what runs in it first | `waits`, `warming` |
 //! | how long a worker without work is kept | [`keep_alive`] |
 //! | template, zygote, worker: where processes come from | [`nursery`], [`templates`], `birth` |
+//! | the box of a revision, cells for its workers | `home` |
 //! | how much memory zygotes may hold | [`zygotes`] |
 //! | one process: sockets, logs; how it ended | [`process`], `ending` |
 //! | running one call, time-outs, callers who go away | [`slot`], `departure` |
@@ -28,6 +29,7 @@ mod departure;
 mod ending;
 pub mod error;
 pub mod hold;
+mod home;
 pub mod keep_alive;
 pub mod nursery;
 mod output;
@@ -47,6 +49,7 @@ pub mod zygotes;
 
 pub use departure::Departure;
 pub use error::Error;
+pub use home::Confinement;
 pub use nursery::{ForkPolicy, Parents, Way};
 pub use pool::{Options, Pool};
 pub use slot::{Answer, Slot};

@@ -14,13 +14,15 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ingle_sandbox::boxes::{BoxError, Boxes, Shortfall};
 use ingle_types::ids::WorkerId;
 use ingle_types::problem::Severity;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use crate::birth::{Maker, Newborn};
+use crate::birth::{Maker, Newborn, Place};
 use crate::error::Error;
+use crate::home::Home;
 use crate::pool::Options;
 use crate::process::{Phase, Worker};
 use crate::templates::{NO_WORKER, TemplateUse, Templates};
@@ -56,11 +58,15 @@ pub enum Way {
 pub struct Parents {
     pub templates: Templates,
     pub zygotes: Zygotes,
+    /// Who makes boxes; without it nothing is confined.
+    pub boxes: Option<Boxes>,
 }
 
 /// Makes the workers of one revision.
 pub(crate) struct Nursery {
+    /// Shared with other apps; in a box there is one of its own.
     template: TemplateUse,
+    home: Home,
     zygotes: Zygotes,
     policy: ForkPolicy,
     /// Known from the first import on.
@@ -90,6 +96,7 @@ impl Nursery {
         let policy = if options.debugging.is_some() { ForkPolicy::Never } else { options.fork };
         Self {
             template: parents.templates.used_by(options),
+            home: Home::default(),
             zygotes: parents.zygotes.clone(),
             policy,
             revision: Mutex::default(),
@@ -116,7 +123,7 @@ impl Nursery {
     ) -> Result<(Loaded, Option<Arc<Worker>>), Error> {
         let (loaded, first) = match self.policy {
             ForkPolicy::Never => {
-                let (worker, loaded) = Newborn::start(id, maker)?.load(Role::Worker, maker).await?;
+                let (worker, loaded) = self.start(id, maker).await?;
                 (loaded, Some(worker))
             }
             ForkPolicy::BeforeImport => {
@@ -134,6 +141,7 @@ impl Nursery {
             }
         };
         self.resume(&loaded);
+        self.prepare_cells(maker).await;
         Ok((loaded, first))
     }
 
@@ -146,6 +154,7 @@ impl Nursery {
     /// Sees to it that the template is there when the app is to be imported.
     pub(crate) fn expect_import(&self, maker: &Maker<'_>) {
         if self.policy != ForkPolicy::Never
+            && maker.options.confinement.is_none()
             && let Err(error) = self.template.get(maker)
         {
             // Whoever needs it tries again, and is told.
@@ -167,7 +176,7 @@ impl Nursery {
     /// Makes one more worker.
     pub(crate) async fn make(&self, maker: &Maker<'_>, id: WorkerId) -> Result<Arc<Worker>, Error> {
         let made = match self.way() {
-            Some(Way::Never) => Newborn::start(id, maker)?.load(Role::Worker, maker).await?,
+            Some(Way::Never) => self.start(id, maker).await?,
             Some(Way::BeforeImport(_)) => self.fork_template(id, Role::Worker, maker).await?,
             Some(Way::AfterImport) | None => return self.fork_zygote(id, maker).await,
         };
@@ -188,15 +197,60 @@ impl Nursery {
         let _nobody_ends_it = self.parenting.lock().await;
         for _ in 0..PARENTS_TRIED {
             let zygote = self.renewed(maker).await?;
-            match Newborn::fork(id, &zygote, true, maker).await {
-                Ok(newborn) => return Ok(newborn.into_worker(Phase::Ready)),
+            match Newborn::fork(id, &zygote, self.place(true, true, maker).await?, maker).await {
+                Ok(newborn) => {
+                    self.prepare_cells(maker).await;
+                    return Ok(newborn.into_worker(Phase::Ready));
+                }
                 Err(error) if zygote.state().phase == Phase::Parent => return Err(error),
                 // It died at it.
                 Err(_) => {}
             }
         }
         let zygote = self.renewed(maker).await?;
-        Ok(Newborn::fork(id, &zygote, true, maker).await?.into_worker(Phase::Ready))
+        let place = self.place(true, true, maker).await?;
+        Ok(Newborn::fork(id, &zygote, place, maker).await?.into_worker(Phase::Ready))
+    }
+
+    /// Starts a process for this app alone, which imports it.
+    async fn start(&self, id: WorkerId, maker: &Maker<'_>) -> Result<(Arc<Worker>, Loaded), Error> {
+        let newborn = match &maker.options.confinement {
+            None => Newborn::start(id, maker)?,
+            Some(confinement) => {
+                // Its box needs a process to be made for.
+                self.home.template(confinement, maker).await?;
+                let boxed = self.home.boxed().await.ok_or(Error::Box { source: BoxError::Gone })?;
+                Newborn::start_in_box(&boxed, id, maker).await?
+            }
+        };
+        newborn.load(Role::Worker, maker).await
+    }
+
+    /// The template, and where its children live.
+    async fn find_template(&self, maker: &Maker<'_>) -> Result<Arc<Worker>, Error> {
+        match &maker.options.confinement {
+            None => self.template.get(maker),
+            Some(confinement) => self.home.template(confinement, maker).await,
+        }
+    }
+
+    async fn place(&self, first_lane: bool, needs_cell: bool, maker: &Maker<'_>) -> Result<Place, Error> {
+        let Some(confinement) = &maker.options.confinement else {
+            return Ok(Place { first_lane, ..Place::default() });
+        };
+        let cell = if needs_cell { self.home.cell(confinement).await? } else { None };
+        Ok(Place { first_lane, boxed: self.home.boxed().await, cell })
+    }
+
+    async fn prepare_cells(&self, maker: &Maker<'_>) {
+        if let Some(confinement) = &maker.options.confinement {
+            self.home.prepare_cells(confinement, maker).await;
+        }
+    }
+
+    /// What the box of this revision does not have.
+    pub(crate) fn shortfalls(&self) -> Vec<Shortfall> {
+        self.home.shortfalls()
     }
 
     /// The zygote, which is about to be used; a new one if it is gone. The caller holds `parenting`.
@@ -215,6 +269,7 @@ impl Nursery {
         }
         let made = self.checked(self.fork_template(NO_WORKER, Role::Zygote, maker).await?)?;
         self.keep(made.clone());
+        self.home.forget_cells();
         Ok(made)
     }
 
@@ -246,16 +301,18 @@ impl Nursery {
         maker: &Maker<'_>,
     ) -> Result<(Arc<Worker>, Loaded), Error> {
         for _ in 0..PARENTS_TRIED {
-            let template = self.template.get(maker)?;
-            match Newborn::fork(id, &template, false, maker).await {
+            let template = self.find_template(maker).await?;
+            let place = self.place(false, role == Role::Worker, maker).await?;
+            match Newborn::fork(id, &template, place, maker).await {
                 Ok(newborn) => return newborn.load(role, maker).await,
                 // It died before or at it; another one will tell what is wrong, if anything is.
                 Err(_) if template.state().phase == Phase::Gone => {}
                 Err(error) => return Err(error),
             }
         }
-        let newborn = Newborn::fork(id, &self.template.get(maker)?, false, maker).await?;
-        newborn.load(role, maker).await
+        let template = self.find_template(maker).await?;
+        let place = self.place(false, role == Role::Worker, maker).await?;
+        Newborn::fork(id, &template, place, maker).await?.load(role, maker).await
     }
 
     pub(crate) fn zygote(&self) -> Option<Arc<Worker>> {
@@ -281,6 +338,8 @@ impl Nursery {
             return false;
         }
         let zygote = self.slot().take();
+        // Nobody shares the template of a box.
+        self.home.let_template_go();
         zygote.inspect(|zygote| zygote.process.end()).is_some()
     }
 

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::birth::Maker;
 use crate::debug::Debugging;
 use crate::error::Error;
+use crate::home::Confinement;
 use crate::nursery::{ForkPolicy, Nursery, Parents, Way};
 use crate::process::{Phase, Signals, Worker};
 use crate::scale::Limits;
@@ -65,6 +66,8 @@ pub struct Options {
     pub debug_lines: bool,
     /// Set when the processes are to be debugged.
     pub debugging: Option<Debugging>,
+    /// The box in which the app's processes live; none: they have the rights of the server.
+    pub confinement: Option<Confinement>,
 }
 
 /// When a worker is replaced by a fresh one, as its memory may have grown.

@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ingle_sandbox::boxes::Cell;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::{FunctionName, InvocationId, WorkerId};
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
@@ -100,6 +102,10 @@ pub(crate) struct State {
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) group: Group,
+    /// What it has for itself in its box.
+    cell: Option<Arc<Cell>>,
+    /// Begins the names of the files that it writes.
+    pub(crate) owner: u64,
     /// When the process was there.
     pub(crate) made_at: Instant,
     pub(crate) control: Control,
@@ -126,10 +132,35 @@ pub(crate) struct Signals {
 }
 
 impl Worker {
-    pub(crate) fn new(id: WorkerId, group: Group, control: Control, maker: &Maker<'_>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: WorkerId,
+        group: Group,
+        control: Control,
+        cell: Option<Arc<Cell>>,
+        maker: &Maker<'_>,
+    ) -> Arc<Self> {
+        Self::made(id, group, control, cell, Self::next_owner(), maker)
+    }
+
+    /// A number that no other process of this server has had.
+    pub(crate) fn next_owner() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn made(
+        id: WorkerId,
+        group: Group,
+        control: Control,
+        cell: Option<Arc<Cell>>,
+        owner: u64,
+        maker: &Maker<'_>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             group,
+            cell,
+            owner,
             made_at: Instant::now(),
             control,
             state: Mutex::new(State::new()),
@@ -205,7 +236,9 @@ impl Worker {
                 in_work: state.in_work,
             }
         };
-        crate::spool::clean_after(self.group.leader(), self.spool.as_deref());
+        // Whatever it has left running ends with it.
+        self.kill();
+        crate::spool::clean_after(self.owner, self.spool.as_deref());
         self.ending.send_replace(Some(Arc::new(ending)));
         self.signals.room.notify_waiters();
         self.signals.less.notify_waiters();
@@ -235,7 +268,13 @@ impl Worker {
             }
         }
         // Nobody can reach the process any more, so it must not go on.
+        self.kill();
+    }
+
+    /// Ends it at once, with all that it has started.
+    pub(crate) fn kill(&self) {
         self.group.kill();
+        self.cell.iter().for_each(|cell| cell.kill());
     }
 
     fn hear(&self, message: FromWorker, body: Bytes, loaded: &mut Option<LoadedSender>) {
@@ -377,7 +416,7 @@ impl Worker {
     /// Ends a process in which nothing runs, or nothing that still counts.
     pub(crate) fn end(&self) {
         self.state().stopped = true;
-        self.group.kill();
+        self.kill();
     }
 
     /// Takes the exit status of a process that this one forked and that has ended; `None` when it can't tell.

@@ -43,6 +43,14 @@ shim_files![
     "streaming.py",
 ];
 
+/// The native part of the worker, beside its modules.
+const ENTRY: &str = "entry.so";
+
+fn carried() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let modules = FILES.iter().map(|(name, text)| (*name, text.as_bytes()));
+    modules.chain([(ENTRY, ingle_sandbox::boxes::ENTRY)])
+}
+
 /// Writes the modules below `cache` unless they are there, and returns the folder to start (`…/ingle_worker`).
 ///
 /// The folder's name holds a digest of its content, so builds never mix, and Python's bytecode cache beside the
@@ -52,10 +60,10 @@ shim_files![
 /// Those of the file system.
 pub fn install(cache: &Path) -> io::Result<PathBuf> {
     let mut digest = Sha256::new();
-    for (name, text) in FILES {
+    for (name, content) in carried() {
         digest.update(name);
         digest.update([0]);
-        digest.update(text);
+        digest.update(content);
         digest.update([0]);
     }
     let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -68,8 +76,8 @@ pub fn install(cache: &Path) -> io::Result<PathBuf> {
     // Another server may do the same now: each writes a folder of its own, the first rename wins.
     let draft = parent.join(format!("draft-{}", std::process::id()));
     fs::create_dir_all(&draft)?;
-    for (name, text) in FILES {
-        fs::write(draft.join(name), text)?;
+    for (name, content) in carried() {
+        fs::write(draft.join(name), content)?;
     }
     match fs::rename(&draft, &folder) {
         Ok(()) => Ok(folder),

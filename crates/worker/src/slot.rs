@@ -265,7 +265,7 @@ impl Slot {
             Silence::Ended | Silence::NotRead => {
                 // A worker whose sockets are closed can't be used any more, even if it should still run.
                 self.worker.drain();
-                self.worker.group.kill();
+                self.worker.kill();
                 let ending = self.worker.ended().await;
                 let failure = ended_failure(id, self.thread, &ending);
                 if matches!(silence, Silence::NotRead) { not_read(failure) } else { failure }
@@ -278,7 +278,7 @@ impl Slot {
             Silence::Nonsense(problem) => {
                 tracing::error!(worker = %self.worker.id, problem, "the worker broke the protocol; it is ended");
                 self.worker.drain();
-                self.worker.group.kill();
+                self.worker.kill();
                 let message = format!("the worker's answer can't be read: {problem}");
                 let hint = "code of the app wrote to a file descriptor that is not its own, or the answer is over 1 GiB";
                 Outcome::Failed(Failure::new(Blame::App, "E0303", "WorkerAnswer", message).hint(hint))
@@ -298,12 +298,12 @@ impl Slot {
             while worker.state().in_work > 1 && Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            worker.group.kill();
+            worker.kill();
         };
         if self.worker.state().in_work > 1 {
             drop(self.tasks.spawn(TaskKind::WorkerPort, format!("{} end", self.worker.id), end));
         } else {
-            self.worker.group.kill();
+            self.worker.kill();
         }
         let late =
             deadline.map_or(Duration::ZERO, |deadline| Instant::now().saturating_duration_since(deadline));

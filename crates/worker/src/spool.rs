@@ -55,10 +55,10 @@ impl Drop for Removed {
     }
 }
 
-/// Removes what a process that has ended had not handed over. `process` is its number.
-pub(crate) fn clean_after(process: u32, folder: Option<&Path>) {
+/// Removes what a process that has ended had not handed over. `owner`: with which the names of its files begin.
+pub(crate) fn clean_after(owner: u64, folder: Option<&Path>) {
     let Some(folder) = folder else { return };
-    let prefix = format!("{process}-");
+    let prefix = format!("{owner}-");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
             fs::remove_file(entry.path()).ok();

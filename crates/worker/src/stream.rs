@@ -73,7 +73,7 @@ impl Worker {
     pub(crate) fn hear_stream(&self, id: &str, told: Told) {
         if let Err(problem) = self.state().streams.tell(id, told) {
             tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
-            self.group.kill();
+            self.kill();
         }
     }
 }

@@ -71,6 +71,7 @@ const ROOMS: [Room; 12] = [
             ("types", "compares specifications"),
             ("tasks", "an old generation drains as a task"),
             ("store", "hands it to the generations"),
+            ("sandbox", "says what the box of an app holds"),
             ("apps", "reads the folder and prepares the environment"),
             ("worker", "starts the workers of a generation"),
             ("connectors", "starts and stops its listeners"),

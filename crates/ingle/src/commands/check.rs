@@ -8,6 +8,7 @@ use ingle_control::{examine, prepare};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::problem::Severity;
 use ingle_types::spec::AppSpec;
+use ingle_worker::Parents;
 use serde_json::json;
 
 use crate::app::inspect;
@@ -50,7 +51,9 @@ async fn look(
     let options = surroundings.read_options(arguments);
     let prepared = prepare(&arguments.folder, &options, &mut progress(style, printer)).await?;
     let sink = Arc::new(printer.clone());
-    let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, tasks, sink).await?;
+    let parents = Parents { boxes: surroundings.boxes(), ..Parents::default() };
+    let rooms = (tasks, &parents);
+    let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, rooms, sink).await?;
     let mut app = examined.app;
     inspect(&mut app);
     Ok((app, prepared.folder.requirements))

@@ -63,11 +63,13 @@ pub(crate) async fn run(
         faults: planned_faults(surroundings)?,
         listen: false,
         is_lazy: false,
+        isolation: None,
         debugger: None,
         moved: None,
     };
+    let parents = Parents { boxes: surroundings.boxes(), ..Parents::default() };
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let mut server = Server::listen(address, Parents::default(), tasks.clone()).await?;
+    let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let entrance = Entrance::new(&plan);
     let app = App::open(plan, entrance.clone(), &server.shared)?;
     app.start(prepared).await?;

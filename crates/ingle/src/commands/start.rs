@@ -145,6 +145,7 @@ pub(crate) fn plan(
         faults: planned_faults(surroundings)?,
         listen: true,
         is_lazy: arguments.lazy || arguments.names_several(),
+        isolation: arguments.isolation,
         debugger: None,
         moved: None,
     })
@@ -160,7 +161,7 @@ pub(crate) fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Resul
         })?,
         (None, None) => memory::of_the_machine() / 4,
     };
-    Ok(Parents { zygotes: Zygotes::within(budget), ..Parents::default() })
+    Ok(Parents { zygotes: Zygotes::within(budget), boxes: surroundings.boxes(), ..Parents::default() })
 }
 
 pub(crate) fn planned_faults(surroundings: &Surroundings) -> Result<Faults, CommandError> {

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::process::{DumpableBehavior, Pid, WaitOptions};
+use rustix::process::{Pid, WaitOptions};
 
 use super::spec::{Answer, BoxSpec, Identity, USER_INSIDE};
 use super::sys::{At as _, Done, Failed, Side};
@@ -20,8 +20,6 @@ pub const ARGUMENT: &str = "__make-boxes";
 
 /// The life of a maker: it ends with the server.
 pub fn serve() -> ! {
-    // Its descriptors and memory are of nobody's business, though it may have the user of functions.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     // SAFETY: the server has put a socket there, and nobody else in this process knows of it.
     #[expect(unsafe_code, reason = "an inherited descriptor is known by number only")]
     let server = unsafe { OwnedFd::from_raw_fd(SOCKET_NUMBER) };

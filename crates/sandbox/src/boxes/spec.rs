@@ -63,7 +63,7 @@ pub enum Identity {
 }
 
 /// What a process of an [`Identity::Own`] takes itself for.
-pub(crate) const USER_INSIDE: u32 = 1000;
+pub const USER_INSIDE: u32 = 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Network {

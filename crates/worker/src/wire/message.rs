@@ -43,12 +43,22 @@ pub enum ToWorker<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         debugger: Option<crate::debug::DebuggerToLoad>,
         role: Role,
+        /// Begins the names of the files that this process writes into `spool`.
+        owner: u64,
     },
     /// Make one more process; its control socket, standard output, standard error and life line are attached.
     Fork {
         /// Opened at once by the new process, if it serves; its socket is attached last.
         #[serde(skip_serializing_if = "Option::is_none")]
         lane: Option<u64>,
+        /// The new process goes into a cell, whose process numbers and mounts are attached behind the others.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cell: bool,
+        /// The new process says one byte on its control socket before anything else.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        announces: bool,
+        /// As in `load`.
+        owner: u64,
     },
     /// Take the exit status of a process that was forked and has ended.
     Reap {

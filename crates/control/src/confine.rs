@@ -1,0 +1,175 @@
+//! The box of an app: what its functions see of the machine, as whom they run, and within which limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use ingle_sandbox::boxes::{Access, BoxSpec, Identity, Mount, Network, Scratch, USER_INSIDE, View};
+use ingle_types::spec::SandboxOptions;
+
+/// What everybody has of the machine: programs and libraries, without which no interpreter starts.
+const SYSTEM: [&str; 1] = ["/usr"];
+/// Folders that are links into `/usr` on most machines, and folders on others.
+const SYSTEM_LINKS: [&str; 5] = ["/bin", "/lib", "/lib32", "/lib64", "/sbin"];
+/// Settings of the machine that libraries read: none of them is a secret of anybody.
+const SETTINGS: [&str; 10] = [
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/fonts",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/mime.types",
+    "/etc/pki",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/ssl",
+];
+/// First user of those that stand for apps. Far from those of people, services and other containers.
+const FIRST_USER: u32 = 1_610_612_736;
+const USERS: u32 = 1 << 24;
+
+const TEMPORARY_BYTES: u64 = 512 << 20;
+const TEMPORARY_FILES: u64 = 100_000;
+const OPEN_FILES: u64 = 2048;
+const FILE_BYTES: u64 = 8 << 30;
+/// For all workers of an app together, where nothing counts those of one.
+const PROCESSES: u64 = 4096;
+
+/// What of the machine the app needs to run.
+pub(crate) struct Needs<'a> {
+    /// The app's folder.
+    pub(crate) root: &'a Path,
+    pub(crate) python: &'a Path,
+    /// The Python files of the worker.
+    pub(crate) shim: &'a Path,
+    /// Folders with packages, and whatever else is to be read.
+    pub(crate) read: Vec<PathBuf>,
+    pub(crate) write: Vec<PathBuf>,
+    /// Ingle's own, of which functions must see nothing but what is in `read` and `write`.
+    pub(crate) hidden: Vec<PathBuf>,
+}
+
+/// The box of an app.
+pub(crate) fn box_spec(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> BoxSpec {
+    let identity = match ingle_sandbox::process::user() {
+        (0, _) => Identity::Own { user: user_of(needs.root) },
+        (user, group) => Identity::Same { user, group },
+    };
+    let bytes = options.temporary.unwrap_or(TEMPORARY_BYTES);
+    BoxSpec {
+        view: view(needs, options, network),
+        identity,
+        network,
+        scratch: Scratch { bytes, files: TEMPORARY_FILES },
+        open_files_max: options.open_files.unwrap_or(OPEN_FILES),
+        file_bytes_max: FILE_BYTES,
+        processes_max: PROCESSES,
+        has_namespaces: true,
+        filter: Vec::new(),
+        ask_filter: None,
+    }
+}
+
+/// The same user for the same folder, so that what an app has written stays its own.
+fn user_of(root: &Path) -> u32 {
+    // FNV-1a, as the number has to be the same in each build.
+    let hash = root.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    FIRST_USER + hash % USERS
+}
+
+fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
+    let mut view = View::default();
+    let mut seen = BTreeSet::new();
+    for path in SYSTEM.iter().chain(&SETTINGS).map(Path::new) {
+        if path.exists() {
+            seen.insert(path.to_owned());
+        }
+    }
+    for path in SYSTEM_LINKS.iter().map(Path::new) {
+        match fs::read_link(path) {
+            Ok(target) => drop(view.links.insert(path.to_owned(), target)),
+            Err(_) if path.is_dir() => drop(seen.insert(path.to_owned())),
+            Err(_) => {}
+        }
+    }
+    view.mounts.extend(seen.into_iter().map(|path| Mount { path, access: Access::ReadOnly, owner: None }));
+    let mut read: BTreeSet<PathBuf> = [needs.root, needs.shim].iter().map(|path| real(path)).collect();
+    read.extend(interpreter_folders(needs.python));
+    read.extend(needs.read.iter().chain(&options.read).map(|path| real(path)));
+    let write: BTreeSet<PathBuf> = needs.write.iter().chain(&options.write).map(|path| real(path)).collect();
+    for (paths, access) in [(&read, Access::ReadOnly), (&write, Access::ReadWrite)] {
+        for path in paths.iter().filter(|path| path.exists()) {
+            // What is in the system's folders is there already, and they must not be hidden by what is in them.
+            if access == Access::ReadOnly && path.starts_with("/usr") || path.parent().is_none() {
+                continue;
+            }
+            view.mounts.push(Mount { path: path.clone(), access, owner: owner_of(path) });
+        }
+    }
+    let hidden = needs.hidden.iter().map(|path| real(path));
+    view.mounts.extend(hidden.map(|path| Mount { path, access: Access::Hidden, owner: None }));
+    write_settings(&mut view, network);
+    view
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// As whom files below a folder are found in the box as the functions' own; `None` where they are everybody's.
+fn owner_of(path: &Path) -> Option<(u32, u32)> {
+    fs::metadata(path).ok().map(|found| (found.uid(), found.gid()))
+}
+
+/// Where an interpreter and its packages are: its virtual environment, and the installation below that.
+fn interpreter_folders(python: &Path) -> Vec<PathBuf> {
+    let prefix = |program: &Path| program.parent().and_then(Path::parent).map(real);
+    let real_program = real(python);
+    [prefix(python), prefix(&real_program)].into_iter().flatten().collect()
+}
+
+/// Files that say who and where one is; those of the machine are of nobody's business.
+fn write_settings(view: &mut View, network: Network) {
+    let (user, group) = match ingle_sandbox::process::user() {
+        (0, _) => (USER_INSIDE, USER_INSIDE),
+        own => own,
+    };
+    let mut file = |path: &str, content: String| drop(view.files.insert(path.into(), content));
+    file("/etc/passwd", format!("function:x:{user}:{group}:function:/tmp:/bin/sh\n"));
+    file("/etc/group", format!("function:x:{group}:\n"));
+    file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned());
+    match network {
+        Network::Own { .. } => file("/etc/resolv.conf", "nameserver 127.0.0.53\n".to_owned()),
+        Network::Host => file("/etc/resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+    }
+    if let Ok(zone) = fs::read_link("/etc/localtime") {
+        view.links.insert("/etc/localtime".into(), zone);
+    }
+}
+
+/// Variables of the server that say something of the machine and nothing of anybody's secrets.
+pub(crate) fn harmless(name: &str) -> bool {
+    matches!(name, "LANG" | "LANGUAGE" | "TZ") || name.starts_with("LC_")
+}
+
+/// What functions find in their environment of the server's: nothing but what is harmless and what the app names.
+pub(crate) fn variables(
+    inherited: &BTreeMap<String, String>,
+    python: &Path,
+    named: &[String],
+) -> BTreeMap<String, String> {
+    let own = inherited.iter().filter(|(name, _)| harmless(name) || named.contains(name));
+    let mut variables: BTreeMap<String, String> =
+        own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let programs = python.parent().map(|folder| format!("{}:", folder.display())).unwrap_or_default();
+    let mut default = |name: &str, value: String| {
+        variables.entry(name.to_owned()).or_insert(value);
+    };
+    default("PATH", format!("{programs}/usr/local/bin:/usr/bin:/bin"));
+    default("HOME", "/tmp".to_owned());
+    default("LANG", "C.UTF-8".to_owned());
+    variables
+}
