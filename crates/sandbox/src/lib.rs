@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the room that starts processes")]
 
+pub mod cgroup;
 pub mod command;
 pub mod memory;
 pub mod process;
