@@ -42,7 +42,7 @@ pub struct Usage {
     pub memory_bytes: Option<u64>,
     pub peak_bytes: Option<u64>,
     pub cpu_time: Option<Duration>,
-    /// Processes and threads.
+    /// Processes and threads, also those that have ended and whose status nobody has taken yet.
     pub pids: Option<u64>,
 }
 

@@ -114,7 +114,8 @@ async fn a_fork_bomb_comes_no_further_than_the_limit() {
         assert!(most <= 32, "{most}");
         assert_eq!(leaf.usage().pids, Some(31));
         leaf.kill().await.unwrap();
-        wait_for("the counter is back", || leaf.usage().pids == Some(0)).await;
+        // The counter may still have them, as it does until somebody has taken their exit status.
+        assert!(processes(&leaf).is_empty());
         leaf.remove().await.unwrap();
     }
 }
