@@ -28,28 +28,24 @@ pub(super) struct Delegation {
 /// Has the controllers handed down to groups below our own. Without any wanted, it only finds where those go.
 pub(super) fn delegate(own: &Path, wanted: &[Controller]) -> Delegation {
     let base = base_of(own);
-    let mut results = enable(&base, wanted);
-    let is_busy = |(_, result): &(Controller, Result<(), Refusal>)| matches!(result, Err(Refusal::Busy(_)));
-    if results.iter().any(is_busy) {
-        match move_out(&base) {
-            Ok(server) => {
-                results = enable(&base, wanted);
-                if results.iter().all(|(_, result)| result.is_err()) {
-                    move_back(&base, &server);
-                }
-            }
-            Err(reason) => {
-                for (_, result) in results.iter_mut().filter(|result| is_busy(result)) {
-                    *result = Err(Refusal::ForGood(reason.clone()));
-                }
-            }
-        }
+    let available = files::read(&base, "cgroup.controllers").unwrap_or_default();
+    let mut moved = None;
+    let mut results: Vec<(Controller, Result<(), String>)> = Vec::new();
+    for controller in wanted {
+        let result = check_available(*controller, &base, &available).and_then(|()| {
+            // Some controllers can be handed down while we are still in it, but then nothing could join the groups
+            // below. So even a try has to wait for the move.
+            moved.get_or_insert_with(|| move_out(&base)).as_ref().map_err(String::clone)?;
+            hand_on(&base, *controller)
+        });
+        results.push((*controller, result));
     }
-    let told = |result: Result<(), Refusal>| result.map_err(Refusal::into_sentence);
-    Delegation {
-        base,
-        results: results.into_iter().map(|(controller, result)| (controller, told(result))).collect(),
+    if let Some(Ok(Some(server))) = moved
+        && results.iter().all(|(_, result)| result.is_err())
+    {
+        move_back(&base, &server);
     }
+    Delegation { base, results }
 }
 
 /// Our group, or the one above if we are in the group for servers already: by an earlier call, or as the child of
@@ -63,76 +59,37 @@ fn base_of(own: &Path) -> PathBuf {
     }
 }
 
-enum Refusal {
-    /// There are processes in the group.
-    Busy(String),
-    ForGood(String),
-}
-
-impl Refusal {
-    fn into_sentence(self) -> String {
-        match self {
-            Self::Busy(reason) | Self::ForGood(reason) => reason,
-        }
+fn check_available(controller: Controller, base: &Path, available: &str) -> Result<(), String> {
+    let Some(name) = controller.v2_name() else { return Ok(()) };
+    let words: Vec<&str> = available.split_ascii_whitespace().collect();
+    if words.contains(&name) {
+        return Ok(());
     }
+    let list = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    Err(format!("`{name}` is not handed down to {} (it has: {list})", base.display()))
 }
 
-fn enable(base: &Path, wanted: &[Controller]) -> Vec<(Controller, Result<(), Refusal>)> {
-    let read = |file| files::read(base, file).unwrap_or_default();
-    let (available, enabled) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
-    let outcome = |controller: &Controller| {
-        let result = match to_enable(*controller, base, &available, &enabled) {
-            Ok(Some(name)) => hand_down(base, name),
-            Ok(None) => Ok(()),
-            Err(reason) => Err(Refusal::ForGood(reason)),
-        };
-        (*controller, result)
-    };
-    wanted.iter().map(outcome).collect()
-}
-
-/// The name of the controller if it must still be handed down, or why it can't be.
-fn to_enable(
-    controller: Controller,
-    base: &Path,
-    available: &str,
-    enabled: &str,
-) -> Result<Option<&'static str>, String> {
-    let Some(name) = controller.v2_name() else { return Ok(None) };
-    let has = |list: &str| list.split_ascii_whitespace().any(|word| word == name);
-    if !has(available) {
-        let list = available.split_ascii_whitespace().collect::<Vec<_>>().join(", ");
-        let list = if list.is_empty() { "none".to_owned() } else { list };
-        return Err(format!("`{name}` is not handed down to {} (it has: {list})", base.display()));
-    }
-    Ok((!has(enabled)).then_some(name))
-}
-
-fn hand_down(base: &Path, name: &str) -> Result<(), Refusal> {
-    files::write(base, "cgroup.subtree_control", &format!("+{name}")).map_err(|error| {
-        let reason = error.to_string();
-        if files::is_busy(&error) { Refusal::Busy(reason) } else { Refusal::ForGood(reason) }
-    })
-}
-
-/// For a group of ours: hands a controller on to those below it.
+/// Hands a controller on to the groups below one. Once more is no error.
 ///
 /// # Errors
 /// A sentence that says why that is not possible.
 pub(super) fn hand_on(folder: &Path, controller: Controller) -> Result<(), String> {
-    match controller.v2_name() {
-        Some(name) => hand_down(folder, name).map_err(Refusal::into_sentence),
-        None => Ok(()),
-    }
+    let Some(name) = controller.v2_name() else { return Ok(()) };
+    files::write(folder, "cgroup.subtree_control", &format!("+{name}")).map_err(|error| error.to_string())
 }
 
-/// Moves this process and all that it started into a group below.
-fn move_out(base: &Path) -> Result<PathBuf, String> {
+/// Moves this process and all that it started into a group below, which is returned; `None` if there is no need.
+fn move_out(base: &Path) -> Result<Option<PathBuf>, String> {
     let told = |error: io::Error| {
         format!("this process could not move to a group below {}: {error}", base.display())
     };
+    let processes = files::processes(base).map_err(told)?;
+    // Only the root has no type. It may have both.
+    if processes.is_empty() || !base.join("cgroup.type").exists() {
+        return Ok(None);
+    }
     let us = rustix::process::getpid().as_raw_nonzero().get();
-    if let Some(stranger) = strangers(&files::processes(base).map_err(told)?, us, parent_of).first() {
+    if let Some(stranger) = strangers(&processes, us, parent_of).first() {
         return Err(format!(
             "{} holds other processes too, such as {stranger}, so limits below it are not possible; start the server \
              in a group of its own, e.g. with `systemd-run --user --scope -p Delegate=yes`",
@@ -145,7 +102,7 @@ fn move_out(base: &Path) -> Result<PathBuf, String> {
         _ => {}
     }
     match move_all(base, &server) {
-        Ok(()) => Ok(server),
+        Ok(()) => Ok(Some(server)),
         Err(error) => {
             move_back(base, &server);
             Err(told(error))
@@ -220,21 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_is_enabled_once_and_only_if_it_is_there() {
-        let check = |controller, available, enabled, expected: Result<Option<&'static str>, &str>| {
-            let found = to_enable(controller, Path::new("/g"), available, enabled);
+    fn a_controller_that_is_not_there_is_named() {
+        let check = |controller, available, expected: Result<(), &str>| {
+            let found = check_available(controller, Path::new("/g"), available);
             assert_eq!(found, expected.map_err(str::to_owned));
         };
-        check(Controller::Memory, "cpu memory pids\n", "\n", Ok(Some("memory")));
-        check(Controller::Memory, "cpu memory pids\n", "memory\n", Ok(None));
-        check(Controller::Kill, "\n", "\n", Ok(None));
-        check(
-            Controller::Cpu,
-            "cpuset memory pids\n",
-            "",
-            Err("`cpu` is not handed down to /g (it has: cpuset, memory, pids)"),
-        );
-        check(Controller::Pids, "\n", "", Err("`pids` is not handed down to /g (it has: none)"));
+        check(Controller::Memory, "cpu memory pids\n", Ok(()));
+        check(Controller::Kill, "\n", Ok(()));
+        let without = "`cpu` is not handed down to /g (it has: cpuset, memory, pids)";
+        check(Controller::Cpu, "cpuset memory pids\n", Err(without));
+        check(Controller::Pids, "\n", Err("`pids` is not handed down to /g (it has: none)"));
     }
 
     #[test]

@@ -123,7 +123,15 @@ fn make(base: &Path, prefix: &str, version: Version) -> Result<Parent, String> {
         .map_err(|error| format!("no group could be made in {}: {error}", base.display()))?;
     let lock = lock(&folder).map_err(|error| format!("{} could not be locked: {error}", folder.display()));
     let lock = lock.inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
-    Ok(Parent { folder, version, controllers: Vec::new(), _lock: lock })
+    let parent = Parent { folder, version, controllers: Vec::new(), _lock: lock };
+    // So it is below a group of v2 that has been made one of threads.
+    if files::read(&parent.folder, "cgroup.type").is_ok_and(|kind| kind.trim() != "domain") {
+        return Err(format!(
+            "groups below {} can't have processes, as it is one for threads",
+            base.display()
+        ));
+    }
+    Ok(parent)
 }
 
 /// The lock of a folder, if nobody has it.

@@ -14,10 +14,17 @@ use super::*;
 const MEBIBYTE: u64 = 1024 * 1024;
 const LONG: Duration = Duration::from_secs(60);
 
+/// What moves this process, if anything does, happens before the first test starts another.
+fn hierarchies() -> Hierarchies {
+    static MOVED: std::sync::OnceLock<()> = std::sync::OnceLock::new();
+    MOVED.get_or_init(|| drop(Cgroups::open("test-first")));
+    Hierarchies::find()
+}
+
 /// Control groups for a test, once for each way in which this machine can give all that is needed.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn each_way(name: &str, needed: &[Controller]) -> Vec<Cgroups> {
-    let all = Hierarchies::find();
+    let all = hierarchies();
     let ways = [("all", all.clone()), ("v1", all.without_v2())];
     let open = |(way, hierarchies): &(&str, Hierarchies)| {
         let opened = Cgroups::open_in(hierarchies, &format!("test-{name}-{way}"));
@@ -63,7 +70,8 @@ fn processes(leaf: &Leaf) -> Vec<i32> {
 #[expect(clippy::print_stderr, reason = "the answer differs from machine to machine")]
 #[tokio::test]
 async fn the_report_has_a_word_for_each() {
-    let (Ok(report) | Err(Missing { report })) = Cgroups::open("test-report").map(|cgroups| cgroups.report());
+    let (Ok(report) | Err(Missing { report })) =
+        Cgroups::open_in(&hierarchies(), "test-report").map(|cgroups| cgroups.report());
     let controllers: Vec<Controller> = report.iter().map(|(controller, _)| *controller).collect();
     assert_eq!(controllers, Controller::ALL);
     for (controller, result) in report {
@@ -232,7 +240,7 @@ async fn folders_of_dead_servers_are_swept_and_those_of_living_ones_stay() {
         let unrelated = base.join(format!("{name}-not-a-number"));
         std::fs::create_dir(&unrelated).unwrap();
 
-        let hierarchies = if number == 0 { Hierarchies::find() } else { Hierarchies::find().without_v2() };
+        let hierarchies = if number == 0 { hierarchies() } else { hierarchies().without_v2() };
         let opened = Cgroups::open_in(&hierarchies, &name).unwrap();
         let left = [dead.exists(), living.exists(), unrelated.exists()];
         // A server that has no process with this number in our namespace may live in another.
@@ -287,6 +295,7 @@ async fn a_change_of_a_file_of_events_is_noticed() {
 
 #[tokio::test]
 async fn the_watchdog_sees_what_has_left_its_parent() {
+    hierarchies();
     let mut command = Command::new("/bin/sh");
     let script = "sh -c 'sh -c \"head -c 64M /dev/zero | tail; sleep 600\" & sleep 600' & wait";
     command.args(["-c", script]).stdout(Stdio::null()).kill_on_drop(true).process_group(0);
