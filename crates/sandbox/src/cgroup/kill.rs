@@ -23,13 +23,21 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// Sends SIGKILL to all once. With v2 none escapes; otherwise one can only if the group could not be frozen in time.
 pub(super) fn pass(folder: &Path, version: Version) -> io::Result<()> {
+    if version == Version::V2 {
+        match files::write(folder, "cgroup.kill", "1") {
+            // Kernels before 5.14.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    pass_frozen(folder, version)
+}
+
+/// As [`pass`], for a kernel that has no file for it.
+pub(super) fn pass_frozen(folder: &Path, version: Version) -> io::Result<()> {
     let (file, frozen, thawed) = match version {
         Version::V1 => ("freezer.state", "FROZEN", "THAWED"),
-        Version::V2 => match files::write(folder, "cgroup.kill", "1") {
-            // Kernels before 5.14.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => ("cgroup.freeze", "1", "0"),
-            result => return result,
-        },
+        Version::V2 => ("cgroup.freeze", "1", "0"),
     };
     files::write(folder, file, frozen)?;
     for _ in 0..LOOKS_MAX {

@@ -64,6 +64,9 @@ impl Entrance {
     /// Moves a process in, with all its threads. Its children stay where they are, and memory that it has already is
     /// counted where it was.
     ///
+    /// Blocks for some 10 ms if nothing was moved on this machine just before, in whichever tree: the kernel waits until
+    /// no processor is forking. So move what is not waited for yet; what it forks later is in the leaf for nothing.
+    ///
     /// # Errors
     /// Those of the kernel, e.g. that there is no such process.
     pub fn admit(&self, process: u32) -> io::Result<()> {

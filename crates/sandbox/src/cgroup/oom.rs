@@ -24,11 +24,14 @@ pub struct OutOfMemory {
     pub kills: u64,
 }
 
-/// How often the counter is read if the kernel can't tell us of changes, or while it chooses whom to end.
+/// How often the counter is read if the kernel can't tell us of changes.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often it is read while the kernel chooses whom to end, which takes it no time as a rule.
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
+
 /// Times the counter is read after a word of the kernel, before that is taken for a false alarm.
-const LOOKS_MAX: usize = 40;
+const LOOKS_MAX: usize = 500;
 
 /// Processes of a group that were ended for want of memory; `None` if the kernel does not count them.
 pub(super) fn kills(folder: &Path, version: Version) -> Option<u64> {
@@ -54,7 +57,7 @@ pub(super) async fn killed(folder: &Path, version: Version, watch: Option<&Watch
             if version == Version::V2 || has_killed() {
                 break;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(SHORT_PAUSE).await;
         }
     }
 }
