@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_types, reason = "this is the room that starts processes")]
 
 pub mod boxes;
+pub mod cgroup;
 pub mod command;
 pub mod egress;
 pub mod landlock;
