@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ingle_sandbox::boxes::{Access, BoxSpec, Identity, Mount, Network, Scratch, USER_INSIDE, View};
+use ingle_sandbox::cgroup::Limits;
 use ingle_types::spec::SandboxOptions;
 
 /// What everybody has of the machine: programs and libraries, without which no interpreter starts.
@@ -33,6 +34,11 @@ const TEMPORARY_BYTES: u64 = 512 << 20;
 const TEMPORARY_FILES: u64 = 100_000;
 const OPEN_FILES: u64 = 2048;
 const FILE_BYTES: u64 = 8 << 30;
+/// As a function has on Azure's consumption plan.
+const MEMORY: u64 = 1536 << 20;
+/// Memory with which a worker gets as much of a busy machine as a program of the machine does (facts of Lambda).
+const MEMORY_OF_A_CORE: u64 = 1769 << 20;
+const PROCESSES_OF_A_WORKER: u64 = 1024;
 /// For all workers of an app together, where nothing counts those of one.
 const PROCESSES: u64 = 4096;
 
@@ -78,6 +84,19 @@ fn user_of(root: &Path) -> u32 {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     });
     FIRST_USER + hash % USERS
+}
+
+/// What one worker may use.
+pub(crate) fn limits(options: &SandboxOptions) -> Limits {
+    let memory = options.memory.unwrap_or(MEMORY);
+    // As on Lambda: so much processor as memory, in proportion.
+    let proportional = memory as f64 / MEMORY_OF_A_CORE as f64;
+    Limits {
+        memory: Some(memory),
+        cpu_weight: Some((proportional * 100.0).clamp(1.0, 10_000.0) as u16),
+        cpu_quota: options.cpu,
+        pids: Some(options.processes.unwrap_or(PROCESSES_OF_A_WORKER)),
+    }
 }
 
 fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {

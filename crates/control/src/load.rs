@@ -195,7 +195,8 @@ fn confinement(prepared: &Prepared, with: &Importing<'_>, shim: &Path) -> Option
         hidden: with.state.iter().cloned().collect(),
     };
     let spec = confine::box_spec(&needs, &folder.sandbox, Network::Host);
-    Some(Confinement { boxes, spec: Arc::new(spec) })
+    let limits = confine::limits(&folder.sandbox);
+    Some(Confinement { boxes, spec: Arc::new(spec), groups: with.parents.groups.clone(), limits })
 }
 
 /// Imports the app, or takes what an import of the same files has found before.

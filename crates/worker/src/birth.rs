@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use ingle_sandbox::boxes::{Boxed, Cell, Ended, Program, Started};
+use ingle_sandbox::boxes::{Boxed, Ended, Program, Started};
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
@@ -27,6 +27,7 @@ use crate::debug::Debugging;
 use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
+use crate::home::{Group, Quarters};
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
@@ -39,7 +40,7 @@ pub(crate) struct Place {
     pub(crate) first_lane: bool,
     /// The box of its parent.
     pub(crate) boxed: Option<Boxed>,
-    pub(crate) cell: Option<Cell>,
+    pub(crate) quarters: Quarters,
 }
 
 /// What every process gets from the pool that makes it.
@@ -141,7 +142,7 @@ impl Newborn {
             socket: theirs,
         })
         .map_err(failed)?;
-        let worker = Worker::new(id, process.group(), control, None, maker);
+        let worker = Worker::new(id, process.group(), control, maker);
         let output = process.take_output();
         Ok(Self::watch(worker, Body::Started(process), read, output, maker.tasks))
     }
@@ -150,6 +151,7 @@ impl Newborn {
     pub(crate) async fn start_in_box(
         boxed: &Boxed,
         id: WorkerId,
+        group: Option<Group>,
         maker: &Maker<'_>,
     ) -> Result<Self, Error> {
         let options = maker.options;
@@ -167,7 +169,8 @@ impl Newborn {
         };
         let started = boxed.start(program, [&theirs, &their_output, &their_errors]).await;
         let Started { process, ended, .. } = started.map_err(|source| Error::Box { source })?;
-        let worker = Worker::new(id, process.group(), control, None, maker);
+        let quarters = Quarters { cell: None, group };
+        let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended) };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
     }
@@ -192,12 +195,12 @@ impl Newborn {
         let mut attached =
             vec![theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];
         attached.extend(lane.as_ref().map(|(_, theirs)| theirs.as_fd()));
-        if let Some(cell) = &place.cell {
+        if let Some(cell) = &place.quarters.cell {
             attached.extend([cell.numbers.as_fd(), cell.mounts.as_fd()]);
         }
         let request = ToWorker::Fork {
             lane: lane.as_ref().map(|_| FIRST_LANE),
-            cell: place.cell.is_some(),
+            cell: place.quarters.cell.is_some(),
             announces: place.boxed.is_some(),
             owner,
         };
@@ -228,7 +231,7 @@ impl Newborn {
         let process = Forked::watch(number_here).map_err(failed)?;
         let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
         let (control, read) = Control::of(ours);
-        let worker = Worker::made(id, process.group(), control, place.cell.map(Arc::new), owner, maker);
+        let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);
         // Its main thread is the one that forked.
         let main_thread = parent.state().main_thread;
         {

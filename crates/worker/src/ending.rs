@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_types::ids::InvocationId;
 use tokio::sync::oneshot;
 
@@ -23,6 +24,8 @@ pub(crate) struct Ending {
     pub(crate) stopped: bool,
     /// Invocations in work when it ended.
     pub(crate) in_work: usize,
+    /// It wanted more memory than it may have.
+    pub(crate) shortage: Option<OutOfMemory>,
     /// The thread in which the fault handler saw a crash.
     pub(crate) crashed: Option<u64>,
 }

@@ -5,10 +5,12 @@
 //! packages, too. A cell is ready before a worker is needed, as making one takes longer than forking.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Boxes, Cell, Shortfall};
-use ingle_tasks::TaskKind;
+use ingle_sandbox::cgroup::{Cgroups, Leaf, Limits, OutOfMemory};
+use ingle_tasks::{TaskKind, Tasks};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::birth::{Maker, Newborn};
@@ -16,7 +18,7 @@ use crate::error::Error;
 use crate::process::{Phase, Worker};
 use crate::templates::NO_WORKER;
 
-/// Cells that wait for workers.
+/// Quarters that wait for workers.
 const CELLS_READY: usize = 1;
 
 /// How the processes of an app are confined.
@@ -24,6 +26,67 @@ const CELLS_READY: usize = 1;
 pub struct Confinement {
     pub boxes: Boxes,
     pub spec: Arc<BoxSpec>,
+    /// Absent where this machine has none that we may use.
+    pub groups: Option<Arc<Cgroups>>,
+    /// Of one worker, and of what imports the app.
+    pub limits: Limits,
+}
+
+impl Confinement {
+    /// A control group with the limits of one worker.
+    fn group(&self) -> Option<Group> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let groups = self.groups.as_ref()?;
+        let name = format!("worker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        match groups.leaf(&name, &self.limits) {
+            Ok(leaf) => Some(Group(Arc::new(leaf))),
+            Err(error) => {
+                tracing::warn!(%error, "a worker has no limits of its own");
+                None
+            }
+        }
+    }
+}
+
+/// The control group of a process and of all that it starts. Cheap to clone; the last one ends what is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Group(Arc<Leaf>);
+
+impl Group {
+    /// Moves a process in. It takes milliseconds in which the system forks nothing, so nobody waits for it: until then
+    /// the process counts where its parent does, under the same limits.
+    pub(crate) fn take(&self, process: u32, tasks: &Tasks) {
+        let leaf = self.0.clone();
+        let moving = async move {
+            let moved = tokio::task::spawn_blocking(move || leaf.attach(process)).await;
+            if let Ok(Err(error)) = moved {
+                // Usually it has ended already.
+                tracing::debug!(%error, process, "a process stays in the group of its parent");
+            }
+        };
+        drop(tasks.spawn(TaskKind::WorkerPort, "group".to_owned(), moving));
+    }
+
+    /// Waits until the system has ended a process of it because it wanted more memory than it may have.
+    pub(crate) async fn out_of_memory(&self) {
+        self.0.oom_happened().await;
+    }
+
+    pub(crate) fn memory_shortage(&self) -> Option<OutOfMemory> {
+        self.0.out_of_memory()
+    }
+
+    /// Ends all that is in it.
+    pub(crate) fn kill(&self) {
+        self.0.start_kill().ok();
+    }
+}
+
+/// What a worker has for itself: where it lives, and what it may use.
+#[derive(Default, Debug)]
+pub(crate) struct Quarters {
+    pub(crate) cell: Option<Cell>,
+    pub(crate) group: Option<Group>,
 }
 
 /// The box of one revision, made when it is needed first, and made anew when it has died.
@@ -31,13 +94,15 @@ pub struct Confinement {
 pub(crate) struct Home {
     /// Held while the box or its template is made.
     inside: AsyncMutex<Option<Inside>>,
-    cells: Arc<Mutex<VecDeque<Cell>>>,
+    cells: Arc<Mutex<VecDeque<Quarters>>>,
     shortfalls: Mutex<Vec<Shortfall>>,
 }
 
 struct Inside {
     boxed: Boxed,
     template: Option<Arc<Worker>>,
+    /// Of template and zygote, and of a worker until it is in its own.
+    _group: Option<Group>,
 }
 
 impl Home {
@@ -55,9 +120,10 @@ impl Home {
         }
         // A template that has died may have taken the box with it; a box costs little.
         let boxed = self.make(confinement, maker).await?;
-        let newborn = Newborn::start_in_box(&boxed, NO_WORKER, maker).await?;
+        let group = confinement.group();
+        let newborn = Newborn::start_in_box(&boxed, NO_WORKER, group.clone(), maker).await?;
         let template = newborn.into_worker(Phase::Parent);
-        *inside = Some(Inside { boxed, template: Some(template.clone()) });
+        *inside = Some(Inside { boxed, template: Some(template.clone()), _group: group });
         Ok(template)
     }
 
@@ -74,32 +140,32 @@ impl Home {
         self.inside.lock().await.as_ref().map(|inside| inside.boxed.clone())
     }
 
-    /// A cell for the next worker. `None` where boxes have none.
-    pub(crate) async fn cell(&self, confinement: &Confinement) -> Result<Option<Cell>, Error> {
-        if !confinement.spec.has_namespaces {
-            return Ok(None);
-        }
+    /// What the next worker has for itself.
+    pub(crate) async fn quarters(&self, confinement: &Confinement) -> Result<Quarters, Error> {
         let ready = self.cells().pop_front();
-        match ready {
-            Some(cell) => Ok(Some(cell)),
-            None => match self.boxed().await {
-                Some(boxed) => boxed.cell().await.map(Some).map_err(|source| Error::Box { source }),
-                None => Err(Error::Box { source: BoxError::Gone }),
-            },
+        if let Some(quarters) = ready {
+            return Ok(quarters);
         }
+        let boxed = self.boxed().await.ok_or(Error::Box { source: BoxError::Gone })?;
+        Self::make_quarters(&boxed, confinement).await.map_err(|source| Error::Box { source })
     }
 
-    /// Sees to it that the next worker finds a cell. To be called when nobody waits.
+    async fn make_quarters(boxed: &Boxed, confinement: &Confinement) -> Result<Quarters, BoxError> {
+        let cell = if confinement.spec.has_namespaces { Some(boxed.cell().await?) } else { None };
+        Ok(Quarters { cell, group: confinement.group() })
+    }
+
+    /// Sees to it that the next worker finds quarters. To be called when nobody waits.
     pub(crate) async fn prepare_cells(&self, confinement: &Confinement, maker: &Maker<'_>) {
-        if !confinement.spec.has_namespaces || self.cells().len() >= CELLS_READY {
+        if self.cells().len() >= CELLS_READY {
             return;
         }
         let Some(boxed) = self.boxed().await else { return };
-        let cells = self.cells.clone();
+        let (cells, confinement) = (self.cells.clone(), confinement.clone());
         let making = async move {
-            match boxed.cell().await {
-                Ok(cell) => cells.lock().unwrap_or_else(PoisonError::into_inner).push_back(cell),
-                // Whoever needs one tries again, and is told.
+            match Self::make_quarters(&boxed, &confinement).await {
+                Ok(made) => cells.lock().unwrap_or_else(PoisonError::into_inner).push_back(made),
+                // Whoever needs them tries again, and is told.
                 Err(error) => tracing::debug!(%error, "no cell"),
             }
         };
@@ -111,7 +177,7 @@ impl Home {
         self.cells().clear();
     }
 
-    fn cells(&self) -> MutexGuard<'_, VecDeque<Cell>> {
+    fn cells(&self) -> MutexGuard<'_, VecDeque<Quarters>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

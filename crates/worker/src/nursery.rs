@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingle_sandbox::boxes::{BoxError, Boxes, Shortfall};
+use ingle_sandbox::cgroup::Cgroups;
 use ingle_types::ids::WorkerId;
 use ingle_types::problem::Severity;
 use tokio::sync::Mutex as AsyncMutex;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn, Place};
 use crate::error::Error;
-use crate::home::Home;
+use crate::home::{Home, Quarters};
 use crate::pool::Options;
 use crate::process::{Phase, Worker};
 use crate::templates::{NO_WORKER, TemplateUse, Templates};
@@ -60,6 +61,8 @@ pub struct Parents {
     pub zygotes: Zygotes,
     /// Who makes boxes; without it nothing is confined.
     pub boxes: Option<Boxes>,
+    /// Where limits of workers are set; absent where the machine has nothing that we may use.
+    pub groups: Option<Arc<Cgroups>>,
 }
 
 /// Makes the workers of one revision.
@@ -220,7 +223,7 @@ impl Nursery {
                 // Its box needs a process to be made for.
                 self.home.template(confinement, maker).await?;
                 let boxed = self.home.boxed().await.ok_or(Error::Box { source: BoxError::Gone })?;
-                Newborn::start_in_box(&boxed, id, maker).await?
+                Newborn::start_in_box(&boxed, id, None, maker).await?
             }
         };
         newborn.load(Role::Worker, maker).await
@@ -238,8 +241,8 @@ impl Nursery {
         let Some(confinement) = &maker.options.confinement else {
             return Ok(Place { first_lane, ..Place::default() });
         };
-        let cell = if needs_cell { self.home.cell(confinement).await? } else { None };
-        Ok(Place { first_lane, boxed: self.home.boxed().await, cell })
+        let quarters = if needs_cell { self.home.quarters(confinement).await? } else { Quarters::default() };
+        Ok(Place { first_lane, boxed: self.home.boxed().await, quarters })
     }
 
     async fn prepare_cells(&self, maker: &Maker<'_>) {

@@ -22,6 +22,7 @@ use crate::debug::Debugging;
 use crate::ending::{Ending, LastWords, crashed_thread, describe};
 use crate::error::Error;
 use crate::hold::Elapsed;
+use crate::home::{self, Quarters};
 use crate::stream::{Streams, Told};
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
@@ -103,7 +104,7 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) group: Group,
     /// What it has for itself in its box.
-    cell: Option<Arc<Cell>>,
+    quarters: Quarters,
     /// Begins the names of the files that it writes.
     pub(crate) owner: u64,
     /// When the process was there.
@@ -136,10 +137,9 @@ impl Worker {
         id: WorkerId,
         group: Group,
         control: Control,
-        cell: Option<Arc<Cell>>,
         maker: &Maker<'_>,
     ) -> Arc<Self> {
-        Self::made(id, group, control, cell, Self::next_owner(), maker)
+        Self::made(id, group, control, Quarters::default(), Self::next_owner(), maker)
     }
 
     /// A number that no other process of this server has had.
@@ -152,14 +152,17 @@ impl Worker {
         id: WorkerId,
         group: Group,
         control: Control,
-        cell: Option<Arc<Cell>>,
+        quarters: Quarters,
         owner: u64,
         maker: &Maker<'_>,
     ) -> Arc<Self> {
+        if let Some(own) = &quarters.group {
+            own.take(group.leader(), maker.tasks);
+        }
         Arc::new(Self {
             id,
             group,
-            cell,
+            quarters,
             owner,
             made_at: Instant::now(),
             control,
@@ -204,12 +207,20 @@ impl Worker {
                 stopped: false,
                 in_work: 0,
                 crashed: None,
+                shortage: None,
             }),
         }
     }
 
     pub(crate) async fn reap(self: Arc<Self>, mut body: Body, last_words: LastWords) {
-        let status = body.wait().await;
+        let status = tokio::select! {
+            status = body.wait() => status,
+            () = self.out_of_memory() => {
+                // The system has ended one of its processes, which need not be the one that we wait for.
+                self.kill();
+                body.wait().await
+            }
+        };
         // A process that left the group may hold the pipe open; what it says later is not waited for.
         tokio::time::timeout(LAST_WORDS, last_words.all_read).await.ok();
         let ending = {
@@ -234,6 +245,7 @@ impl Worker {
                 timed_out: state.timed_out,
                 stopped: state.stopped,
                 in_work: state.in_work,
+                shortage: self.quarters.group.as_ref().and_then(home::Group::memory_shortage),
             }
         };
         // Whatever it has left running ends with it.
@@ -271,10 +283,18 @@ impl Worker {
         self.kill();
     }
 
+    async fn out_of_memory(&self) {
+        match &self.quarters.group {
+            Some(group) => group.out_of_memory().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Ends it at once, with all that it has started.
     pub(crate) fn kill(&self) {
         self.group.kill();
-        self.cell.iter().for_each(|cell| cell.kill());
+        self.quarters.cell.iter().for_each(Cell::kill);
+        self.quarters.group.iter().for_each(home::Group::kill);
     }
 
     fn hear(&self, message: FromWorker, body: Bytes, loaded: &mut Option<LoadedSender>) {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 
@@ -78,6 +79,9 @@ pub(super) fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) 
         failure.bystander = true;
         return Outcome::Cancelled(failure);
     }
+    if let Some(shortage) = &ending.shortage {
+        return Outcome::Failed(memory_exceeded(shortage, ending));
+    }
     let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
     if other.is_some() || elsewhere {
         let other = other.map(|other| format!(" ({other})")).unwrap_or_default();
@@ -97,6 +101,18 @@ pub(super) fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) 
         });
     }
     Outcome::Failed(failure)
+}
+
+/// T-013: who wanted too much is not known when several ran; all of them are told.
+fn memory_exceeded(shortage: &OutOfMemory, ending: &Ending) -> Failure {
+    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let limit = shortage.limit_bytes.map(|bytes| format!(" of its {} MB", mebibytes(bytes))).unwrap_or_default();
+    let peak = mebibytes(shortage.peak_bytes);
+    let message = format!("the worker needed more memory than it may have: {peak} MB{limit}");
+    let mut failure = Failure::new(Blame::App, "E0314", "MemoryLimitExceeded", message);
+    failure.suspect = ending.in_work > 1;
+    failure.hint = Some("raise memory in [sandbox] of ingle.toml, or hold less at once".to_owned());
+    failure
 }
 
 /// The call never reached the process, so it can be given to another one.
@@ -121,6 +137,7 @@ mod tests {
             stopped: false,
             in_work: 2,
             crashed: None,
+            shortage: None,
         }
     }
 
