@@ -8,3 +8,5 @@
 pub mod command;
 pub mod memory;
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
