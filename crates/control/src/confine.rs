@@ -72,8 +72,7 @@ pub(crate) fn box_spec(needs: &Needs<'_>, options: &SandboxOptions, network: Net
         file_bytes_max: FILE_BYTES,
         processes_max: PROCESSES,
         has_namespaces: true,
-        filter: Vec::new(),
-        ask_filter: None,
+        asks: false,
     }
 }
 

@@ -36,8 +36,7 @@ fn spec() -> BoxSpec {
         file_bytes_max: 1 << 30,
         processes_max: 200,
         has_namespaces: true,
-        filter: Vec::new(),
-        ask_filter: None,
+        asks: false,
     }
 }
 

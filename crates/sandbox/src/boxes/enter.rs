@@ -12,12 +12,12 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
 };
 
+use super::keeper::Order;
 use super::spec::{BoxSpec, Program};
 use super::sys::{At as _, Done, Failed};
 use super::{sys, wire};
 use crate::landlock;
 use crate::process::SOCKET_NUMBER;
-use crate::seccomp;
 
 /// What a zygote needs to put its workers into cells, and its workers give up as they enter. Outside of the box's own
 /// namespaces these rights are worth nothing, and of the calls that they allow, the filter lets two through.
@@ -29,11 +29,12 @@ const FIRST_TO_GO: &str = "500";
 /// Starts the program; returns only when that failed. `attached`: control socket, standard output, standard error.
 /// `keeper` is told of the listener of the filter that asks, and closes with the exec.
 pub(crate) fn start(
-    spec: &BoxSpec,
+    order: &Order<'_>,
     program: &Program,
     attached: &[OwnedFd],
     keeper: &OwnedFd,
 ) -> Done<Infallible> {
+    let spec = order.spec;
     // A group of its own, so that the server can end it with all that it starts.
     rustix::process::setpgid(None, None).at("make a process group")?;
     sys::unblock_signals();
@@ -50,13 +51,14 @@ pub(crate) fn start(
     // root and may act as root does so from here on.
     rustix::thread::set_no_new_privs(true).at("give up new privileges")?;
     landlock::restrict(spec).at("restrict paths")?;
-    // Last: the filter forbids much of the above.
-    seccomp::load(&spec.filter).at("restrict system calls")?;
-    if let Some(filter) = &spec.ask_filter {
-        let listener = seccomp::load_with_listener(filter).at("have connections asked for")?;
+    // Before the other filter, which lets nobody ask.
+    if spec.asks {
+        let listener = order.filters.asks.load_with_listener().at("have connections asked for")?;
         let nothing: Option<(String, i32)> = None;
         wire::send(&keeper, &nothing, &[listener.as_fd()]).at("hand over the listener")?;
     }
+    // Last: it forbids much of the above.
+    order.filters.calls.load().at("restrict system calls")?;
     let arguments = program.arguments.iter().map(OsStr::new);
     let failed = Command::new(&program.path).args(arguments).env_clear().envs(&program.environment).exec();
     Err(failed).at_path("start", &program.path)

@@ -12,23 +12,43 @@ use rustix::thread::UnshareFlags;
 
 use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall, USER_INSIDE};
 use super::sys::{At as _, Done, Failed, Side};
+use super::maker::Filters;
 use super::{cell, enter, maker, sys, view, wire};
 
 /// From the fork of the maker to the end of the box. What fails on the way is told to the server.
-pub(crate) fn begin(spec: &BoxSpec, socket: &OwnedFd, maker: UnixStream) -> ! {
-    if let Err(failed) = make(spec, socket, maker) {
-        let answer = Answer::Failed { id: None, step: failed.step, errno: failed.errno };
-        wire::send(socket, &answer, &[]).ok();
+pub(crate) fn begin(order: &Order<'_>, maker: UnixStream) -> ! {
+    if let Err(failed) = make(order, maker) {
+        order.tell_failed(None, failed);
     }
     sys::leave(0)
 }
 
+/// What is to be made, and for whom.
+pub(crate) struct Order<'a> {
+    pub(crate) spec: &'a BoxSpec,
+    pub(crate) filters: &'a Filters,
+    /// To the server.
+    pub(crate) socket: &'a OwnedFd,
+}
+
+impl Order<'_> {
+    /// If the server is gone, the next look at the socket tells.
+    fn tell(&self, answer: &Answer, attached: &[BorrowedFd<'_>]) {
+        wire::send(self.socket, answer, attached).ok();
+    }
+
+    fn tell_failed(&self, id: Option<u64>, failed: Failed) {
+        self.tell(&Answer::Failed { id, step: failed.step, errno: failed.errno }, &[]);
+    }
+}
+
 /// Makes the box. The order of the steps matters, so each says why it is where it is.
-fn make(spec: &BoxSpec, socket: &OwnedFd, mut maker: UnixStream) -> Done {
+fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
+    let spec = order.spec;
     let mut shortfalls = Vec::new();
     if !spec.has_namespaces {
         drop(maker);
-        return fork_keeper(spec, socket, shortfalls, None);
+        return fork_keeper(order, shortfalls, None);
     }
     // A user of its own, which only root can give, can't open the folders of others; so root opens them now, before it
     // is nobody. Without root they can't be mounted before there is a namespace in which we may mount.
@@ -57,7 +77,7 @@ fn make(spec: &BoxSpec, socket: &OwnedFd, mut maker: UnixStream) -> Done {
         Some(trees) => trees,
         None => view::open_all(spec, &mut shortfalls)?,
     };
-    fork_keeper(spec, socket, shortfalls, Some(trees))
+    fork_keeper(order, shortfalls, Some(trees))
 }
 
 pub(crate) fn unshare(namespaces: UnshareFlags) -> Done {
@@ -79,19 +99,13 @@ fn become_user(user: u32, group: u32, is_root: bool) -> Done {
 }
 
 /// The first process of the new process numbers has to be forked; whoever made them stays outside and ends.
-fn fork_keeper(
-    spec: &BoxSpec,
-    socket: &OwnedFd,
-    shortfalls: Vec<Shortfall>,
-    trees: Option<Vec<view::Tree>>,
-) -> Done {
+fn fork_keeper(order: &Order<'_>, shortfalls: Vec<Shortfall>, trees: Option<Vec<view::Tree>>) -> Done {
     match sys::fork().at("fork process 1 of the box")? {
         Side::Parent(_) => Ok(()),
         Side::Child => {
-            let kept = settle(spec, trees).and_then(|resolver| keep(spec, socket, shortfalls, resolver));
+            let kept = settle(order.spec, trees).and_then(|resolver| keep(order, shortfalls, resolver));
             if let Err(failed) = kept {
-                let answer = Answer::Failed { id: None, step: failed.step, errno: failed.errno };
-                wire::send(socket, &answer, &[]).ok();
+                order.tell_failed(None, failed);
             }
             sys::leave(0)
         }
@@ -120,14 +134,15 @@ fn resolver_sockets() -> Done<Vec<OwnedFd>> {
 }
 
 /// The life of a keeper.
-fn keep(spec: &BoxSpec, socket: &OwnedFd, shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -> Done {
+fn keep(order: &Order<'_>, shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -> Done {
+    let socket = order.socket;
     let signals = sys::child_signals().at("watch children")?;
     let own = open_process(rustix::process::getpid())?;
     let mut attached = vec![own.as_fd()];
     attached.extend(resolver.iter().map(AsFd::as_fd));
     wire::send(socket, &Answer::Ready { shortfalls }, &attached).at("say that the box is ready")?;
     drop((own, resolver));
-    let mut keeper = Keeper { spec, socket, starters: HashSet::new() };
+    let mut keeper = Keeper { order, starters: HashSet::new() };
     loop {
         let mut watched =
             [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
@@ -153,8 +168,7 @@ fn open_process(process: Pid) -> Done<OwnedFd> {
 }
 
 struct Keeper<'a> {
-    spec: &'a BoxSpec,
-    socket: &'a OwnedFd,
+    order: &'a Order<'a>,
     /// Processes that only make a cell; nobody waits for their status.
     starters: HashSet<i32>,
 }
@@ -167,13 +181,8 @@ impl Keeper<'_> {
             Request::Cell => self.make_cell(id),
         };
         if let Err(failed) = done {
-            self.tell(&Answer::Failed { id: Some(id), step: failed.step, errno: failed.errno }, &[]);
+            self.order.tell_failed(Some(id), failed);
         }
-    }
-
-    /// If the server is gone, the next look at the socket tells.
-    fn tell(&self, answer: &Answer, attached: &[BorrowedFd<'_>]) {
-        wire::send(self.socket, answer, attached).ok();
     }
 
     fn start(&self, id: u64, program: &super::spec::Program, attached: &[OwnedFd]) -> Done {
@@ -181,7 +190,7 @@ impl Keeper<'_> {
         match sys::fork().at("fork")? {
             Side::Child => {
                 drop(ours);
-                let failed = match enter::start(self.spec, program, attached, &theirs) {
+                let failed = match enter::start(self.order, program, attached, &theirs) {
                     Err(failed) => failed,
                     Ok(never) => match never {},
                 };
@@ -200,7 +209,7 @@ impl Keeper<'_> {
                 }
                 let process = Pid::from_raw(child).map(open_process).transpose()?;
                 let attached: Vec<_> = process.iter().chain(&listener).map(AsFd::as_fd).collect();
-                self.tell(&Answer::Started { id, process: child }, &attached);
+                self.order.tell(&Answer::Started { id, process: child }, &attached);
                 Ok(())
             }
         }
@@ -209,9 +218,8 @@ impl Keeper<'_> {
     fn make_cell(&mut self, id: u64) -> Done {
         match sys::fork().at("fork")? {
             Side::Child => {
-                if let Err(failed) = cell::make(self.spec, id, self.socket) {
-                    let answer = Answer::Failed { id: Some(id), step: failed.step, errno: failed.errno };
-                    self.tell(&answer, &[]);
+                if let Err(failed) = cell::make(self.order.spec, id, self.order.socket) {
+                    self.order.tell_failed(Some(id), failed);
                 }
                 sys::leave(0)
             }
@@ -227,7 +235,7 @@ impl Keeper<'_> {
         while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let process = process.as_raw_nonzero().get();
             if !self.starters.remove(&process) {
-                self.tell(&Answer::Ended { process, status: status.as_raw() }, &[]);
+                self.order.tell(&Answer::Ended { process, status: status.as_raw() }, &[]);
             }
         }
     }

@@ -14,6 +14,7 @@ use super::spec::{Answer, BoxSpec, Identity, USER_INSIDE};
 use super::sys::{At as _, Done, Failed, Side};
 use super::{keeper, sys, wire};
 use crate::process::SOCKET_NUMBER;
+use crate::seccomp::{self, Program};
 
 /// The first argument by which our binary knows that it is to be a maker.
 pub const ARGUMENT: &str = "__make-boxes";
@@ -24,9 +25,11 @@ pub fn serve() -> ! {
     #[expect(unsafe_code, reason = "an inherited descriptor is known by number only")]
     let server = unsafe { OwnedFd::from_raw_fd(SOCKET_NUMBER) };
     rustix::io::fcntl_setfd(&server, rustix::io::FdFlags::CLOEXEC).ok();
+    // Once for all boxes, which get a copy with the fork.
+    let filters = Filters::new();
     while let Ok(Some((spec, mut attached))) = wire::receive::<BoxSpec>(&server) {
         let Some(socket) = attached.pop() else { continue };
-        if let Err(failed) = make(&spec, &socket) {
+        if let Err(failed) = make(&spec, filters.as_ref(), &socket) {
             let answer = Answer::Failed { id: None, step: failed.step, errno: failed.errno };
             // Without its reader the box is of no use to anybody.
             wire::send(&socket, &answer, &[]).ok();
@@ -36,13 +39,29 @@ pub fn serve() -> ! {
     sys::leave(0)
 }
 
+/// The programs that the system runs before each call of a process in a box.
+pub(crate) struct Filters {
+    /// What may be called.
+    pub(crate) calls: Program,
+    /// What is asked for.
+    pub(crate) asks: Program,
+}
+
+impl Filters {
+    fn new() -> Result<Self, seccomp::Error> {
+        Ok(Self { calls: seccomp::zygote()?, asks: seccomp::egress()? })
+    }
+}
+
 /// Forks what becomes the keeper, and gives it its users when it has a namespace for them.
-fn make(spec: &BoxSpec, socket: &OwnedFd) -> Done {
+fn make(spec: &BoxSpec, filters: Result<&Filters, &seccomp::Error>, socket: &OwnedFd) -> Done {
+    let filters = filters
+        .map_err(|error| Failed { step: format!("translate the filters: {error}"), errno: libc::ENOSYS })?;
     let (mut ours, theirs) = UnixStream::pair().at("make a pair of sockets")?;
     match sys::fork().at("fork the keeper of the box")? {
         Side::Child => {
             drop(ours);
-            keeper::begin(spec, socket, theirs)
+            keeper::begin(&keeper::Order { spec, filters, socket }, theirs)
         }
         Side::Parent(child) => {
             drop(theirs);

@@ -20,10 +20,8 @@ pub struct BoxSpec {
     pub processes_max: u64,
     /// Namespaces and a view of its own. Without them what is left is Landlock, seccomp and limits.
     pub has_namespaces: bool,
-    /// Filter of system calls for whatever is started in the box (8 bytes for each instruction).
-    pub filter: Vec<u8>,
-    /// Filter that asks the server before a process connects or listens.
-    pub ask_filter: Option<Vec<u8>>,
+    /// Whether the server is asked before a process connects or listens.
+    pub asks: bool,
 }
 
 /// What of the file system is there. Everything else is not.
@@ -123,7 +121,7 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// The box is there. With descriptors: the keeper; if asked for, the resolver's sockets for datagrams and streams.
     Ready { shortfalls: Vec<Shortfall> },
-    /// With descriptors: the process; with an `ask_filter` the listener that is asked.
+    /// With descriptors: the process; with `asks` the listener that is asked.
     Started { id: u64, process: i32 },
     /// With descriptors: the process that keeps the cell, its process numbers, its mounts.
     Cell { id: u64 },
