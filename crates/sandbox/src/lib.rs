@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod command;
 pub mod egress;
 pub mod landlock;
+pub mod means;
 pub mod memory;
 pub mod process;
 pub mod seccomp;

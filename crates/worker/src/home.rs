@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Boxes, Cell, Shortfall};
-use ingle_sandbox::cgroup::{Cgroups, Leaf, Limits, OutOfMemory};
+use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Shortfall};
+use ingle_sandbox::cgroup::{Leaf, Limits, OutOfMemory};
+use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -24,10 +25,8 @@ const CELLS_READY: usize = 1;
 /// How the processes of an app are confined.
 #[derive(Clone, Debug)]
 pub struct Confinement {
-    pub boxes: Boxes,
+    pub means: Means,
     pub spec: Arc<BoxSpec>,
-    /// Absent where this machine has none that we may use.
-    pub groups: Option<Arc<Cgroups>>,
     /// Of one worker, and of what imports the app.
     pub limits: Limits,
 }
@@ -36,7 +35,7 @@ impl Confinement {
     /// A control group with the limits of one worker.
     fn group(&self) -> Option<Group> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let groups = self.groups.as_ref()?;
+        let groups = self.means.groups.as_ref()?;
         let name = format!("worker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         match groups.leaf(&name, &self.limits) {
             Ok(leaf) => Some(Group(Arc::new(leaf))),
@@ -129,7 +128,7 @@ impl Home {
 
     async fn make(&self, confinement: &Confinement, maker: &Maker<'_>) -> Result<Boxed, Error> {
         self.forget_cells();
-        let made = confinement.boxes.make(&confinement.spec).await;
+        let made = confinement.means.boxes.make(&confinement.spec).await;
         let (boxed, port) = made.map_err(|source| Error::Box { source })?;
         drop(maker.tasks.spawn(TaskKind::WorkerPort, "box".to_owned(), port.run()));
         *self.shortfalls.lock().unwrap_or_else(PoisonError::into_inner) = boxed.shortfalls().to_vec();

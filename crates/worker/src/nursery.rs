@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ingle_sandbox::boxes::{BoxError, Boxes, Shortfall};
-use ingle_sandbox::cgroup::Cgroups;
+use ingle_sandbox::boxes::{BoxError, Shortfall};
+use ingle_sandbox::means::Means;
 use ingle_types::ids::WorkerId;
 use ingle_types::problem::Severity;
 use tokio::sync::Mutex as AsyncMutex;
@@ -59,10 +59,8 @@ pub enum Way {
 pub struct Parents {
     pub templates: Templates,
     pub zygotes: Zygotes,
-    /// Who makes boxes; without it nothing is confined.
-    pub boxes: Option<Boxes>,
-    /// Where limits of workers are set; absent where the machine has nothing that we may use.
-    pub groups: Option<Arc<Cgroups>>,
+    /// With what apps are confined; without it nothing is.
+    pub means: Option<Means>,
 }
 
 /// Makes the workers of one revision.

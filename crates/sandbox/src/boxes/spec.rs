@@ -87,7 +87,7 @@ pub struct Program {
     pub directory: PathBuf,
 }
 
-/// Something that a box protects against, in the words of its documentation.
+/// A part of what keeps functions from everything that is not theirs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Protection {
     UserNamespace,
@@ -97,7 +97,56 @@ pub enum Protection {
     OwnNetwork,
     SystemCalls,
     Landlock,
-    NoPrivileges,
+    MemoryLimit,
+    ProcessorLimit,
+    ProcessLimit,
+}
+
+impl Protection {
+    pub const ALL: [Self; 10] = [
+        Self::UserNamespace,
+        Self::OwnUser,
+        Self::FileView,
+        Self::ProcessNumbers,
+        Self::OwnNetwork,
+        Self::SystemCalls,
+        Self::Landlock,
+        Self::MemoryLimit,
+        Self::ProcessorLimit,
+        Self::ProcessLimit,
+    ];
+
+    /// As it is called on the screen and in the documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UserNamespace => "user namespace",
+            Self::OwnUser => "own user",
+            Self::FileView => "file view",
+            Self::ProcessNumbers => "own processes",
+            Self::OwnNetwork => "own network",
+            Self::SystemCalls => "system calls",
+            Self::Landlock => "landlock",
+            Self::MemoryLimit => "memory limit",
+            Self::ProcessorLimit => "processor limit",
+            Self::ProcessLimit => "process limit",
+        }
+    }
+
+    /// What it does, for those who have to decide whether they can do without it.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::UserNamespace => "no right that a function gets is worth anything outside its box",
+            Self::OwnUser => "each app is another user of the machine",
+            Self::FileView => "functions see interpreter, packages and app, read-only, and a /tmp of their own",
+            Self::ProcessNumbers => "functions see no process but their own, and end with them",
+            Self::OwnNetwork => "each connection is checked; what functions serve is theirs alone",
+            Self::SystemCalls => "a list of system calls that functions need, and no other",
+            Self::Landlock => "workers of an app are kept from each other",
+            Self::MemoryLimit => "a function that wants too much memory ends alone",
+            Self::ProcessorLimit => "a busy function leaves the processors to others",
+            Self::ProcessLimit => "a function that forks without end stops by itself",
+        }
+    }
 }
 
 /// A protection that is not there, and why.
