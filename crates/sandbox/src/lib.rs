@@ -6,5 +6,6 @@
 #![expect(clippy::disallowed_types, reason = "this is the room that starts processes")]
 
 pub mod command;
+pub mod egress;
 pub mod memory;
 pub mod process;
