@@ -5,9 +5,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use ingle_sandbox::boxes::{Access, BoxSpec, Identity, Mount, Network, Scratch, USER_INSIDE, View};
+use ingle_sandbox::boxes::{Protection, Access, BoxSpec, Identity, Mount, Network, Scratch, USER_INSIDE, View};
 use ingle_sandbox::cgroup::Limits;
-use ingle_types::spec::SandboxOptions;
+use ingle_sandbox::egress::policy::{Policy, Target};
+use ingle_sandbox::egress::resolver;
+use ingle_sandbox::means::Strength;
+use ingle_types::spec::{Egress, SandboxOptions};
+
+use crate::error::Error;
 
 /// What everybody has of the machine: programs and libraries, without which no interpreter starts.
 const SYSTEM: [&str; 1] = ["/usr"];
@@ -57,7 +62,12 @@ pub(crate) struct Needs<'a> {
 }
 
 /// The box of an app.
-pub(crate) fn box_spec(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> BoxSpec {
+pub(crate) fn box_spec(
+    needs: &Needs<'_>,
+    options: &SandboxOptions,
+    network: Network,
+    strength: &Strength,
+) -> BoxSpec {
     let identity = match ingle_sandbox::process::user() {
         (0, _) => Identity::Own { user: user_of(needs.root) },
         (user, group) => Identity::Same { user, group },
@@ -71,8 +81,8 @@ pub(crate) fn box_spec(needs: &Needs<'_>, options: &SandboxOptions, network: Net
         open_files_max: options.open_files.unwrap_or(OPEN_FILES),
         file_bytes_max: FILE_BYTES,
         processes_max: PROCESSES,
-        has_namespaces: true,
-        asks: false,
+        has_namespaces: strength.has(Protection::UserNamespace),
+        asks: network != Network::Host,
     }
 }
 
@@ -83,6 +93,76 @@ fn user_of(root: &Path) -> u32 {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     });
     FIRST_USER + hash % USERS
+}
+
+/// Whether everything is there that strict isolation is made of.
+pub(crate) fn check_strict(strength: &Strength) -> Result<(), Error> {
+    let missing: Vec<String> = strength
+        .missing_for_strict()
+        .map(|(protection, reason)| format!("{} ({reason})", protection.name()))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(Error::NotStrict { missing: missing.join(", ") }) }
+}
+
+/// What functions may reach. Services that the app's own settings name are meant to be reached.
+pub(crate) fn policy(options: &SandboxOptions, settings: &BTreeMap<String, String>) -> Policy {
+    // What is no target has been said when ingle.toml was read.
+    let parse = |listed: &[String]| listed.iter().filter_map(|text| Target::parse(text).ok()).collect();
+    match &options.egress {
+        Some(Egress::All) => Policy::All,
+        Some(Egress::None) => Policy::None,
+        Some(Egress::Only(listed)) => Policy::Only(parse(listed)),
+        None => Policy::Public { also: named_in(settings) },
+    }
+}
+
+/// Hosts with ports in settings: of URLs, of `host:port`, of connection strings. `UseDevelopmentStorage=true` means
+/// three ports of this machine.
+fn named_in(settings: &BTreeMap<String, String>) -> Vec<Target> {
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for value in settings.values() {
+        if value.contains("UseDevelopmentStorage=true") {
+            found.extend([10000, 10001, 10002].map(|port| format!("127.0.0.1:{port}")));
+        }
+        for part in value.split([';', ',', ' ']) {
+            let part = part.split_once('=').map_or(part, |(_, value)| value);
+            found.extend(destination(part));
+        }
+    }
+    found.iter().filter_map(|text| Target::parse(text).ok()).collect()
+}
+
+/// `host:port` of a part of a setting, if it names one.
+fn destination(part: &str) -> Option<String> {
+    let (scheme, rest) = part.split_once("://").unwrap_or(("", part));
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
+        Some(_) => return None,
+        None => (authority, usual_port(scheme)?),
+    };
+    let is_host = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
+    (!host.is_empty() && host.chars().all(is_host)).then(|| format!("{host}:{port}"))
+}
+
+fn usual_port(scheme: &str) -> Option<&'static str> {
+    Some(match scheme {
+        "http" => "80",
+        "https" => "443",
+        "postgres" | "postgresql" => "5432",
+        "mysql" => "3306",
+        "redis" => "6379",
+        "amqp" => "5672",
+        "mongodb" => "27017",
+        _ => return None,
+    })
+}
+
+/// Where names come from: as for every program of this machine.
+pub(crate) fn resolver() -> resolver::Configuration {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    resolver::Configuration::parse(&read("/etc/resolv.conf"), &read("/etc/hosts"))
 }
 
 /// What one worker may use.

@@ -10,6 +10,11 @@ pub enum Error {
     /// The worker did not come to life.
     #[error(transparent)]
     Worker(#[from] ingle_worker::Error),
+    /// It wants the full box, and this machine has less.
+    #[error("the app is to run in strict isolation, and this machine lacks: {missing}")]
+    NotStrict { missing: String },
+    #[error("the app is to run under gVisor, which Ingle can't do yet")]
+    NoGvisor,
 }
 
 impl Error {
@@ -17,6 +22,8 @@ impl Error {
         match self {
             Self::App(error) => error.code(),
             Self::Worker(error) => error.code(),
+            Self::NotStrict { .. } => "E0622",
+            Self::NoGvisor => "E0623",
         }
     }
 
@@ -24,6 +31,7 @@ impl Error {
         match self {
             Self::App(error) => error.blame(),
             Self::Worker(error) => error.blame(),
+            Self::NotStrict { .. } | Self::NoGvisor => Blame::Platform,
         }
     }
 
@@ -31,6 +39,10 @@ impl Error {
         match self {
             Self::App(error) => error.hint(),
             Self::Worker(error) => error.hint().map(str::to_owned),
+            Self::NotStrict { .. } => Some(
+                "`ingle doctor --security` says why; isolation = \"default\" takes what there is".to_owned(),
+            ),
+            Self::NoGvisor => Some("isolation = \"strict\" is the strongest class that there is".to_owned()),
         }
     }
 
@@ -38,7 +50,7 @@ impl Error {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::App(error) => error.detail(),
-            Self::Worker(_) => None,
+            Self::Worker(_) | Self::NotStrict { .. } | Self::NoGvisor => None,
         }
     }
 }

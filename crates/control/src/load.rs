@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
-use ingle_sandbox::boxes::Network;
+use ingle_sandbox::boxes::{Network, Protection};
+use ingle_sandbox::egress::Rules;
+use ingle_sandbox::egress::policy::Policy;
 use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
@@ -126,7 +128,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
-    let confinement = confinement(prepared, &with, &shim);
+    let confinement = confinement(prepared, &with, &shim)?;
     let python = without_links(&prepared.environment.python);
     let inherited = match &confinement {
         Some(_) => confine::variables(with.variables, &python, &folder.sandbox.environment),
@@ -175,12 +177,14 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
 }
 
 /// The box of the app, unless it is to have none.
-fn confinement(prepared: &Prepared, with: &Importing<'_>, shim: &Path) -> Option<Confinement> {
-    let boxes = with.parents.boxes.clone()?;
+fn confinement(prepared: &Prepared, with: &Importing<'_>, shim: &Path) -> Result<Option<Confinement>, Error> {
+    let Some(means) = with.parents.means.clone() else { return Ok(None) };
     let folder = &prepared.folder;
-    let isolation = with.isolation.or(folder.sandbox.isolation).unwrap_or(Isolation::Default);
-    if isolation == Isolation::Off {
-        return None;
+    match with.isolation.or(folder.sandbox.isolation).unwrap_or(Isolation::Default) {
+        Isolation::Off => return Ok(None),
+        Isolation::Gvisor => return Err(Error::NoGvisor),
+        Isolation::Strict => confine::check_strict(&means.strength)?,
+        Isolation::Default => {}
     }
     let python = without_links(&prepared.environment.python);
     let mut read: Vec<PathBuf> = prepared.debugger.iter().chain(&with.handed).cloned().collect();
@@ -194,9 +198,18 @@ fn confinement(prepared: &Prepared, with: &Importing<'_>, shim: &Path) -> Option
         write: with.spool.iter().cloned().collect(),
         hidden: with.state.iter().cloned().collect(),
     };
-    let spec = confine::box_spec(&needs, &folder.sandbox, Network::Host);
+    let policy = confine::policy(&folder.sandbox, &folder.settings);
+    // An editor comes in over the host's loopback.
+    let network = match &policy {
+        _ if with.debugging.is_some() || !means.strength.has(Protection::OwnNetwork) => Network::Host,
+        Policy::All => Network::Host,
+        policy => Network::Own { resolver: *policy != Policy::None },
+    };
+    let spec = confine::box_spec(&needs, &folder.sandbox, network, &means.strength);
     let limits = confine::limits(&folder.sandbox);
-    Some(Confinement { boxes, spec: Arc::new(spec), groups: with.parents.groups.clone(), limits })
+    let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
+    let resolver = confine::resolver();
+    Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver }))
 }
 
 /// Imports the app, or takes what an import of the same files has found before.

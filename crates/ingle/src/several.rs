@@ -64,7 +64,7 @@ pub(crate) async fn run(
     let folders = folders(arguments)?;
     let count = folders.len();
     let address = SocketAddr::new(arguments.address, arguments.port.unwrap_or(PORT_DEFAULT));
-    let parents = parents(arguments.zygote_memory, surroundings)?;
+    let parents = parents(arguments.zygote_memory, surroundings).await?;
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);

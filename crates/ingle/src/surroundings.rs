@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ingle_apps::ReadOptions;
-use ingle_sandbox::boxes::Boxes;
+use ingle_sandbox::means::Means;
 
 use crate::cli::{AppArguments, Global};
 
@@ -53,9 +53,10 @@ impl Surroundings {
         }
     }
 
-    /// Who makes the boxes of apps: this binary, in a process of its own.
-    pub(crate) fn boxes(&self) -> Option<Boxes> {
-        std::env::current_exe().ok().map(Boxes::new)
+    /// With what apps are confined on this machine. This binary makes their boxes, in a process of its own.
+    pub(crate) async fn means(&self) -> Option<Means> {
+        let program = std::env::current_exe().ok()?;
+        Some(Means::find(program, &format!("ingle-{}", std::process::id())).await)
     }
 
     /// Where an app's queues and documents are kept.

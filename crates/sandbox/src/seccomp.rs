@@ -124,7 +124,13 @@ impl Program {
     /// # Errors
     /// As [`Program::load`]. EBUSY: a listener is there already, perhaps one that is not ours.
     pub fn load_with_listener(&self) -> io::Result<OwnedFd> {
-        let listener = self.load_with(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+        // A call that waits for its answer is ended by a fatal signal only; else one that was answered could be made
+        // again. Before Linux 5.19 there is no such flag, and then it may be.
+        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        let listener = match self.load_with(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.load_with(flags)?,
+            other => other?,
+        };
         let listener = i32::try_from(listener).map_err(io::Error::other)?;
         // SAFETY: with this flag the kernel returns a new descriptor, which nobody else knows.
         #[expect(unsafe_code, reason = "the descriptor comes as a number")]

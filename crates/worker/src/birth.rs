@@ -27,7 +27,7 @@ use crate::debug::Debugging;
 use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
-use crate::home::{Group, Quarters};
+use crate::home::{self, Group, Quarters};
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
@@ -168,7 +168,8 @@ impl Newborn {
             directory: options.app.root.clone(),
         };
         let started = boxed.start(program, [&theirs, &their_output, &their_errors]).await;
-        let Started { process, ended, .. } = started.map_err(|source| Error::Box { source })?;
+        let Started { process, ended, listener, .. } = started.map_err(|source| Error::Box { source })?;
+        listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let quarters = Quarters { cell: None, group };
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended) };

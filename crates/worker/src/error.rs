@@ -18,6 +18,8 @@ pub enum Error {
     Fork { source: io::Error },
     #[error("the box of the app can't be used")]
     Box { source: BoxError },
+    #[error("the network of a box can't be supervised")]
+    Network { source: io::Error },
     #[error("the worker process {ending} before it had loaded the app{output}")]
     Ended { ending: String, output: String },
     #[error("the app was not imported after {} s{stack}", limit.as_secs())]
@@ -38,6 +40,7 @@ impl Error {
         match self {
             Self::Stopping => "E0309",
             Self::Box { source } => source.code(),
+            Self::Network { .. } => "E0621",
             _ => "E0304",
         }
     }
@@ -49,6 +52,7 @@ impl Error {
             | Self::Start { .. }
             | Self::Fork { .. }
             | Self::Box { .. }
+            | Self::Network { .. }
             | Self::Version { .. }
             | Self::Protocol { .. }
             | Self::Stopping => Blame::Platform,
@@ -60,7 +64,7 @@ impl Error {
             Self::Shim { .. } => "make the cache folder writable, or name another with --cache",
             Self::Start { .. } => "check the interpreter with `ingle doctor`",
             Self::Fork { .. } => "the machine may be out of memory or processes; look at `ingle doctor`",
-            Self::Box { .. } => "ingle doctor --security tells what this machine allows",
+            Self::Box { .. } | Self::Network { .. } => "ingle doctor --security tells what this machine allows",
             Self::Ended { .. } => {
                 "code at the top level of a module ended the process; move it into a function"
             }

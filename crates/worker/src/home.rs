@@ -4,14 +4,17 @@
 //! box, and in it a template of its own: what an environment runs when an interpreter starts is code of the app's
 //! packages, too. A cell is ready before a worker is needed, as making one takes longer than forking.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Shortfall};
 use ingle_sandbox::cgroup::{Leaf, Limits, OutOfMemory};
+use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::birth::{Maker, Newborn};
@@ -23,12 +26,16 @@ use crate::templates::NO_WORKER;
 const CELLS_READY: usize = 1;
 
 /// How the processes of an app are confined.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Confinement {
     pub means: Means,
     pub spec: Arc<BoxSpec>,
     /// Of one worker, and of what imports the app.
     pub limits: Limits,
+    /// What functions may connect to, where they have a network of their own.
+    pub rules: Option<Arc<Rules>>,
+    /// Where their names come from.
+    pub resolver: resolver::Configuration,
 }
 
 impl Confinement {
@@ -46,6 +53,46 @@ impl Confinement {
         }
     }
 }
+
+/// Answers the calls of a process, and of all that it forks, that want to leave the box.
+pub(crate) fn supervise(listener: OwnedFd, maker: &Maker<'_>) -> Result<(), Error> {
+    let rules = maker.options.confinement.as_ref().and_then(|confinement| confinement.rules.clone());
+    let Some(rules) = rules else { return Ok(()) };
+    let sink = maker.sink.clone();
+    let told = Mutex::new(HashSet::new());
+    let on_refused = move |refused: Refused| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever tries again and again is told once.
+        if told.len() < REFUSALS_TOLD && told.insert(refused) {
+            sink.line(refusal(&refused));
+        }
+    };
+    let supervisor =
+        Supervisor::new(listener, rules, on_refused).map_err(|source| Error::Network { source })?;
+    let running = async move {
+        if let Err(error) = supervisor.run().await {
+            tracing::warn!(%error, "connections of a box are not answered any more");
+        }
+    };
+    drop(maker.tasks.spawn(TaskKind::WorkerPort, "egress".to_owned(), running));
+    Ok(())
+}
+
+fn refusal(refused: &Refused) -> LogLine {
+    let hint = refused.hint().map(|hint| format!("; {hint} in egress of [sandbox] in ingle.toml")).unwrap_or_default();
+    LogLine {
+        worker: NO_WORKER,
+        invocation: None,
+        function: None,
+        level: LogLevel::Warning,
+        source: LogSource::Logging,
+        logger: "ingle.sandbox".to_owned(),
+        message: format!("{refused}{hint} (E0315)"),
+    }
+}
+
+/// Different connections of one box whose refusal is logged.
+const REFUSALS_TOLD: usize = 100;
 
 /// The control group of a process and of all that it starts. Cheap to clone; the last one ends what is in it.
 #[derive(Clone, Debug)]
@@ -130,7 +177,22 @@ impl Home {
         self.forget_cells();
         let made = confinement.means.boxes.make(&confinement.spec).await;
         let (boxed, port) = made.map_err(|source| Error::Box { source })?;
-        drop(maker.tasks.spawn(TaskKind::WorkerPort, "box".to_owned(), port.run()));
+        let relay = match (boxed.take_resolver(), &confinement.rules) {
+            (Some((packets, connections)), Some(rules)) => {
+                let relay = Relay::new(packets, connections, confinement.resolver.clone(), rules.clone());
+                Some(relay.map_err(|source| Error::Network { source })?)
+            }
+            _ => None,
+        };
+        let hearing = async move {
+            let Some(relay) = relay else { return port.run().await };
+            // The relay's sockets are ours, so they would outlive the box.
+            tokio::select! {
+                () = port.run() => {}
+                Err(error) = relay.run() => tracing::warn!(%error, "names are not answered in a box any more"),
+            }
+        };
+        drop(maker.tasks.spawn(TaskKind::WorkerPort, "box".to_owned(), hearing));
         *self.shortfalls.lock().unwrap_or_else(PoisonError::into_inner) = boxed.shortfalls().to_vec();
         Ok(boxed)
     }

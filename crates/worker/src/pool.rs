@@ -37,7 +37,7 @@ const LANES_QUICK: usize = 2;
 const SPILL_AFTER: Duration = Duration::from_millis(1);
 
 /// What to run, and how much of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     pub python: PathBuf,
     /// Folder of our Python files, from [`crate::shim::install`].

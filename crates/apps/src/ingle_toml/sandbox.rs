@@ -76,7 +76,7 @@ impl Reader<'_> {
             }
             Destinations::List(listed) => {
                 for target in listed {
-                    if let Err(reason) = ingle_sandbox::egress::Target::parse(target) {
+                    if let Err(reason) = ingle_sandbox::egress::policy::Target::parse(target) {
                         self.wrong("egress", offset, &format!("{target:?}: {reason}"), "\"host:port\"");
                     }
                 }

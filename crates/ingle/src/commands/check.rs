@@ -51,7 +51,7 @@ async fn look(
     let options = surroundings.read_options(arguments);
     let prepared = prepare(&arguments.folder, &options, &mut progress(style, printer)).await?;
     let sink = Arc::new(printer.clone());
-    let parents = Parents { boxes: surroundings.boxes(), ..Parents::default() };
+    let parents = Parents { means: surroundings.means().await, ..Parents::default() };
     let rooms = (tasks, &parents);
     let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, rooms, sink).await?;
     let mut app = examined.app;

@@ -67,7 +67,7 @@ pub(crate) async fn run(
         debugger: None,
         moved: None,
     };
-    let parents = Parents { boxes: surroundings.boxes(), ..Parents::default() };
+    let parents = Parents { means: surroundings.means().await, ..Parents::default() };
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let entrance = Entrance::new(&plan);

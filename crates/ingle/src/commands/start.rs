@@ -104,7 +104,7 @@ async fn begin(
         None => plan,
     };
     let address = SocketAddr::new(arguments.address, port);
-    let parents = parents(arguments.zygote_memory, surroundings)?;
+    let parents = parents(arguments.zygote_memory, surroundings).await?;
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let entrance = Entrance::new(&plan);
     let app = Arc::new(App::open(plan, entrance.clone(), &server.shared)?);
@@ -152,7 +152,7 @@ pub(crate) fn plan(
 }
 
 /// Templates and zygotes, with the memory that these may hold.
-pub(crate) fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Result<Parents, CommandError> {
+pub(crate) async fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Result<Parents, CommandError> {
     let said = surroundings.get("INGLE_ZYGOTE_MEMORY").filter(|text| !text.is_empty());
     let budget = match (chosen, said) {
         (Some(bytes), _) => bytes,
@@ -161,7 +161,7 @@ pub(crate) fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Resul
         })?,
         (None, None) => memory::of_the_machine() / 4,
     };
-    Ok(Parents { zygotes: Zygotes::within(budget), boxes: surroundings.boxes(), ..Parents::default() })
+    Ok(Parents { zygotes: Zygotes::within(budget), means: surroundings.means().await, ..Parents::default() })
 }
 
 pub(crate) fn planned_faults(surroundings: &Surroundings) -> Result<Faults, CommandError> {
