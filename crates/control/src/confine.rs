@@ -10,7 +10,8 @@ use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
 use ingle_sandbox::egress::resolver;
 use ingle_sandbox::means::Strength;
-use ingle_types::spec::{Egress, SandboxOptions};
+use ingle_types::spec::{Egress, Isolation, SandboxOptions};
+use ingle_worker::Confinement;
 
 use crate::error::Error;
 
@@ -46,6 +47,27 @@ const MEMORY_OF_A_CORE: u64 = 1769 << 20;
 const PROCESSES_OF_A_WORKER: u64 = 1024;
 /// For all workers of an app together, where nothing counts those of one.
 const PROCESSES: u64 = 4096;
+
+/// How an app is confined, for those who want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Confined {
+    pub isolation: Isolation,
+    /// What its box has not, and why. Nothing of it is there with [`Isolation::Off`].
+    pub missing: Vec<(Protection, String)>,
+}
+
+impl Confined {
+    pub(crate) fn new(isolation: Isolation, confinement: Option<&Confinement>) -> Self {
+        let Some(confinement) = confinement else { return Self { isolation: Isolation::Off, missing: Vec::new() } };
+        let strength = &confinement.means.strength;
+        let mut missing: Vec<_> =
+            strength.missing().map(|(protection, reason)| (protection, reason.to_owned())).collect();
+        if confinement.rules.is_none() && strength.has(Protection::OwnNetwork) {
+            missing.push((Protection::OwnNetwork, "the app uses the network of the machine".to_owned()));
+        }
+        Self { isolation, missing }
+    }
+}
 
 /// What of the machine the app needs to run.
 pub(crate) struct Needs<'a> {

@@ -26,6 +26,7 @@ use ingle_worker::debug::Debugging;
 use ingle_worker::{Loaded, Parents, Pool};
 use tokio::time::Instant;
 
+use crate::confine::Confined;
 use crate::debug::Debugger;
 use crate::error::Error;
 use crate::load::{Importing, IndexPlace, Prepared, import, prepare, prepare_debugger};
@@ -92,6 +93,7 @@ pub struct Generation {
     pub app: AppSpec,
     pub loaded: Loaded,
     pub process_count: usize,
+    pub confined: Confined,
     pub pool: Pool,
     debugging: Option<Debugging>,
     dispatcher: Dispatcher,
@@ -294,6 +296,7 @@ impl Control {
             app,
             loaded: imported.loaded,
             process_count: imported.process_count,
+            confined: imported.confined,
             pool: imported.pool,
             debugging,
             dispatcher,

@@ -27,4 +27,5 @@ pub mod watch;
 
 pub use control::{Control, Event, Generation, Options, Rooms};
 pub use error::Error;
+pub use confine::Confined;
 pub use load::{Examined, Prepared, absolute, examine, prepare, prepare_debugger};

@@ -19,7 +19,7 @@ use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
 use ingle_worker::{Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
-use crate::confine::{self, Needs};
+use crate::confine::{self, Confined, Needs};
 use crate::error::Error;
 use crate::index::Index;
 
@@ -48,6 +48,7 @@ pub(crate) struct Imported {
     pub(crate) loaded: Loaded,
     pub(crate) app: AppSpec,
     pub(crate) process_count: usize,
+    pub(crate) confined: Confined,
 }
 
 /// Reads the folder, chooses an interpreter and prepares its environment.
@@ -128,7 +129,9 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     }
     let lanes_max =
         number(folder, "PYTHON_THREADPOOL_THREAD_COUNT", LANES_DEFAULT, LANES_DEFAULT, &mut problems);
-    let confinement = confinement(prepared, &with, &shim)?;
+    let isolation = with.isolation.or(folder.sandbox.isolation).unwrap_or(Isolation::Default);
+    let confinement = confinement(prepared, &with, isolation, &shim)?;
+    let confined = Confined::new(isolation, confinement.as_ref());
     let python = without_links(&prepared.environment.python);
     let inherited = match &confinement {
         Some(_) => confine::variables(with.variables, &python, &folder.sandbox.environment),
@@ -173,14 +176,19 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
     let app = ingle_apps::resolve(folder, std::mem::take(&mut loaded.functions), problems);
-    Ok(Imported { pool, loaded, app, process_count: process_count.unwrap_or(1) })
+    Ok(Imported { pool, loaded, app, process_count: process_count.unwrap_or(1), confined })
 }
 
 /// The box of the app, unless it is to have none.
-fn confinement(prepared: &Prepared, with: &Importing<'_>, shim: &Path) -> Result<Option<Confinement>, Error> {
+fn confinement(
+    prepared: &Prepared,
+    with: &Importing<'_>,
+    isolation: Isolation,
+    shim: &Path,
+) -> Result<Option<Confinement>, Error> {
     let Some(means) = with.parents.means.clone() else { return Ok(None) };
     let folder = &prepared.folder;
-    match with.isolation.or(folder.sandbox.isolation).unwrap_or(Isolation::Default) {
+    match isolation {
         Isolation::Off => return Ok(None),
         Isolation::Gvisor => return Err(Error::NoGvisor),
         Isolation::Strict => confine::check_strict(&means.strength)?,

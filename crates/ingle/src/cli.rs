@@ -75,8 +75,8 @@ pub(crate) enum Command {
     Ps(Place),
     /// Show what the running server logs, or change it at once, until it is stopped
     LogLevel(LogLevelArguments),
-    /// Check the machine: interpreters, folders, ports
-    Doctor(AppArguments),
+    /// Check the machine: interpreters, folders, ports; with --security, what functions are confined with
+    Doctor(DoctorArguments),
     /// Explain an error code
     Explain {
         /// For example E0203; without it, all codes are listed
@@ -170,6 +170,15 @@ fn isolation(text: &str) -> Result<Isolation, String> {
 /// Bytes, from a text such as `512MB`.
 pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
     ingle_apps::memory_size(text).ok_or_else(|| "it is a size such as 512MB or 1GB".to_owned())
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) app: AppArguments,
+    /// Try what this machine has to confine functions with, and say what is missing
+    #[arg(long)]
+    pub(crate) security: bool,
 }
 
 #[derive(Args, Debug)]

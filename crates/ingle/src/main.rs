@@ -85,7 +85,7 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::Keys(command) => commands::keys::run(command, style),
         Command::Ps(place) => commands::processes::run(&place, style).await,
         Command::LogLevel(arguments) => commands::log_level::run(arguments, style).await,
-        Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style).await,
         Command::Explain { code } => commands::explain::run(code.as_deref(), style),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ingle", &mut std::io::stdout());

@@ -2,11 +2,11 @@
 
 use std::time::SystemTime;
 
-use ingle_control::{Event, Generation};
+use ingle_control::{Confined, Event, Generation};
 use ingle_types::clock::iso_text;
 use ingle_types::log_levels::{LogLevels, Threshold};
 use ingle_types::problem::{Problem, Severity};
-use ingle_types::spec::{AppSpec, AuthLevel, Dialect, FunctionSpec, TriggerSpec};
+use ingle_types::spec::{AppSpec, AuthLevel, Dialect, FunctionSpec, Isolation, TriggerSpec};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::printer::{Color, Style, harmless};
 const FUNCTIONS_SHOWN: usize = 8;
 
 pub(crate) fn text(app: &App, summary: &Generation, took_ms: u128, style: Style) -> String {
-    let mut lines = vec![head(summary, style), python(summary), String::new()];
+    let mut lines = vec![head(summary, style), python(summary), confined(&summary.confined, style), String::new()];
     let base = format!("http://{}", app.address());
     let shown: Vec<&FunctionSpec> = summary.app.functions.iter().take(FUNCTIONS_SHOWN).collect();
     let width = shown.iter().map(|function| function.name.as_str().len()).max().unwrap_or(0);
@@ -101,6 +101,30 @@ fn python(summary: &Generation) -> String {
         "Python {major}.{minor}.{patch}: {} · environment: {}{sdk} · {imported}{slow}{processes}",
         summary.prepared.interpreter.why, summary.prepared.environment.why
     )
+}
+
+/// How functions are kept from what is not theirs; loud when they are not.
+fn confined(confined: &Confined, style: Style) -> String {
+    if confined.isolation == Isolation::Off {
+        let text = "not boxed: functions have every right of this server (isolation = \"off\")";
+        return style.paint(Color::Red, text);
+    }
+    let class = confined.isolation.name();
+    if confined.missing.is_empty() {
+        return format!("boxed ({class}): with every protection");
+    }
+    let names: Vec<&str> = confined.missing.iter().map(|(protection, _)| protection.name()).collect();
+    let text = format!("boxed ({class}) without {}", names.join(", "));
+    format!("{}: ingle doctor --security says why", style.paint(Color::Yellow, &text))
+}
+
+fn confined_json(confined: &Confined) -> Value {
+    let missing: Vec<Value> = confined
+        .missing
+        .iter()
+        .map(|(protection, reason)| json!({"protection": protection.name(), "reason": reason}))
+        .collect();
+    json!({"class": confined.isolation.name(), "missing": missing})
 }
 
 fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String) {
@@ -288,6 +312,7 @@ pub(crate) fn json(app: &App, summary: &Generation, took_ms: u128) -> Value {
     json!({"event": "ready", "clock": clock, "address": base, "auth": app.guard.asks(), "app": summary.app.name, "why": summary.prepared.folder.why,
         "python": {"version": format!("{major}.{minor}.{patch}"), "why": summary.prepared.interpreter.why,
             "path": summary.prepared.environment.python},
+        "isolation": confined_json(&summary.confined),
         "sdk": summary.loaded.sdk, "importMs": summary.loaded.import_ms, "tookMs": u64::try_from(took_ms).unwrap_or(u64::MAX),
         "functions": functions, "problems": summary.app.problems, "notes": summary.prepared.folder.notes})
 }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Shortfall};
+use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell};
 use ingle_sandbox::cgroup::{Leaf, Limits, OutOfMemory};
 use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
 use ingle_sandbox::means::Means;
@@ -141,7 +141,6 @@ pub(crate) struct Home {
     /// Held while the box or its template is made.
     inside: AsyncMutex<Option<Inside>>,
     cells: Arc<Mutex<VecDeque<Quarters>>>,
-    shortfalls: Mutex<Vec<Shortfall>>,
 }
 
 struct Inside {
@@ -193,7 +192,9 @@ impl Home {
             }
         };
         drop(maker.tasks.spawn(TaskKind::WorkerPort, "box".to_owned(), hearing));
-        *self.shortfalls.lock().unwrap_or_else(PoisonError::into_inner) = boxed.shortfalls().to_vec();
+        for shortfall in boxed.shortfalls() {
+            tracing::warn!(protection = shortfall.protection.name(), reason = shortfall.reason, "a box has less");
+        }
         Ok(boxed)
     }
 
@@ -240,10 +241,6 @@ impl Home {
 
     fn cells(&self) -> MutexGuard<'_, VecDeque<Quarters>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn shortfalls(&self) -> Vec<Shortfall> {
-        self.shortfalls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the template; what was forked from it stays, and so does the box.

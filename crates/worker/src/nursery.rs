@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ingle_sandbox::boxes::{BoxError, Shortfall};
+use ingle_sandbox::boxes::BoxError;
 use ingle_sandbox::means::Means;
 use ingle_types::ids::WorkerId;
 use ingle_types::problem::Severity;
@@ -247,11 +247,6 @@ impl Nursery {
         if let Some(confinement) = &maker.options.confinement {
             self.home.prepare_cells(confinement, maker).await;
         }
-    }
-
-    /// What the box of this revision does not have.
-    pub(crate) fn shortfalls(&self) -> Vec<Shortfall> {
-        self.home.shortfalls()
     }
 
     /// The zygote, which is about to be used; a new one if it is gone. The caller holds `parenting`.

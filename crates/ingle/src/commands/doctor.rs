@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::cli::AppArguments;
+use ingle_sandbox::boxes::Protection;
+
+use crate::cli::{AppArguments, DoctorArguments};
 use crate::exit::{CommandError, MACHINE};
 use crate::printer::{Color, Style, write_out};
 use crate::surroundings::Surroundings;
@@ -41,18 +43,30 @@ impl Finding {
     }
 }
 
-pub(crate) fn run(
-    arguments: &AppArguments,
+pub(crate) async fn run(
+    arguments: &DoctorArguments,
     surroundings: &Surroundings,
     style: Style,
 ) -> Result<u8, CommandError> {
-    let mut findings = interpreters(arguments, surroundings);
+    if arguments.security {
+        let findings = security(surroundings).await;
+        show(&findings, style);
+        return Ok(0);
+    }
+    let mut findings = interpreters(&arguments.app, surroundings);
     findings.push(installer(surroundings));
     findings.push(writable("cache", &surroundings.cache));
     findings.push(disk(&surroundings.cache));
     findings.push(port());
     findings.push(kernel());
-    for finding in &findings {
+    show(&findings, style);
+    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    Ok(if bad { MACHINE } else { 0 })
+}
+
+fn show(findings: &[Finding], style: Style) {
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
+    for finding in findings {
         let (word, color) = match finding.verdict {
             Verdict::Good => ("good", Color::Green),
             Verdict::Note => ("note", Color::Yellow),
@@ -65,17 +79,59 @@ pub(crate) fn run(
             continue;
         }
         write_out(&format!(
-            "{}  {:12} {}\n",
+            "{}  {:width$} {}\n",
             style.paint(color, &format!("{word:4}")),
             finding.name,
             finding.detail
         ));
         if let Some(fix) = &finding.fix {
-            write_out(&format!("                   fix: {fix}\n"));
+            write_out(&format!("{:width$}        fix: {fix}\n", ""));
         }
     }
-    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
-    Ok(if bad { MACHINE } else { 0 })
+}
+
+/// T-010b: each protection, tried on this machine, and which classes of isolation it makes.
+async fn security(surroundings: &Surroundings) -> Vec<Finding> {
+    let Some(means) = surroundings.means().await else {
+        return vec![Finding::bad("boxes", "the path of this program is not known", "start it by its path")];
+    };
+    let mut findings: Vec<Finding> = means
+        .strength
+        .all()
+        .map(|(protection, missing)| match missing {
+            None => Finding::good(protection.name(), protection.purpose()),
+            Some(reason) => {
+                let detail = format!("{reason} (else: {})", protection.purpose());
+                Finding::note(protection.name(), detail, remedy(protection))
+            }
+        })
+        .collect();
+    let lacks: Vec<&str> = means.strength.missing_for_strict().map(|(protection, _)| protection.name()).collect();
+    findings.push(if lacks.is_empty() {
+        Finding::good("strict", "apps with isolation = \"strict\" run here")
+    } else {
+        Finding::note("strict", format!("refused, for want of {}", lacks.join(", ")), "see above")
+    });
+    findings
+}
+
+/// What a person who may change the machine can do.
+fn remedy(protection: Protection) -> &'static str {
+    match protection {
+        Protection::OwnUser => "start the server as root, which gives each app a user and keeps none of its rights there",
+        Protection::UserNamespace
+        | Protection::FileView
+        | Protection::ProcessNumbers
+        | Protection::OwnNetwork => {
+            "let users make namespaces: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, AppArmor's \
+             restriction of them; in a container, its own seccomp profile"
+        }
+        Protection::SystemCalls => "a kernel with CONFIG_SECCOMP_FILTER",
+        Protection::Landlock => "a kernel from 5.13 on with landlock in its list of security modules",
+        Protection::MemoryLimit | Protection::ProcessorLimit | Protection::ProcessLimit => {
+            "start the server as root, or where control groups are delegated: systemd-run --user --scope -p Delegate=yes"
+        }
+    }
 }
 
 fn interpreters(arguments: &AppArguments, surroundings: &Surroundings) -> Vec<Finding> {
