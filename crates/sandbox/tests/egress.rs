@@ -218,9 +218,10 @@ print(sorted(results), reached)
 "#;
     let values = [("allowed", allowed.port()), ("forbidden", forbidden.port())];
     let Some(done) = run(only(&[target(allowed.port())]), code, &values).await else { return };
-    assert_eq!(done.said, [format!("['ECONNREFUSED', 'OK'] {}", allowed.accepted())]);
+    let reached = allowed.accepted();
+    assert_eq!(done.said, [format!("['ECONNREFUSED', 'OK'] {reached}")]);
     assert_eq!(forbidden.accepted(), 0);
-    assert!(allowed.accepted() > 0);
+    assert!(reached > 0);
 }
 
 /// T-051: another thread puts another socket under the number while the call is looked at. One of them belongs to the

@@ -398,15 +398,13 @@ impl Supervisor {
 
     /// Packets stay in the box, where they go to whoever is bound there.
     async fn connect_datagram(&self, asked: &Asked, address: SocketAddr) -> Result<(), Errno> {
-        let decision = self.rules.decide(address).await;
-        let is_loopback =
-            address.ip().to_canonical().is_loopback() || address.ip().to_canonical().is_unspecified();
-        if is_loopback && !asked.is_of_host {
+        let host = address.ip().to_canonical();
+        if (host.is_loopback() || host.is_unspecified()) && !asked.is_of_host {
             return sockets::connect(&asked.socket, &asked.bytes);
         }
         // To sort what they have found, resolvers connect to each address without sending anything. So it tells
         // nothing of a connection that will be allowed, and a port of zero tells nothing at all.
-        if address.port() != 0 && decision != Decision::Host {
+        if address.port() != 0 && self.rules.decide(address).await != Decision::Host {
             self.refuse(address, Transport::Datagram, Reason::Datagram);
         }
         Err(Errno::NETUNREACH)
