@@ -72,11 +72,12 @@ pub(crate) async fn run_with_names(
     let relay = Relay::new(packets, connections, names, rules).unwrap();
     (&ours).write_all(b"!").unwrap();
     let (mut said, mut complaints) = (String::new(), String::new());
+    let (supervised, relayed) = (can_be_a_task(supervisor.run()), can_be_a_task(relay.run()));
     let all = async {
         tokio::select! {
-            result = relay.run() => panic!("the relay ended: {result:?}"),
+            result = relayed => panic!("the relay ended: {result:?}"),
             (supervised, _, _) = async { tokio::join!(
-                supervisor.run(), output.read_to_string(&mut said), errors.read_to_string(&mut complaints),
+                supervised, output.read_to_string(&mut said), errors.read_to_string(&mut complaints),
             ) } => supervised.unwrap(),
         }
     };
@@ -85,6 +86,11 @@ pub(crate) async fn run_with_names(
     assert!(process.wait().await.unwrap().success(), "{said}{complaints}");
     let refused = refused.lock().unwrap().clone();
     Some(Done { said: said.lines().map(str::to_owned).collect(), refused })
+}
+
+/// The server runs both as tasks of their own, which may move between threads.
+fn can_be_a_task<F: Future + Send + 'static>(future: F) -> F {
+    future
 }
 
 fn start(code: &str, values: &[(&str, String)], socket: UnixStream) -> Process {
