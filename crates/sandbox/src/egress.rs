@@ -28,6 +28,13 @@
 //!   `socketcall`);
 //! - refuse `socket` for families other than Unix, IPv4, IPv6 and netlink: some, such as vsock, know no namespaces.
 //!
+//! # What the box has to have
+//!
+//! `lo` that is up, with 127.0.0.53 as an address besides 127.0.0.1: with nothing but 127.0.0.1 the C library thinks
+//! that there is no IPv4, and finds no IPv4 address for a program that asks with `AI_ADDRCONFIG`, not even a written
+//! one. A UDP socket and a listening TCP socket on 127.0.0.53:53, made in the box and handed to the [`Relay`], which
+//! `/etc/resolv.conf` of the box names as its only nameserver, with the search domains of this machine.
+//!
 //! # What is relied on
 //!
 //! Processes in the box have no capability in the user namespace of the server, and the server may trace them: it is
@@ -48,7 +55,11 @@
 //!
 //! A descriptor that was put into an `epoll`, or duplicated, before `connect` stays the unconnected socket of the box
 //! there: what is connected is another one, under the same number. An address that the socket was bound to before is
-//! not kept. A peer on a Unix socket sees the right user and group, but the server's process number.
+//! not kept. A peer on a Unix socket sees the right user and group, but the server's process number. A path that is
+//! relative to a folder to which no path leads any more is not found.
+//!
+//! A socket of the server's namespace whose connection failed may be bound to a port of this machine, as `bind` is not
+//! handed over. It can't listen there, but nobody else can either, until it is closed.
 
 pub mod interfaces;
 pub mod policy;

@@ -1,4 +1,5 @@
-//! Make a box, start a process in it, account, end. Knows no app and no protocol.
+//! Make a box, start a process in it, account, end. Knows no app, and no protocol but that of names, as what a box may
+//! ask for is a matter of what it may reach.
 //!
 //! The only room that starts processes. It sees nothing but `types`, so that it stays small enough to be reviewed
 //! as the security boundary.

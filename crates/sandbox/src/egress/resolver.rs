@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use configuration::Configuration;
 use message::{Code, PACKET_BYTES_MAX, Query};
@@ -33,6 +33,9 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// How long one nameserver is waited for. The C library waits for five seconds before it asks again.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long no connection is accepted after that failed.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection may be without a query, or take to send one.
 const IDLE: Duration = Duration::from_secs(10);
@@ -90,19 +93,25 @@ impl Relay {
                 Some(()) = packets_in_work.next(), if !packets_in_work.is_empty() => {}
                 Some(()) = connections_in_work.next(), if !connections_in_work.is_empty() => {}
                 received = self.packets.recv_from(&mut buffer), if packets_in_work.len() < PACKETS_MAX => {
-                    // An error is one of an answer that was sent before, to somebody who did not wait for it.
-                    if let Ok((length, from)) = received && let Some(query) = Query::parse(&buffer[..length]) {
+                    let (length, from) = received?;
+                    if let Some(query) = Query::parse(&buffer[..length]) {
                         packets_in_work.push(self.answer_packet(query, from));
                     }
                 }
-                accepted = self.connections.accept(), if connections_in_work.len() < CONNECTIONS_MAX => {
-                    match accepted {
-                        Ok((connection, _)) => connections_in_work.push(self.answer_connection(connection)),
-                        // One that was gone before it was accepted.
-                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                        Err(error) => return Err(error),
-                    }
+                connection = self.accept(), if connections_in_work.len() < CONNECTIONS_MAX => {
+                    connections_in_work.extend(connection.map(|connection| self.answer_connection(connection)));
                 }
+            }
+        }
+    }
+
+    /// The next connection. If it can't be taken, e.g. as there are too many descriptors, it is left waiting for a while.
+    async fn accept(&self) -> Option<TcpStream> {
+        match self.connections.accept().await {
+            Ok((connection, _)) => Some(connection),
+            Err(_) => {
+                sleep(PAUSE).await;
+                None
             }
         }
     }

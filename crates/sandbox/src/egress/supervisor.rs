@@ -14,7 +14,7 @@ use rustix::net::sockopt::{self, Timeout};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::caller::{Caller, Credentials, is_nonblocking};
 use super::notification::{Call, Listener, Notification, Received};
@@ -27,7 +27,7 @@ use super::unix::{self, Peer};
 const CALLS_MAX: usize = 1024;
 
 /// Threads that one box may hold up. All that can wait for the box itself is done by them.
-const HANDS_MAX: usize = 16;
+const HANDS_MAX: usize = 8;
 
 /// Calls taken in one go, before those in work get their turn.
 const TAKEN_MAX: usize = 64;
@@ -38,6 +38,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long the kernel holds a thread for a connection within the box. It is there at once, unless the queue of
 /// whoever listens is full; then it is waited for without a thread.
 const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// Between two looks whether a peer on a Unix socket has room: the kernel tells nobody but a thread that waits.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What a denied connection is answered with. The kernel uses it for routes of the type `prohibit`, it is documented
 /// for `connect`, and programs take it as a matter of one address. `EPERM`, which firewalls give as well, makes some
@@ -234,13 +238,33 @@ impl Supervisor {
             // Loses its peer at once.
             Aim::Unspecified => sockets::connect(&asked.socket, &asked.bytes),
             Aim::Unix(peer, credentials) => {
-                let socket = asked.socket;
-                self.by_hand(move |listener| {
-                    unix::connect(&socket, &peer, &credentials, || listener.is_valid(notification.id))
-                })
-                .await
+                let peer = Arc::new((peer, credentials));
+                self.connect_unix(notification.id, Arc::new(asked.socket), asked.is_nonblocking, peer).await
             }
             Aim::Other => Err(Errno::AFNOSUPPORT),
+        }
+    }
+
+    /// Tries until the peer has room, if the socket is one that waits.
+    async fn connect_unix(
+        &self,
+        id: u64,
+        socket: Arc<OwnedFd>,
+        is_nonblocking: bool,
+        peer: Arc<(Peer, Credentials)>,
+    ) -> Result<(), Errno> {
+        let limit = sockopt::socket_timeout(&socket, Timeout::Send)?;
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut pause = PAUSE_MIN;
+        loop {
+            let (socket, peer) = (Arc::clone(&socket), Arc::clone(&peer));
+            let result = self.by_hand(move |_| unix::connect(&socket, &peer.0, &peer.1)).await;
+            let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if result != Err(Errno::AGAIN) || is_nonblocking || is_over || !self.listener.is_valid(id) {
+                return result;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
@@ -374,15 +398,13 @@ impl Supervisor {
 
     /// Packets stay in the box, where they go to whoever is bound there.
     async fn connect_datagram(&self, asked: &Asked, address: SocketAddr) -> Result<(), Errno> {
-        let decision = self.rules.decide(address).await;
-        let is_loopback =
-            address.ip().to_canonical().is_loopback() || address.ip().to_canonical().is_unspecified();
-        if is_loopback && !asked.is_of_host {
+        let host = address.ip().to_canonical();
+        if (host.is_loopback() || host.is_unspecified()) && !asked.is_of_host {
             return sockets::connect(&asked.socket, &asked.bytes);
         }
         // To sort what they have found, resolvers connect to each address without sending anything. So it tells
         // nothing of a connection that will be allowed, and a port of zero tells nothing at all.
-        if address.port() != 0 && decision != Decision::Host {
+        if address.port() != 0 && self.rules.decide(address).await != Decision::Host {
             self.refuse(address, Transport::Datagram, Reason::Datagram);
         }
         Err(Errno::NETUNREACH)

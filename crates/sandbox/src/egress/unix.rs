@@ -5,19 +5,19 @@
 //! socket it sees. So the call is made by a thread that has taken on the user and groups of the process in the box and
 //! has no capability. Such a thread is used once.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{self, Timeout};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::caller::{Credentials, Files, is_nonblocking};
+use super::caller::{Credentials, Files};
 use super::sockets;
 
-/// How long a try waits for room in the peer's queue, before it is asked whether anybody still wants it.
-const STEP: Duration = Duration::from_millis(200);
+/// How long a try waits for room in the peer's queue. Whoever wants to wait longer tries again, so that no thread is
+/// held by a peer that does not accept.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// What a Unix socket is to be connected to.
 #[derive(Debug)]
@@ -28,34 +28,15 @@ pub(super) enum Peer {
     Address(Vec<u8>),
 }
 
-/// Connects, and if the socket is one that waits, waits for room at the peer for as long as `is_wanted`.
-pub(super) fn connect(
-    socket: &OwnedFd,
-    peer: &Peer,
-    credentials: &Credentials,
-    is_wanted: impl Fn() -> bool + Send + Sync,
-) -> Result<(), Errno> {
-    with_rights(credentials, || {
-        // Kept open until the socket is connected: the address names it by number.
-        let (_file, address) = match peer {
-            Peer::Path(files, path) => {
-                let file = files.find(path)?;
-                let address = address_of(&file)?;
-                (Some(file), address)
-            }
-            Peer::Address(address) => (None, address.clone()),
-        };
-        let limit = sockopt::socket_timeout(socket, Timeout::Send)?;
-        let mut waited = Duration::ZERO;
-        loop {
-            match sockets::connect_within(socket, &address, STEP) {
-                Err(Errno::AGAIN) if !is_nonblocking(socket.as_fd()) => waited += STEP,
-                result => return result,
-            }
-            if !is_wanted() || limit.is_some_and(|limit| limit <= waited) {
-                return Err(Errno::AGAIN);
-            }
+/// Tries to connect; `AGAIN` if the peer has no room now.
+pub(super) fn connect(socket: &OwnedFd, peer: &Peer, credentials: &Credentials) -> Result<(), Errno> {
+    with_rights(credentials, || match peer {
+        Peer::Path(files, path) => {
+            // Kept open until the socket is connected: the address names it by number.
+            let file = files.find(path)?;
+            sockets::connect_within(socket, &address_of(&file)?, AT_ONCE)
         }
+        Peer::Address(address) => sockets::connect_within(socket, address, AT_ONCE),
     })
 }
 
@@ -111,6 +92,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::path::Path;
 
+    use rustix::net::sockopt::{self, Timeout};
     use rustix::net::{AddressFamily, SocketType};
     use rustix::process::{Gid, Uid};
 
@@ -140,11 +122,11 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let nobody =
             Credentials { user: Uid::from_raw(65_534), group: Gid::from_raw(65_534), groups: Vec::new() };
-        let closed = connect(&socket(), &Peer::Address(address(&path)), &nobody, || true);
+        let closed = connect(&socket(), &Peer::Address(address(&path)), &nobody);
         assert_eq!(closed, Err(Errno::ACCESS));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
         let client = socket();
-        connect(&client, &Peer::Address(address(&path)), &nobody, || true).unwrap();
+        connect(&client, &Peer::Address(address(&path)), &nobody).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         let peer = sockopt::socket_peercred(&accepted).unwrap();
         assert_eq!((peer.uid, peer.gid), (nobody.user, nobody.group));
@@ -152,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_is_waited_for_until_nobody_wants_it() {
+    fn a_full_queue_holds_no_thread() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = socket();
@@ -164,13 +146,11 @@ mod tests {
             groups: Vec::new(),
         };
         let peer = Peer::Address(address(&path));
-        let first = socket();
-        connect(&first, &peer, &own, || true).unwrap();
-        assert_eq!(connect(&socket(), &peer, &own, || false), Err(Errno::AGAIN));
-        rustix::fs::fcntl_setfl(&first, rustix::fs::OFlags::empty()).unwrap();
-        let hurried = socket();
-        rustix::fs::fcntl_setfl(&hurried, rustix::fs::OFlags::NONBLOCK).unwrap();
-        assert_eq!(connect(&hurried, &peer, &own, || panic!("it does not wait")), Err(Errno::AGAIN));
-        assert_eq!(sockopt::socket_timeout(&hurried, Timeout::Send), Ok(None));
+        let (first, second) = (socket(), socket());
+        connect(&first, &peer, &own).unwrap();
+        assert_eq!(connect(&second, &peer, &own), Err(Errno::AGAIN));
+        assert_eq!(sockopt::socket_timeout(&second, Timeout::Send), Ok(None));
+        let _accepted = rustix::net::accept(&listener).unwrap();
+        connect(&second, &peer, &own).unwrap();
     }
 }

@@ -120,6 +120,9 @@ def main():
         connections.close()
         test.recv(1)
     exec(compile(code, "code", "exec"), dict(globals(), **values))
+    # Not the usual way out: it ends threads, for which Python may want a library that a changed root does not have.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 main()

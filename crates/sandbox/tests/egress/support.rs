@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -72,11 +72,12 @@ pub(crate) async fn run_with_names(
     let relay = Relay::new(packets, connections, names, rules).unwrap();
     (&ours).write_all(b"!").unwrap();
     let (mut said, mut complaints) = (String::new(), String::new());
+    let (supervised, relayed) = (can_be_a_task(supervisor.run()), can_be_a_task(relay.run()));
     let all = async {
         tokio::select! {
-            result = relay.run() => panic!("the relay ended: {result:?}"),
+            result = relayed => panic!("the relay ended: {result:?}"),
             (supervised, _, _) = async { tokio::join!(
-                supervisor.run(), output.read_to_string(&mut said), errors.read_to_string(&mut complaints),
+                supervised, output.read_to_string(&mut said), errors.read_to_string(&mut complaints),
             ) } => supervised.unwrap(),
         }
     };
@@ -85,6 +86,11 @@ pub(crate) async fn run_with_names(
     assert!(process.wait().await.unwrap().success(), "{said}{complaints}");
     let refused = refused.lock().unwrap().clone();
     Some(Done { said: said.lines().map(str::to_owned).collect(), refused })
+}
+
+/// The server runs both as tasks of their own, which may move between threads.
+fn can_be_a_task<F: Future + Send + 'static>(future: F) -> F {
+    future
 }
 
 fn start(code: &str, values: &[(&str, String)], socket: UnixStream) -> Process {
@@ -120,6 +126,7 @@ fn receive(socket: &UnixStream) -> Option<[OwnedFd; 3]> {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
+    looks: AtomicUsize,
 }
 
 impl Server {
@@ -141,15 +148,21 @@ impl Server {
                 });
             }
         });
-        Self { address, accepted }
+        Self { address, accepted, looks: AtomicUsize::new(0) }
     }
 
     pub(crate) fn port(&self) -> String {
         self.address.port().to_string()
     }
 
+    /// How many have connected by now. Connections are accepted in their order, so one of our own that was answered
+    /// says that all before it are counted.
     pub(crate) fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::SeqCst)
+        let mut own = TcpStream::connect(self.address).unwrap();
+        own.write_all(b"!").unwrap();
+        own.read_exact(&mut [0]).unwrap();
+        let looks = self.looks.fetch_add(1, Ordering::SeqCst) + 1;
+        self.accepted.load(Ordering::SeqCst) - looks
     }
 }
 
