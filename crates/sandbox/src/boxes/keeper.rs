@@ -121,13 +121,16 @@ fn settle(spec: &BoxSpec, trees: Option<Vec<view::Tree>>) -> Done<Vec<OwnedFd>> 
     view::build(spec, trees)?;
     rustix::system::sethostname(b"ingle").at("name the machine")?;
     let Network::Own { resolver } = spec.network else { return Ok(Vec::new()) };
-    sys::loopback_up().at("turn loopback on")?;
+    sys::loopback_up(RESOLVER).at("turn loopback on")?;
     if resolver { resolver_sockets() } else { Ok(Vec::new()) }
 }
 
+/// The address that `/etc/resolv.conf` of a box names.
+const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(127, 0, 0, 53);
+
 /// Where programs in the box find their resolver, which the server plays.
 fn resolver_sockets() -> Done<Vec<OwnedFd>> {
-    let address = (std::net::Ipv4Addr::new(127, 0, 0, 53), 53);
+    let address = (RESOLVER, 53);
     let datagrams = std::net::UdpSocket::bind(address).at("make the resolver's socket")?;
     let streams = std::net::TcpListener::bind(address).at("make the resolver's socket")?;
     Ok(vec![datagrams.into(), streams.into()])

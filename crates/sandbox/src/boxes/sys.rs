@@ -156,23 +156,46 @@ pub(crate) fn place(source: impl AsFd, number: i32) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Turns the loopback device of this network namespace on (netdevice(7)).
-pub(crate) fn loopback_up() -> io::Result<()> {
+/// Turns the loopback device of this network namespace on, and gives it one more address (netdevice(7)).
+///
+/// With 127.0.0.1 alone, programs that ask for addresses as the machine has them (`AI_ADDRCONFIG`) get none.
+pub(crate) fn loopback_up(address: std::net::Ipv4Addr) -> io::Result<()> {
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::DGRAM,
         None,
     )?;
-    // SAFETY: the request is a plain structure, zeroed but for name and flags, and lives until the call returns.
-    #[expect(unsafe_code, reason = "no library in use wraps this ioctl")]
-    let result = unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (target, source) in request.ifr_name.iter_mut().zip(*b"lo") {
-            *target = libc::c_char::try_from(source).unwrap_or_default();
-        }
-        request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    let mut flags = interface(b"lo");
+    flags.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    ask_interface(&socket, libc::SIOCSIFFLAGS, &flags)?;
+    let mut second = interface(b"lo:1");
+    let name = libc::sockaddr_in {
+        sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap_or(0),
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+        sin_zero: [0; 8],
     };
+    // SAFETY: both are plain structures of the same size, one a view of the other.
+    #[expect(unsafe_code, reason = "the kernel's structure is a union")]
+    let name = unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(name) };
+    second.ifr_ifru.ifru_addr = name;
+    ask_interface(&socket, libc::SIOCSIFADDR, &second)
+}
+
+fn interface(name: &[u8]) -> libc::ifreq {
+    // SAFETY: it is a plain structure, for which zeros are valid.
+    #[expect(unsafe_code, reason = "the structure has no constructor")]
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (target, source) in request.ifr_name.iter_mut().zip(name) {
+        *target = libc::c_char::try_from(*source).unwrap_or_default();
+    }
+    request
+}
+
+fn ask_interface(socket: &OwnedFd, what: libc::Ioctl, request: &libc::ifreq) -> io::Result<()> {
+    // SAFETY: the request lives until the call returns, and is what these calls take.
+    #[expect(unsafe_code, reason = "no library in use wraps these calls")]
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), what, std::ptr::from_ref(request)) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
