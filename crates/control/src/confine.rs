@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ingle_sandbox::boxes::{Protection, Access, BoxSpec, Identity, Mount, Network, Scratch, USER_INSIDE, View};
 use ingle_sandbox::cgroup::Limits;
@@ -229,10 +229,46 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
             view.mounts.push(Mount { path: path.clone(), access, owner: owner_of(path) });
         }
     }
+    let given = [needs.root, needs.shim, needs.python];
+    let others = needs.read.iter().chain(&needs.write).chain(&options.read).chain(&options.write);
+    for path in given.into_iter().chain(others.map(PathBuf::as_path)) {
+        follow_links(path, &mut view.links);
+    }
     let hidden = needs.hidden.iter().map(|path| real(path));
     view.mounts.extend(hidden.map(|path| Mount { path, access: Access::Hidden, owner: None }));
     write_settings(&mut view, network);
     view
+}
+
+/// Most links on the way of a path, as in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// The links by which a path leads to what it names: programs use the path as they know it, so the way has to be there.
+fn follow_links(path: &Path, links: &mut BTreeMap<PathBuf, PathBuf>) {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let ancestors: Vec<&Path> = path.ancestors().collect();
+        let first = ancestors.iter().rev().find_map(|part| Some((*part, fs::read_link(part).ok()?)));
+        let Some((link, target)) = first else { return };
+        let rest = path.strip_prefix(link).unwrap_or(Path::new(""));
+        // Joining an absolute path replaces what was before it.
+        let next = link.parent().unwrap_or(Path::new("/")).join(&target).join(rest);
+        links.insert(link.to_owned(), target);
+        path = without_dots(&next);
+    }
+}
+
+/// Without `.` and `..`, of which no link is on the way any more.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 fn real(path: &Path) -> PathBuf {
@@ -292,4 +328,70 @@ pub(crate) fn variables(
     default("HOME", "/tmp".to_owned());
     default("LANG", "C.UTF-8".to_owned());
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_links_on_the_way_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        fs::create_dir_all(at("real/bin")).unwrap();
+        fs::write(at("real/bin/python3.11"), "").unwrap();
+        symlink("python3.11", at("real/bin/python")).unwrap();
+        symlink(at("real"), at("absolute")).unwrap();
+        symlink("./absolute", at("relative")).unwrap();
+        let mut links = BTreeMap::new();
+        follow_links(&at("relative/bin/python"), &mut links);
+        let expected = BTreeMap::from([
+            (at("relative"), PathBuf::from("./absolute")),
+            (at("absolute"), at("real")),
+            (at("real/bin/python"), PathBuf::from("python3.11")),
+        ]);
+        assert_eq!(links, expected);
+        symlink("ring", at("ring")).unwrap();
+        follow_links(&at("ring/x"), &mut links);
+        follow_links(Path::new("/nowhere/at/all"), &mut links);
+        assert_eq!(links.len(), 4);
+    }
+
+    /// T-051: what an app's own settings name may be reached, and nothing else that is private.
+    #[test]
+    fn t_051_destinations_in_settings_are_found() {
+        let check = |value: &str, expected: &[&str]| {
+            let settings = BTreeMap::from([("NAME".to_owned(), value.to_owned())]);
+            let found: Vec<String> = named_in(&settings).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{value}");
+        };
+        check("db.internal:5432", &["db.internal:5432"]);
+        check("postgres://user:word@db/shop?x=1", &["db:5432"]);
+        check("https://api.example.com/v1", &["api.example.com:443"]);
+        check("Server=10.0.0.7:1433;Password=a:b", &["10.0.0.7:1433"]);
+        check("amqp://a:b@[::1]:5673/", &["[::1]:5673"]);
+        check("UseDevelopmentStorage=true", &["127.0.0.1:10000", "127.0.0.1:10001", "127.0.0.1:10002"]);
+        for harmless in ["", "true", "12:30", "a b", "0 */5 * * * *", "http://", "x=", "C:\\x", "::", "{\"a\": 1}"] {
+            check(harmless, &[]);
+        }
+    }
+
+    #[test]
+    fn the_environment_is_built_from_nothing() {
+        let inherited = ["SECRET", "DATABASE_URL", "LANG", "LC_ALL", "HOME", "PATH", "INGLE_X", "LD_PRELOAD"]
+            .map(|name| (name.to_owned(), format!("{name} of the shell")));
+        let found = variables(&BTreeMap::from(inherited), Path::new("/e/bin/python"), &["DATABASE_URL".to_owned()]);
+        let found: Vec<String> = found.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = [
+            "DATABASE_URL=DATABASE_URL of the shell",
+            "HOME=/tmp",
+            "LANG=LANG of the shell",
+            "LC_ALL=LC_ALL of the shell",
+            "PATH=/e/bin:/usr/local/bin:/usr/bin:/bin",
+        ];
+        assert_eq!(found, expected);
+    }
 }
