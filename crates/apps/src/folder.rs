@@ -5,7 +5,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AdmissionOptions, SandboxOptions, DeclaredFunction, Dialect, HostConfig, WorkerOptions};
+use ingle_types::spec::{
+    AdmissionOptions, DeclaredFunction, Dialect, HostConfig, SandboxOptions, WorkerOptions,
+};
 
 use crate::json_place::{self, Document, Node};
 use crate::{

@@ -57,14 +57,14 @@ use std::time::Duration;
 
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    SandboxOptions, AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WarmUp, WorkerOptions,
+    AdmissionOptions, Fork, IdleTimeout, OnDisconnect, SandboxOptions, ScalePlan, WarmUp, WorkerOptions,
 };
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Error;
-pub(crate) use warm::DefaultZone;
 use sandbox::Sandbox;
+pub(crate) use warm::DefaultZone;
 use warm::Warm;
 
 mod sandbox;

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use ingle_sandbox::boxes::{Protection, Access, BoxSpec, Identity, Mount, Network, Scratch, USER_INSIDE, View};
+use ingle_sandbox::boxes::{
+    Access, BoxSpec, Identity, Mount, Network, Protection, Scratch, USER_INSIDE, View,
+};
 use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
 use ingle_sandbox::egress::resolver;
@@ -58,7 +60,9 @@ pub struct Confined {
 
 impl Confined {
     pub(crate) fn new(isolation: Isolation, confinement: Option<&Confinement>) -> Self {
-        let Some(confinement) = confinement else { return Self { isolation: Isolation::Off, missing: Vec::new() } };
+        let Some(confinement) = confinement else {
+            return Self { isolation: Isolation::Off, missing: Vec::new() };
+        };
         let strength = &confinement.means.strength;
         let mut missing: Vec<_> =
             strength.missing().map(|(protection, reason)| (protection, reason.to_owned())).collect();
@@ -111,9 +115,11 @@ pub(crate) fn box_spec(
 /// The same user for the same folder, so that what an app has written stays its own.
 fn user_of(root: &Path) -> u32 {
     // FNV-1a, as the number has to be the same in each build.
-    let hash = root.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = root
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     FIRST_USER + hash % USERS
 }
 
@@ -147,7 +153,11 @@ fn named_in(settings: &BTreeMap<String, String>) -> Vec<Target> {
             found.extend([10000, 10001, 10002].map(|port| format!("127.0.0.1:{port}")));
         }
         for part in value.split([';', ',', ' ']) {
-            let part = part.split_once('=').map_or(part, |(_, value)| value);
+            // `Server=host:port`, but not the query of a URL.
+            let is_named =
+                |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+            let part =
+                part.split_once('=').filter(|(name, _)| is_named(name)).map_or(part, |(_, value)| value);
             found.extend(destination(part));
         }
     }
@@ -218,8 +228,12 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
     view.mounts.extend(seen.into_iter().map(|path| Mount { path, access: Access::ReadOnly, owner: None }));
     let mut read: BTreeSet<PathBuf> = [needs.root, needs.shim].iter().map(|path| real(path)).collect();
     read.extend(interpreter_folders(needs.python));
-    read.extend(needs.read.iter().chain(&options.read).map(|path| real(path)));
-    let write: BTreeSet<PathBuf> = needs.write.iter().chain(&options.write).map(|path| real(path)).collect();
+    // The app names what is in its folder by relative paths.
+    let named = |paths: &[PathBuf]| paths.iter().map(|path| needs.root.join(path)).collect::<Vec<_>>();
+    let (named_read, named_write) = (named(&options.read), named(&options.write));
+    read.extend(needs.read.iter().chain(&named_read).map(|path| real(path)));
+    let write: BTreeSet<PathBuf> = needs.write.iter().chain(&named_write).map(|path| real(path)).collect();
+    read.retain(|path| !write.contains(path));
     for (paths, access) in [(&read, Access::ReadOnly), (&write, Access::ReadWrite)] {
         for path in paths.iter().filter(|path| path.exists()) {
             // What is in the system's folders is there already, and they must not be hidden by what is in them.
@@ -230,7 +244,7 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
         }
     }
     let given = [needs.root, needs.shim, needs.python];
-    let others = needs.read.iter().chain(&needs.write).chain(&options.read).chain(&options.write);
+    let others = needs.read.iter().chain(&needs.write).chain(&named_read).chain(&named_write);
     for path in given.into_iter().chain(others.map(PathBuf::as_path)) {
         follow_links(path, &mut view.links);
     }
@@ -374,7 +388,9 @@ mod tests {
         check("Server=10.0.0.7:1433;Password=a:b", &["10.0.0.7:1433"]);
         check("amqp://a:b@[::1]:5673/", &["[::1]:5673"]);
         check("UseDevelopmentStorage=true", &["127.0.0.1:10000", "127.0.0.1:10001", "127.0.0.1:10002"]);
-        for harmless in ["", "true", "12:30", "a b", "0 */5 * * * *", "http://", "x=", "C:\\x", "::", "{\"a\": 1}"] {
+        for harmless in
+            ["", "true", "12:30", "a b", "0 */5 * * * *", "http://", "x=", "C:\\x", "::", "{\"a\": 1}"]
+        {
             check(harmless, &[]);
         }
     }
@@ -383,7 +399,8 @@ mod tests {
     fn the_environment_is_built_from_nothing() {
         let inherited = ["SECRET", "DATABASE_URL", "LANG", "LC_ALL", "HOME", "PATH", "INGLE_X", "LD_PRELOAD"]
             .map(|name| (name.to_owned(), format!("{name} of the shell")));
-        let found = variables(&BTreeMap::from(inherited), Path::new("/e/bin/python"), &["DATABASE_URL".to_owned()]);
+        let found =
+            variables(&BTreeMap::from(inherited), Path::new("/e/bin/python"), &["DATABASE_URL".to_owned()]);
         let found: Vec<String> = found.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let expected = [
             "DATABASE_URL=DATABASE_URL of the shell",

@@ -13,7 +13,7 @@ use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, Fork, Isolation, IdleTimeout, ScalePlan, WarmWindow, WorkerOptions};
+use ingle_types::spec::{AppSpec, Fork, IdleTimeout, Isolation, ScalePlan, WarmWindow, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;

@@ -26,7 +26,9 @@ mod wire;
 pub use maker::{ARGUMENT, serve};
 pub(crate) use server::number_of;
 pub use server::{BoxError, Boxed, Boxes, Cell, Ended, Port, Started};
-pub use spec::{Access, BoxSpec, Identity, Mount, Network, Program, Protection, Scratch, Shortfall, USER_INSIDE, View};
+pub use spec::{
+    Access, BoxSpec, Identity, Mount, Network, Program, Protection, Scratch, Shortfall, USER_INSIDE, View,
+};
 
 /// The native part of the Python worker: a library that the interpreter loads as the module `ingle_entry`.
 pub const ENTRY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ingle_entry.so"));

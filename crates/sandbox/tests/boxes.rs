@@ -108,9 +108,19 @@ async fn t_001_what_is_not_in_the_view_is_not_there() {
     assert_eq!(running.says(&at("cat ROOT/own; ls ROOT/state")).await, "minespool\n[0]");
     let written = "echo x > ROOT/own || echo x > ROOT/state/x || echo x > /x || echo x > /usr/x";
     assert_eq!(running.says(&at(written)).await.matches("Read-only").count(), 4);
-    assert_eq!(running.says(&at("cat ROOT/state/secret /etc/shadow; ls ROOT/state/..")).await.matches("No such").count(), 2);
+    assert_eq!(
+        running
+            .says(&at("cat ROOT/state/secret /etc/shadow; ls ROOT/state/.."))
+            .await
+            .matches("No such")
+            .count(),
+        2
+    );
     // What it writes where it may belongs to the server outside, whoever it is inside.
-    assert_eq!(running.says(&at("echo out > ROOT/state/spool/file; cat ROOT/state/spool/file")).await, "out\n[0]");
+    assert_eq!(
+        running.says(&at("echo out > ROOT/state/spool/file; cat ROOT/state/spool/file")).await,
+        "out\n[0]"
+    );
     let file = std::fs::metadata(root.join("state/spool/file")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&file), rustix::process::geteuid().as_raw());
 }
@@ -128,7 +138,9 @@ async fn t_003_a_program_starts_with_nothing_but_what_it_was_given() {
     let others = running.says("ls /proc | grep -c '^[0-9]*$'").await;
     assert!(others.trim_end_matches("[0]").trim().parse::<u32>().unwrap() < 8, "{others}");
     assert!(running.says("cat /proc/1/environ; ls /proc/1/fd").await.matches("ermission").count() == 2);
-    assert!(running.says("mount -t tmpfs none /tmp; chroot / true; unshare -U true").await.contains("permitted"));
+    assert!(
+        running.says("mount -t tmpfs none /tmp; chroot / true; unshare -U true").await.contains("permitted")
+    );
     assert_eq!(running.says("su root -c id").await.matches("uid=0").count(), 0);
 }
 
@@ -138,7 +150,9 @@ async fn t_014_temporary_files_are_limited() {
     let running = made(&spec()).await;
     let filled = running.says("head -c 3000000 /dev/zero > /tmp/big; wc -c < /tmp/big").await;
     assert!(filled.contains("No space left") && filled.contains("1048576"), "{filled}");
-    let many = running.says("rm /tmp/big; i=0; while echo > /tmp/$i; do i=$((i+1)); done; test $i -lt 100 && echo few").await;
+    let many = running
+        .says("rm /tmp/big; i=0; while echo > /tmp/$i; do i=$((i+1)); done; test $i -lt 100 && echo few")
+        .await;
     assert!(many.contains("No space left") && many.contains("few"), "{many}");
 }
 
@@ -173,12 +187,18 @@ async fn t_016_nothing_outlives_a_box() {
 #[tokio::test]
 async fn a_cell_begins_with_the_temporary_files_of_its_box() {
     let running = made(&spec()).await;
-    running.says("mkdir /tmp/kept; echo content > /tmp/kept/file; ln -s file /tmp/kept/link; mkfifo /tmp/pipe").await;
+    running
+        .says("mkdir /tmp/kept; echo content > /tmp/kept/file; ln -s file /tmp/kept/link; mkfifo /tmp/pipe")
+        .await;
     let cell = running.boxed.cell().await.unwrap();
     // The cell's process 1 has left nothing open, so its mounts are looked at through their own descriptor.
     let entered = std::process::Command::new("nsenter")
         .arg(format!("--mount=/proc/self/fd/{}", inherited(&cell.mounts)))
-        .args(["sh", "-c", "cat /tmp/kept/file; readlink /tmp/kept/link; ls /tmp; ls /proc | grep -c '^[0-9]'"])
+        .args([
+            "sh",
+            "-c",
+            "cat /tmp/kept/file; readlink /tmp/kept/link; ls /tmp; ls /proc | grep -c '^[0-9]'",
+        ])
         .output();
     if rustix::process::geteuid().as_raw() != 0 {
         eprintln!("skipped: only root can look into a cell from outside");

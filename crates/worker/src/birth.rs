@@ -67,7 +67,10 @@ pub(crate) enum Body {
         _life_line: OwnedFd,
     },
     /// Started in a box by its keeper.
-    Boxed { process: Forked, ended: Option<Ended> },
+    Boxed {
+        process: Forked,
+        ended: Option<Ended>,
+    },
 }
 
 impl Body {

@@ -79,7 +79,10 @@ pub(crate) fn supervise(listener: OwnedFd, maker: &Maker<'_>) -> Result<(), Erro
 }
 
 fn refusal(refused: &Refused) -> LogLine {
-    let hint = refused.hint().map(|hint| format!("; {hint} in egress of [sandbox] in ingle.toml")).unwrap_or_default();
+    let hint = refused
+        .hint()
+        .map(|hint| format!("; {hint} in egress of [sandbox] in ingle.toml"))
+        .unwrap_or_default();
     LogLine {
         worker: NO_WORKER,
         invocation: None,
@@ -193,7 +196,11 @@ impl Home {
         };
         drop(maker.tasks.spawn(TaskKind::WorkerPort, "box".to_owned(), hearing));
         for shortfall in boxed.shortfalls() {
-            tracing::warn!(protection = shortfall.protection.name(), reason = shortfall.reason, "a box has less");
+            tracing::warn!(
+                protection = shortfall.protection.name(),
+                reason = shortfall.reason,
+                "a box has less"
+            );
         }
         Ok(boxed)
     }

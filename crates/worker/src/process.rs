@@ -133,12 +133,7 @@ pub(crate) struct Signals {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        id: WorkerId,
-        group: Group,
-        control: Control,
-        maker: &Maker<'_>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(id: WorkerId, group: Group, control: Control, maker: &Maker<'_>) -> Arc<Self> {
         Self::made(id, group, control, Quarters::default(), Self::next_owner(), maker)
     }
 

@@ -110,11 +110,8 @@ fn drop_rights() -> Done {
             rustix::thread::remove_capability_from_bounding_set(right).ok();
         }
     }
-    let sets = CapabilitySets {
-        effective: ZYGOTE_RIGHTS,
-        permitted: ZYGOTE_RIGHTS,
-        inheritable: ZYGOTE_RIGHTS,
-    };
+    let sets =
+        CapabilitySets { effective: ZYGOTE_RIGHTS, permitted: ZYGOTE_RIGHTS, inheritable: ZYGOTE_RIGHTS };
     rustix::thread::set_capabilities(None, sets).at(step)?;
     clear_ambient_capability_set().at(step)?;
     for right in ZYGOTE_RIGHTS.iter() {

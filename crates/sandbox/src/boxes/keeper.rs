@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use super::maker::Filters;
 use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall, USER_INSIDE};
 use super::sys::{At as _, Done, Failed, Side};
-use super::maker::Filters;
 use super::{cell, enter, maker, sys, view, wire};
 
 /// From the fork of the maker to the end of the box. What fails on the way is told to the server.
@@ -147,8 +147,7 @@ fn keep(order: &Order<'_>, shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -
     drop((own, resolver));
     let mut keeper = Keeper { order, starters: HashSet::new() };
     loop {
-        let mut watched =
-            [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
         match rustix::event::poll(&mut watched, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).at("wait for requests"),
@@ -243,4 +242,3 @@ impl Keeper<'_> {
         }
     }
 }
-

@@ -56,7 +56,8 @@ pub(crate) fn open_all(spec: &BoxSpec, shortfalls: &mut Vec<Shortfall>) -> Done<
 
 /// A copy of what is mounted there, with what is mounted below; `None` if there is nothing.
 pub(crate) fn open_tree(path: &Path) -> Done<Option<OwnedFd>> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     match rustix::mount::open_tree(CWD, path, flags) {
         Err(rustix::io::Errno::NOENT) => Ok(None),
         opened => opened.map(Some).at_path("open", path),
@@ -160,7 +161,8 @@ pub(crate) fn put(tree: &Tree) -> Done {
         }
         return Ok(());
     };
-    let is_folder = rustix::fs::fstat(mounted).at_path("look at", &tree.path)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let is_folder =
+        rustix::fs::fstat(mounted).at_path("look at", &tree.path)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
     if is_folder {
         make_folder(&tree.path, 0o755)?;
     } else {
@@ -185,13 +187,19 @@ fn make_file(path: &Path, content: &str) -> Done {
     }
     let mut options = fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o644).open(path);
-    opened.and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes())).at_path("write", path)
+    opened
+        .and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes()))
+        .at_path("write", path)
 }
 
 fn fill_devices() -> Done {
-    for (name, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")]
-    {
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "fd/0"),
+        ("stdout", "fd/1"),
+        ("stderr", "fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
         let path = Path::new("/dev").join(name);
         symlink(target, &path).at_path("make the link", &path)?;
     }

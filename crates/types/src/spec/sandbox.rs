@@ -16,12 +16,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("default", Self::Default),
-        ("strict", Self::Strict),
-        ("gvisor", Self::Gvisor),
-        ("off", Self::Off),
-    ];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("default", Self::Default), ("strict", Self::Strict), ("gvisor", Self::Gvisor), ("off", Self::Off)];
 
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, isolation)| *isolation == self).map_or("default", |(name, _)| name)
