@@ -228,11 +228,11 @@ impl Newborn {
                 return Err(failed(io::Error::other("the process that was to fork has ended")));
             }
         };
-        let number_here = match place.boxed {
-            Some(_) => Control::announced(&ours).await.map_err(failed)?,
-            None => number,
+        let process = match place.boxed {
+            Some(_) => Forked::watch_beside(Control::announced(&ours).await.map_err(failed)?, parent.group),
+            None => Forked::watch(number),
         };
-        let process = Forked::watch(number_here).map_err(failed)?;
+        let process = process.map_err(failed)?;
         let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
         let (control, read) = Control::of(ours);
         let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_sandbox::boxes::Cell;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::{FunctionName, InvocationId, WorkerId};
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
@@ -287,8 +286,11 @@ impl Worker {
 
     /// Ends it at once, with all that it has started.
     pub(crate) fn kill(&self) {
-        self.group.kill();
-        self.quarters.cell.iter().for_each(Cell::kill);
+        match &self.quarters.cell {
+            // A cell ends all that is in it. The number of a process that has ended may be that of another by now.
+            Some(cell) => cell.kill(),
+            None => self.group.kill(),
+        }
         self.quarters.group.iter().for_each(home::Group::kill);
     }
 

@@ -98,7 +98,7 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
     }
     let mut hidden = Vec::new();
     for tree in &trees {
-        // There is nothing to be hidden in a folder that is not there.
+        // What is not there now may come to be there with what is mounted below it, and is no mount then.
         if tree.access == Access::Hidden && tree.path.is_dir() {
             hidden.push(&tree.path);
         }
