@@ -42,6 +42,7 @@
 //! temporary = "512MB"      # size of /tmp
 //! log = "10MB"             # of one invocation
 //! response = "100MB"
+//! outputs = "10GB"         # large outputs on disk, of all invocations in work
 //! read = ["/srv/models"]   # what functions see of the machine besides the app
 //! write = ["/srv/uploads"]
 //! environment = ["DATABASE_URL"] # variables of the server's environment that functions see

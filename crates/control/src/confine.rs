@@ -13,7 +13,7 @@ use ingle_sandbox::egress::policy::{Policy, Target};
 use ingle_sandbox::egress::resolver;
 use ingle_sandbox::means::Strength;
 use ingle_types::spec::{Egress, Isolation, SandboxOptions};
-use ingle_worker::Confinement;
+use ingle_worker::{Bounds, Confinement};
 
 use crate::error::Error;
 
@@ -195,6 +195,16 @@ fn usual_port(scheme: &str) -> Option<&'static str> {
 pub(crate) fn resolver() -> resolver::Configuration {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     resolver::Configuration::parse(&read("/etc/resolv.conf"), &read("/etc/hosts"))
+}
+
+/// What one invocation may give back.
+pub(crate) fn bounds(options: &SandboxOptions) -> Bounds {
+    let usual = Bounds::default();
+    Bounds {
+        log_bytes: options.log_bytes.unwrap_or(usual.log_bytes),
+        response_bytes: options.response_bytes.unwrap_or(usual.response_bytes),
+        outputs_bytes: options.outputs_bytes.unwrap_or(usual.outputs_bytes),
+    }
 }
 
 /// What one worker may use.

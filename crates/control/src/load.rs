@@ -164,6 +164,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         spool: with.spool,
         debug_lines: with.debug_lines,
         debugging: with.debugging,
+        bounds: confine::bounds(&folder.sandbox),
         confinement,
     };
     let index = with.index.filter(|_| options.debugging.is_none());

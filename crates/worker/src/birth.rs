@@ -22,6 +22,7 @@ use tokio::net::unix::{OwnedReadHalf, pipe};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::bounds;
 use crate::control::Control;
 use crate::debug::Debugging;
 use crate::ending::LastWords;
@@ -278,6 +279,10 @@ impl Newborn {
                 drop(closed);
             };
             drop(tasks.spawn(TaskKind::WorkerPort, name("stderr"), err));
+        }
+        if worker.spool.is_some() {
+            let watching = bounds::watch_outputs(worker.clone(), worker.bounds.outputs_bytes);
+            drop(tasks.spawn(TaskKind::WorkerPort, name("outputs"), watching));
         }
         let reap = worker.clone().reap(body, LastWords { tail, all_read });
         drop(tasks.spawn(TaskKind::WorkerPort, name("wait"), reap));

@@ -25,6 +25,7 @@ pub(super) struct Sandbox {
     temporary: Option<Spanned<String>>,
     log: Option<Spanned<String>>,
     response: Option<Spanned<String>>,
+    outputs: Option<Spanned<String>>,
     #[serde(default)]
     read: Vec<Spanned<String>>,
     #[serde(default)]
@@ -59,6 +60,7 @@ impl Reader<'_> {
             temporary: self.converted("temporary", sandbox.temporary, memory_size, size),
             log_bytes: self.converted("log", sandbox.log, memory_size, size),
             response_bytes: self.converted("response", sandbox.response, memory_size, size),
+            outputs_bytes: self.converted("outputs", sandbox.outputs, memory_size, size),
             read: self.paths("read", sandbox.read),
             write: self.paths("write", sandbox.write),
             environment: sandbox.environment.into_iter().map(Spanned::into_inner).collect(),

@@ -56,6 +56,8 @@ pub struct SandboxOptions {
     pub log_bytes: Option<u64>,
     /// Bytes of one response.
     pub response_bytes: Option<u64>,
+    /// Bytes of large outputs on disk, of all invocations in work.
+    pub outputs_bytes: Option<u64>,
     /// Folders and files outside the app that functions may read.
     pub read: Vec<PathBuf>,
     /// As `read`, that they may also change.
