@@ -16,6 +16,7 @@ use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn};
 use crate::error::Error;
@@ -177,7 +178,9 @@ impl Home {
 
     async fn make(&self, confinement: &Confinement, maker: &Maker<'_>) -> Result<Boxed, Error> {
         self.forget_cells();
+        let began = Instant::now();
         let made = confinement.means.boxes.make(&confinement.spec).await;
+        tracing::debug!(took_ms = began.elapsed().as_secs_f64() * 1000.0, "a box was made");
         let (boxed, port) = made.map_err(|source| Error::Box { source })?;
         let relay = match (boxed.take_resolver(), &confinement.rules) {
             (Some((packets, connections)), Some(rules)) => {
