@@ -106,7 +106,11 @@ pub(crate) fn box_spec(
         scratch: Scratch { bytes, files: TEMPORARY_FILES },
         open_files_max: options.open_files.unwrap_or(OPEN_FILES),
         file_bytes_max: FILE_BYTES,
-        processes_max: PROCESSES,
+        // Where nothing counts those of one worker, at least there are no more in the box than one may have.
+        processes_max: match options.processes.unwrap_or(PROCESSES_OF_A_WORKER) {
+            most if strength.has(Protection::ProcessLimit) => most.max(PROCESSES),
+            most => most,
+        },
         has_namespaces: strength.has(Protection::UserNamespace),
         asks: network != Network::Host,
     }

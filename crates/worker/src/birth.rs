@@ -28,7 +28,7 @@ use crate::debug::Debugging;
 use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
-use crate::home::{self, Group, Quarters};
+use crate::home::{self, Confinement, Group, Quarters};
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
@@ -148,7 +148,7 @@ impl Newborn {
         .map_err(failed)?;
         let worker = Worker::new(id, process.group(), control, maker);
         let output = process.take_output();
-        Ok(Self::watch(worker, Body::Started(process), read, output, maker.tasks))
+        Ok(Self::watch(worker, Body::Started(process), read, output, maker))
     }
 
     /// Starts a process from the interpreter in a box. It has not imported anything of the app.
@@ -177,7 +177,7 @@ impl Newborn {
         let quarters = Quarters { cell: None, group };
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended) };
-        Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
+        Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
     }
 
     /// Lets `parent` fork. What the new process knows is what its parent knows.
@@ -248,7 +248,7 @@ impl Newborn {
         }
         let body =
             Body::Forked { process, parent: parent.clone(), number, ended, _life_line: life_line.into() };
-        Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
+        Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
     }
 
     /// Starts the tasks that read the process's sockets and pipes and wait for its end.
@@ -257,8 +257,10 @@ impl Newborn {
         body: Body,
         control: OwnedReadHalf,
         output: Option<(impl AsyncRead + Unpin + Send + 'static, impl AsyncRead + Unpin + Send + 'static)>,
-        tasks: &Tasks,
+        maker: &Maker<'_>,
     ) -> Self {
+        let tasks = maker.tasks;
+        let memory_to_watch = maker.options.confinement.as_ref().and_then(Confinement::memory_to_watch);
         let (loaded, heard): (LoadedSender, _) = oneshot::channel();
         let name = |what: &str| format!("{} {what}", worker.id);
         drop(tasks.spawn(
@@ -283,6 +285,10 @@ impl Newborn {
         if worker.spool.is_some() {
             let watching = bounds::watch_outputs(worker.clone(), worker.bounds.outputs_bytes);
             drop(tasks.spawn(TaskKind::WorkerPort, name("outputs"), watching));
+        }
+        if let Some(limit) = memory_to_watch {
+            let watching = home::watch_memory(worker.clone(), limit);
+            drop(tasks.spawn(TaskKind::WorkerPort, name("memory"), watching));
         }
         let reap = worker.clone().reap(body, LastWords { tail, all_read });
         drop(tasks.spawn(TaskKind::WorkerPort, name("wait"), reap));

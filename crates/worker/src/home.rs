@@ -8,8 +8,10 @@ use std::collections::{HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell};
+use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Protection};
+use ingle_sandbox::cgroup::watchdog::Watchdog;
 use ingle_sandbox::cgroup::{Leaf, Limits, OutOfMemory};
 use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
 use ingle_sandbox::means::Means;
@@ -40,6 +42,11 @@ pub struct Confinement {
 }
 
 impl Confinement {
+    /// How much memory a worker may hold, where the system does not see to it.
+    pub(crate) fn memory_to_watch(&self) -> Option<u64> {
+        self.limits.memory.filter(|_| !self.means.strength.has(Protection::MemoryLimit))
+    }
+
     /// A control group with the limits of one worker.
     fn group(&self) -> Option<Group> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -129,6 +136,29 @@ impl Group {
     /// Ends all that is in it.
     pub(crate) fn kill(&self) {
         self.0.start_kill().ok();
+    }
+}
+
+/// Between two looks at the memory of a worker, where the system does not limit it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Ends a worker that holds more memory than it may, where there is no control group that would: the watchdog sees only what
+/// is there when it looks.
+pub(crate) async fn watch_memory(worker: Arc<Worker>, limit_bytes: u64) {
+    let Ok(leader) = i32::try_from(worker.group.leader()) else { return };
+    let mut watchdog = Watchdog::new(leader);
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if worker.state().phase == Phase::Gone {
+            return;
+        }
+        if let Some(over) = watchdog.over(limit_bytes) {
+            let shortage =
+                OutOfMemory { peak_bytes: over.memory_bytes, limit_bytes: Some(over.limit_bytes), kills: 1 };
+            worker.state().shortage = Some(shortage);
+            worker.kill();
+            return;
+        }
     }
 }
 

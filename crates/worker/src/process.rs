@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::{InvocationId, WorkerId};
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
@@ -88,6 +89,8 @@ pub(crate) struct State {
     pub(crate) timed_out: Option<InvocationId>,
     /// The server ended it because it used up what is the server's: how that is said.
     killed_because: Option<String>,
+    /// The server ended it for want of memory.
+    pub(crate) shortage: Option<OutOfMemory>,
     /// The server ended it because it stops itself.
     pub(crate) stopped: bool,
     pub(crate) completed: u64,
@@ -245,7 +248,10 @@ impl Worker {
                 timed_out: state.timed_out,
                 stopped: state.stopped,
                 in_work: state.in_work,
-                shortage: self.quarters.group.as_ref().and_then(home::Group::memory_shortage),
+                shortage: state
+                    .shortage
+                    .take()
+                    .or_else(|| self.quarters.group.as_ref().and_then(home::Group::memory_shortage)),
             }
         };
         // Whatever it has left running ends with it.
@@ -551,6 +557,7 @@ impl State {
             exiting: None,
             timed_out: None,
             killed_because: None,
+            shortage: None,
             stopped: false,
             completed: 0,
             worn_at: None,
