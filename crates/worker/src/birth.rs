@@ -64,6 +64,8 @@ pub(crate) enum Body {
         number: i32,
         /// What the keeper of the box says of its end, when the parent is gone.
         ended: Option<Ended>,
+        /// Its box is there for as long as it lives.
+        _boxed: Option<Boxed>,
         /// Held open as long as the process may live: the system ends it when this closes.
         _life_line: OwnedFd,
     },
@@ -71,6 +73,7 @@ pub(crate) enum Body {
     Boxed {
         process: Forked,
         ended: Option<Ended>,
+        _boxed: Boxed,
     },
 }
 
@@ -93,7 +96,7 @@ impl Body {
                     None => process.status()?.ok_or_else(status_lost),
                 }
             }
-            Self::Boxed { process, ended } => {
+            Self::Boxed { process, ended, .. } => {
                 process.ended().await?;
                 match ended.take() {
                     Some(ended) => ended.status().await.ok_or_else(status_lost),
@@ -176,7 +179,7 @@ impl Newborn {
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let quarters = Quarters { cell: None, group };
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
-        let body = Body::Boxed { process, ended: Some(ended) };
+        let body = Body::Boxed { process, ended: Some(ended), _boxed: boxed.clone() };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
     }
 
@@ -246,8 +249,14 @@ impl Newborn {
                 state.add_first_lane(ours);
             }
         }
-        let body =
-            Body::Forked { process, parent: parent.clone(), number, ended, _life_line: life_line.into() };
+        let body = Body::Forked {
+            process,
+            parent: parent.clone(),
+            number,
+            ended,
+            _boxed: place.boxed,
+            _life_line: life_line.into(),
+        };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
     }
 

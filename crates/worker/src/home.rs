@@ -179,7 +179,7 @@ pub(crate) struct Home {
 
 struct Inside {
     boxed: Boxed,
-    template: Option<Arc<Worker>>,
+    template: Arc<Worker>,
     /// Of template and zygote, and of a worker until it is in its own.
     _group: Option<Group>,
 }
@@ -192,17 +192,18 @@ impl Home {
         maker: &Maker<'_>,
     ) -> Result<Arc<Worker>, Error> {
         let mut inside = self.inside.lock().await;
-        if let Some(template) = inside.as_ref().and_then(|inside| inside.template.clone())
-            && template.state().phase == Phase::Parent
+        if let Some(inside) = inside.as_ref()
+            && inside.template.state().phase == Phase::Parent
         {
-            return Ok(template);
+            return Ok(inside.template.clone());
         }
-        // A template that has died may have taken the box with it; a box costs little.
+        // A template that has died may have taken the box with it; a box costs little. The old one is there for as long as
+        // a worker lives in it.
         let boxed = self.make(confinement, maker).await?;
         let group = confinement.group();
         let newborn = Newborn::start_in_box(&boxed, NO_WORKER, group.clone(), maker).await?;
         let template = newborn.into_worker(Phase::Parent);
-        *inside = Some(Inside { boxed, template: Some(template.clone()), _group: group });
+        *inside = Some(Inside { boxed, template: template.clone(), _group: group });
         Ok(template)
     }
 
@@ -283,12 +284,13 @@ impl Home {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the template; what was forked from it stays, and so does the box.
-    pub(crate) fn let_template_go(&self) {
+    /// Ends the template. What was forked from it stays, and with the last of these the box goes.
+    pub(crate) fn let_go(&self) {
         if let Ok(mut inside) = self.inside.try_lock()
-            && let Some(template) = inside.as_mut().and_then(|inside| inside.template.take())
+            && let Some(inside) = inside.take()
         {
-            template.end();
+            self.forget_cells();
+            inside.template.end();
         }
     }
 }

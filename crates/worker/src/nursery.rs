@@ -335,7 +335,7 @@ impl Nursery {
         }
         let zygote = self.slot().take();
         // Nobody shares the template of a box.
-        self.home.let_template_go();
+        self.home.let_go();
         zygote.inspect(|zygote| zygote.process.end()).is_some()
     }
 
