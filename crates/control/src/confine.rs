@@ -355,6 +355,9 @@ pub(crate) fn variables(
     default("PATH", format!("{programs}/usr/local/bin:/usr/bin:/bin"));
     default("HOME", "/tmp".to_owned());
     default("LANG", "C.UTF-8".to_owned());
+    // Packages were compiled when they were installed. Bytecode of a file that is saved twice within a second is taken for
+    // that of the first.
+    default("PYTHONDONTWRITEBYTECODE", "1".to_owned());
     variables
 }
 
@@ -422,6 +425,7 @@ mod tests {
             "LANG=LANG of the shell",
             "LC_ALL=LC_ALL of the shell",
             "PATH=/e/bin:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE=1",
         ];
         assert_eq!(found, expected);
     }

@@ -29,10 +29,12 @@ impl App {
     }
 
     /// A v2 app of one file. What every one of them begins with is put before it on line 1, so that the test's own
-    /// lines count from 2.
+    /// lines count from 2. `whoami()` is a number that no other process of the machine has, in whichever box: see
+    /// [`whoami_of`](crate::whoami_of).
     pub fn python(text: &str) -> Self {
         const HEAD: &str = "import json, os, sys, time, threading, logging; import azure.functions as func; \
-            app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)\n";
+            app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS); \
+            whoami = lambda: int(os.readlink(\"/proc/self/ns/pid\")[5:-1]) * 10000000 + os.getpid()\n";
         Self::files(&[("function_app.py", &format!("{HEAD}{text}"))])
     }
 

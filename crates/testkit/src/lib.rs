@@ -40,4 +40,4 @@ pub use http::{Client, NoAnswer, Request, Response, raw, raw_cut};
 pub use launch::Launch;
 pub use machine::{DEADLINE, binary, cache, workspace};
 pub use python::Python;
-pub use server::{Ended, Server};
+pub use server::{Ended, Server, whoami_of};

@@ -269,6 +269,16 @@ impl Server {
         ready.filter_map(|worker| u32::try_from(worker["processId"].as_u64()?).ok()).collect()
     }
 
+    /// The worker or zygote that calls itself by this number.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn process_of(&self, number: u64) -> u32 {
+        let all = self.workers().into_iter().chain([self.zygote()]);
+        all.into_iter().find(|process| whoami_of(*process) == number).expect("a process of that number")
+    }
+
     /// The process that workers are forked from; 0 if there is none just now.
     pub fn zygote(&self) -> u32 {
         let status = self.admin(Request::get("/v1/status"));
@@ -485,4 +495,17 @@ fn children(id: u32) -> Vec<u32> {
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<u32>>())
         .collect()
+}
+
+/// The number by which a process knows itself (`whoami()` of [`App::python`](crate::App::python)): the one that it has in its
+/// own namespace of process numbers, with the namespace. 0 when it is gone.
+pub fn whoami_of(process: u32) -> u64 {
+    let link = std::fs::read_link(format!("/proc/{process}/ns/pid")).unwrap_or_default();
+    let namespace = link.to_string_lossy();
+    let namespace = namespace.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let own = numbers.and_then(|numbers| numbers.split_ascii_whitespace().last()?.parse::<u64>().ok());
+    let namespace = namespace.and_then(|number| number.parse::<u64>().ok());
+    namespace.zip(own).map_or(0, |(namespace, own)| namespace * 10_000_000 + own)
 }

@@ -21,11 +21,11 @@ def long(req: func.HttpRequest) -> str:
     open(os.path.join(HERE, "began"), "w").close()
     while not os.path.exists(os.path.join(HERE, "end")):
         time.sleep(0.005)
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 
 @app.route(route="quick")
 async def quick(req: func.HttpRequest) -> str:
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 
 @app.route(route="loop")
 def through_the_loop(req: func.HttpRequest) -> str:
@@ -70,7 +70,7 @@ socket.setdefaulttimeout(0.0001)
 
 @app.route(route="lane")
 def lane(req: func.HttpRequest) -> str:
-    return "%d %s" % (os.getpid(), threading.current_thread().name)
+    return "%d %s" % (whoami(), threading.current_thread().name)
 "#;
     let server = App::python(source).start(python);
     let mut lanes = (0..10).map(|_| server.get("/api/lane").status(200).text());

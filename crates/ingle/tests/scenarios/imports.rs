@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, whoami_of};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -20,21 +20,21 @@ on_each_python!(
 const APP: &str = r#"
 import asyncio, signal, subprocess
 
-IMPORTED_BY = os.getpid()
+IMPORTED_BY = whoami()
 
 @app.route(route="origin")
 def origin(req: func.HttpRequest) -> str:
-    return json.dumps({"imported_by": IMPORTED_BY, "pid": os.getpid()})
+    return json.dumps({"imported_by": IMPORTED_BY, "pid": whoami()})
 
 @app.route(route="slow")
 def slow(req: func.HttpRequest) -> str:
     time.sleep(0.02)
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 
 @app.route(route="quick")
 async def quick(req: func.HttpRequest) -> str:
     await asyncio.sleep(0)
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 "#;
 
 /// Starts an app whose import does something more.
@@ -51,7 +51,7 @@ fn problems(server: &Server) -> usize {
 fn check_forked(server: &Server) {
     assert_eq!(problems(server), 0, "{}", server.ready());
     let origin = server.get("/api/origin").status(200).json();
-    assert_eq!(origin["imported_by"], server.zygote(), "{origin}");
+    assert_eq!(origin["imported_by"], whoami_of(server.zygote()), "{origin}");
     assert_eq!(server.get("/api/quick").status(200).text(), origin["pid"].to_string());
 }
 
@@ -101,7 +101,7 @@ fn a_child_that_runs_on_is_no_second_worker(python: &Python) {
 fn signal_handlers_of_an_import_are_those_of_the_workers(python: &Python) {
     let handlers = r#"
 SEEN = []
-signal.signal(signal.SIGUSR1, lambda number, frame: SEEN.append(os.getpid()))
+signal.signal(signal.SIGUSR1, lambda number, frame: SEEN.append(whoami()))
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, lambda number, frame: SEEN.append("asked to end"))
 signal.signal(signal.SIGALRM, lambda number, frame: SEEN.append("alarm"))
@@ -118,10 +118,10 @@ async def signalled(req: func.HttpRequest) -> str:
     check_forked(&server);
     let worker = server.get("/api/origin").status(200).json()["pid"].clone();
     assert_eq!(server.get("/api/signalled").status(200).json(), serde_json::json!([worker]));
+    let worker = server.process_of(worker.as_u64().unwrap());
     // Whatever the app does with its signals, it ends with the server.
     server.interrupt();
     assert_eq!(server.wait_for_end().code(), Some(0));
-    let worker = u32::try_from(worker.as_u64().unwrap()).unwrap();
     server.events().look_until("the worker's end", || is_gone(worker).then_some(()));
 }
 
@@ -130,7 +130,7 @@ fn ends_of_workers_are_seen_though_the_app_ignores_its_children(python: &Python)
     let server = start(python, "signal.signal(signal.SIGCHLD, signal.SIG_IGN)");
     for _ in 0..3 {
         let worker = server.get("/api/origin").status(200).json()["pid"].as_u64().unwrap();
-        let worker = u32::try_from(worker).unwrap();
+        let worker = server.process_of(worker);
         kill(worker);
         server.events().look_until("another worker", || {
             let now = server.workers();
@@ -199,7 +199,7 @@ for place in range(0, len(HUGE), 4096):
 @app.route(route="huge")
 def huge(req: func.HttpRequest) -> str:
     time.sleep(0.05)
-    return "%d %d" % (len(HUGE), os.getpid())
+    return "%d %d" % (len(HUGE), whoami())
 "#;
 
 /// An app that holds a gigabyte once it is imported: it is there once, however many workers there are.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use ingle_testkit::{App, Python, Request, Server, on_each_python};
+use ingle_testkit::{App, Python, Request, Server, on_each_python, whoami_of};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -32,7 +32,7 @@ def slow(req: func.HttpRequest) -> str:
     while not os.path.exists(os.path.join(os.path.dirname(os.path.abspath(__file__)), "gate.txt")):
         time.sleep(0.01)
     logging.debug("slow debug")
-    return "process %d" % os.getpid()
+    return "process %d" % whoami()
 "#;
 
 fn host(rules: Value) -> Value {
@@ -83,7 +83,7 @@ fn s_045_levels_change_live_and_work_in_hand_goes_on(python: &Python) {
     server.events().look_until("debug lines", || said(&server).contains(&"debug".to_owned()).then_some(()));
     // The same process, in the middle of its work.
     std::fs::write(server.folder().join("gate.txt"), "open").unwrap();
-    assert_eq!(slow.join().unwrap(), format!("process {}", worker[0]));
+    assert_eq!(slow.join().unwrap(), format!("process {}", whoami_of(worker[0])));
     server.log("slow debug");
     write(&server, "host.json", &host(json!({"Function.say": "Error"})), 2);
     assert_eq!(said(&server), ["error"]);

@@ -12,7 +12,7 @@ on_each_python!(
 const APP: &str = r#"
 @app.route(route="pid")
 def pid(req: func.HttpRequest) -> str:
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 
 @app.route(route="slow")
 def slow(req: func.HttpRequest) -> str:

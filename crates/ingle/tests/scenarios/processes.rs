@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, whoami_of};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -18,13 +18,13 @@ const APP: &str = r#"
 @app.route(route="pid")
 def pid(req: func.HttpRequest) -> str:
     time.sleep(0.05)
-    return "pid %d" % os.getpid()
+    return "pid %d" % whoami()
 
 @app.route(route="begin/{number:int}", methods=["POST"])
 def begin(req: func.HttpRequest) -> str:
     # One write with O_APPEND is whole, whatever happens next.
     file = os.open("begun.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(file, b"%d %s\n" % (os.getpid(), req.route_params["number"].encode()))
+    os.write(file, b"%d %s\n" % (whoami(), req.route_params["number"].encode()))
     os.close(file)
     time.sleep(0.03)
     return "done " + req.route_params["number"]
@@ -38,9 +38,9 @@ fn start(python: &Python) -> Server {
 
 fn three_processes_share_the_work(python: &Python) {
     let server = start(python);
-    let mut workers = server.workers();
+    let mut workers: Vec<u64> = server.workers().into_iter().map(whoami_of).collect();
     workers.sort_unstable();
-    let mut seen: Vec<u32> = thread::scope(|scope| {
+    let mut seen: Vec<u64> = thread::scope(|scope| {
         let calls: Vec<_> =
             (0..24).map(|_| scope.spawn(|| server.get("/api/pid").status(200).text())).collect();
         let text = |call: thread::ScopedJoinHandle<'_, String>| call.join().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between};
+use ingle_testkit::{App, Python, Server, on_each_python, on_the_pythons_between, whoami_of};
 use rustix::process::Signal;
 
 on_each_python!(
@@ -31,23 +31,23 @@ on_the_pythons_between!(
 const APP: &str = r#"
 import random, threading
 
-IMPORTED_BY = os.getpid()
+IMPORTED_BY = whoami()
 DRAWN = random.Random(7)
 FORKS = []
-os.register_at_fork(after_in_child=lambda: FORKS.append(os.getpid()))
+os.register_at_fork(after_in_child=lambda: FORKS.append(whoami()))
 
 @app.route(route="pid")
 def pid(req: func.HttpRequest) -> str:
     time.sleep(0.05)
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 
 @app.route(route="quick")
 async def quick(req: func.HttpRequest) -> str:
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 
 @app.route(route="origin")
 def origin(req: func.HttpRequest) -> str:
-    return json.dumps({"imported_by": IMPORTED_BY, "pid": os.getpid(), "drawn": random.random(), "forks": FORKS[-1:],
+    return json.dumps({"imported_by": IMPORTED_BY, "pid": whoami(), "drawn": random.random(), "forks": FORKS[-1:],
                        "threads": threading.active_count(), "main": threading.main_thread().name})
 "#;
 
@@ -73,7 +73,7 @@ fn no_worker_runs_without_work_and_the_next_call_makes_one(python: &Python) {
     drop(server);
     let server = app("spare = 1").start(python);
     let spare = server.workers();
-    assert_eq!(server.get("/api/pid").status(200).text(), spare[0].to_string());
+    assert_eq!(server.get("/api/pid").status(200).text(), whoami_of(spare[0]).to_string());
 }
 
 /// T-079: a burst finds no worker at all.
@@ -110,10 +110,10 @@ fn workers_that_come_and_go_under_traffic_drop_nothing(python: &Python) {
 const HELD: &str = r#"
 @app.route(route="held")
 def held(req: func.HttpRequest) -> str:
-    print("held in %d" % os.getpid())
+    print("held in %d" % whoami())
     while not os.path.exists("go"):
         time.sleep(0.01)
-    return "%d" % os.getpid()
+    return "%d" % whoami()
 "#;
 
 /// By their number three calls need one worker, but that has a single thread, and each of them takes long.
@@ -187,11 +187,12 @@ fn workers_outlive_their_zygote_and_die_with_the_server(python: &Python) {
     let mut server = app("recycle_after = 1000").launch(python).may_complain("the zygote is gone").start();
     let worker = server.workers()[0];
     let (zygote, template) = (server.zygote(), parent(server.zygote()));
+    let number = whoami_of(worker);
     kill(zygote);
     server
         .events()
         .look_until("another zygote", || (server.zygote() != zygote && server.zygote() != 0).then_some(()));
-    assert_eq!(server.get("/api/quick").status(200).text(), worker.to_string());
+    assert_eq!(server.get("/api/quick").status(200).text(), number.to_string());
     // Its end is seen by the server, which is its parent now.
     kill(worker);
     server

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use ingle_testkit::{App, Launch, Python, Request, Server, on_each_python};
+use ingle_testkit::{App, Launch, Python, Request, Server, on_each_python, whoami_of};
 use ingle_types::clock::{read_date, unix_ms};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn workers_are_kept_in_their_part_of_the_day(python: &Python) {
     check("2026-08-07T05:50:00Z", 2);
     let kept = server.workers();
     let answered = server.get("/api/seen").status(200).json()["pid"].clone();
-    assert!(kept.iter().any(|worker| answered == *worker), "{answered} is one of {kept:?}");
+    assert!(kept.iter().any(|worker| answered == whoami_of(*worker)), "{answered} is one of {kept:?}");
     check("2026-08-07T06:59:59Z", 2);
     check("2026-08-07T07:00:00Z", 0);
     // Not on Saturday.
@@ -60,7 +60,7 @@ fn an_app_that_is_imported_late_is_imported_for_its_part_of_the_day(python: &Pyt
     move_clock(&server, "2026-08-07T07:50:00Z");
     wait_for_workers(&server, 1, "07:50");
     let kept = server.workers()[0];
-    assert_eq!(server.get("/api/seen").status(200).json()["pid"], kept);
+    assert_eq!(server.get("/api/seen").status(200).json()["pid"], whoami_of(kept));
 }
 
 /// `prepare` waits until the file `go` is there.
@@ -70,7 +70,7 @@ WARM = []
 @app.route(route="prepare", methods=["GET"])
 @app.queue_output(arg_name="out", queue_name="prepared", connection="S")
 def prepare(req: func.HttpRequest, out: func.Out[str]) -> str:
-    print("prepare begins in %d" % os.getpid())
+    print("prepare begins in %d" % whoami())
     while not os.path.exists("go"):
         time.sleep(0.01)
     WARM.append(req.method + " " + req.url)
@@ -79,7 +79,7 @@ def prepare(req: func.HttpRequest, out: func.Out[str]) -> str:
 
 @app.route(route="seen", methods=["GET"])
 def seen(req: func.HttpRequest) -> str:
-    return json.dumps({"warm": WARM, "pid": os.getpid()})
+    return json.dumps({"warm": WARM, "pid": whoami()})
 
 @app.route(route="items/{id}", methods=["GET"])
 def item(req: func.HttpRequest) -> str:
@@ -123,7 +123,7 @@ fn a_worker_is_warmed_before_it_is_offered(python: &Python) {
     for _ in 0..2 {
         let seen = server.get("/api/seen").status(200).json();
         assert_eq!(seen["warm"], json!(["GET http://localhost/prepare"]));
-        let worker = u32::try_from(seen["pid"].as_u64().unwrap()).unwrap();
+        let worker = server.process_of(seen["pid"].as_u64().unwrap());
         // The other one answers next.
         std::fs::remove_file(server.folder().join("go")).ok();
         kill(worker);
@@ -151,7 +151,7 @@ fn nobody_waits_for_a_warm_up(python: &Python) {
     let before = server.get("/api/seen").status(200).json();
     assert_eq!(before["warm"].as_array().map(Vec::len), Some(1));
     std::fs::remove_file(server.folder().join("go")).unwrap();
-    kill(u32::try_from(before["pid"].as_u64().unwrap()).unwrap());
+    kill(server.process_of(before["pid"].as_u64().unwrap()));
     // The next one is being warmed, and goes on with that while it answers.
     let next = server.wait_for_many(2, "warm-ups", |event| {
         event["message"].as_str().is_some_and(|message| message.starts_with("prepare begins"))
@@ -207,19 +207,19 @@ import numpy
 from snapshot_restore_py import register_after_restore, register_before_snapshot
 
 BEFORE, AFTER = [], []
-register_before_snapshot(lambda: BEFORE.append(os.getpid()))
-register_after_restore(lambda name: AFTER.append((name, os.getpid())), "first")
+register_before_snapshot(lambda: BEFORE.append(whoami()))
+register_after_restore(lambda name: AFTER.append((name, whoami())), "first")
 
 @register_after_restore
 def fails():
     raise ValueError("not today")
 
-register_after_restore(lambda name: AFTER.append((name, os.getpid())), "last")
+register_after_restore(lambda name: AFTER.append((name, whoami())), "last")
 numpy.random.seed(7)
 
 @app.route(route="hooks")
 def hooks(req: func.HttpRequest) -> str:
-    return json.dumps({"pid": os.getpid(), "before": BEFORE, "after": AFTER, "drawn": numpy.random.random(),
+    return json.dumps({"pid": whoami(), "before": BEFORE, "after": AFTER, "drawn": numpy.random.random(),
                        "id": str(uuid.uuid1()), "secret": uuid.uuid4().hex})
 "#;
 
@@ -233,7 +233,7 @@ fn hooks_of_snapshots_run_around_the_fork() {
         .own_choice_of_python()
         .start();
     wait_for_workers(&server, 3, "the start");
-    let zygote = server.zygote();
+    let zygote = whoami_of(server.zygote());
     server.log("not today");
     let (mut workers, mut drawn) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for _ in 0..3 {
@@ -243,8 +243,8 @@ fn hooks_of_snapshots_run_around_the_fork() {
         for name in ["drawn", "id", "secret"] {
             assert!(drawn.insert(seen[name].to_string()), "{seen}");
         }
-        let worker = u32::try_from(seen["pid"].as_u64().unwrap()).unwrap();
-        assert!(workers.insert(worker), "{workers:?}");
+        let worker = server.process_of(seen["pid"].as_u64().unwrap());
+        assert!(workers.insert(seen["pid"].as_u64().unwrap()), "{workers:?}");
         kill(worker);
         server.events().look_until("its end", || (!server.workers().contains(&worker)).then_some(()));
     }

@@ -88,13 +88,20 @@ impl Boxes {
     /// # Errors
     /// A step that could not be done, or the maker can't be started.
     pub async fn make(&self, spec: &BoxSpec) -> Result<(Boxed, Port), BoxError> {
+        match self.try_to_make(spec).await {
+            // The maker may have been ended from outside; a second one is as good.
+            Err(BoxError::Maker { .. } | BoxError::Gone) => {
+                self.0.maker.lock().await.take();
+                self.try_to_make(spec).await
+            }
+            other => other,
+        }
+    }
+
+    async fn try_to_make(&self, spec: &BoxSpec) -> Result<(Boxed, Port), BoxError> {
         let failed = |source| BoxError::Maker { source };
         let (ours, theirs) = wire::pair().map_err(failed)?;
-        if let Err(_ended) = self.ask(spec, &theirs).await {
-            // It may have been ended from outside; a second one is as good.
-            self.0.maker.lock().await.take();
-            self.ask(spec, &theirs).await.map_err(failed)?;
-        }
+        self.ask(spec, &theirs).await.map_err(failed)?;
         drop(theirs);
         let socket = Arc::new(asynchronous(ours).map_err(failed)?);
         let heard = timeout(ANSWER_MAX, receive(&socket)).await.map_err(|_late| BoxError::Late)?;
