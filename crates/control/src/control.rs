@@ -47,6 +47,8 @@ pub struct Options {
     pub state: PathBuf,
     /// As the command line has it; it wins over the app's own word.
     pub isolation: Option<Isolation>,
+    /// Variables of the process that functions see, besides those that the app names.
+    pub environment: Vec<String>,
     /// Under which it is reached, with the port.
     pub hostname: String,
     /// Cross-origin rules from the command line; they win over the app's.
@@ -255,6 +257,7 @@ impl Control {
             handed: Some(rooms.store.handed_folder().to_owned()),
             state: Some(options.state.clone()),
             isolation: options.isolation,
+            named: &options.environment,
             debug_lines: levels.wants_debug_lines(),
             debugging: debugging.clone(),
             index: options.index.as_ref().map(|(state, is_lazy)| IndexPlace { state, is_lazy: *is_lazy }),

@@ -98,6 +98,8 @@ pub(crate) struct Importing<'a> {
     pub(crate) state: Option<PathBuf>,
     /// As the command line has it; it wins over the app's own word.
     pub(crate) isolation: Option<Isolation>,
+    /// Variables of the process that functions see, besides those that the app names.
+    pub(crate) named: &'a [String],
     /// Whether Python's debug lines are wanted.
     pub(crate) debug_lines: bool,
     pub(crate) debugging: Option<Debugging>,
@@ -134,7 +136,10 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let confined = Confined::new(isolation, confinement.as_ref());
     let python = without_links(&prepared.environment.python);
     let inherited = match &confinement {
-        Some(_) => confine::variables(with.variables, &python, &folder.sandbox.environment),
+        Some(_) => {
+            let named = [with.named, &folder.sandbox.environment[..]].concat();
+            confine::variables(with.variables, &python, &named)
+        }
         None => with.variables.clone(),
     };
     let (environment, settings) = worker_environment(prepared, &inherited, &shim, with.hostname);
@@ -273,6 +278,7 @@ pub async fn examine(
         handed: None,
         state: Some(prepared.folder.root.join(".ingle")),
         isolation: None,
+        named: &[],
         debug_lines: prepared.folder.logs_debug_lines(),
         debugging: None,
         index: None,

@@ -70,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) is_lazy: bool,
     /// As the command line has it.
     pub(crate) isolation: Option<Isolation>,
+    /// Variables of the shell that functions see.
+    pub(crate) environment: Vec<String>,
     /// Lets an editor debug the app.
     pub(crate) debugger: Option<Debugger>,
     /// For tests.
@@ -141,6 +143,7 @@ impl App {
             variables: plan.variables,
             state: plan.state.clone(),
             isolation: plan.isolation,
+            environment: plan.environment,
             hostname: format!("{}:{}", plan.host, shared.address.port()),
             cors: plan.cors,
             waiting_max: WAITING_MAX,

@@ -150,6 +150,9 @@ pub(crate) struct StartArguments {
     /// How strongly functions are kept from what is not theirs: default, strict, gvisor or off
     #[arg(long, value_name = "CLASS", value_parser = isolation)]
     pub(crate) isolation: Option<Isolation>,
+    /// A variable of this shell that functions see, besides those that the app names
+    #[arg(long, value_name = "NAME")]
+    pub(crate) environment: Vec<String>,
     /// For tests: time stands still until it is moved through the admin socket
     #[arg(long, hide = true, value_name = "moved[=TIME]")]
     pub(crate) clock: Option<ClockChoice>,

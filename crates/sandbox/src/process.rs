@@ -75,6 +75,12 @@ impl Group {
 }
 
 impl Group {
+    /// Whether the leader has ended, also if nobody has taken its status yet.
+    pub fn has_ended(self) -> bool {
+        let number = self.0.as_raw_nonzero().get();
+        rustix::process::test_kill_process(self.0).is_err() || has_ended(number)
+    }
+
     /// The leader's share of the memory: each page divided by the number of processes that have it; 0 when unknown.
     pub fn proportional_bytes(self) -> u64 {
         let Ok(text) = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.leader())) else {

@@ -34,7 +34,8 @@ impl App {
     pub fn python(text: &str) -> Self {
         const HEAD: &str = "import json, os, sys, time, threading, logging; import azure.functions as func; \
             app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS); \
-            whoami = lambda: int(os.readlink(\"/proc/self/ns/pid\")[5:-1]) * 10000000 + os.getpid()\n";
+            whoami = lambda: int(os.readlink(\"/proc/self/ns/pid\")[5:-1]) % 10**6 * 10**13 \
+            + int(open(\"/proc/self/stat\").read().rpartition(\") \")[2].split()[19]) % 10**8 * 10**5 + os.getpid() % 10**5\n";
         Self::files(&[("function_app.py", &format!("{HEAD}{text}"))])
     }
 

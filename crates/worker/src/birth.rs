@@ -233,10 +233,22 @@ impl Newborn {
             }
         };
         let process = match place.boxed {
-            Some(_) => Forked::watch_beside(Control::announced(&ours).await.map_err(failed)?, parent.group),
+            Some(_) => {
+                let announced = Control::announced(&ours).await;
+                announced.and_then(|number| Forked::watch_beside(number, parent.group))
+            }
             None => Forked::watch(number),
         };
-        let process = process.map_err(failed)?;
+        let process = match process {
+            Ok(process) => process,
+            Err(error) => {
+                if parent.group.has_ended() {
+                    parent.end();
+                    parent.ended().await;
+                }
+                return Err(failed(error));
+            }
+        };
         let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
         let (control, read) = Control::of(ours);
         let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);

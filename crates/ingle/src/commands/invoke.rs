@@ -64,6 +64,7 @@ pub(crate) async fn run(
         listen: false,
         is_lazy: false,
         isolation: None,
+        environment: Vec::new(),
         debugger: None,
         moved: None,
     };

@@ -146,6 +146,7 @@ pub(crate) fn plan(
         listen: true,
         is_lazy: arguments.lazy || arguments.names_several(),
         isolation: arguments.isolation,
+        environment: arguments.environment.clone(),
         debugger: None,
         moved: None,
     })

@@ -73,7 +73,7 @@ fn one_blob_at_a_time_means_one(python: &Python) {
 
 /// Waits until the story opens the gate.
 const GATE: &str = r#"
-gate = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "open")
+gate = os.path.join(os.path.dirname(os.path.abspath(__file__)), "open.txt")
 
 @app.route(route="wait")
 def wait(req: func.HttpRequest) -> str:
@@ -109,7 +109,7 @@ fn requests_beyond_the_limit_are_refused_at_once_and_the_others_wait(python: &Py
             }));
         }
         refused.recv().unwrap();
-        fs::write(server.folder().join("../open"), "").unwrap();
+        fs::write(server.folder().join("open.txt"), "").unwrap();
         for answer in waiting {
             assert_eq!(answer.join().unwrap().status(200).text(), "through");
         }

@@ -115,7 +115,8 @@ fn a_flood_of_one_app_leaves_the_others_answered(python: &Python) {
 }
 
 fn apps_of_one_interpreter_share_a_template(python: &Python) {
-    let server = two(python).beside("blog", &app("blog")).start();
+    // A box has a template of its own, as interpreters run code of packages when they start.
+    let server = two(python).beside("blog", &app("blog")).argument("--isolation").argument("off").start();
     let parent = |app: &str| {
         let zygote = server.processes_of(app)["zygote"]["processId"].clone();
         let status = std::fs::read_to_string(format!("/proc/{zygote}/status")).unwrap();

@@ -52,6 +52,8 @@ class Server:
         command = [program, "start", str(folder), "--json", "--no-reload", "--port", "0", "--state", state, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         environment.update(settings)
+        # Functions see nothing of a server's environment but what it is told to show them.
+        command += [part for name in settings for part in ("--environment", name)]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                              stderr=subprocess.PIPE, env=environment, start_new_session=True)
