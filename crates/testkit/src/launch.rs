@@ -37,6 +37,10 @@ pub struct Launch {
     pub(crate) expected: Vec<String>,
     /// Each app in its home is served, and not one by its name.
     pub(crate) by_parent: bool,
+    /// As whom the server runs, if not as the test.
+    pub(crate) user: Option<u32>,
+    /// A program that starts the server in its own way.
+    pub(crate) starter: Vec<String>,
 }
 
 impl Launch {
@@ -53,6 +57,8 @@ impl Launch {
             terminal: false,
             expected: Vec::new(),
             by_parent: false,
+            user: None,
+            starter: Vec::new(),
         }
     }
 
@@ -75,6 +81,21 @@ impl Launch {
     #[must_use]
     pub fn fault(self, plan: &str) -> Self {
         self.variable("INGLE_FAULTS", plan)
+    }
+
+    /// Starts the server as this user, who gets all folders of the story. Only root can do that.
+    #[must_use]
+    pub fn user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        let cache = self.home.0.path().join("cache").display().to_string();
+        self.variable("INGLE_CACHE", &cache)
+    }
+
+    /// Lets a program start the server: its words, before those of the server.
+    #[must_use]
+    pub fn started_by(mut self, words: &[&str]) -> Self {
+        self.starter = words.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Without `--python`: Ingle chooses, and prepares an environment.
@@ -167,17 +188,52 @@ impl Launch {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut command = bare_command();
+        let mut command = match self.user {
+            Some(user) => self.command_of_user(user),
+            None => self.command_of(&binary()),
+        };
         command.args(self.words()).envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let Some((starter, words)) = self.starter.split_first() else { return bare_command_of(program) };
+        let mut command = bare_command_of(Path::new(starter));
+        command.args(words).arg(program);
+        command
+    }
+
+    /// The user may not be able to read the folder in which the program was built, nor those of the story.
+    fn command_of_user(&self, user: u32) -> Command {
+        use std::os::unix::process::CommandExt;
+        let program = self.home.0.path().join("program");
+        let ready = if program.exists() { Ok(0) } else { std::fs::copy(binary(), &program) };
+        let ready = ready.and_then(|_bytes| give(self.home.0.path(), user));
+        ready.unwrap_or_else(|error| panic!("the folders can't be given to user {user}: {error}"));
+        let mut command = self.command_of(&program);
+        command.uid(user).gid(user).current_dir(self.home.app());
+        command
+    }
+}
+
+/// Gives a folder to a user, with all that is in it.
+fn give(path: &Path, user: u32) -> std::io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(user), Some(user))?;
+    if !path.symlink_metadata()?.is_dir() {
+        return Ok(());
+    }
+    std::fs::read_dir(path)?.try_for_each(|entry| give(&entry?.path(), user))
 }
 
 /// The binary with an environment in which nothing of the developer's own set-up changes the story.
 pub(crate) fn bare_command() -> Command {
+    bare_command_of(&binary())
+}
+
+fn bare_command_of(program: &Path) -> Command {
     use std::os::unix::process::CommandExt;
-    let mut command = Command::new(binary());
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         let ours = name_text.starts_with("INGLE_")

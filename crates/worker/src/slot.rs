@@ -139,7 +139,7 @@ impl Slot {
         let interrupts = departure.interrupts;
         let answered = match self.place.take() {
             Some(Place::Lane(lane)) => {
-                let run = self.run_on_lane(*lane, &header, &body, deadline);
+                let run = self.run_on_lane(*lane, call.id, (&header, &body), deadline);
                 teller.beside(run, departure.gone).await
             }
             Some(Place::Loop) | None => match call.exchange() {
@@ -173,8 +173,8 @@ impl Slot {
     async fn run_on_lane(
         &mut self,
         mut lane: Lane,
-        header: &[u8],
-        body: &[Bytes],
+        id: InvocationId,
+        (header, body): (&[u8], &[Bytes]),
         deadline: Option<Instant>,
     ) -> Result<(Done, Bytes), Silence> {
         self.thread.thread = lane.thread;
@@ -196,6 +196,10 @@ impl Slot {
                     Err(_closed) => return Err(Silence::Ended),
                 };
                 match serde_json::from_slice(&frame.header) {
+                    // Code of the app that writes to the socket, too, would have each caller get the answer of the one before.
+                    Ok(FromWorker::Done(done)) if done.id.parse() != Ok(id) => {
+                        return Err(Silence::Nonsense(format!("an answer to another call: {}", done.id)));
+                    }
                     Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
                     Ok(FromWorker::Log(log)) => self.worker.log(log),
                     Ok(FromWorker::Lane { thread }) => {

@@ -1,0 +1,93 @@
+//! How workers end, and that nothing of them stays.
+
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Instant;
+
+use ingle_testkit::DEADLINE;
+use serde_json::json;
+
+use crate::stage::Stage;
+
+pub(crate) fn all(stage: &mut Stage) {
+    survivors(stage);
+    endings(stage);
+}
+
+/// A name for processes that the host can find them by.
+pub(crate) fn mark() -> String {
+    format!("atk{:08x}", RandomState::new().hash_one("mark") as u32)
+}
+
+/// Processes of this name that are still there after a while.
+pub(crate) fn wait_until_gone(mark: &str) -> Vec<String> {
+    let until = Instant::now() + DEADLINE / 6;
+    loop {
+        let left = marked(mark);
+        if left.is_empty() || Instant::now() > until {
+            return left;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+}
+
+fn marked(mark: &str) -> Vec<String> {
+    let name = |path: std::path::PathBuf| fs::read_to_string(path.join("comm")).unwrap_or_default();
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    processes.filter(|path| name(path.clone()).contains(mark)).map(|path| path.display().to_string()).collect()
+}
+
+/// T-016: daemons, deaf ones, and programs end with the worker, whatever ends that.
+fn survivors(stage: &mut Stage) {
+    for (app, end, what) in [
+        ("app", "survivors/end", "leave daemons behind when the worker ends itself"),
+        ("app", "endings/crash", "leave daemons behind when the worker crashes"),
+        ("hurried", "bombs/sleep", "leave daemons behind when the time is up"),
+    ] {
+        let mark = mark();
+        let seen = stage.call(app, "survivors/daemons", &json!({"mark": mark})).status(200).json();
+        assert_eq!(seen["seen"], 5, "all of them came to be: {seen}");
+        assert!(marked(&mark).len() >= 5, "the host sees them, too");
+        stage.call(app, end, &json!({}));
+        let left = wait_until_gone(&mark);
+        stage.row("T-016", what, if left.is_empty() { "stopped".to_owned() } else { format!("REACHED: {left:?}") });
+    }
+    let answer = stage.answer("survivors/thread_behind", &json!({}));
+    assert!(answer["threads"].as_u64() > Some(1), "{answer}");
+    stage.row("T-016", "let a thread go on after the answer", "possible, for as long as the worker lives");
+}
+
+/// T-087: each is told in its own way, and the next call is answered.
+fn endings(stage: &mut Stage) {
+    for (number, (ending, status, part, what)) in [
+        ("exit_at_once", 502, "E0303", "call os._exit"),
+        ("exit_python", 500, "SystemExit", "call sys.exit"),
+        ("raise_base", 500, "BaseException", "raise BaseException"),
+        ("raise_interrupt", 500, "KeyboardInterrupt", "raise KeyboardInterrupt"),
+        ("crash", 502, "SIGSEGV", "crash"),
+        ("abort", 502, "SIGABRT", "abort"),
+        ("recursion", 502, "SIGSEGV", "recurse without a limit"),
+        ("close_standard", 200, "3", "close the standard descriptors"),
+        ("close_all", 502, "E0303", "close all other descriptors"),
+        ("replace_output", 200, "true", "replace standard output by nothing"),
+        ("break_output", 200, "true", "replace standard output by something broken"),
+        ("change_loop", 200, "true", "change the policy of event loops"),
+        ("fork_and_return", 200, "parent", "fork, and return in the child as well"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if number % 6 == 0 {
+            stage.renew("app");
+        }
+        let answer = stage.call("app", &format!("endings/{ending}"), &json!({}));
+        let text = answer.text();
+        assert!(answer.status == status && text.contains(part), "{ending}: {} {text}", answer.status);
+        stage.works();
+        let result = if status == 200 { "nothing comes of it".to_owned() } else { format!("{status}, told as {part}") };
+        stage.row("T-087", what, result);
+    }
+    let ended = stage.call("hurried", "endings/deadlock", &json!({}));
+    assert!(ended.status == 504 && ended.text().contains("E0302"), "{}", ended.text());
+    stage.row("T-087", "wait for itself for ever", "504, told as E0302");
+}

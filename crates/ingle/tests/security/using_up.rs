@@ -1,0 +1,182 @@
+//! What functions use up: processes, memory, disks, descriptors, time, and the patience of whoever reads.
+
+use std::fs;
+
+use ingle_testkit::Response;
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+pub(crate) fn all(stage: &mut Stage) {
+    processes(stage);
+    memory(stage);
+    disks(stage);
+    descriptors(stage);
+    time(stage);
+    words(stage);
+    stage.row("T-020", "register thousands of functions", "tested in `crates/ingle/tests/scenarios/first_calls.rs`, and measured in docs/performance.md");
+    stage.row("T-022", "fill the disk of the host", "what the store does then is tested in `scenarios::durability`");
+}
+
+/// Without control groups nothing of this is limited for one worker.
+const NO_LIMITS: &str = "where there are control groups: as with root";
+
+fn processes(stage: &mut Stage) {
+    if !stage.has_limits {
+        stage.row("T-012", "fork without end", NO_LIMITS);
+        return;
+    }
+    let before = stage.processes().len();
+    let answer = stage.beside_the_neighbour("forks until refused", |stage| {
+        let answer = stage.answer("bombs/forks", &json!({}));
+        stage.call("app", "survivors/end", &json!({}));
+        answer
+    });
+    assert!(answer["born"].as_u64().is_some_and(|born| born > 50 && born < 128), "{answer}");
+    assert_eq!(answer["refused"], "EAGAIN");
+    stage.row("T-012", "fork until that is refused", "limited");
+    let storm = stage.beside_the_neighbour("a storm of forks", |stage| {
+        stage.call("hurried", "bombs/fork_storm", &json!({}))
+    });
+    assert!(storm.status == 504 && storm.text().contains("E0302"), "{}", storm.text());
+    stage.row("T-012", "fork in a storm in which nobody counts", "limited, ends at the time limit");
+    stage.works();
+    let server = stage.server.process_id();
+    stage.server.events().look_until("the end of the bombs", || {
+        (crate::stage::descendants(server).len() < before + 10).then_some(())
+    });
+}
+
+fn memory(stage: &mut Stage) {
+    stage.renew("app");
+    let bombs = [
+        ("bytes_without_end", "large pieces"),
+        ("many_small", "many small pieces"),
+        ("shared_mapping", "shared mappings"),
+        ("memory_files", "files in memory"),
+        ("children", "a child that takes it"),
+    ];
+    for (bomb, manner) in bombs {
+        let what = format!("take memory without end: {manner}");
+        if !stage.has_limits {
+            stage.row("T-013", &what, NO_LIMITS);
+            continue;
+        }
+        let ended = stage.beside_the_neighbour(&what, |stage| stage.call("app", &format!("bombs/{bomb}"), &json!({})));
+        memory_told(&ended, bomb);
+        stage.works();
+        stage.row("T-013", &what, "ends alone: MemoryLimitExceeded, with the peak");
+    }
+    for (bomb, folder) in [("shared_folder", "/dev/shm"), ("temporary_folder", "/tmp")] {
+        let answer = stage.answer(&format!("bombs/{bomb}"), &json!({}));
+        let fits = answer["refused"] == "ENOSPC" && answer["written"].as_u64() <= Some(16 << 20);
+        assert!(fits, "{bomb}: {answer}");
+        stage.row("T-013", &format!("fill {folder}"), "limited");
+    }
+    shared(stage);
+}
+
+fn memory_told(ended: &Response, bomb: &str) {
+    let text = ended.text();
+    assert!(ended.status >= 500 && text.contains("E0314"), "{bomb}: {} {text}", ended.status);
+    assert!(text.contains("MemoryLimitExceeded") && text.contains("MB of its 256 MB"), "{bomb}: {text}");
+}
+
+/// Shared memory of System V is there until it is removed, whoever made it.
+fn shared(stage: &mut Stage) {
+    const PIECE: u64 = 150 << 20;
+    stage.renew("app");
+    let before = shared_bytes();
+    for number in 0..6 {
+        if number == 3 {
+            stage.renew("app");
+        }
+        stage.call("app", "bombs/system_v", &json!({"bytes": PIECE}));
+        stage.works();
+    }
+    let fits = || (shared_bytes() < before + 3 * PIECE).then_some(());
+    stage.server.events().look_until("the end of shared memory whose workers are gone", fits);
+    stage.row("T-013", "leave shared memory behind, worker after worker", "stopped");
+}
+
+/// Of the whole machine, so other programs may change it, though hardly by so much.
+fn shared_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Shmem:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+fn disks(stage: &mut Stage) {
+    stage.renew("app");
+    let answer = stage.answer("bombs/files", &json!({}));
+    let is_limited = |answer: &Value, refused: &str| answer["refused"] == refused;
+    assert!(is_limited(&answer, "ENOSPC"), "{answer}");
+    stage.row("T-014", "make files without end in /tmp", "limited");
+    stage.call("app", "survivors/end", &json!({}));
+    const MOST: u64 = 64 << 20;
+    let answer = stage.answer("bombs/spool_folder", &json!({"most": MOST}));
+    let result = if answer["refused"].is_null() { "possible: up to the size of the disk" } else { "limited" };
+    stage.row("T-014", "fill the folder for large outputs, which is on the disk of the host", result);
+}
+
+fn descriptors(stage: &mut Stage) {
+    for (bomb, most, what) in [
+        ("descriptors", 256, "open descriptors without end"),
+        ("sockets", 256, "open sockets without end"),
+        ("watches", 64, "watch files without end"),
+    ] {
+        let answer = stage.answer(&format!("bombs/{bomb}"), &json!({}));
+        let made = answer["made"].as_u64();
+        assert!(answer["refused"] == "EMFILE" && made > Some(0) && made <= Some(most), "{bomb}: {answer}");
+        stage.row("T-017", what, "limited");
+    }
+    // What one uses up must not be what the others of the machine have.
+    let watch = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC);
+    assert!(watch.is_ok(), "the functions have used up the watches of the machine");
+    if stage.has_limits {
+        let answer = stage.beside_the_neighbour("threads until refused", |stage| stage.answer("bombs/threads", &json!({})));
+        assert!(answer["refused"].is_string() && answer["started"].as_u64() < Some(128), "{answer}");
+        stage.row("T-017", "start threads without end", "limited");
+    } else {
+        stage.row("T-017", "start threads without end", NO_LIMITS);
+    }
+}
+
+fn time(stage: &mut Stage) {
+    for (bomb, what) in [
+        ("bombs/spin", "never end"),
+        ("bombs/spin_in_c", "never end in one call of C that holds the interpreter"),
+        ("bombs/sleep", "sleep for ever"),
+        ("bombs/deaf", "take no signal"),
+        ("survivors/stop_all", "stop itself and all that it can signal"),
+    ] {
+        let ended = stage.beside_the_neighbour(what, |stage| stage.call("hurried", bomb, &json!({})));
+        assert!(ended.status == 504 && ended.text().contains("E0302"), "{bomb}: {} {}", ended.status, ended.text());
+        stage.row("T-015", what, "ends at the time limit");
+    }
+    let next = stage.server.get_of("hurried", "/api/pid");
+    assert_eq!(next.status, 200, "{}", next.text());
+    stage.row("T-021", "keep a neighbour waiting", "it answers each call; times are printed");
+}
+
+fn words(stage: &mut Stage) {
+    for (flood, arguments, what) in [
+        ("lines", json!({"lines": 5000}), "print and log thousands of lines"),
+        ("garbage", json!({}), "write what is no text"),
+        ("one_line", json!({"megabytes": 200}), "write a line of 200 MB"),
+        ("one_message", json!({"bytes": 8 << 20}), "print a message of megabytes"),
+    ] {
+        let before = resident(stage.server.process_id());
+        let answer = stage.beside_the_neighbour(what, |stage| stage.call("app", &format!("floods/{flood}"), &arguments));
+        assert_eq!(answer.status, 200, "{flood}: {}", answer.text());
+        let grown = resident(stage.server.process_id()).saturating_sub(before);
+        let result = if grown < 100 << 20 { "the server's memory stays" } else { "REACHED: memory grows" };
+        stage.row("T-018", what, result);
+    }
+}
+
+fn resident(process: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}

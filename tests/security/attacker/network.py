@@ -1,0 +1,119 @@
+"""T-051: places that can be reached from the machine and must not be reached from a function."""
+
+import os
+import socket
+
+from trying import Attempts
+
+
+def _talk(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as connected:
+        connected.settimeout(3)
+        connected.connect(address)
+        connected.sendall(b"GET /admin/host/status HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        return connected.recv(200)
+
+
+def reach(arguments):
+    attempts = Attempts()
+    ports = arguments["ports"]
+    for port in ports:
+        for host in ("127.0.0.1", "127.1.2.3", "0.0.0.0", "localhost", *arguments["own"]):
+            attempts.attempt("%s port %d" % (host, ports.index(port)), lambda: _talk(socket.AF_INET, (host, port)))
+        for host in ("::1", "::", "::ffff:127.0.0.1", "::ffff:7f00:1", "64:ff9b::7f00:1"):
+            attempts.attempt("%s port %d" % (host, ports.index(port)), lambda: _talk(socket.AF_INET6, (host, port)))
+    for host in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "10.0.0.1", "192.168.0.1", "172.17.0.1",
+                 "100.64.0.1", "224.0.0.1", "255.255.255.255"):
+        attempts.attempt(host, lambda: _talk(socket.AF_INET, (host, 80)))
+    for path in arguments["paths"]:
+        attempts.attempt(path, lambda: _talk(socket.AF_UNIX, path))
+    for name in arguments["abstract"]:
+        attempts.attempt("@" + name, lambda: _talk(socket.AF_UNIX, "\0" + name))
+    return attempts.answer()
+
+
+def datagrams(arguments):
+    """Nothing of it may arrive; whether sending fails is of no interest."""
+    sent = 0
+    for host in ("127.0.0.1", *arguments["own"]):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            try:
+                sender.sendto(arguments["text"].encode(), (host, arguments["port"]))
+                sent += 1
+            except OSError:
+                pass
+    return {"sent": sent}
+
+
+def slyly(arguments):
+    """Ways to connect other than connect."""
+    attempts = Attempts()
+    port = arguments["port"]
+
+    def fast_open():
+        with socket.socket() as sender:
+            return sender.sendto(b"x", 0x20000000, ("127.0.0.1", port))
+
+    def threads():
+        """The address changes while the server looks at it."""
+        import ctypes
+        import threading
+        import time
+
+        address = (ctypes.c_char * 16).from_buffer(bytearray(b"\x02\x00" + port.to_bytes(2, "big") + b"\x0a\x00\x00\x01" + bytes(8)))
+        over = []
+
+        def flip():
+            while not over:
+                address[4:8] = b"\x7f\x00\x00\x01"
+                address[4:8] = b"\x0a\x00\x00\x01"
+
+        flipper = threading.Thread(target=flip, daemon=True)
+        flipper.start()
+        library = ctypes.CDLL(None, use_errno=True)
+        until = time.monotonic() + 1
+        try:
+            while time.monotonic() < until:
+                with socket.socket() as connected:
+                    connected.setblocking(False)
+                    library.connect(connected.fileno(), address, 16)
+                    try:
+                        if connected.getpeername()[0] == "127.0.0.1":
+                            return "connected"
+                    except OSError:
+                        pass
+        finally:
+            over.append(True)
+            flipper.join()
+        raise ConnectionRefusedError("never")
+
+    def listen_outside():
+        listening = socket.socket()
+        listening.bind(("0.0.0.0", arguments["listen"]))
+        listening.listen()
+        return _keep(listening)
+
+    attempts.attempt("connect by sending", fast_open)
+    attempts.attempt("swap the address", threads)
+    answer = attempts.answer()
+    try:
+        answer["listens"] = listen_outside()
+    except OSError as error:
+        answer["listens"] = str(error)
+    return answer
+
+
+KEPT = []
+
+
+def _keep(listening):
+    KEPT.append(listening)
+    return listening.getsockname()[1]
+
+
+def dns(arguments):
+    """Names that lead to places of the machine."""
+    attempts = Attempts()
+    for name in arguments["names"]:
+        attempts.attempt(name, lambda: _talk(socket.AF_INET, (name, arguments["port"])))
+    return attempts.answer()
