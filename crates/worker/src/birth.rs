@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use ingle_sandbox::boxes::{Boxed, Ended, Program, Started};
+use ingle_sandbox::gvisor;
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
@@ -160,14 +161,17 @@ impl Newborn {
         let (output, their_output) = output_pipe().map_err(failed)?;
         let (errors, their_errors) = output_pipe().map_err(failed)?;
         let mut environment = options.environment.clone();
-        environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
+        let under_gvisor = options.is_under_gvisor();
+        let number = if under_gvisor { gvisor::SOCKET_NUMBER } else { SOCKET_NUMBER };
+        environment.insert("INGLE_WORKER_FD".to_owned(), number.to_string());
         let program = Program {
             path: options.python.clone(),
             arguments: vec![options.shim.display().to_string()],
             environment,
             directory: options.app.root.clone(),
         };
-        let started = boxed.start(program, [&theirs, &their_output, &their_errors]).await;
+        let entrance = group.as_ref().filter(|_| under_gvisor).map(Group::entrance);
+        let started = boxed.start(program, [&theirs, &their_output, &their_errors], entrance.as_ref()).await;
         let Started { process, ended, listener, .. } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let quarters = Quarters { cell: None, group };

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Shortfall};
-use ingle_sandbox::cgroup::{Leaf, Limits, OutOfMemory};
+use ingle_sandbox::cgroup::{Entrance, Leaf, Limits, OutOfMemory};
 use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -113,6 +114,16 @@ impl Group {
         drop(tasks.spawn(TaskKind::WorkerPort, "group".to_owned(), moving));
     }
 
+    /// For a process that is to be in it from the beginning.
+    pub(crate) fn entrance(&self) -> Entrance {
+        self.0.entrance()
+    }
+
+    /// What all that is in it uses, if this machine tells.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.0.usage().memory_bytes
+    }
+
     /// Waits until the system has ended a process of it because it wanted more memory than it may have.
     pub(crate) async fn out_of_memory(&self) {
         self.0.oom_happened().await;
@@ -173,6 +184,40 @@ impl Home {
         Ok(template)
     }
 
+    /// Starts a process in a machine of its own; the box around it is made if it is not there.
+    pub(crate) async fn start_machine(
+        &self,
+        confinement: &Confinement,
+        id: WorkerId,
+        maker: &Maker<'_>,
+    ) -> Result<Newborn, Error> {
+        let (boxed, is_new) = self.around_machines(confinement, maker).await?;
+        match Newborn::start_in_box(&boxed, id, confinement.group(), maker).await {
+            // Nothing tells when a box dies; a second one costs little.
+            Err(Error::Box { source: BoxError::Gone }) if !is_new => {
+                self.inside.lock().await.take();
+                let (boxed, _) = self.around_machines(confinement, maker).await?;
+                Newborn::start_in_box(&boxed, id, confinement.group(), maker).await
+            }
+            started => started,
+        }
+    }
+
+    /// The box of the machines, and whether it was made for this.
+    async fn around_machines(
+        &self,
+        confinement: &Confinement,
+        maker: &Maker<'_>,
+    ) -> Result<(Boxed, bool), Error> {
+        let mut inside = self.inside.lock().await;
+        if let Some(inside) = &*inside {
+            return Ok((inside.boxed.clone(), false));
+        }
+        let boxed = self.make(confinement, maker).await?;
+        *inside = Some(Inside { boxed: boxed.clone(), template: None, _group: None });
+        Ok((boxed, true))
+    }
+
     async fn make(&self, confinement: &Confinement, maker: &Maker<'_>) -> Result<Boxed, Error> {
         self.forget_cells();
         let made = confinement.means.boxes.make(&confinement.spec).await;
@@ -219,6 +264,9 @@ impl Home {
     /// Sees to it that the next worker finds quarters. To be called when nobody waits.
     pub(crate) async fn prepare_cells(&self, confinement: &Confinement, maker: &Maker<'_>) {
         if self.cells().len() >= CELLS_READY {
+            return;
+        }
+        if confinement.spec.gvisor.is_some() {
             return;
         }
         let Some(boxed) = self.boxed().await else { return };

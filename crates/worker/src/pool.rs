@@ -70,6 +70,13 @@ pub struct Options {
     pub confinement: Option<Confinement>,
 }
 
+impl Options {
+    /// Whether each worker has a machine of its own, whose kernel is a program.
+    pub(crate) fn is_under_gvisor(&self) -> bool {
+        self.confinement.as_ref().is_some_and(|confinement| confinement.spec.gvisor.is_some())
+    }
+}
+
 /// When a worker is replaced by a fresh one, as its memory may have grown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Recycle {

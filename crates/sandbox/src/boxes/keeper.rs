@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall, USER_INSIDE};
+use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall};
 use super::sys::{At as _, Done, Failed, Side};
 use super::maker::Filters;
 use super::{cell, enter, maker, sys, view, wire};
@@ -68,10 +68,7 @@ fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
     // The maker is outside and can say who we are; until then files that we make would belong to nobody.
     maker::ask(&mut maker, maker::BOX_USERS)?;
     drop(maker);
-    let (user, group) = match spec.identity {
-        Identity::Same { user, group } => (user, group),
-        Identity::Own { .. } => (USER_INSIDE, USER_INSIDE),
-    };
+    let (user, group) = spec.users_inside();
     become_user(user, group, is_root)?;
     let trees = match early {
         Some(trees) => trees,
@@ -190,7 +187,11 @@ impl Keeper<'_> {
         match sys::fork().at("fork")? {
             Side::Child => {
                 drop(ours);
-                let failed = match enter::start(self.order, program, attached, &theirs) {
+                let begun = match &self.order.spec.gvisor {
+                    Some(gvisor) => gvisor.start(self.order, program, attached, &theirs),
+                    None => enter::start(self.order, program, attached, &theirs),
+                };
+                let failed = match begun {
                     Err(failed) => failed,
                     Ok(never) => match never {},
                 };
@@ -234,6 +235,9 @@ impl Keeper<'_> {
     fn reap(&mut self) {
         while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let process = process.as_raw_nonzero().get();
+            if self.order.spec.gvisor.is_some() {
+                crate::gvisor::clean_after(process);
+            }
             if !self.starters.remove(&process) {
                 self.order.tell(&Answer::Ended { process, status: status.as_raw() }, &[]);
             }

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::maker::ARGUMENT;
 use super::spec::{Answer, BoxSpec, Numbered, Program, Request, Shortfall};
 use super::wire;
+use crate::cgroup::Entrance;
 use crate::process::{Forked, SOCKET_NUMBER};
 
 /// Longer than any step of a box takes on a machine that is not stuck.
@@ -288,11 +289,19 @@ impl Boxed {
         rustix::process::pidfd_send_signal(&self.0.keeper, Signal::KILL).ok();
     }
 
-    /// Starts a program with its control socket and the pipes that become its standard output and error.
+    /// Starts a program with its control socket and the pipes that become its standard output and error. Under gVisor it
+    /// goes `into` a control group before it does anything.
     ///
     /// # Errors
     /// A step that could not be done, or the box is gone.
-    pub async fn start(&self, program: Program, attached: [&OwnedFd; 3]) -> Result<Started, BoxError> {
+    pub async fn start(
+        &self,
+        program: Program,
+        attached: [&OwnedFd; 3],
+        into: Option<&Entrance>,
+    ) -> Result<Started, BoxError> {
+        let attached: Vec<&OwnedFd> =
+            attached.into_iter().chain(into.into_iter().flat_map(Entrance::descriptors)).collect();
         match self.request(Request::Start(Box::new(program)), &attached).await? {
             (Answer::Started { process: number, .. }, descriptors) => {
                 let mut descriptors = descriptors.into_iter();
