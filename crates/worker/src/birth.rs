@@ -174,7 +174,7 @@ impl Newborn {
         let started = boxed.start(program, [&theirs, &their_output, &their_errors], entrance.as_ref()).await;
         let Started { process, ended, listener, .. } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
-        let quarters = Quarters { cell: None, group };
+        let quarters = Quarters { cell: None, group, is_machine: under_gvisor };
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended) };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
@@ -308,11 +308,13 @@ impl Newborn {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(_closed)) => {
                 let ending = worker.ended().await;
-                Err(Error::Ended { ending: ending.what.clone(), output: indented(&ending.tail) })
+                let (ending, output) = (ending.what.clone(), indented(&ending.tail));
+                // The worker says hello before it does anything of the app's.
+                let never_came = worker.has_machine() && worker.state().main_thread.is_none();
+                Err(if never_came { Error::Machine { ending, output } } else { Error::Ended { ending, output } })
             }
             Err(Elapsed) => {
-                // Python's fault handler prints the stacks of all threads when it is aborted.
-                worker.group.abort();
+                worker.abort();
                 let ending = worker.ended().await;
                 Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
             }

@@ -144,6 +144,8 @@ impl Group {
 pub(crate) struct Quarters {
     pub(crate) cell: Option<Cell>,
     pub(crate) group: Option<Group>,
+    /// A machine under gVisor, of which the process that the server knows is a part.
+    pub(crate) is_machine: bool,
 }
 
 /// The box of one revision, made when it is needed first, and made anew when it has died.
@@ -258,7 +260,7 @@ impl Home {
 
     async fn make_quarters(boxed: &Boxed, confinement: &Confinement) -> Result<Quarters, BoxError> {
         let cell = if confinement.spec.has_namespaces { Some(boxed.cell().await?) } else { None };
-        Ok(Quarters { cell, group: confinement.group() })
+        Ok(Quarters { cell, group: confinement.group(), is_machine: false })
     }
 
     /// Sees to it that the next worker finds quarters. To be called when nobody waits.

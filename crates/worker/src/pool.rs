@@ -437,8 +437,8 @@ fn status(worker: &Arc<Worker>) -> WorkerStatus {
         in_work: state.in_work,
         lanes: state.lanes,
         completed: state.completed,
-        memory_bytes: worker.group.memory_bytes(),
-        proportional_bytes: worker.group.proportional_bytes(),
+        memory_bytes: worker.resident_bytes(),
+        proportional_bytes: worker.proportional_bytes(),
     }
 }
 
