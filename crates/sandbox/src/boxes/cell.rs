@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{PidfdFlags, WaitOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
-use super::spec::{Answer, BoxSpec, Mount};
+use super::spec::{Access, Answer, BoxSpec, Mount};
 use super::sys::{At as _, Done, Side};
 use super::view::Tree;
 use super::{sys, view, wire};
@@ -58,7 +58,9 @@ fn settle(spec: &BoxSpec) -> Done {
 
 /// What of the view is mounted in a folder that a cell has of its own; it has to be there again.
 fn seen_below(spec: &BoxSpec, folder: &Path) -> Done<Vec<Tree>> {
-    let mounts: Vec<&Mount> = spec.view.mounts.iter().filter(|mount| mount.path.starts_with(folder)).collect();
+    let in_folder = |mount: &&Mount| mount.path.starts_with(folder) && mount.access != Access::Hidden;
+    // What is hidden is below something that is seen, and comes with it; else it is not there to begin with.
+    let mounts: Vec<&Mount> = spec.view.mounts.iter().filter(in_folder).collect();
     let mut trees = Vec::new();
     for mount in &mounts {
         // With a mount comes what is mounted below it.

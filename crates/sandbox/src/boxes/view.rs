@@ -95,7 +95,12 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
         make_folder(Path::new(path), 0o1777)?;
         mount_temporary(spec.outer_scratch(), 0o1777, Path::new(path))?;
     }
+    let mut hidden = Vec::new();
     for tree in &trees {
+        // What is not there now may come to be there with what is mounted below it, and is no mount then.
+        if tree.access == Access::Hidden && tree.path.is_dir() {
+            hidden.push(&tree.path);
+        }
         put(tree)?;
     }
     // While the host's is still to be seen: without it the system does not let us mount another.
@@ -107,8 +112,8 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
     // From here on the host can't be reached by any path.
     rustix::mount::unmount(OLD, UnmountFlags::DETACH).at("leave the host's files")?;
     fs::remove_dir(OLD).at("leave the host's files")?;
-    for tree in trees.iter().filter(|tree| tree.access == Access::Hidden) {
-        seal(&tree.path)?;
+    for path in hidden {
+        seal(path)?;
     }
     seal(Path::new("/"))
 }
@@ -215,9 +220,6 @@ fn write_files(spec: &BoxSpec) -> Done {
 
 /// Nothing can be written there any more; what is mounted below stays as it is.
 fn seal(path: &Path) -> Done {
-    if !path.is_dir() {
-        return Ok(());
-    }
     let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mounted = rustix::mount::open_tree(CWD, path, flags).at_path("open", path)?;
     let attributes = Attributes { set: sys::READ_ONLY, users: None, is_recursive: false };
