@@ -28,6 +28,7 @@ use crate::debug::Debugging;
 use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
+use crate::machine::Machine;
 use crate::home::{self, Group, Quarters};
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
@@ -172,9 +173,10 @@ impl Newborn {
         };
         let entrance = group.as_ref().filter(|_| under_gvisor).map(Group::entrance);
         let started = boxed.start(program, [&theirs, &their_output, &their_errors], entrance.as_ref()).await;
-        let Started { process, ended, listener, .. } = started.map_err(|source| Error::Box { source })?;
+        let Started { process, number, ended, listener } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
-        let quarters = Quarters { cell: None, group, is_machine: under_gvisor };
+        let machine = under_gvisor.then(|| Machine { boxed: boxed.clone(), number });
+        let quarters = Quarters { cell: None, group, machine };
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended) };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker.tasks))
@@ -314,7 +316,7 @@ impl Newborn {
                 Err(if never_came { Error::Machine { ending, output } } else { Error::Ended { ending, output } })
             }
             Err(Elapsed) => {
-                worker.abort();
+                worker.abort().await;
                 let ending = worker.ended().await;
                 Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
             }

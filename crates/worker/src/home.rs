@@ -20,6 +20,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::birth::{Maker, Newborn};
 use crate::error::Error;
+use crate::machine::Machine;
 use crate::process::{Phase, Worker};
 use crate::templates::NO_WORKER;
 
@@ -145,7 +146,7 @@ pub(crate) struct Quarters {
     pub(crate) cell: Option<Cell>,
     pub(crate) group: Option<Group>,
     /// A machine under gVisor, of which the process that the server knows is a part.
-    pub(crate) is_machine: bool,
+    pub(crate) machine: Option<Machine>,
 }
 
 /// The box of one revision, made when it is needed first, and made anew when it has died.
@@ -260,7 +261,7 @@ impl Home {
 
     async fn make_quarters(boxed: &Boxed, confinement: &Confinement) -> Result<Quarters, BoxError> {
         let cell = if confinement.spec.has_namespaces { Some(boxed.cell().await?) } else { None };
-        Ok(Quarters { cell, group: confinement.group(), is_machine: false })
+        Ok(Quarters { cell, group: confinement.group(), machine: None })
     }
 
     /// Sees to it that the next worker finds quarters. To be called when nobody waits.

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use ingle_sandbox::boxes::Boxed;
 use ingle_sandbox::cgroup::watchdog::{Watchdog, tree_memory};
 
 use crate::process::Worker;
@@ -17,6 +18,14 @@ const LAST_STATUS: Duration = Duration::from_secs(1);
 const BY_SIGNAL: i32 = 128;
 const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
 
+/// Where a worker's machine is.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) boxed: Boxed,
+    /// The number of its `runsc` in the box.
+    pub(crate) number: i32,
+}
+
 /// The status of the worker, from that of its machine.
 pub(crate) fn status_inside(status: ExitStatus) -> ExitStatus {
     let signal = status.code().map(|code| code - BY_SIGNAL).filter(|signal| SIGNALS.contains(signal));
@@ -25,7 +34,7 @@ pub(crate) fn status_inside(status: ExitStatus) -> ExitStatus {
 
 impl Worker {
     pub(crate) fn has_machine(&self) -> bool {
-        self.quarters().is_machine
+        self.quarters.machine.is_some()
     }
 
     /// Ends a process whose sockets are closed, so that nobody can reach it. If it has ended by itself, its machine gets
@@ -37,10 +46,11 @@ impl Worker {
         self.kill();
     }
 
-    /// Ends a process that imports for too long, if possible so that Python's fault handler prints the stacks of all
-    /// threads first. A machine would tell of its own threads.
-    pub(crate) fn abort(&self) {
-        if self.has_machine() { self.kill() } else { self.group.abort() }
+    /// Ends a process so that Python's fault handler prints the stacks of all threads first.
+    pub(crate) async fn abort(&self) {
+        let Some(machine) = &self.quarters.machine else { return self.group.abort() };
+        machine.boxed.abort(machine.number).await;
+        self.end_lost().await;
     }
 
     /// Resident memory in bytes; with a machine all that belongs to it.
@@ -48,15 +58,13 @@ impl Worker {
         if !self.has_machine() {
             return self.group.memory_bytes();
         }
-        let counted = self.quarters().group.as_ref().and_then(crate::home::Group::memory_bytes);
+        let counted = self.quarters.group.as_ref().and_then(crate::home::Group::memory_bytes);
         counted.unwrap_or_else(|| {
             let leader = i32::try_from(self.group.leader()).unwrap_or_default();
             tree_memory(&Watchdog::new(leader).processes())
         })
     }
-}
 
-impl Worker {
     /// Its share of the memory; a machine shares none.
     pub(crate) fn proportional_bytes(&self) -> u64 {
         if self.has_machine() { self.resident_bytes() } else { self.group.proportional_bytes() }

@@ -105,7 +105,7 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) group: Group,
     /// What it has for itself in its box.
-    quarters: Quarters,
+    pub(crate) quarters: Quarters,
     /// Begins the names of the files that it writes.
     pub(crate) owner: u64,
     /// When the process was there.
@@ -176,10 +176,6 @@ impl Worker {
             memory: Mutex::default(),
             signals: maker.signals.clone(),
         })
-    }
-
-    pub(crate) fn quarters(&self) -> &Quarters {
-        &self.quarters
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -166,7 +166,7 @@ fn open_process(process: Pid) -> Done<OwnedFd> {
 
 struct Keeper<'a> {
     order: &'a Order<'a>,
-    /// Processes that only make a cell; nobody waits for their status.
+    /// Processes that only make a cell, or abort a program; nobody waits for their status.
     starters: HashSet<i32>,
 }
 
@@ -176,6 +176,7 @@ impl Keeper<'_> {
         let done = match numbered.request {
             Request::Start(program) => self.start(id, &program, &attached),
             Request::Cell => self.make_cell(id),
+            Request::Abort { process } => self.abort(process),
         };
         if let Err(failed) = done {
             self.order.tell_failed(Some(id), failed);
@@ -223,6 +224,20 @@ impl Keeper<'_> {
                     self.order.tell_failed(Some(id), failed);
                 }
                 sys::leave(0)
+            }
+            Side::Parent(child) => {
+                self.starters.insert(child);
+                Ok(())
+            }
+        }
+    }
+
+    fn abort(&mut self, process: i32) -> Done {
+        let Some(gvisor) = &self.order.spec.gvisor else { return Ok(()) };
+        match sys::fork().at("fork")? {
+            Side::Child => {
+                gvisor.abort(process, self.order.spec.network);
+                sys::leave(127)
             }
             Side::Parent(child) => {
                 self.starters.insert(child);

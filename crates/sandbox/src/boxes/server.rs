@@ -326,6 +326,12 @@ impl Boxed {
         }
     }
 
+    /// Ends the program of a machine in a way that lets it print its stacks first, if it can still be reached.
+    pub async fn abort(&self, process: i32) {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        send(&self.0.socket, &Numbered { id, request: Request::Abort { process } }, &[]).await.ok();
+    }
+
     /// To be asked for as soon as the number is known: statuses that nobody has asked for are not kept.
     pub fn ended(&self, number: i32) -> Ended {
         let (sender, receiver) = oneshot::channel();

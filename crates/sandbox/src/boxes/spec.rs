@@ -184,6 +184,8 @@ pub(crate) enum Request {
     Start(Box<Program>),
     /// A cell for one worker.
     Cell,
+    /// SIGABRT for the program of a machine, known by the process that was started for it. There is no answer.
+    Abort { process: i32 },
 }
 
 /// What a keeper says.

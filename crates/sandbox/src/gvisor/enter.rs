@@ -50,12 +50,24 @@ impl Gvisor {
             let nothing: Option<(String, i32)> = None;
             wire::send(&keeper, &nothing, &[listener.as_fd()]).at("hand over the listener")?;
         }
-        let failed = self.command(number, spec.network).exec();
+        let mut command = self.command(number, spec.network);
+        let bundle = format!("--bundle={}", folder.display());
+        let failed = command.args(["run", &bundle, &name_of(number)]).exec();
         Err(failed).at_path("start", &self.program)
     }
 
+    /// Aborts the program of a machine; returns only when that failed. The machine is that of another process.
+    pub(crate) fn abort(&self, number: i32, network: Network) {
+        sys::unblock_signals();
+        sys::close_from(3);
+        let mut command = self.command(number, network);
+        // Whoever waits for the end of the machine ends it in another way then.
+        drop(command.args(["kill", &name_of(number), "ABRT"]).exec());
+    }
+
+    /// What all commands about one machine have in common.
     fn command(&self, number: i32, network: Network) -> Command {
-        let folder = folder_of(number);
+        let state = folder_of(number).join("state");
         let network = match network {
             Network::Own { resolver: false } => "none",
             // That of the box, in which the server is asked for each connection.
@@ -64,20 +76,21 @@ impl Gvisor {
         let mut command = Command::new(&self.program);
         command
             .env_clear()
-            .arg(format!("--root={}", folder.join("state").display()))
+            .arg(format!("--root={}", state.display()))
             // The others want a device that may be there and not work, or are not in every release.
             .arg("--platform=ptrace")
             .arg(format!("--network={network}"))
             // The group of the worker is made by the server.
             .arg("--ignore-cgroups")
             // It is root of the box only.
-            .arg("--rootless")
-            .arg("run")
-            .arg(format!("--bundle={}", folder.display()))
-            // The names of its sockets are made of this, and machines of a box share a network.
-            .arg(format!("machine-{number}"));
+            .arg("--rootless");
         command
     }
+}
+
+/// The names of its sockets are made of this, and machines of a box share a network.
+fn name_of(number: i32) -> String {
+    format!("machine-{number}")
 }
 
 fn write_bundle(folder: &Path, configuration: &str) -> Done {
