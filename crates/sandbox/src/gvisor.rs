@@ -45,7 +45,8 @@ pub struct Gvisor {
 impl Gvisor {
     /// Looks for it where a box can see it. `None`: it is not installed.
     pub fn find() -> Option<Self> {
-        let program = FOLDERS.iter().map(|folder| Path::new(folder).join(PROGRAM)).find(|path| path.is_file());
+        let program =
+            FOLDERS.iter().map(|folder| Path::new(folder).join(PROGRAM)).find(|path| path.is_file());
         program.map(|program| Self { program })
     }
 }

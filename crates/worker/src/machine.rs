@@ -79,7 +79,10 @@ mod tests {
     fn a_signal_in_a_machine_is_told_as_one() {
         let inside = |code: i32| status_inside(ExitStatus::from_raw(code << 8));
         assert_eq!(inside(139).signal(), Some(11));
-        assert_eq!((inside(3).code(), inside(128).code(), inside(255).code()), (Some(3), Some(128), Some(255)));
+        assert_eq!(
+            (inside(3).code(), inside(128).code(), inside(255).code()),
+            (Some(3), Some(128), Some(255))
+        );
         assert_eq!(status_inside(ExitStatus::from_raw(9)).signal(), Some(9));
     }
 }

@@ -1,4 +1,6 @@
 //! Apps whose workers run under gVisor, with the real `runsc` that the set-up installs.
+#![expect(clippy::disallowed_methods, reason = "a story waits for processes of the real machine")]
+#![expect(clippy::print_stdout, reason = "a story that can't be told says so")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -114,8 +116,11 @@ fn family(first: u32) -> BTreeSet<u32> {
 
 fn children(process: u32) -> Vec<u32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
-    let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>()).collect()
+    let lists =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Waits until none of them runs. One that has ended and waits for a parent to take its status has nothing any more.

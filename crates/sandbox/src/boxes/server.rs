@@ -306,7 +306,9 @@ impl Boxed {
             (Answer::Started { process: number, .. }, descriptors) => {
                 let mut descriptors = descriptors.into_iter();
                 let process = descriptors.next().ok_or(BoxError::Gone)?;
-                let process = Forked::watch_open(process).map_err(|source| BoxError::Maker { source })?;
+                let process = Forked::watch_open(process).map_err(|source| {
+                    BoxError::Step { step: "watch the program that was started in it".to_owned(), source }
+                })?;
                 let ended = self.ended(number);
                 Ok(Started { process, number, listener: descriptors.next(), ended })
             }

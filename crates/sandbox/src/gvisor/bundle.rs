@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::boxes::{Access, BoxSpec, Mount, Program};
 use crate::boxes::view::TEMPORARY;
+use crate::boxes::{Access, BoxSpec, Mount, Program};
 
 /// The configuration for a program in a machine of its own, with the view of its box.
 pub(super) fn configuration(spec: &BoxSpec, program: &Program) -> Value {
@@ -63,7 +63,8 @@ fn size(spec: &BoxSpec) -> String {
 fn bound(mounts: &[Mount]) -> Vec<&Mount> {
     let mut sorted: Vec<&Mount> = mounts.iter().collect();
     sorted.sort_by_key(|mount| mount.path.components().count());
-    let above = |path: &Path| sorted.iter().rev().find(|mount| path != mount.path && path.starts_with(&mount.path));
+    let above =
+        |path: &Path| sorted.iter().rev().find(|mount| path != mount.path && path.starts_with(&mount.path));
     let is_bound = |mount: &&&Mount| match mount.access {
         Access::Hidden => false,
         // The root is read-only as a whole.

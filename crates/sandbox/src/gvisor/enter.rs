@@ -66,6 +66,7 @@ impl Gvisor {
     }
 
     /// What all commands about one machine have in common.
+    #[expect(clippy::disallowed_methods, reason = "this is the room that starts processes")]
     fn command(&self, number: i32, network: Network) -> Command {
         let state = folder_of(number).join("state");
         let network = match network {
