@@ -59,7 +59,11 @@ def adopt(descriptor):
         import fcntl
 
         moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-        os.close(descriptor)
+        # Left open, else the next file that is opened would be standard input to whoever reads it.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, descriptor)
+        if nothing != descriptor:
+            os.close(nothing)
         descriptor = moved
     os.set_inheritable(descriptor, False)
     adopted = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)

@@ -1,6 +1,7 @@
 //! Installs what the checks need and this machine lacks, and says each thing that it does.
 
 mod azurite;
+mod gvisor;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     venv_module(root, &interpreters.default)?;
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
+    ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
     }

@@ -11,11 +11,12 @@ use ingle_sandbox::boxes::{
 use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
 use ingle_sandbox::egress::resolver;
+use ingle_sandbox::gvisor::Gvisor;
 use ingle_sandbox::means::Strength;
 use ingle_types::spec::{Egress, Isolation, SandboxOptions};
 use ingle_worker::{Bounds, Confinement};
 
-use crate::error::Error;
+use crate::error::{Error, GvisorLack};
 
 /// What everybody has of the machine: programs and libraries, without which no interpreter starts.
 const SYSTEM: [&str; 1] = ["/usr"];
@@ -113,6 +114,7 @@ pub(crate) fn box_spec(
         },
         has_namespaces: strength.has(Protection::UserNamespace),
         asks: network != Network::Host,
+        gvisor: None,
     }
 }
 
@@ -134,6 +136,21 @@ pub(crate) fn check_strict(strength: &Strength) -> Result<(), Error> {
         .map(|(protection, reason)| format!("{} ({reason})", protection.name()))
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(Error::NotStrict { missing: missing.join(", ") }) }
+}
+
+/// gVisor, if it is installed and can run here: in a box that has namespaces.
+pub(crate) fn gvisor(strength: &Strength) -> Result<Gvisor, Error> {
+    let needed =
+        [Protection::UserNamespace, Protection::FileView, Protection::ProcessNumbers, Protection::OwnNetwork];
+    let missing: Vec<String> = strength
+        .missing()
+        .filter(|(protection, _)| needed.contains(protection))
+        .map(|(protection, reason)| format!("{} ({reason})", protection.name()))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::NoGvisor { lack: GvisorLack::Box { missing: missing.join(", ") } });
+    }
+    Gvisor::find().ok_or(Error::NoGvisor { lack: GvisorLack::Program })
 }
 
 /// What functions may reach. Services that the app's own settings name are meant to be reached.

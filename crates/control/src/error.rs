@@ -13,8 +13,30 @@ pub enum Error {
     /// It wants the full box, and this machine has less.
     #[error("the app is to run in strict isolation, and this machine lacks: {missing}")]
     NotStrict { missing: String },
-    #[error("the app is to run under gVisor, which Ingle can't do yet")]
-    NoGvisor,
+    /// It wants a kernel of its own, and nothing here can play one.
+    #[error("the app is to run under gVisor, and {lack}")]
+    NoGvisor { lack: GvisorLack },
+}
+
+/// What gVisor lacks here.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum GvisorLack {
+    #[error("its program `runsc` is not installed")]
+    Program,
+    /// It runs in a box of ours.
+    #[error("this machine lacks: {missing}")]
+    Box { missing: String },
+}
+
+impl GvisorLack {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Program => "on Debian: `apt-get install runsc`; isolation = \"strict\" needs no program",
+            Self::Box { .. } => {
+                "`ingle doctor --security` says why; isolation = \"default\" takes what there is"
+            }
+        }
+    }
 }
 
 impl Error {
@@ -23,7 +45,7 @@ impl Error {
             Self::App(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::NotStrict { .. } => "E0622",
-            Self::NoGvisor => "E0623",
+            Self::NoGvisor { .. } => "E0623",
         }
     }
 
@@ -31,7 +53,7 @@ impl Error {
         match self {
             Self::App(error) => error.blame(),
             Self::Worker(error) => error.blame(),
-            Self::NotStrict { .. } | Self::NoGvisor => Blame::Platform,
+            Self::NotStrict { .. } | Self::NoGvisor { .. } => Blame::Platform,
         }
     }
 
@@ -42,7 +64,7 @@ impl Error {
             Self::NotStrict { .. } => Some(
                 "`ingle doctor --security` says why; isolation = \"default\" takes what there is".to_owned(),
             ),
-            Self::NoGvisor => Some("isolation = \"strict\" is the strongest class that there is".to_owned()),
+            Self::NoGvisor { lack } => Some(lack.hint().to_owned()),
         }
     }
 
@@ -50,7 +72,7 @@ impl Error {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::App(error) => error.detail(),
-            Self::Worker(_) | Self::NotStrict { .. } | Self::NoGvisor => None,
+            Self::Worker(_) | Self::NotStrict { .. } | Self::NoGvisor { .. } => None,
         }
     }
 }

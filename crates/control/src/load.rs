@@ -196,10 +196,14 @@ fn confinement(
     let folder = &prepared.folder;
     match isolation {
         Isolation::Off => return Ok(None),
-        Isolation::Gvisor => return Err(Error::NoGvisor),
+        Isolation::Gvisor => {}
         Isolation::Strict => confine::check_strict(&means.strength)?,
         Isolation::Default => {}
     }
+    let gvisor = match isolation {
+        Isolation::Gvisor => Some(confine::gvisor(&means.strength)?),
+        _ => None,
+    };
     let python = without_links(&prepared.environment.python);
     let mut read: Vec<PathBuf> = prepared.debugger.iter().chain(&with.handed).cloned().collect();
     let paths = folder.settings.get("PYTHONPATH").into_iter().flat_map(|paths| paths.split(':'));
@@ -219,7 +223,8 @@ fn confinement(
         Policy::All => Network::Host,
         policy => Network::Own { resolver: *policy != Policy::None },
     };
-    let spec = confine::box_spec(&needs, &folder.sandbox, network, &means.strength);
+    let mut spec = confine::box_spec(&needs, &folder.sandbox, network, &means.strength);
+    spec.gvisor = gvisor;
     let limits = confine::limits(&folder.sandbox);
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
     let resolver = confine::resolver();

@@ -14,14 +14,14 @@
 //! `entry/` is the native part of the worker, which forks into a cell; `wire` are the messages between all of them.
 
 mod cell;
-mod enter;
-mod keeper;
+pub(crate) mod enter;
+pub(crate) mod keeper;
 mod maker;
 mod server;
 mod spec;
-mod sys;
-mod view;
-mod wire;
+pub(crate) mod sys;
+pub(crate) mod view;
+pub(crate) mod wire;
 
 pub use maker::{ARGUMENT, serve};
 pub(crate) use server::number_of;

@@ -10,6 +10,7 @@ pub mod boxes;
 pub mod cgroup;
 pub mod command;
 pub mod egress;
+pub mod gvisor;
 pub mod landlock;
 pub mod means;
 pub mod memory;

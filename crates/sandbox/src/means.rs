@@ -105,6 +105,7 @@ async fn try_box(boxes: &Boxes) -> Vec<Shortfall> {
         processes_max: 64,
         has_namespaces: true,
         asks: true,
+        gvisor: None,
     };
     let mut shortfalls = match boxes.make(&spec).await {
         Ok((boxed, port)) => tokio::select! {

@@ -272,7 +272,8 @@ impl Forked {
 
     /// As [`Forked::watch`], of a process that is open already.
     pub(crate) fn watch_open(process: OwnedFd) -> io::Result<Self> {
-        let number = crate::boxes::number_of(&process)?;
+        // The system gives -1 for one that has ended and whose status is taken, which is no number at all.
+        let number = crate::boxes::number_of(&process)?.max(0);
         let leader = Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has ended"))?;
         Self::open(process, leader)
     }

@@ -37,6 +37,7 @@ fn spec() -> BoxSpec {
         processes_max: 200,
         has_namespaces: true,
         asks: false,
+        gvisor: None,
     }
 }
 
@@ -68,7 +69,7 @@ impl Running {
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             directory: "/".into(),
         };
-        let started = self.boxed.start(program, [&control, &theirs, &errors]).await.unwrap();
+        let started = self.boxed.start(program, [&control, &theirs, &errors], None).await.unwrap();
         drop((theirs, errors, control));
         let mut text = String::new();
         let mut output = output;

@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use ingle_sandbox::boxes::{Boxed, Ended, Program, Started};
+use ingle_sandbox::gvisor;
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
@@ -29,6 +30,7 @@ use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::home::{self, Confinement, Group, Quarters};
+use crate::machine::Machine;
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
@@ -167,17 +169,21 @@ impl Newborn {
         let (output, their_output) = output_pipe().map_err(failed)?;
         let (errors, their_errors) = output_pipe().map_err(failed)?;
         let mut environment = options.environment.clone();
-        environment.insert("INGLE_WORKER_FD".to_owned(), SOCKET_NUMBER.to_string());
+        let under_gvisor = options.is_under_gvisor();
+        let number = if under_gvisor { gvisor::SOCKET_NUMBER } else { SOCKET_NUMBER };
+        environment.insert("INGLE_WORKER_FD".to_owned(), number.to_string());
         let program = Program {
             path: options.python.clone(),
             arguments: vec![options.shim.display().to_string()],
             environment,
             directory: options.app.root.clone(),
         };
-        let started = boxed.start(program, [&theirs, &their_output, &their_errors]).await;
-        let Started { process, ended, listener, .. } = started.map_err(|source| Error::Box { source })?;
+        let entrance = group.as_ref().filter(|_| under_gvisor).map(Group::entrance);
+        let started = boxed.start(program, [&theirs, &their_output, &their_errors], entrance.as_ref()).await;
+        let Started { process, number, ended, listener } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
-        let quarters = Quarters { cell: None, group };
+        let machine = under_gvisor.then(|| Machine { boxed: boxed.clone(), number });
+        let quarters = Quarters { cell: None, group, machine };
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended), _boxed: boxed.clone() };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
@@ -339,11 +345,17 @@ impl Newborn {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(_closed)) => {
                 let ending = worker.ended().await;
-                Err(Error::Ended { ending: ending.what.clone(), output: indented(&ending.tail) })
+                let (ending, output) = (ending.what.clone(), indented(&ending.tail));
+                // The worker says hello before it does anything of the app's.
+                let never_came = worker.has_machine() && worker.state().main_thread.is_none();
+                Err(if never_came {
+                    Error::Machine { ending, output }
+                } else {
+                    Error::Ended { ending, output }
+                })
             }
             Err(Elapsed) => {
-                // Python's fault handler prints the stacks of all threads when it is aborted.
-                worker.group.abort();
+                worker.abort().await;
                 let ending = worker.ended().await;
                 Err(Error::ImportTimeout { limit: options.import_timeout, stack: indented(&ending.tail) })
             }

@@ -20,6 +20,8 @@ pub enum Error {
     Box { source: BoxError },
     #[error("the network of a box can't be supervised")]
     Network { source: io::Error },
+    #[error("gVisor {ending} before the worker ran{output}")]
+    Machine { ending: String, output: String },
     #[error("the worker process {ending} before it had loaded the app{output}")]
     Ended { ending: String, output: String },
     #[error("the app was not imported after {} s{stack}", limit.as_secs())]
@@ -40,6 +42,7 @@ impl Error {
         match self {
             Self::Stopping => "E0309",
             Self::Box { source } => source.code(),
+            Self::Machine { .. } => "E0623",
             Self::Network { .. } => "E0621",
             _ => "E0304",
         }
@@ -53,6 +56,7 @@ impl Error {
             | Self::Fork { .. }
             | Self::Box { .. }
             | Self::Network { .. }
+            | Self::Machine { .. }
             | Self::Version { .. }
             | Self::Protocol { .. }
             | Self::Stopping => Blame::Platform,
@@ -66,6 +70,9 @@ impl Error {
             Self::Fork { .. } => "the machine may be out of memory or processes; look at `ingle doctor`",
             Self::Box { .. } | Self::Network { .. } => {
                 "ingle doctor --security tells what this machine allows"
+            }
+            Self::Machine { .. } => {
+                "`runsc do true`, as the user of the server, tells whether gVisor works on this machine"
             }
             Self::Ended { .. } => {
                 "code at the top level of a module ended the process; move it into a function"

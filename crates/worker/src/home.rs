@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Protection};
 use ingle_sandbox::cgroup::watchdog::Watchdog;
-use ingle_sandbox::cgroup::{Leaf, Limits, OutOfMemory};
+use ingle_sandbox::cgroup::{Entrance, Leaf, Limits, OutOfMemory};
 use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn};
 use crate::error::Error;
+use crate::machine::Machine;
 use crate::process::{Phase, Worker};
 use crate::templates::NO_WORKER;
 
@@ -124,6 +126,16 @@ impl Group {
         drop(tasks.spawn(TaskKind::WorkerPort, "group".to_owned(), moving));
     }
 
+    /// For a process that is to be in it from the beginning.
+    pub(crate) fn entrance(&self) -> Entrance {
+        self.0.entrance()
+    }
+
+    /// What all that is in it uses, if this machine tells.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.0.usage().memory_bytes
+    }
+
     /// Waits until the system has ended a process of it because it wanted more memory than it may have.
     pub(crate) async fn out_of_memory(&self) {
         self.0.oom_happened().await;
@@ -167,6 +179,8 @@ pub(crate) async fn watch_memory(worker: Arc<Worker>, limit_bytes: u64) {
 pub(crate) struct Quarters {
     pub(crate) cell: Option<Cell>,
     pub(crate) group: Option<Group>,
+    /// A machine under gVisor, of which the process that the server knows is a part.
+    pub(crate) machine: Option<Machine>,
 }
 
 /// The box of one revision, made when it is needed first, and made anew when it has died.
@@ -179,7 +193,7 @@ pub(crate) struct Home {
 
 struct Inside {
     boxed: Boxed,
-    template: Arc<Worker>,
+    template: Option<Arc<Worker>>,
     /// Of template and zygote, and of a worker until it is in its own.
     _group: Option<Group>,
 }
@@ -192,10 +206,10 @@ impl Home {
         maker: &Maker<'_>,
     ) -> Result<Arc<Worker>, Error> {
         let mut inside = self.inside.lock().await;
-        if let Some(inside) = inside.as_ref()
-            && inside.template.state().phase == Phase::Parent
+        if let Some(template) = inside.as_ref().and_then(|inside| inside.template.as_ref())
+            && template.state().phase == Phase::Parent
         {
-            return Ok(inside.template.clone());
+            return Ok(template.clone());
         }
         // A template that has died may have taken the box with it; a box costs little. The old one is there for as long as
         // a worker lives in it.
@@ -203,8 +217,42 @@ impl Home {
         let group = confinement.group();
         let newborn = Newborn::start_in_box(&boxed, NO_WORKER, group.clone(), maker).await?;
         let template = newborn.into_worker(Phase::Parent);
-        *inside = Some(Inside { boxed, template: template.clone(), _group: group });
+        *inside = Some(Inside { boxed, template: Some(template.clone()), _group: group });
         Ok(template)
+    }
+
+    /// Starts a process in a machine of its own; the box around it is made if it is not there.
+    pub(crate) async fn start_machine(
+        &self,
+        confinement: &Confinement,
+        id: WorkerId,
+        maker: &Maker<'_>,
+    ) -> Result<Newborn, Error> {
+        let (boxed, is_new) = self.around_machines(confinement, maker).await?;
+        match Newborn::start_in_box(&boxed, id, confinement.group(), maker).await {
+            // Nothing tells when a box dies; a second one costs little.
+            Err(Error::Box { source: BoxError::Gone }) if !is_new => {
+                self.inside.lock().await.take();
+                let (boxed, _) = self.around_machines(confinement, maker).await?;
+                Newborn::start_in_box(&boxed, id, confinement.group(), maker).await
+            }
+            started => started,
+        }
+    }
+
+    /// The box of the machines, and whether it was made for this.
+    async fn around_machines(
+        &self,
+        confinement: &Confinement,
+        maker: &Maker<'_>,
+    ) -> Result<(Boxed, bool), Error> {
+        let mut inside = self.inside.lock().await;
+        if let Some(inside) = &*inside {
+            return Ok((inside.boxed.clone(), false));
+        }
+        let boxed = self.make(confinement, maker).await?;
+        *inside = Some(Inside { boxed: boxed.clone(), template: None, _group: None });
+        Ok((boxed, true))
     }
 
     async fn make(&self, confinement: &Confinement, maker: &Maker<'_>) -> Result<Boxed, Error> {
@@ -255,12 +303,15 @@ impl Home {
 
     async fn make_quarters(boxed: &Boxed, confinement: &Confinement) -> Result<Quarters, BoxError> {
         let cell = if confinement.spec.has_namespaces { Some(boxed.cell().await?) } else { None };
-        Ok(Quarters { cell, group: confinement.group() })
+        Ok(Quarters { cell, group: confinement.group(), machine: None })
     }
 
     /// Sees to it that the next worker finds quarters. To be called when nobody waits.
     pub(crate) async fn prepare_cells(&self, confinement: &Confinement, maker: &Maker<'_>) {
         if self.cells().len() >= CELLS_READY {
+            return;
+        }
+        if confinement.spec.gvisor.is_some() {
             return;
         }
         let Some(boxed) = self.boxed().await else { return };
@@ -290,7 +341,7 @@ impl Home {
             && let Some(inside) = inside.take()
         {
             self.forget_cells();
-            inside.template.end();
+            inside.template.iter().for_each(|template| template.end());
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod error;
 pub mod hold;
 mod home;
 pub mod keep_alive;
+mod machine;
 pub mod nursery;
 mod output;
 pub mod pool;

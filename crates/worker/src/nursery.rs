@@ -93,8 +93,9 @@ struct Zygote {
 
 impl Nursery {
     pub(crate) fn new(parents: &Parents, options: &Options) -> Self {
-        // A debugger has threads and sockets of its own in the process.
-        let policy = if options.debugging.is_some() { ForkPolicy::Never } else { options.fork };
+        // A debugger has threads and sockets of its own in the process, and gVisor's machines can't be forked.
+        let starts_each = options.debugging.is_some() || options.is_under_gvisor();
+        let policy = if starts_each { ForkPolicy::Never } else { options.fork };
         Self {
             template: parents.templates.used_by(options),
             home: Home::default(),
@@ -217,6 +218,9 @@ impl Nursery {
     async fn start(&self, id: WorkerId, maker: &Maker<'_>) -> Result<(Arc<Worker>, Loaded), Error> {
         let newborn = match &maker.options.confinement {
             None => Newborn::start(id, maker)?,
+            Some(confinement) if maker.options.is_under_gvisor() => {
+                self.home.start_machine(confinement, id, maker).await?
+            }
             Some(confinement) => {
                 // Its box needs a process to be made for.
                 self.home.template(confinement, maker).await?;

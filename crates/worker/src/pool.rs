@@ -72,6 +72,13 @@ pub struct Options {
     pub confinement: Option<Confinement>,
 }
 
+impl Options {
+    /// Whether each worker has a machine of its own, whose kernel is a program.
+    pub(crate) fn is_under_gvisor(&self) -> bool {
+        self.confinement.as_ref().is_some_and(|confinement| confinement.spec.gvisor.is_some())
+    }
+}
+
 /// When a worker is replaced by a fresh one, as its memory may have grown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Recycle {
@@ -432,8 +439,8 @@ fn status(worker: &Arc<Worker>) -> WorkerStatus {
         in_work: state.in_work,
         lanes: state.lanes,
         completed: state.completed,
-        memory_bytes: worker.group.memory_bytes(),
-        proportional_bytes: worker.group.proportional_bytes(),
+        memory_bytes: worker.resident_bytes(),
+        proportional_bytes: worker.proportional_bytes(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::ending::{Ending, LastWords, crashed_thread, describe};
 use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::home::{self, Quarters};
+use crate::machine;
 use crate::stream::{Streams, Told};
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
@@ -109,7 +110,7 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) group: Group,
     /// What it has for itself in its box.
-    quarters: Quarters,
+    pub(crate) quarters: Quarters,
     /// Begins the names of the files that it writes.
     pub(crate) owner: u64,
     /// When the process was there.
@@ -223,6 +224,7 @@ impl Worker {
                 body.wait().await
             }
         };
+        let status = if self.has_machine() { status.map(machine::status_inside) } else { status };
         // A process that left the group may hold the pipe open; what it says later is not waited for.
         tokio::time::timeout(LAST_WORDS, last_words.all_read).await.ok();
         let ending = {
@@ -286,7 +288,7 @@ impl Worker {
             }
         }
         // Nobody can reach the process any more, so it must not go on.
-        self.kill();
+        self.end_lost().await;
     }
 
     async fn out_of_memory(&self) {
@@ -368,6 +370,7 @@ impl Worker {
         if let Some(sender) = loaded.take() {
             sender.send(Err(Error::Protocol { problem: problem.to_owned() })).ok();
         }
+        self.kill();
     }
 
     pub(crate) fn log(&self, log: Log) {
@@ -498,7 +501,7 @@ impl Worker {
         match *memory {
             Some((at, bytes)) if at.elapsed() < MEMORY_AGE_MAX => bytes,
             _ => {
-                let bytes = self.group.memory_bytes();
+                let bytes = self.resident_bytes();
                 *memory = Some((Instant::now(), bytes));
                 bytes
             }

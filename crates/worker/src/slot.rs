@@ -275,7 +275,7 @@ impl Slot {
             Silence::Ended | Silence::NotRead => {
                 // A worker whose sockets are closed can't be used any more, even if it should still run.
                 self.worker.drain();
-                self.worker.kill();
+                self.worker.end_lost().await;
                 let ending = self.worker.ended().await;
                 let failure = ended_failure(id, self.thread, &ending);
                 if matches!(silence, Silence::NotRead) { not_read(failure) } else { failure }

@@ -212,6 +212,10 @@ impl Pool {
             } else if ready > wanted {
                 ready -= 1;
                 plan.retire.push(worker);
+            } else if waiting > 0 {
+                // Whoever waits is about to take it, and nobody tells of that: it took longer to start than it may be
+                // without work.
+                plan.look_at(now + limits.idle_timeout);
             }
         }
         plan

@@ -23,6 +23,7 @@ mod event_grid;
 mod examples;
 mod extensions;
 mod first_calls;
+mod gvisor;
 mod hot_keys;
 mod http;
 mod imports;

@@ -34,7 +34,10 @@ pub(crate) fn wait_until_gone(mark: &str) -> Vec<String> {
 fn marked(mark: &str) -> Vec<String> {
     let name = |path: std::path::PathBuf| fs::read_to_string(path.join("comm")).unwrap_or_default();
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    processes.filter(|path| name(path.clone()).contains(mark)).map(|path| path.display().to_string()).collect()
+    processes
+        .filter(|path| name(path.clone()).contains(mark))
+        .map(|path| path.display().to_string())
+        .collect()
 }
 
 /// T-016: daemons, deaf ones, and programs end with the worker, whatever ends that.
@@ -50,7 +53,11 @@ fn survivors(stage: &mut Stage) {
         assert!(marked(&mark).len() >= 5, "the host sees them, too");
         stage.call(app, end, &json!({}));
         let left = wait_until_gone(&mark);
-        stage.row("T-016", what, if left.is_empty() { "stopped".to_owned() } else { format!("REACHED: {left:?}") });
+        stage.row(
+            "T-016",
+            what,
+            if left.is_empty() { "stopped".to_owned() } else { format!("REACHED: {left:?}") },
+        );
     }
     let answer = stage.answer("survivors/thread_behind", &json!({}));
     assert!(answer["threads"].as_u64() > Some(1), "{answer}");
@@ -84,7 +91,11 @@ fn endings(stage: &mut Stage) {
         let text = answer.text();
         assert!(answer.status == status && text.contains(part), "{ending}: {} {text}", answer.status);
         stage.works();
-        let result = if status == 200 { "nothing comes of it".to_owned() } else { format!("{status}, told as {part}") };
+        let result = if status == 200 {
+            "nothing comes of it".to_owned()
+        } else {
+            format!("{status}, told as {part}")
+        };
         stage.row("T-087", what, result);
     }
     let ended = stage.call("hurried", "endings/deadlock", &json!({}));

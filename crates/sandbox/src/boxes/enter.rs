@@ -27,7 +27,7 @@ const ZYGOTE_RIGHTS: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySe
 const SIGNALS_WAITING: u64 = 4096;
 
 /// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)).
-const FIRST_TO_GO: &str = "500";
+pub(crate) const FIRST_TO_GO: &str = "500";
 
 /// Starts the program; returns only when that failed. `attached`: control socket, standard output, standard error.
 /// `keeper` is told of the listener of the filter that asks, and closes with the exec.
@@ -44,7 +44,7 @@ pub(crate) fn start(
     sys::unblock_signals();
     // Only while the file can be written: /proc belongs to the user of the box.
     fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
-    let keeper = keep_only(attached, keeper)?;
+    let keeper = keep_only(attached, keeper, SOCKET_NUMBER)?;
     rustix::process::chdir(&program.directory).at_path("enter", &program.directory)?;
     limit(spec)?;
     // Before rights are given up, as giving up is one of them.
@@ -68,11 +68,11 @@ pub(crate) fn start(
     Err(failed).at_path("start", &program.path)
 }
 
-/// Puts the descriptors where the program looks for them, and closes all others (T-003). Returns the keeper's, which
-/// an exec closes.
-fn keep_only(attached: &[OwnedFd], keeper: &OwnedFd) -> Done<OwnedFd> {
+/// Puts the descriptors where the program looks for them, the control socket at `socket_number`, and closes all others
+/// (T-003). Returns the keeper's, which an exec closes.
+pub(crate) fn keep_only(attached: &[OwnedFd], keeper: &OwnedFd, socket_number: i32) -> Done<OwnedFd> {
     let step = "arrange the descriptors";
-    let [control, output, errors] = attached else {
+    let [control, output, errors, ..] = attached else {
         return Err(Failed { step: step.to_owned(), errno: libc::EBADF });
     };
     // Above all that is about to be overwritten.
@@ -83,7 +83,7 @@ fn keep_only(attached: &[OwnedFd], keeper: &OwnedFd) -> Done<OwnedFd> {
     sys::place(&nothing, 0).at(step)?;
     sys::place(&output, 1).at(step)?;
     sys::place(&errors, 2).at(step)?;
-    sys::place(&control, SOCKET_NUMBER).at(step)?;
+    sys::place(&control, socket_number).at(step)?;
     let kept = sys::take_number(&keeper, SOCKET_NUMBER + 1).at(step)?;
     sys::close_from(SOCKET_NUMBER + 2);
     // What these owned is closed by now; closing it again could hit others.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::maker::Filters;
-use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall, USER_INSIDE};
+use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall};
 use super::sys::{At as _, Done, Failed, Side};
 use super::{cell, enter, maker, sys, view, wire};
 
@@ -73,10 +73,7 @@ fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
     // The maker is outside and can say who we are; until then files that we make would belong to nobody.
     maker::ask(&mut maker, maker::BOX_USERS)?;
     drop(maker);
-    let (user, group) = match spec.identity {
-        Identity::Same { user, group } => (user, group),
-        Identity::Own { .. } => (USER_INSIDE, USER_INSIDE),
-    };
+    let (user, group) = spec.users_inside();
     become_user(user, group, false)?;
     let trees = match early {
         Some(trees) => trees,
@@ -185,7 +182,7 @@ fn open_process(process: Pid) -> Done<OwnedFd> {
 
 struct Keeper<'a> {
     order: &'a Order<'a>,
-    /// Processes that only make a cell; nobody waits for their status.
+    /// Processes that only make a cell, or abort a program; nobody waits for their status.
     starters: HashSet<i32>,
 }
 
@@ -195,6 +192,7 @@ impl Keeper<'_> {
         let done = match numbered.request {
             Request::Start(program) => self.start(id, &program, &attached),
             Request::Cell => self.make_cell(id),
+            Request::Abort { process } => self.abort(process),
         };
         if let Err(failed) = done {
             self.order.tell_failed(Some(id), failed);
@@ -206,7 +204,11 @@ impl Keeper<'_> {
         match sys::fork().at("fork")? {
             Side::Child => {
                 drop(ours);
-                let failed = match enter::start(self.order, program, attached, &theirs) {
+                let begun = match &self.order.spec.gvisor {
+                    Some(gvisor) => gvisor.start(self.order, program, attached, &theirs),
+                    None => enter::start(self.order, program, attached, &theirs),
+                };
+                let failed = match begun {
                     Err(failed) => failed,
                     Ok(never) => match never {},
                 };
@@ -246,10 +248,27 @@ impl Keeper<'_> {
         }
     }
 
+    fn abort(&mut self, process: i32) -> Done {
+        let Some(gvisor) = &self.order.spec.gvisor else { return Ok(()) };
+        match sys::fork().at("fork")? {
+            Side::Child => {
+                gvisor.abort(process, self.order.spec.network);
+                sys::leave(127)
+            }
+            Side::Parent(child) => {
+                self.starters.insert(child);
+                Ok(())
+            }
+        }
+    }
+
     /// Takes the status of all children that have ended; orphans of the box are among them.
     fn reap(&mut self) {
         while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let process = process.as_raw_nonzero().get();
+            if self.order.spec.gvisor.is_some() {
+                crate::gvisor::clean_after(process);
+            }
             if !self.starters.remove(&process) {
                 self.order.tell(&Answer::Ended { process, status: status.as_raw() }, &[]);
             }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, WaitOptions};
 
-use super::spec::{Answer, BoxSpec, Identity, USER_INSIDE};
+use super::spec::{Answer, BoxSpec, Identity};
 use super::sys::{At as _, Done, Failed, Side};
 use super::{keeper, sys, wire};
 use crate::process::SOCKET_NUMBER;
@@ -68,7 +68,7 @@ fn make(spec: &BoxSpec, filters: Result<&Filters, &seccomp::Error>, socket: &Own
             let mut byte = [0];
             // It asks once for each namespace of users that it makes, and closes the socket when it needs no more.
             while ours.read_exact(&mut byte).is_ok() {
-                let answer = match give_users(child, byte[0], spec.identity) {
+                let answer = match give_users(child, byte[0], spec) {
                     Ok(()) => 0,
                     Err(failed) => u8::try_from(failed.errno).unwrap_or(u8::MAX),
                 };
@@ -86,15 +86,15 @@ fn make(spec: &BoxSpec, filters: Result<&Filters, &seccomp::Error>, socket: &Own
 /// The child asks for the users of its box.
 pub(crate) const BOX_USERS: u8 = 1;
 
-fn give_users(child: i32, kind: u8, identity: Identity) -> Done {
+fn give_users(child: i32, kind: u8, spec: &BoxSpec) -> Done {
     if kind != BOX_USERS {
         return Err(Failed { step: "know what is asked".to_owned(), errno: libc::EINVAL });
     }
-    let (inside, user, group) = match identity {
-        Identity::Same { user, group } => ((user, group), user, group),
-        Identity::Own { user } => ((USER_INSIDE, USER_INSIDE), user, user),
+    let outside = match spec.identity {
+        Identity::Same { user, group } => (user, group),
+        Identity::Own { user } => (user, user),
     };
-    write_maps(child, inside, (user, group), matches!(identity, Identity::Same { .. }))
+    write_maps(child, spec.users_inside(), outside, matches!(spec.identity, Identity::Same { .. }))
 }
 
 /// Writes what user and group of a new namespace are outside (user_namespaces(7)).

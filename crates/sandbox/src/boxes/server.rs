@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::maker::ARGUMENT;
 use super::spec::{Answer, BoxSpec, Numbered, Program, Request, Shortfall};
 use super::wire;
+use crate::cgroup::Entrance;
 use crate::process::{Forked, SOCKET_NUMBER};
 
 /// Longer than any step of a box takes on a machine that is not stuck.
@@ -297,16 +298,27 @@ impl Boxed {
         rustix::process::pidfd_send_signal(&self.0.keeper, Signal::KILL).ok();
     }
 
-    /// Starts a program with its control socket and the pipes that become its standard output and error.
+    /// Starts a program with its control socket and the pipes that become its standard output and error. Under gVisor it
+    /// goes `into` a control group before it does anything.
     ///
     /// # Errors
     /// A step that could not be done, or the box is gone.
-    pub async fn start(&self, program: Program, attached: [&OwnedFd; 3]) -> Result<Started, BoxError> {
+    pub async fn start(
+        &self,
+        program: Program,
+        attached: [&OwnedFd; 3],
+        into: Option<&Entrance>,
+    ) -> Result<Started, BoxError> {
+        let attached: Vec<&OwnedFd> =
+            attached.into_iter().chain(into.into_iter().flat_map(Entrance::descriptors)).collect();
         match self.request(Request::Start(Box::new(program)), &attached).await? {
             (Answer::Started { process: number, .. }, descriptors) => {
                 let mut descriptors = descriptors.into_iter();
                 let process = descriptors.next().ok_or(BoxError::Gone)?;
-                let process = Forked::watch_open(process).map_err(|source| BoxError::Maker { source })?;
+                let process = Forked::watch_open(process).map_err(|source| BoxError::Step {
+                    step: "watch the program that was started in it".to_owned(),
+                    source,
+                })?;
                 let ended = self.ended(number);
                 Ok(Started { process, number, listener: descriptors.next(), ended })
             }
@@ -324,6 +336,12 @@ impl Boxed {
             Ok([keeper, numbers, mounts]) => Ok(Cell { keeper, numbers, mounts }),
             Err(_) => Err(BoxError::Gone),
         }
+    }
+
+    /// Ends the program of a machine in a way that lets it print its stacks first, if it can still be reached.
+    pub async fn abort(&self, process: i32) {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        send(&self.0.socket, &Numbered { id, request: Request::Abort { process } }, &[]).await.ok();
     }
 
     /// To be asked for as soon as the number is known: statuses that nobody has asked for are not kept.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gvisor::Gvisor;
+
 /// A box: what can be seen in it, as whom, and with which limits. The same for all processes of one app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BoxSpec {
@@ -22,6 +24,25 @@ pub struct BoxSpec {
     pub has_namespaces: bool,
     /// Whether the server is asked before a process connects or listens.
     pub asks: bool,
+    /// What plays the kernel for the processes of the box; none: that of the machine is their kernel.
+    pub gvisor: Option<Gvisor>,
+}
+
+impl BoxSpec {
+    /// User and group for whom the processes of the box take themselves.
+    pub(crate) fn users_inside(&self) -> (u32, u32) {
+        match self.identity {
+            // It does its work as root of the box's namespace, and can do it as nobody else.
+            _ if self.gvisor.is_some() => (0, 0),
+            Identity::Same { user, group } => (user, group),
+            Identity::Own { .. } => (USER_INSIDE, USER_INSIDE),
+        }
+    }
+
+    /// Of what of `/tmp` the keeper and what it starts directly see.
+    pub(crate) fn outer_scratch(&self) -> Scratch {
+        if self.gvisor.is_some() { crate::gvisor::STATE } else { self.scratch }
+    }
 }
 
 /// What of the file system is there. Everything else is not.
@@ -161,10 +182,12 @@ pub struct Shortfall {
 /// What is asked of a keeper. Each request has a number, which the answer repeats.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// With descriptors: control socket, standard output, standard error.
+    /// With descriptors: control socket, standard output, standard error, the ways into its control group.
     Start(Box<Program>),
     /// A cell for one worker.
     Cell,
+    /// SIGABRT for the program of a machine, known by the process that was started for it. There is no answer.
+    Abort { process: i32 },
 }
 
 /// What a keeper says.

@@ -94,7 +94,7 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
     // Before the others: an app may well be in a folder below.
     for path in TEMPORARY {
         make_folder(Path::new(path), 0o1777)?;
-        mount_temporary(spec.scratch, 0o1777, Path::new(path))?;
+        mount_temporary(spec.outer_scratch(), 0o1777, Path::new(path))?;
     }
     let mut hidden = Vec::new();
     for tree in &trees {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 /// A view of many mounts and the filters fit in it several times.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
-const DESCRIPTORS_MAX: usize = 8;
+const DESCRIPTORS_MAX: usize = 16;
 
 /// Both ends, which no program that is started inherits.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -81,6 +81,19 @@ impl Entrance {
         self.write(&digits[..DIGITS_MAX - unused])
     }
 
+    /// For a process that starts another one by itself: [`Entrance::enter_by`] is for what it starts.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.0.iter()
+    }
+
+    /// As [`Entrance::enter`], by descriptors that came from elsewhere.
+    pub(crate) fn enter_by(descriptors: &[OwnedFd]) -> io::Result<()> {
+        for group in descriptors {
+            rustix::io::write(group, b"0")?;
+        }
+        Ok(())
+    }
+
     fn write(&self, process: &[u8]) -> io::Result<()> {
         for group in self.0.iter() {
             rustix::io::write(group, process)?;
