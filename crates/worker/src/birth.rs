@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use ingle_sandbox::boxes::{Boxed, Ended, Program, Started};
+use ingle_sandbox::boxes::{Boxed, Ended, Open, Program, Started};
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
@@ -167,7 +167,8 @@ impl Newborn {
             environment,
             directory: options.app.root.clone(),
         };
-        let started = boxed.start(program, [&theirs, &their_output, &their_errors]).await;
+        let open = Open { output: &their_output, errors: &their_errors, control: Some(&theirs) };
+        let started = boxed.start(program, open).await;
         let Started { process, ended, listener, .. } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let quarters = Quarters { cell: None, group };

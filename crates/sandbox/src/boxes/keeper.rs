@@ -193,12 +193,7 @@ impl Keeper<'_> {
         match sys::fork().at("fork")? {
             Side::Child => {
                 drop(ours);
-                let failed = match enter::start(self.order, program, attached, &theirs) {
-                    Err(failed) => failed,
-                    Ok(never) => match never {},
-                };
-                wire::send(&theirs, &(failed.step, failed.errno), &[]).ok();
-                sys::leave(127)
+                enter::start(self.order, program, attached, &theirs)
             }
             Side::Parent(child) => {
                 drop(theirs);
