@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 from urllib.parse import urlsplit
 
 from figures import Figure
@@ -85,8 +85,10 @@ def drain(place: Place, workers: int, messages: int) -> tuple:
     return messages / (end - first), left_out
 
 
-def start(place: Place, workers: int, functions: tuple, app: str = "queue", timeout_s: float = 60) -> Server:
+def start(place: Place, workers: int, functions: tuple, app: str = "queue", timeout_s: float = 60,
+          variables: Optional[Dict[str, str]] = None) -> Server:
     command, environment = ingle_command(place, app, workers, functions)
+    environment.update(variables or {})
     server = Server(command, environment, place.scratch / "server.log", None)
     deadline = time.monotonic() + timeout_s
     while not server.address():

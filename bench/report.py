@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Callable, List, Mapping, Optional, Sequence
 
+from boxes import BoxResults
 from drain import QueueResults
 from events import LATE_S, TIMERS, EventResults
 from figures import Figure, megabytes, per_second, percentile, ratio, seconds
@@ -30,6 +31,7 @@ class Results:
     zero: ZeroResults = field(default_factory=ZeroResults)
     overload: OverloadResults = field(default_factory=OverloadResults)
     many: ManyResults = field(default_factory=ManyResults)
+    boxes: BoxResults = field(default_factory=BoxResults)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def targets(results: Results) -> List[Target]:
         *warm(http),
         *under_overload(results.overload),
         *of_many_apps(results.many),
+        *of_boxes(results.boxes),
         Target("first answer after the start", http.first_answer[name], seconds, 1.0, peers=of_peers(http.first_answer)),
         Target("memory of host and 1 worker, PSS", pss[name], megabytes, 40e6, peers=of_peers(pss)),
         Target("the same, alone (see [Memory](#memory))", alone[name], megabytes, 40e6, peers=of_peers(alone)),
@@ -125,6 +128,29 @@ def under_overload(overload: OverloadResults) -> List[Target]:
         found.append(Target("answers under it but 200, 429 and 503", others, per_run, 0))
         found.append(Target("refusals without `Retry-After`", silent, per_run, 0))
     return found
+
+
+def of_boxes(boxes: BoxResults) -> List[Target]:
+    added = [
+        Target(f"a box adds to the first answer, {row}, p50", boxes.added(row), seconds, 0.001) for row in boxes.first
+    ]
+    return [
+        *added,
+        Target("a box adds to a warm call, p50", boxes.added_warm(), seconds, 10e-6),
+        Target("a box is made in", boxes.making, seconds, 0.02),
+    ]
+
+
+def boxes_part(boxes: BoxResults) -> str:
+    """What confining costs, beside the same server without it."""
+    rows = [
+        [f"first answer, {name}, p50", latencies["off"].p50.show(seconds), latencies["default"].p50.show(seconds)]
+        for name, latencies in boxes.first.items()
+    ]
+    rows.append(["warm call, 1 client, p50", boxes.warm["off"].show(seconds), boxes.warm["default"].show(seconds)])
+    rows.append(["all processes with one worker, PSS", boxes.memory["off"].show(megabytes), boxes.memory["default"].show(megabytes)])
+    rows.append(["memory of a box with its cells", "–", boxes.added_memory().show(megabytes)])
+    return table(["measure", "`off`", "`default`"], rows)
 
 
 def of_many_apps(many: ManyResults) -> List[Target]:
@@ -295,6 +321,8 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         "times that come, each at its time, on connections that stay open. After the load clients wait for the answers that are to come, "
         "or hang up.\n\n" + overload_part(results.overload).rstrip(),
         *([f"## Many apps\n\nApps that have nothing to do, several on each environment, in one server.\n\n{many.rstrip()}"] if many else []),
+        "## Boxes\n\nThe same server with functions in a box and without one, in turns: the differences of the pairs are above.\n\n"
+        + boxes_part(results.boxes).rstrip(),
         f"## First answer\n\nFrom exec of the server to the first complete answer of the hello function, environment and bytecode "
         f"cached, one worker, {extent.starts} start(s) of each system.\n\n"
         + comparison("time", http.first_answer, seconds).rstrip(),

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, List
 
+import boxes
 import drain
 import events
 import many
@@ -34,7 +35,7 @@ from systems import Place
 
 PACKAGES = ("awslambdaric", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
 # Each measures one field of `report.Results`, in the order of its fields after the first.
-ROOMS = (drain, reload, events, zero, overload, many)
+ROOMS = (drain, reload, events, zero, overload, many, boxes)
 # Longest path of a Unix socket, less `/state/admin.sock` and a little.
 SCRATCH_LENGTH_MAX = 85
 

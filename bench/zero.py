@@ -138,10 +138,10 @@ def answers(place: Place, row: Row, count: int) -> List[float]:
     return readings
 
 
-def serve(place: Place, app: str, workers: str) -> Server:
+def serve(place: Place, app: str, workers: str, variables: Optional[Dict[str, str]] = None) -> Server:
     shutil.rmtree(place.scratch / "state", ignore_errors=True)
     (place.apps / app / "ingle.toml").write_text(workers, encoding="utf-8")
-    return start(place, 0, (), app=app, timeout_s=300)
+    return start(place, 0, (), app=app, timeout_s=300, variables=variables)
 
 
 def wait_until(admin: AdminConnection, server: Server, is_time: Callable[[dict], bool]) -> None:

@@ -122,12 +122,6 @@ impl<'a> Bench<'a> {
         self.confined.is_some()
     }
 
-    /// The path by which a Python is found there: of links to it, a box has only those of virtual environments.
-    pub(crate) fn program(&self, python: &Path) -> PathBuf {
-        let stays = !self.is_confined() || is_of_environment(python) || python.starts_with("/usr");
-        if stays { python.to_owned() } else { machine::real(python) }
-    }
-
     /// Runs a program to its end.
     ///
     /// # Errors
@@ -180,6 +174,9 @@ impl Confined {
         let has_namespaces = strength.has(Protection::UserNamespace);
         let mut view = machine::view(network);
         view.mounts.extend(mounts(folder, options, needs, &sources));
+        for path in needs.pythons.iter().chain(&needs.read).chain(&sources.paths) {
+            machine::follow_links(path, &mut view.links);
+        }
         if !has_namespaces {
             // There is no view then, only a list of what may be read.
             let settings = ["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime"];
@@ -239,7 +236,7 @@ fn remember(refused: Arc<Mutex<Vec<Refused>>>) -> Arc<dyn Fn(Refused) + Send + S
 
 /// What is seen besides the machine's own programs.
 fn mounts(folder: &AppFolder, options: &ReadOptions, needs: &Needs, sources: &Sources) -> Vec<Mount> {
-    let mut read: BTreeSet<PathBuf> = needs.pythons.iter().flat_map(|python| python_folders(python)).collect();
+    let mut read: BTreeSet<PathBuf> = needs.pythons.iter().flat_map(|python| machine::interpreter_folders(python)).collect();
     read.extend(sources.paths.iter().chain(&needs.read).cloned());
     read.extend(folder.requirements.files.iter().filter(|file| is_visible(file, &folder.root)).cloned());
     let mut write: BTreeSet<PathBuf> = needs.write.iter().cloned().collect();
@@ -273,17 +270,6 @@ fn mounts(folder: &AppFolder, options: &ReadOptions, needs: &Needs, sources: &So
 /// A file that is included may be anything of the machine; what builders see must look like a list of requirements.
 fn is_visible(file: &Path, root: &Path) -> bool {
     file.starts_with(root) || file.extension().is_some_and(|end| end == "txt" || end == "in")
-}
-
-/// A virtual environment with the installation below it. What is beside a mere link to a program may be anything, such
-/// as somebody's home.
-fn python_folders(python: &Path) -> Vec<PathBuf> {
-    let program = if is_of_environment(python) { python.to_owned() } else { machine::real(python) };
-    machine::interpreter_folders(&program)
-}
-
-fn is_of_environment(python: &Path) -> bool {
-    python.parent().and_then(Path::parent).is_some_and(|root| root.join("pyvenv.cfg").is_file())
 }
 
 /// What an installer has left may belong to the server's own user, who can do more than its author: no program of it

@@ -80,8 +80,7 @@ async fn has_own(environment: &Environment, bench: &Bench<'_>, work: &Path) -> b
     {
         return true;
     }
-    let python = bench.program(&environment.python);
-    let looked = bench.run(&python, &["-c", IS_THERE], (work, LOOK_TIMEOUT), &mut |_, _| {}).await;
+    let looked = bench.run(&environment.python, &["-c", IS_THERE], (work, LOOK_TIMEOUT), &mut |_, _| {}).await;
     looked.is_ok_and(|output| output.status.success())
 }
 
@@ -102,7 +101,7 @@ impl Installer<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), Error> {
         let target = draft.display().to_string();
-        let own = self.bench.program(&self.environment.python);
+        let own = &self.environment.python;
         let python = own.display().to_string();
         let pip =
             ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--target", &target, PACKAGE];
@@ -111,7 +110,7 @@ impl Installer<'_> {
         let mut ways: Vec<(PathBuf, &str, &[&str])> = uv.map(|uv| (uv, "uv", &with_uv[..])).collect();
         ways.push((own.clone(), "pip", &pip));
         // An environment may have been made without pip; the Python that it came from has one.
-        ways.push((self.bench.program(&self.interpreter.path), "pip", &pip));
+        ways.push((self.interpreter.path.clone(), "pip", &pip));
         let mut tail = String::new();
         for (program, with, arguments) in ways {
             progress(Progress::Installing { what: format!("{PACKAGE} for --debug into {}", store.display()), with });

@@ -42,6 +42,7 @@
 //! temporary = "512MB"      # size of /tmp
 //! log = "10MB"             # of one invocation
 //! response = "100MB"
+//! outputs = "10GB"         # large outputs on disk, of all invocations in work
 //! read = ["/srv/models"]   # what functions see of the machine besides the app
 //! write = ["/srv/uploads"]
 //! environment = ["DATABASE_URL"] # variables of the server's environment that functions see
@@ -57,14 +58,14 @@ use std::time::Duration;
 
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    SandboxOptions, AdmissionOptions, Fork, IdleTimeout, OnDisconnect, ScalePlan, WarmUp, WorkerOptions,
+    AdmissionOptions, Fork, IdleTimeout, OnDisconnect, SandboxOptions, ScalePlan, WarmUp, WorkerOptions,
 };
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Error;
-pub(crate) use warm::DefaultZone;
 use sandbox::Sandbox;
+pub(crate) use warm::DefaultZone;
 use warm::Warm;
 
 mod sandbox;

@@ -14,6 +14,7 @@ pub(crate) mod trouble;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,12 +52,18 @@ struct Inner {
     clock: ClockHandle,
     health: Health,
     clients: Mutex<HashMap<Arc<StorageAccount>, Arc<Client>>>,
+    copies: PathBuf,
 }
 
 impl Accounts {
     /// `health` is where troubles with accounts are told.
     pub fn new(clock: ClockHandle, health: Health) -> Self {
-        Self(Arc::new(Inner { clock, health, clients: Mutex::default() }))
+        Self::copying_to(std::env::temp_dir(), clock, health)
+    }
+
+    /// As [`Accounts::new`]; local copies of long contents are made in a folder that functions see.
+    pub fn copying_to(copies: PathBuf, clock: ClockHandle, health: Health) -> Self {
+        Self(Arc::new(Inner { clock, health, clients: Mutex::default(), copies }))
     }
 
     /// The client of an account, made when it is first asked for.
@@ -65,7 +72,7 @@ impl Accounts {
         if let Some(client) = clients.get(account) {
             return Ok(client.clone());
         }
-        let client = Arc::new(Client::new(account.clone(), self.0.clock.clone(), self.0.health.clone())?);
+        let client = Arc::new(Client::new(account.clone(), &self.0)?);
         clients.insert(account.clone(), client.clone());
         Ok(client)
     }
@@ -78,6 +85,8 @@ impl Accounts {
 /// What speaks to one account.
 pub(crate) struct Client {
     account: Arc<StorageAccount>,
+    /// Where local copies are made.
+    pub(crate) copies: PathBuf,
     queues: Option<QueueServiceClient>,
     blobs: Option<BlobServiceClient>,
     pub(crate) tables: Option<(Url, Pipeline)>,
@@ -87,7 +96,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(account: Arc<StorageAccount>, clock: ClockHandle, health: Health) -> Result<Self, Fault> {
+    fn new(account: Arc<StorageAccount>, inner: &Inner) -> Result<Self, Fault> {
+        let (clock, health, copies) = (inner.clock.clone(), inner.health.clone(), inner.copies.clone());
         let addresses = [&account.queues, &account.blobs, &account.tables];
         let transport = transport(addresses.into_iter().flatten().all(|address| is_local(address)))?;
         let url = |address: &Option<String>| {
@@ -117,6 +127,7 @@ impl Client {
         let refused = |_| Fault::refused("one of its addresses can't be used");
         let what = format!("account {}", account.connection);
         Ok(Self {
+            copies,
             queues: queues.transpose().map_err(refused)?,
             blobs: blobs.transpose().map_err(refused)?,
             tables,

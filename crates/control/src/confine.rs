@@ -9,7 +9,7 @@ use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
 use ingle_sandbox::means::Strength;
 use ingle_types::spec::{Egress, Isolation, SandboxOptions};
-use ingle_worker::Confinement;
+use ingle_worker::{Bounds, Confinement};
 
 use crate::error::Error;
 
@@ -35,7 +35,9 @@ pub struct Confined {
 
 impl Confined {
     pub(crate) fn new(isolation: Isolation, confinement: Option<&Confinement>) -> Self {
-        let Some(confinement) = confinement else { return Self { isolation: Isolation::Off, missing: Vec::new() } };
+        let Some(confinement) = confinement else {
+            return Self { isolation: Isolation::Off, missing: Vec::new() };
+        };
         let strength = &confinement.means.strength;
         let mut missing: Vec<_> =
             strength.missing().map(|(protection, reason)| (protection, reason.to_owned())).collect();
@@ -117,11 +119,25 @@ fn named_in(settings: &BTreeMap<String, String>) -> Vec<Target> {
             found.extend(ports.iter().filter_map(|text| Target::parse(text).ok()));
         }
         for part in value.split([';', ',', ' ']) {
-            let part = part.split_once('=').map_or(part, |(_, value)| value);
+            // `Server=host:port`, but not the query of a URL.
+            let is_named =
+                |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+            let part =
+                part.split_once('=').filter(|(name, _)| is_named(name)).map_or(part, |(_, value)| value);
             found.extend(Target::of_url(part));
         }
     }
     found
+}
+
+/// What one invocation may give back.
+pub(crate) fn bounds(options: &SandboxOptions) -> Bounds {
+    let usual = Bounds::default();
+    Bounds {
+        log_bytes: options.log_bytes.unwrap_or(usual.log_bytes),
+        response_bytes: options.response_bytes.unwrap_or(usual.response_bytes),
+        outputs_bytes: options.outputs_bytes.unwrap_or(usual.outputs_bytes),
+    }
 }
 
 /// What one worker may use.
@@ -139,10 +155,16 @@ pub(crate) fn limits(options: &SandboxOptions) -> Limits {
 
 fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
     let mut view = machine::view(network);
-    let mut read: BTreeSet<PathBuf> = [needs.root, needs.shim].iter().map(|path| machine::real(path)).collect();
+    let mut read: BTreeSet<PathBuf> =
+        [needs.root, needs.shim].iter().map(|path| machine::real(path)).collect();
     read.extend(machine::interpreter_folders(needs.python));
-    read.extend(needs.read.iter().chain(&options.read).map(|path| machine::real(path)));
-    let write: BTreeSet<PathBuf> = needs.write.iter().chain(&options.write).map(|path| machine::real(path)).collect();
+    // The app names what is in its folder by relative paths.
+    let named = |paths: &[PathBuf]| paths.iter().map(|path| needs.root.join(path)).collect::<Vec<_>>();
+    let (named_read, named_write) = (named(&options.read), named(&options.write));
+    read.extend(needs.read.iter().chain(&named_read).map(|path| machine::real(path)));
+    let write: BTreeSet<PathBuf> =
+        needs.write.iter().chain(&named_write).map(|path| machine::real(path)).collect();
+    read.retain(|path| !write.contains(path));
     for (paths, access) in [(&read, Access::ReadOnly), (&write, Access::ReadWrite)] {
         for path in paths.iter().filter(|path| path.exists()) {
             // What is in the system's folders is there already, and they must not be hidden by what is in them.
@@ -151,6 +173,11 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
             }
             view.mounts.push(machine::mount(path.clone(), access));
         }
+    }
+    let given = [needs.root, needs.shim, needs.python];
+    let others = needs.read.iter().chain(&needs.write).chain(&named_read).chain(&named_write);
+    for path in given.into_iter().chain(others.map(PathBuf::as_path)) {
+        machine::follow_links(path, &mut view.links);
     }
     let hidden = needs.hidden.iter().map(|path| machine::real(path));
     view.mounts.extend(hidden.map(|path| Mount { path, access: Access::Hidden, owner: None }));
@@ -179,4 +206,73 @@ pub(crate) fn variables(
     default("HOME", "/tmp".to_owned());
     default("LANG", "C.UTF-8".to_owned());
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_links_on_the_way_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        fs::create_dir_all(at("real/bin")).unwrap();
+        fs::write(at("real/bin/python3.11"), "").unwrap();
+        symlink("python3.11", at("real/bin/python")).unwrap();
+        symlink(at("real"), at("absolute")).unwrap();
+        symlink("./absolute", at("relative")).unwrap();
+        let mut links = BTreeMap::new();
+        follow_links(&at("relative/bin/python"), &mut links);
+        let expected = BTreeMap::from([
+            (at("relative"), PathBuf::from("./absolute")),
+            (at("absolute"), at("real")),
+            (at("real/bin/python"), PathBuf::from("python3.11")),
+        ]);
+        assert_eq!(links, expected);
+        symlink("ring", at("ring")).unwrap();
+        follow_links(&at("ring/x"), &mut links);
+        follow_links(Path::new("/nowhere/at/all"), &mut links);
+        assert_eq!(links.len(), 4);
+    }
+
+    /// T-051: what an app's own settings name may be reached, and nothing else that is private.
+    #[test]
+    fn t_051_destinations_in_settings_are_found() {
+        let check = |value: &str, expected: &[&str]| {
+            let settings = BTreeMap::from([("NAME".to_owned(), value.to_owned())]);
+            let found: Vec<String> = named_in(&settings).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{value}");
+        };
+        check("db.internal:5432", &["db.internal:5432"]);
+        check("postgres://user:word@db/shop?x=1", &["db:5432"]);
+        check("https://api.example.com/v1", &["api.example.com:443"]);
+        check("Server=10.0.0.7:1433;Password=a:b", &["10.0.0.7:1433"]);
+        check("amqp://a:b@[::1]:5673/", &["[::1]:5673"]);
+        check("UseDevelopmentStorage=true", &["127.0.0.1:10000", "127.0.0.1:10001", "127.0.0.1:10002"]);
+        for harmless in
+            ["", "true", "12:30", "a b", "0 */5 * * * *", "http://", "x=", "C:\\x", "::", "{\"a\": 1}"]
+        {
+            check(harmless, &[]);
+        }
+    }
+
+    #[test]
+    fn the_environment_is_built_from_nothing() {
+        let inherited = ["SECRET", "DATABASE_URL", "LANG", "LC_ALL", "HOME", "PATH", "INGLE_X", "LD_PRELOAD"]
+            .map(|name| (name.to_owned(), format!("{name} of the shell")));
+        let found =
+            variables(&BTreeMap::from(inherited), Path::new("/e/bin/python"), &["DATABASE_URL".to_owned()]);
+        let found: Vec<String> = found.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = [
+            "DATABASE_URL=DATABASE_URL of the shell",
+            "HOME=/tmp",
+            "LANG=LANG of the shell",
+            "LC_ALL=LC_ALL of the shell",
+            "PATH=/e/bin:/usr/local/bin:/usr/bin:/bin",
+        ];
+        assert_eq!(found, expected);
+    }
 }

@@ -276,7 +276,11 @@ impl Control {
             message_encoding: app.host.queues.message_encoding,
             warm_up: prepared.folder.workers.warm_up.as_ref().map(|warm_up| warm_up.function.clone()),
         };
-        let accounts = Accounts::new(rooms.clock.clone(), rooms.health.clone());
+        let accounts = Accounts::copying_to(
+            rooms.store.handed_folder().to_owned(),
+            rooms.clock.clone(),
+            rooms.health.clone(),
+        );
         let dispatcher = Dispatcher::new(
             &app,
             dispatch,

@@ -15,9 +15,9 @@
 //! | one port for the editor's debugger | [`debug`] |
 //! | tests: has the app come to rest, moving its clock | [`rest`] |
 
+pub mod confine;
 pub mod control;
 pub mod debug;
-pub mod confine;
 mod error;
 mod index;
 pub mod load;
@@ -25,7 +25,7 @@ pub mod log_filter;
 pub mod rest;
 pub mod watch;
 
+pub use confine::Confined;
 pub use control::{Control, Event, Generation, Options, Rooms};
 pub use error::Error;
-pub use confine::Confined;
 pub use load::{Examined, Prepared, absolute, examine, prepare, prepare_debugger};

@@ -14,7 +14,7 @@ use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, Fork, Isolation, IdleTimeout, ScalePlan, WarmWindow, WorkerOptions};
+use ingle_types::spec::{AppSpec, Fork, IdleTimeout, Isolation, ScalePlan, WarmWindow, WorkerOptions};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
@@ -177,6 +177,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         spool: with.spool,
         debug_lines: with.debug_lines,
         debugging: with.debugging,
+        bounds: confine::bounds(&folder.sandbox),
         confinement,
     };
     let index = with.index.filter(|_| options.debugging.is_none());

@@ -17,7 +17,8 @@ use crate::printer::{Color, Style, harmless};
 const FUNCTIONS_SHOWN: usize = 8;
 
 pub(crate) fn text(app: &App, summary: &Generation, took_ms: u128, style: Style) -> String {
-    let mut lines = vec![head(summary, style), python(summary), confined(&summary.confined, style), String::new()];
+    let mut lines =
+        vec![head(summary, style), python(summary), confined(&summary.confined, style), String::new()];
     let base = format!("http://{}", app.address());
     let shown: Vec<&FunctionSpec> = summary.app.functions.iter().take(FUNCTIONS_SHOWN).collect();
     let width = shown.iter().map(|function| function.name.as_str().len()).max().unwrap_or(0);

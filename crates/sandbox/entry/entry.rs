@@ -4,7 +4,7 @@
 //! neither Rust's standard library nor an allocator. It is trusted no more than the process that loads it: all that it can
 //! do is give up rights. What it must not be able to do, the filter of system calls sees to.
 //!
-//! Sources: Python/C API reference (stable ABI); setns(2), capset(2), seccomp(2), landlock_restrict_self(2).
+//! Sources: Python/C API reference (stable ABI); setns(2), unshare(2), capset(2), seccomp(2), landlock_restrict_self(2).
 
 #![no_std]
 #![allow(non_camel_case_types, reason = "names of C")]
@@ -64,6 +64,7 @@ const METH_VARARGS: c_int = 1;
 const API_VERSION: c_int = 3;
 
 const CLONE_NEWNS: c_long = 0x0002_0000;
+const CLONE_NEWIPC: c_long = 0x0800_0000;
 const CLONE_NEWPID: c_long = 0x2000_0000;
 const EPERM: u32 = 1;
 
@@ -73,6 +74,7 @@ mod number {
     pub const CAPSET: c_long = 126;
     pub const SETNS: c_long = 308;
     pub const SECCOMP: c_long = 317;
+    pub const UNSHARE: c_long = 272;
 }
 #[cfg(target_arch = "aarch64")]
 mod number {
@@ -80,6 +82,7 @@ mod number {
     pub const CAPSET: c_long = 91;
     pub const SETNS: c_long = 268;
     pub const SECCOMP: c_long = 277;
+    pub const UNSHARE: c_long = 97;
 }
 // The same everywhere.
 const LANDLOCK_CREATE_RULESET: c_long = 444;
@@ -165,6 +168,10 @@ unsafe fn enter(mounts: c_int, directory: *const c_char) -> bool {
         if syscall(number::SETNS, c_long::from(mounts), CLONE_NEWNS) != 0 {
             return false;
         }
+        // Shared memory of System V outlives who made it, and would be counted for nobody then (T-013).
+        if syscall(number::UNSHARE, CLONE_NEWIPC) != 0 {
+            return false;
+        }
         // A folder that is not there any more is found missing by whoever needs it.
         chdir(directory);
         // Rights were needed for the above, and for nothing that follows.
@@ -174,7 +181,7 @@ unsafe fn enter(mounts: c_int, directory: *const c_char) -> bool {
             return false;
         }
         separate();
-        forbid_setns()
+        forbid_namespaces()
     }
 }
 
@@ -220,24 +227,31 @@ struct Program {
     instructions: *const Instruction,
 }
 
-/// The zygote's filter lets `setns` through, for the two steps above; a worker has no use for it.
+/// The zygote's filter lets `setns` and `unshare` through, for the steps above; a worker has no use for them.
 ///
 /// # Safety
 /// None: it passes addresses of what lives here.
-unsafe fn forbid_setns() -> bool {
+unsafe fn forbid_namespaces() -> bool {
     const LOAD_NUMBER: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     const ALLOW: u32 = 0x7fff_0000;
     const ERRNO: u32 = 0x0005_0000;
     const SET_MODE_FILTER: c_long = 1;
+    let is = |number: c_long, when_true: u8, when_false: u8| Instruction {
+        code: JUMP_IF_EQUAL,
+        when_true,
+        when_false,
+        value: number as u32,
+    };
     let instructions = [
         Instruction { code: LOAD_NUMBER, when_true: 0, when_false: 0, value: 0 },
-        Instruction { code: JUMP_IF_EQUAL, when_true: 0, when_false: 1, value: number::SETNS as u32 },
+        is(number::SETNS, 1, 0),
+        is(number::UNSHARE, 0, 1),
         Instruction { code: RETURN, when_true: 0, when_false: 0, value: ERRNO | EPERM },
         Instruction { code: RETURN, when_true: 0, when_false: 0, value: ALLOW },
     ];
-    let program = Program { length: 4, instructions: instructions.as_ptr() };
+    let program = Program { length: 5, instructions: instructions.as_ptr() };
     unsafe { syscall(number::SECCOMP, SET_MODE_FILTER, 0 as c_long, &raw const program) == 0 }
 }
 

@@ -6,8 +6,8 @@
 use std::io;
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, RestrictionStatus,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
 
 use crate::boxes::{Access, BoxSpec, Mount};
@@ -45,7 +45,8 @@ fn allow(mut ruleset: landlock::RulesetCreated, mounts: &[Mount]) -> io::Result<
     for (path, access) in shared_read.chain(shared_write).chain(seen) {
         // What is not there need not be allowed.
         let Ok(opened) = PathFd::new(path) else { continue };
-        let access: BitFlags<AccessFs> = if path.is_dir() { access } else { access & AccessFs::from_file(VERSION) };
+        let access: BitFlags<AccessFs> =
+            if path.is_dir() { access } else { access & AccessFs::from_file(VERSION) };
         ruleset = ruleset.add_rule(PathBeneath::new(opened, access)).map_err(io::Error::other)?;
     }
     Ok(ruleset)
@@ -59,4 +60,3 @@ pub fn is_there() -> bool {
         .and_then(Ruleset::create);
     made.is_ok()
 }
-

@@ -36,7 +36,9 @@ impl Strength {
 
     /// Each protection, and if it is not there, why.
     pub fn all(&self) -> impl Iterator<Item = (Protection, Option<&str>)> {
-        Protection::ALL.into_iter().map(|protection| (protection, self.missing.get(&protection).map(String::as_str)))
+        Protection::ALL
+            .into_iter()
+            .map(|protection| (protection, self.missing.get(&protection).map(String::as_str)))
     }
 
     pub fn missing(&self) -> impl Iterator<Item = (Protection, &str)> {
@@ -81,9 +83,9 @@ fn groups(name: &str) -> (Option<Cgroups>, Vec<Shortfall>) {
         // A cell ends all that is in it, and time is only told.
         Controller::Kill | Controller::CpuTime => None,
     };
-    let shortfalls = report.into_iter().filter_map(|(controller, found)| {
-        Some(shortfall(protection(controller)?, found.err()?))
-    });
+    let shortfalls = report
+        .into_iter()
+        .filter_map(|(controller, found)| Some(shortfall(protection(controller)?, found.err()?)));
     (opened.ok(), shortfalls.collect())
 }
 
@@ -152,7 +154,10 @@ mod tests {
         ]);
         assert!(strength.has(Protection::SystemCalls) && !strength.has(Protection::MemoryLimit));
         assert_eq!(strength.all().filter(|(_, reason)| reason.is_some()).count(), 2);
-        assert_eq!(strength.missing_for_strict().collect::<Vec<_>>(), [(Protection::MemoryLimit, "no groups")]);
+        assert_eq!(
+            strength.missing_for_strict().collect::<Vec<_>>(),
+            [(Protection::MemoryLimit, "no groups")]
+        );
         assert_eq!(Strength::default().missing().count(), 0);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -237,7 +238,26 @@ impl Forked {
     /// Watches a process by its number. The parent must not have waited for it yet: else the number may be another's.
     pub fn watch(process_id: i32) -> io::Result<Self> {
         let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
+        Self::open(rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?, leader)
+    }
+
+    /// As [`Forked::watch`], of a process that says itself that it was forked in a box. It is believed only if it is of the
+    /// same users as `parent`, which is in that box: its number may be another's by now, and whatever is watched is ended
+    /// with its group.
+    pub fn watch_beside(process_id: i32, parent: Group) -> io::Result<Self> {
+        let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
         let process = rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?;
+        let users = |process: Pid| {
+            std::fs::metadata(format!("/proc/{}/ns/user", process.as_raw_nonzero())).map(|found| found.ino())
+        };
+        // It was opened before, so if it has changed since, it has ended, and is never signalled.
+        if users(leader)? != users(parent.0)? {
+            return Err(io::Error::other("the process is none of the box"));
+        }
+        Self::open(process, leader)
+    }
+
+    fn open(process: OwnedFd, leader: Pid) -> io::Result<Self> {
         // SAFETY: the descriptor is owned by the `AsyncFd`, and an `OwnedFd` is the same open one until it is dropped.
         #[expect(unsafe_code, reason = "tokio can't know that of every type")]
         let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
@@ -248,10 +268,7 @@ impl Forked {
     pub(crate) fn watch_open(process: OwnedFd) -> io::Result<Self> {
         let number = crate::boxes::number_of(&process)?;
         let leader = Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has ended"))?;
-        // SAFETY: as above.
-        #[expect(unsafe_code, reason = "tokio can't know that of every type")]
-        let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
-        Ok(Self { process, group: Group(leader) })
+        Self::open(process, leader)
     }
 
     pub fn group(&self) -> Group {

@@ -106,6 +106,8 @@ impl Store {
         // Nobody can hold one of a server that is gone.
         std::fs::remove_dir_all(&handed).ok();
         std::fs::remove_dir_all(&spool).ok();
+        // Whoever takes over what was written into `spool` moves it there first.
+        std::fs::remove_dir_all(directory.join("taken")).ok();
         std::fs::create_dir_all(&handed)
             .and_then(|()| std::fs::create_dir_all(&spool))
             .map_err(|source| Error::io("making the folder for large outputs", source))?;

@@ -18,6 +18,7 @@ const NOT_COPIED: [&str; 3] = [".ingle", "__pycache__", ".venv"];
 #[derive(Clone, Debug, Default)]
 pub struct App {
     files: BTreeMap<String, Vec<u8>>,
+    is_read_only: bool,
 }
 
 impl App {
@@ -40,7 +41,7 @@ impl App {
     /// # Panics
     /// If it can't be read.
     pub fn folder(path: &str) -> Self {
-        let mut app = Self::default();
+        let mut app = Self::default().read_only();
         let root = workspace().join(path);
         app.read(&root, "").unwrap_or_else(|error| panic!("can't read {}: {error}", root.display()));
         app
@@ -101,7 +102,7 @@ impl App {
     /// # Panics
     /// If it can't be written.
     pub fn write(&self, folder: &Path) {
-        for (path, bytes) in &self.files {
+        for (path, bytes) in &self.in_writable_folder() {
             let file = folder.join(path);
             let written = match file.parent() {
                 Some(parent) => fs::create_dir_all(parent).and_then(|()| fs::write(&file, bytes)),
@@ -109,6 +110,26 @@ impl App {
             };
             written.unwrap_or_else(|error| panic!("can't write {}: {error}", file.display()));
         }
+    }
+
+    /// Functions of stories leave notes for the test in the app's folder, which is read-only unless the app says otherwise.
+    fn in_writable_folder(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.files.clone();
+        let own = files.entry("ingle.toml".to_owned()).or_default();
+        if !self.is_read_only && !String::from_utf8_lossy(own).contains("[sandbox]") {
+            own.extend_from_slice(b"\n[sandbox]\nwrite = [\".\"]\n");
+        }
+        if own.is_empty() {
+            files.remove("ingle.toml");
+        }
+        files
+    }
+
+    /// Its folder is read-only for its functions, as it is for those of users.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.is_read_only = true;
+        self
     }
 
     /// A server for it, with more to say before it starts.

@@ -18,11 +18,11 @@ mod workers;
 pub use admission::{AdmissionOptions, Departures, HOPS_MAX, OnDisconnect};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
+pub use sandbox::{Egress, Isolation, SandboxOptions};
 pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
     RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
-pub use sandbox::{Egress, Isolation, SandboxOptions};
 pub use workers::{Fork, IdleTimeout, ScalePlan, WarmUp, WarmWindow, WorkerOptions};
 
 /// Which programming model the folder is written in.

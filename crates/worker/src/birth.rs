@@ -22,6 +22,7 @@ use tokio::net::unix::{OwnedReadHalf, pipe};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::bounds;
 use crate::control::Control;
 use crate::debug::Debugging;
 use crate::ending::LastWords;
@@ -67,7 +68,10 @@ pub(crate) enum Body {
         _life_line: OwnedFd,
     },
     /// Started in a box by its keeper.
-    Boxed { process: Forked, ended: Option<Ended> },
+    Boxed {
+        process: Forked,
+        ended: Option<Ended>,
+    },
 }
 
 impl Body {
@@ -226,11 +230,11 @@ impl Newborn {
                 return Err(failed(io::Error::other("the process that was to fork has ended")));
             }
         };
-        let number_here = match place.boxed {
-            Some(_) => Control::announced(&ours).await.map_err(failed)?,
-            None => number,
+        let process = match place.boxed {
+            Some(_) => Forked::watch_beside(Control::announced(&ours).await.map_err(failed)?, parent.group),
+            None => Forked::watch(number),
         };
-        let process = Forked::watch(number_here).map_err(failed)?;
+        let process = process.map_err(failed)?;
         let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
         let (control, read) = Control::of(ours);
         let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);
@@ -276,6 +280,10 @@ impl Newborn {
                 drop(closed);
             };
             drop(tasks.spawn(TaskKind::WorkerPort, name("stderr"), err));
+        }
+        if worker.spool.is_some() {
+            let watching = bounds::watch_outputs(worker.clone(), worker.bounds.outputs_bytes);
+            drop(tasks.spawn(TaskKind::WorkerPort, name("outputs"), watching));
         }
         let reap = worker.clone().reap(body, LastWords { tail, all_read });
         drop(tasks.spawn(TaskKind::WorkerPort, name("wait"), reap));

@@ -64,7 +64,9 @@ impl Error {
             Self::Shim { .. } => "make the cache folder writable, or name another with --cache",
             Self::Start { .. } => "check the interpreter with `ingle doctor`",
             Self::Fork { .. } => "the machine may be out of memory or processes; look at `ingle doctor`",
-            Self::Box { .. } | Self::Network { .. } => "ingle doctor --security tells what this machine allows",
+            Self::Box { .. } | Self::Network { .. } => {
+                "ingle doctor --security tells what this machine allows"
+            }
             Self::Ended { .. } => {
                 "code at the top level of a module ended the process; move it into a function"
             }

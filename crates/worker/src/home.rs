@@ -16,6 +16,7 @@ use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn};
 use crate::error::Error;
@@ -79,7 +80,10 @@ pub(crate) fn supervise(listener: OwnedFd, maker: &Maker<'_>) -> Result<(), Erro
 }
 
 fn refusal(refused: &Refused) -> LogLine {
-    let hint = refused.hint().map(|hint| format!("; {hint} in egress of [sandbox] in ingle.toml")).unwrap_or_default();
+    let hint = refused
+        .hint()
+        .map(|hint| format!("; {hint} in egress of [sandbox] in ingle.toml"))
+        .unwrap_or_default();
     LogLine {
         worker: NO_WORKER,
         invocation: None,
@@ -174,7 +178,9 @@ impl Home {
 
     async fn make(&self, confinement: &Confinement, maker: &Maker<'_>) -> Result<Boxed, Error> {
         self.forget_cells();
+        let began = Instant::now();
         let made = confinement.means.boxes.make(&confinement.spec).await;
+        tracing::debug!(took_ms = began.elapsed().as_secs_f64() * 1000.0, "a box was made");
         let (boxed, port) = made.map_err(|source| Error::Box { source })?;
         let relay = match (boxed.take_resolver(), &confinement.rules) {
             (Some((packets, connections)), Some(rules)) => {
@@ -193,7 +199,11 @@ impl Home {
         };
         drop(maker.tasks.spawn(TaskKind::WorkerPort, "box".to_owned(), hearing));
         for shortfall in boxed.shortfalls() {
-            tracing::warn!(protection = shortfall.protection.name(), reason = shortfall.reason, "a box has less");
+            tracing::warn!(
+                protection = shortfall.protection.name(),
+                reason = shortfall.reason,
+                "a box has less"
+            );
         }
         Ok(boxed)
     }

@@ -14,6 +14,7 @@
 //! | the box of a revision, cells for its workers | `home` |
 //! | how much memory zygotes may hold | [`zygotes`] |
 //! | one process: sockets, logs; how it ended | [`process`], `ending` |
+//! | how much an invocation may log and give back | `bounds` |
 //! | running one call, time-outs, callers who go away | [`slot`], `departure` |
 //! | time limits that stand still at a breakpoint | [`hold`] |
 //! | what a worker under a debugger is told | [`debug`] |
@@ -23,6 +24,7 @@
 //! | the Python files | [`shim`] |
 
 mod birth;
+mod bounds;
 mod control;
 pub mod debug;
 mod departure;
@@ -47,6 +49,7 @@ mod warming;
 pub mod wire;
 pub mod zygotes;
 
+pub use bounds::Bounds;
 pub use departure::Departure;
 pub use error::Error;
 pub use home::Confinement;

@@ -19,6 +19,7 @@ use ingle_types::spec::{DeclaredFunction, Dialect, WarmWindow};
 use tokio::time::Instant;
 
 use crate::birth::Maker;
+use crate::bounds::Bounds;
 use crate::debug::Debugging;
 use crate::error::Error;
 use crate::home::Confinement;
@@ -66,6 +67,7 @@ pub struct Options {
     pub debug_lines: bool,
     /// Set when the processes are to be debugged.
     pub debugging: Option<Debugging>,
+    pub bounds: Bounds,
     /// The box in which the app's processes live; none: they have the rights of the server.
     pub confinement: Option<Confinement>,
 }

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_sandbox::boxes::Cell;
 use ingle_sandbox::process::Group;
-use ingle_types::ids::{FunctionName, InvocationId, WorkerId};
+use ingle_types::ids::{InvocationId, WorkerId};
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -17,6 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::birth::{Body, Maker};
+use crate::bounds::{Bounds, Running, Verdict, log_cut};
 use crate::control::Control;
 use crate::debug::Debugging;
 use crate::ending::{Ending, LastWords, crashed_thread, describe};
@@ -79,13 +79,15 @@ pub(crate) struct State {
     /// Invocations in work, on lanes and on the event loop.
     pub(crate) in_work: usize,
     /// The functions of the invocations in work, for their log lines.
-    pub(crate) functions: HashMap<InvocationId, FunctionName>,
+    pub(crate) functions: HashMap<InvocationId, Running>,
     pub(crate) waiting: HashMap<InvocationId, oneshot::Sender<(Done, Bytes)>>,
     /// Invocations whose HTTP bodies go in pieces.
     pub(crate) streams: Streams,
     stacks: Vec<oneshot::Sender<HashMap<String, String>>>,
     exiting: Option<(Option<InvocationId>, i64)>,
     pub(crate) timed_out: Option<InvocationId>,
+    /// The server ended it because it used up what is the server's: how that is said.
+    killed_because: Option<String>,
     /// The server ended it because it stops itself.
     pub(crate) stopped: bool,
     pub(crate) completed: u64,
@@ -116,6 +118,7 @@ pub(crate) struct Worker {
     /// The app's folder.
     pub(crate) root: PathBuf,
     pub(crate) spool: Option<PathBuf>,
+    pub(crate) bounds: Bounds,
     pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(Instant, u64)>>,
     signals: Arc<Signals>,
@@ -133,12 +136,7 @@ pub(crate) struct Signals {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        id: WorkerId,
-        group: Group,
-        control: Control,
-        maker: &Maker<'_>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(id: WorkerId, group: Group, control: Control, maker: &Maker<'_>) -> Arc<Self> {
         Self::made(id, group, control, Quarters::default(), Self::next_owner(), maker)
     }
 
@@ -171,6 +169,7 @@ impl Worker {
             sink: maker.sink.clone(),
             root: maker.options.app.root.clone(),
             spool: maker.options.spool.clone(),
+            bounds: maker.options.bounds,
             debugging: maker.options.debugging.clone(),
             memory: Mutex::default(),
             signals: maker.signals.clone(),
@@ -235,6 +234,7 @@ impl Worker {
             let tail = last_words.tail.text();
             Ending {
                 what: match (&exiting, status) {
+                    _ if state.killed_because.is_some() => state.killed_because.take().unwrap_or_default(),
                     (Some((_, status)), _) => format!("ended itself with os._exit({status})"),
                     (None, Ok(status)) => describe(status),
                     (None, Err(error)) => format!("was lost ({error})"),
@@ -290,10 +290,19 @@ impl Worker {
         }
     }
 
+    /// As [`Worker::kill`]; `what` follows "the worker process" in what invocations in work are told.
+    pub(crate) fn kill_because(&self, what: String) {
+        self.state().killed_because = Some(what);
+        self.kill();
+    }
+
     /// Ends it at once, with all that it has started.
     pub(crate) fn kill(&self) {
-        self.group.kill();
-        self.quarters.cell.iter().for_each(Cell::kill);
+        match &self.quarters.cell {
+            // A cell ends all that is in it. The number of a process that has ended may be that of another by now.
+            Some(cell) => cell.kill(),
+            None => self.group.kill(),
+        }
         self.quarters.group.iter().for_each(home::Group::kill);
     }
 
@@ -366,7 +375,19 @@ impl Worker {
             _ => (LogLevel::Info, LogSource::Logging),
         };
         let invocation = log.id.and_then(|id| id.parse().ok());
-        let function = invocation.and_then(|id| self.state().functions.get(&id).cloned());
+        let mut state = self.state();
+        let mut message = log.message;
+        let mut function = None;
+        if let Some(running) = invocation.and_then(|id| state.functions.get_mut(&id)) {
+            function = Some(running.function.clone());
+            let most = self.bounds.log_bytes;
+            match running.log(message.len(), most) {
+                Verdict::Shown => {}
+                Verdict::Last => message = log_cut(most),
+                Verdict::Dropped => return,
+            }
+        }
+        drop(state);
         self.sink.line(LogLine {
             worker: self.id,
             invocation,
@@ -374,7 +395,7 @@ impl Worker {
             level,
             source,
             logger: log.logger,
-            message: log.message,
+            message,
         });
     }
 
@@ -529,6 +550,7 @@ impl State {
             stacks: Vec::new(),
             exiting: None,
             timed_out: None,
+            killed_because: None,
             stopped: false,
             completed: 0,
             worn_at: None,

@@ -13,6 +13,7 @@ use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::bounds::{Running, response_too_large};
 use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
 use crate::stream::{Broken, Stream};
@@ -133,7 +134,7 @@ impl Slot {
             }
         };
         self.running = Some(call.id);
-        self.worker.state().functions.insert(call.id, call.function.clone());
+        self.worker.state().functions.insert(call.id, Running::new(call.function.clone()));
         let teller = departure.teller(self.worker.clone(), self.tasks.clone(), call.id);
         let interrupts = departure.interrupts;
         let answered = match self.place.take() {
@@ -154,7 +155,12 @@ impl Slot {
         match answered {
             Ok((done, body)) => {
                 let user = Duration::from_micros(done.user_us);
-                let outcome = outcome::outcome(done, &body, self.worker.spool.as_deref());
+                let most = self.worker.bounds.response_bytes;
+                let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+                let outcome = match outcome::outcome(done, &body, self.worker.spool.as_deref()) {
+                    Outcome::Success(_) if bytes > most => Outcome::Failed(response_too_large(bytes, most)),
+                    outcome => outcome,
+                };
                 self.answer(outcome, user)
             }
             Err(silence) => {

@@ -1,10 +1,13 @@
 //! The folder into which workers write large outputs, and how the server takes such a file over.
 //!
 //! A worker runs the app's code, so nothing that it says about a file is believed: a name has to be plain, and what it
-//! names an ordinary file in the folder. Taking a file over gives it another name, so that what a dead process has left
-//! unfinished can be told by its number and removed.
+//! names an ordinary file in the folder. Taking a file over moves it into a folder beside, which no worker can reach, and
+//! only there it is looked at: as long as a worker can, it may put something else under the name. What a dead process
+//! has left unfinished can be told by its number and removed.
 
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +15,8 @@ use ingle_types::datum::Datum;
 use ingle_types::local_file::LocalFile;
 use ingle_types::outcome::Outputs;
 
-const TAKEN: &str = "taken-";
+/// The folder for what is taken over, beside the one that workers write into, so that moving there copies nothing.
+const TAKEN: &str = "taken";
 
 /// Takes over the files among `outputs`, whose paths are names in `folder` until then.
 ///
@@ -32,17 +36,29 @@ fn taken(name: &Path, folder: &Path) -> Result<LocalFile, String> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(format!("{name:?} is no name of a file that a worker writes"));
     }
-    let path = folder.join(name);
-    let failed = |error: std::io::Error| format!("its file can't be taken over: {error}");
-    // A link is not followed: it could lead anywhere.
-    let found = fs::symlink_metadata(&path).map_err(failed)?;
+    let target = folder.with_file_name(TAKEN).join(name);
+    let failed = |error: io::Error| format!("its file can't be taken over: {error}");
+    move_away(&folder.join(name), &target).map_err(failed)?;
+    let held = Arc::new(Removed(target.clone()));
+    // A link was moved and not followed: it could lead anywhere.
+    let found = fs::symlink_metadata(&target).map_err(failed)?;
     if !found.is_file() {
         return Err("what it names is no file".to_owned());
     }
-    let target = folder.join(format!("{TAKEN}{name}"));
-    fs::rename(&path, &target).map_err(failed)?;
-    let held = Arc::new(Removed(target.clone()));
+    // Nobody runs it, and nobody but us reads it, whatever its writer had in mind.
+    fs::set_permissions(&target, Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(LocalFile::new(target, found.len(), Some(held)))
+}
+
+fn move_away(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    // The first one finds no folder there, and a file that is not there is not found once more.
+    let folder = to.parent().unwrap_or(to);
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::rename(from, to)
 }
 
 /// Removes a file when it is dropped.
@@ -51,7 +67,10 @@ struct Removed(PathBuf);
 impl Drop for Removed {
     fn drop(&mut self) {
         // Usually the store has moved it; what stays in spite of this is removed at the next start.
-        fs::remove_file(&self.0).ok();
+        if fs::remove_file(&self.0).is_err() {
+            // A worker may have made a folder.
+            fs::remove_dir_all(&self.0).ok();
+        }
     }
 }
 
@@ -95,17 +114,62 @@ mod tests {
             assert!(take(name, &folder).is_err(), "{name}");
         }
         assert!(root.path().join("secret").is_file());
+        assert_eq!(fs::read_dir(root.path().join(TAKEN)).unwrap().count(), 0, "what is refused is not kept");
+    }
+
+    /// T-010: who swaps file and link while the server looks gets one of them refused or taken, and never what the link
+    /// leads to.
+    #[test]
+    fn t_010_a_name_that_changes_its_meaning_leads_nowhere() {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let root = tempfile::tempdir().unwrap();
+        let (spool, secret) = (root.path().join("spool"), root.path().join("secret"));
+        fs::create_dir(&spool).unwrap();
+        fs::write(&secret, "secret").unwrap();
+        let (file, link) = (spool.join("7-file"), spool.join("7-link"));
+        for _ in 0..200 {
+            fs::write(&file, "own").unwrap();
+            std::os::unix::fs::symlink(&secret, &link).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| while renameat_with(CWD, &file, CWD, &link, RenameFlags::EXCHANGE).is_ok() {});
+                let mut outputs =
+                    Outputs(vec![("out".to_owned(), Datum::File(LocalFile::new("7-file".into(), 0, None)))]);
+                if take_over(&mut outputs, &spool).is_ok() {
+                    let Datum::File(taken) = &outputs.0[0].1 else { panic!("not a file") };
+                    assert_eq!(fs::read_to_string(taken.path()).unwrap(), "own");
+                    assert!(!fs::symlink_metadata(taken.path()).unwrap().is_symlink());
+                }
+            });
+            fs::remove_file(&link).unwrap();
+        }
+    }
+
+    /// T-006: a file that functions have written runs as nobody.
+    #[test]
+    fn t_006_a_file_taken_over_has_no_mode_of_its_writer() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = root.path().join("spool");
+        fs::create_dir(&spool).unwrap();
+        fs::write(spool.join("7-a"), "#!/bin/sh").unwrap();
+        fs::set_permissions(spool.join("7-a"), Permissions::from_mode(0o6777)).unwrap();
+        let mut outputs =
+            Outputs(vec![("out".to_owned(), Datum::File(LocalFile::new("7-a".into(), 0, None)))]);
+        take_over(&mut outputs, &spool).unwrap();
+        let Datum::File(file) = &outputs.0[0].1 else { panic!("not a file") };
+        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
     #[test]
     fn a_file_goes_with_its_guard_and_leftovers_with_their_process() {
         let root = tempfile::tempdir().unwrap();
+        let spool = root.path().join("spool");
+        fs::create_dir(&spool).unwrap();
         for name in ["7-a", "7-b", "77-c"] {
-            fs::write(root.path().join(name), "content").unwrap();
+            fs::write(spool.join(name), "content").unwrap();
         }
-        let path = take("7-a", root.path()).unwrap();
+        let path = take("7-a", &spool).unwrap();
         assert!(!path.exists(), "the outputs are dropped");
-        clean_after(7, Some(root.path()));
-        assert!(!root.path().join("7-b").exists() && root.path().join("77-c").exists());
+        clean_after(7, Some(&spool));
+        assert!(!spool.join("7-b").exists() && spool.join("77-c").exists());
     }
 }

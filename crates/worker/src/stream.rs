@@ -15,6 +15,7 @@ use ingle_types::ids::InvocationId;
 use ingle_types::outcome::Failure;
 use tokio::sync::mpsc;
 
+use crate::bounds::response_too_large;
 use crate::process::{Phase, Worker};
 use crate::wire::message::{Done, ToWorker};
 
@@ -120,6 +121,7 @@ impl<'a> Stream<'a> {
         let mut gone = self.exchange.gone();
         let mut caller_left = false;
         let mut refused = None;
+        let most = self.worker.bounds.response_bytes;
         loop {
             tokio::select! {
                 // In this order, so that what the caller has taken is known before it is found to have left.
@@ -133,7 +135,15 @@ impl<'a> Stream<'a> {
                             self.cancel().await;
                         }
                     }
-                    Some(Told::Chunk(piece)) => response.waiting.push_back(piece),
+                    Some(Told::Chunk(piece)) => {
+                        let before = response.bytes;
+                        response.bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                        response.waiting.push_back(piece);
+                        if before <= most && response.bytes > most {
+                            refused = Some(Box::new(response_too_large(response.bytes, most)));
+                            self.cancel().await;
+                        }
+                    }
                     Some(Told::Done(done, body)) => response.done = Some((*done, body)),
                 },
                 found = poll_some(&mut reading) => {
@@ -217,6 +227,8 @@ impl Drop for Stream<'_> {
 #[derive(Default)]
 struct Response {
     waiting: VecDeque<Bytes>,
+    /// All that came.
+    bytes: u64,
     writing: Option<BoxFuture<Result<(), CallerGone>>>,
     done: Option<(Done, Bytes)>,
 }

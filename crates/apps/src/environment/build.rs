@@ -131,7 +131,7 @@ impl Builder<'_, '_> {
         (self.progress)(Progress::Compiling);
         let lib = self.plan.environment.join("lib").display().to_string();
         // Some packages ship files that no Python can compile; that is no reason to stop.
-        self.run_module(self.python(), &["compileall", "-q", &lib]).await?;
+        self.run_module(&self.python(), &["compileall", "-q", &lib]).await?;
         self.write_log()?;
         bench::drop_set_user_bits(&self.plan.environment);
         self.write_ready()
@@ -150,16 +150,13 @@ impl Builder<'_, '_> {
     }
 
     /// What runs Python's own modules. In the folder where it runs, an app or package may have one of the same name.
-    fn python_module(&self, python: PathBuf) -> (PathBuf, Vec<&'static str>) {
-        let options = if self.bench.is_confined() { vec!["-I", "-u", "-m"] } else { vec!["-m"] };
-        (self.bench.program(&python), options)
+    fn module_options(&self) -> Vec<&'static str> {
+        if self.bench.is_confined() { vec!["-I", "-u", "-m"] } else { vec!["-m"] }
     }
 
-    async fn run_module(&mut self, python: PathBuf, arguments: &[&str]) -> Result<Output, Error> {
-        let (program, mut words) = self.python_module(python);
-        words.extend(arguments);
-        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        self.run(&program, &words.iter().map(String::as_str).collect::<Vec<_>>()).await
+    async fn run_module(&mut self, python: &Path, arguments: &[&str]) -> Result<Output, Error> {
+        let words = [&self.module_options(), arguments].concat();
+        self.run(python, &words).await
     }
 
     fn python(&self) -> PathBuf {
@@ -172,7 +169,7 @@ impl Builder<'_, '_> {
         let interpreter = self.plan.interpreter.path.clone();
         let output = match &self.plan.uv {
             Some(uv) => {
-                let python = self.python_module(interpreter).0.display().to_string();
+                let python = interpreter.display().to_string();
                 self.run(&uv.clone(), &["venv", "--quiet", "--python", &python, &environment]).await?
             }
             None => self.create_with_venv(&interpreter, &environment).await?,
@@ -183,13 +180,13 @@ impl Builder<'_, '_> {
     /// Debian ships `venv` without what puts pip into it, as a package of its own. The pip of the interpreter, if it
     /// has one, can install into the environment from outside.
     async fn create_with_venv(&mut self, interpreter: &Path, environment: &str) -> Result<Output, Error> {
-        let output = self.run_module(interpreter.to_owned(), &["venv", environment]).await?;
+        let output = self.run_module(interpreter, &["venv", environment]).await?;
         if output.status.success() || !self.log.contains(NO_ENSUREPIP) {
             return Ok(output);
         }
         self.pip_from_outside = true;
         let arguments = ["venv", "--clear", "--without-pip", environment];
-        self.run_module(interpreter.to_owned(), &arguments).await
+        self.run_module(interpreter, &arguments).await
     }
 
     async fn install(&mut self) -> Result<(), Error> {
@@ -205,8 +202,7 @@ impl Builder<'_, '_> {
                     true => (self.plan.interpreter.path.clone(), &["pip", "--python", &python]),
                     false => (self.python(), &["pip"]),
                 };
-                let (program, module) = self.python_module(program);
-                (program, "pip", [&module, pip, &quiet].concat())
+                (program, "pip", [&self.module_options(), pip, &quiet].concat())
             }
         };
         if let Some(list) = &list {

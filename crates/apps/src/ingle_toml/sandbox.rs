@@ -1,6 +1,6 @@
 //! `[sandbox]`: how the app is confined.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use ingle_types::spec::{Egress, Isolation, SandboxOptions};
 use serde::Deserialize;
@@ -25,6 +25,7 @@ pub(super) struct Sandbox {
     temporary: Option<Spanned<String>>,
     log: Option<Spanned<String>>,
     response: Option<Spanned<String>>,
+    outputs: Option<Spanned<String>>,
     #[serde(default)]
     read: Vec<Spanned<String>>,
     #[serde(default)]
@@ -59,6 +60,7 @@ impl Reader<'_> {
             temporary: self.converted("temporary", sandbox.temporary, memory_size, size),
             log_bytes: self.converted("log", sandbox.log, memory_size, size),
             response_bytes: self.converted("response", sandbox.response, memory_size, size),
+            outputs_bytes: self.converted("outputs", sandbox.outputs, memory_size, size),
             read: self.paths("read", sandbox.read),
             write: self.paths("write", sandbox.write),
             environment: sandbox.environment.into_iter().map(Spanned::into_inner).collect(),
@@ -71,7 +73,12 @@ impl Reader<'_> {
             Destinations::Word(word) if word == "all" => Some(Egress::All),
             Destinations::Word(word) if word == "none" => Some(Egress::None),
             Destinations::Word(word) => {
-                self.wrong("egress", offset, &format!("{word:?}"), "\"all\", \"none\" or a list of \"host:port\"");
+                self.wrong(
+                    "egress",
+                    offset,
+                    &format!("{word:?}"),
+                    "\"all\", \"none\" or a list of \"host:port\"",
+                );
                 None
             }
             Destinations::List(listed) => {
@@ -109,11 +116,17 @@ impl Reader<'_> {
         let mut paths = Vec::new();
         for value in values {
             let path = PathBuf::from(value.get_ref());
-            if path.is_absolute() && path.parent().is_some() {
+            let leads_out = path.components().any(|part| part == Component::ParentDir);
+            if !path.as_os_str().is_empty() && path != Path::new("/") && !leads_out {
                 paths.push(path);
             } else {
                 let found = format!("{:?}", value.get_ref());
-                self.wrong(key, value.span().start, &found, "absolute paths of folders or files");
+                self.wrong(
+                    key,
+                    value.span().start,
+                    &found,
+                    "paths of folders or files, absolute or below the app's folder",
+                );
             }
         }
         paths

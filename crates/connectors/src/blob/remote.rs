@@ -4,6 +4,7 @@ pub(crate) mod scan;
 
 use std::io::Write as _;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -37,6 +38,8 @@ pub(crate) struct Found {
     /// Address of the blob.
     pub(crate) uri: String,
     body: AsyncResponseBody,
+    /// Where a local copy is made.
+    copies: PathBuf,
 }
 
 /// Puts a blob; the container is made if it is not there.
@@ -119,7 +122,7 @@ pub(crate) async fn open(client: &Arc<Client>, container: &str, name: &str) -> R
         metadata: properties.metadata.into_iter().collect(),
         updated_at: properties.last_modified.map_or(SystemTime::UNIX_EPOCH, SystemTime::from),
     };
-    Ok(Some(Found { info, uri, body: result.body }))
+    Ok(Some(Found { info, uri, body: result.body, copies: client.copies.clone() }))
 }
 
 /// Lists give tags without quotes, answers with them.
@@ -153,7 +156,8 @@ impl Found {
     async fn into_file(mut self) -> Result<NamedTempFile, Fault> {
         let failed =
             |error: std::io::Error| Fault::unreachable(format!("no local copy can be written: {error}"));
-        let mut file = tempfile::Builder::new().prefix("ingle-blob-").tempfile().map_err(failed)?;
+        let mut file =
+            tempfile::Builder::new().prefix("ingle-blob-").tempfile_in(&self.copies).map_err(failed)?;
         while let Some(piece) = next(&mut self.body).await? {
             // Pieces are small, and the page cache takes them.
             file.write_all(&piece).map_err(failed)?;

@@ -106,7 +106,8 @@ async fn security(surroundings: &Surroundings) -> Vec<Finding> {
             }
         })
         .collect();
-    let lacks: Vec<&str> = means.strength.missing_for_strict().map(|(protection, _)| protection.name()).collect();
+    let lacks: Vec<&str> =
+        means.strength.missing_for_strict().map(|(protection, _)| protection.name()).collect();
     findings.push(if lacks.is_empty() {
         Finding::good("strict", "apps with isolation = \"strict\" run here")
     } else {
@@ -118,7 +119,9 @@ async fn security(surroundings: &Surroundings) -> Vec<Finding> {
 /// What a person who may change the machine can do.
 fn remedy(protection: Protection) -> &'static str {
     match protection {
-        Protection::OwnUser => "start the server as root, which gives each app a user and keeps none of its rights there",
+        Protection::OwnUser => {
+            "start the server as root, which gives each app a user and keeps none of its rights there"
+        }
         Protection::UserNamespace
         | Protection::FileView
         | Protection::ProcessNumbers

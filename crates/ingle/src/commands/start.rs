@@ -157,7 +157,10 @@ pub(crate) fn plan(
 }
 
 /// Templates and zygotes, with the memory that these may hold.
-pub(crate) async fn parents(chosen: Option<u64>, surroundings: &Surroundings) -> Result<Parents, CommandError> {
+pub(crate) async fn parents(
+    chosen: Option<u64>,
+    surroundings: &Surroundings,
+) -> Result<Parents, CommandError> {
     let said = surroundings.get("INGLE_ZYGOTE_MEMORY").filter(|text| !text.is_empty());
     let budget = match (chosen, said) {
         (Some(bytes), _) => bytes,

@@ -5,14 +5,16 @@
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink,
+};
 use std::path::Path;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{PidfdFlags, WaitOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
-use super::spec::{Answer, BoxSpec, Mount};
+use super::spec::{Access, Answer, BoxSpec, Mount};
 use super::sys::{At as _, Done, Side};
 use super::view::Tree;
 use super::{sys, view, wire};
@@ -58,7 +60,9 @@ fn settle(spec: &BoxSpec) -> Done {
 
 /// What of the view is mounted in a folder that a cell has of its own; it has to be there again.
 fn seen_below(spec: &BoxSpec, folder: &Path) -> Done<Vec<Tree>> {
-    let mounts: Vec<&Mount> = spec.view.mounts.iter().filter(|mount| mount.path.starts_with(folder)).collect();
+    let in_folder = |mount: &&Mount| mount.path.starts_with(folder) && mount.access != Access::Hidden;
+    // What is hidden is below something that is seen, and comes with it; else it is not there to begin with.
+    let mounts: Vec<&Mount> = spec.view.mounts.iter().filter(in_folder).collect();
     let mut trees = Vec::new();
     for mount in &mounts {
         // With a mount comes what is mounted below it.
@@ -125,7 +129,8 @@ fn copy_file(source: &Path, target: &Path) -> std::io::Result<()> {
 }
 
 fn hand_over(id: u64, socket: &OwnedFd) -> Done {
-    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).at("open a cell")?;
+    let own =
+        rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).at("open a cell")?;
     let open = |name: &str| fs::File::open(Path::new("/proc/self/ns").join(name)).at("open a cell");
     let (numbers, mounts) = (open("pid")?, open("mnt")?);
     wire::send(socket, &Answer::Cell { id }, &[own.as_fd(), numbers.as_fd(), mounts.as_fd()])
@@ -136,8 +141,11 @@ fn hand_over(id: u64, socket: &OwnedFd) -> Done {
 fn rest() -> ! {
     sys::close_from(0);
     let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .ok();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )
+    .ok();
     rustix::thread::set_no_new_privs(true).ok();
     let Ok(signals) = sys::child_signals() else { sys::leave(1) };
     let mut unused = [0; 128];

@@ -23,6 +23,9 @@ use crate::process::SOCKET_NUMBER;
 /// namespaces these rights are worth nothing, and of the calls that they allow, the filter lets two through.
 const ZYGOTE_RIGHTS: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::SYS_CHROOT);
 
+/// Signals and timers, which the system counts for each user.
+const SIGNALS_WAITING: u64 = 4096;
+
 /// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)).
 const FIRST_TO_GO: &str = "500";
 
@@ -34,7 +37,8 @@ pub(crate) fn start(
     attached: &[OwnedFd],
     keeper: &OwnedFd,
 ) -> ! {
-    let tell = |keeper: &OwnedFd, failed: Failed| wire::send(keeper, &Some((failed.step, failed.errno)), &[]).ok();
+    let tell =
+        |keeper: &OwnedFd, failed: Failed| wire::send(keeper, &Some((failed.step, failed.errno)), &[]).ok();
     match arrange(attached, keeper) {
         Err(failed) => drop(tell(keeper, failed)),
         // Under its former number there is nothing any more.
@@ -47,8 +51,9 @@ pub(crate) fn start(
 }
 
 fn arrange(attached: &[OwnedFd], keeper: &OwnedFd) -> Done<OwnedFd> {
-    // A group of its own, so that the server can end it with all that it starts.
-    rustix::process::setpgid(None, None).at("make a process group")?;
+    // A group of its own, so that the server can end it with all that it starts; and a session of its own, as who is in
+    // that of the server may read what is typed on its terminal, and write there (T-056).
+    rustix::process::setsid().at("make a session")?;
     sys::unblock_signals();
     // Only while the file can be written: /proc belongs to the user of the box.
     fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
@@ -121,6 +126,7 @@ fn limit(spec: &BoxSpec) -> Done {
     set(Resource::Nproc, spec.processes_max)?;
     set(Resource::Memlock, 64 * 1024)?;
     set(Resource::Msgqueue, 0)?;
+    set(Resource::Sigpending, SIGNALS_WAITING)?;
     Ok(())
 }
 

@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use super::maker::Filters;
 use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall, USER_INSIDE};
 use super::sys::{At as _, Done, Failed, Side};
-use super::maker::Filters;
 use super::{cell, enter, maker, sys, view, wire};
 
 /// From the fork of the maker to the end of the box. What fails on the way is told to the server.
@@ -64,6 +64,11 @@ fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
     if spec.network != Network::Host {
         namespaces |= UnshareFlags::NEWNET;
     }
+    // Before: what the system counts for a user, such as its watches of files, it counts for whoever makes the namespace,
+    // too. Were that root, functions could use up what all of the machine has (T-017).
+    if let Identity::Own { user } = spec.identity {
+        become_user(user, user, true)?;
+    }
     unshare(namespaces)?;
     // The maker is outside and can say who we are; until then files that we make would belong to nobody.
     maker::ask(&mut maker, maker::BOX_USERS)?;
@@ -72,7 +77,7 @@ fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
         Identity::Same { user, group } => (user, group),
         Identity::Own { .. } => (USER_INSIDE, USER_INSIDE),
     };
-    become_user(user, group, is_root)?;
+    become_user(user, group, false)?;
     let trees = match early {
         Some(trees) => trees,
         None => view::open_all(spec, &mut shortfalls)?,
@@ -86,10 +91,10 @@ pub(crate) fn unshare(namespaces: UnshareFlags) -> Done {
     unsafe { rustix::thread::unshare_unsafe(namespaces) }.at("make namespaces")
 }
 
-fn become_user(user: u32, group: u32, is_root: bool) -> Done {
+fn become_user(user: u32, group: u32, leaves_groups: bool) -> Done {
     use rustix::thread::{Gid, Uid, set_keep_capabilities, set_thread_res_gid, set_thread_res_uid};
     set_keep_capabilities(true).at("keep capabilities")?;
-    if is_root {
+    if leaves_groups {
         // Else we would stay in the groups of root.
         rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
     }
@@ -119,10 +124,19 @@ fn settle(spec: &BoxSpec, trees: Option<Vec<view::Tree>>) -> Done<Vec<OwnedFd>> 
         .at("hide the keeper")?;
     let Some(trees) = trees else { return Ok(Vec::new()) };
     view::build(spec, trees)?;
+    limit_watches();
     rustix::system::sethostname(b"ingle").at("name the machine")?;
     let Network::Own { resolver } = spec.network else { return Ok(Vec::new()) };
     sys::loopback_up(RESOLVER).at("turn loopback on")?;
     if resolver { resolver_sockets() } else { Ok(Vec::new()) }
+}
+
+/// Who runs the server as an ordinary user shares what the system has for that user with all boxes; so a box gets a part
+/// of it (T-017). Systems that can't do that leave it at their own limit.
+fn limit_watches() {
+    for (name, most) in [("max_inotify_instances", "32"), ("max_inotify_watches", "16384")] {
+        std::fs::write(std::path::Path::new("/proc/sys/user").join(name), most).ok();
+    }
 }
 
 /// The address that `/etc/resolv.conf` of a box names.
@@ -147,8 +161,7 @@ fn keep(order: &Order<'_>, shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -
     drop((own, resolver));
     let mut keeper = Keeper { order, starters: HashSet::new() };
     loop {
-        let mut watched =
-            [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
         match rustix::event::poll(&mut watched, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).at("wait for requests"),
@@ -238,4 +251,3 @@ impl Keeper<'_> {
         }
     }
 }
-

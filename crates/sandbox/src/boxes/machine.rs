@@ -1,9 +1,9 @@
 //! What every box has of the machine, and where its users come from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::spec::{Access, Mount, Network, USER_INSIDE, View};
 use crate::egress::resolver::Configuration;
@@ -28,7 +28,6 @@ const SETTINGS: [&str; 10] = [
 /// First user of those that stand for apps. Far from those of people, services and other containers.
 const FIRST_USER: u32 = 1_610_612_736;
 const USERS: u32 = 1 << 24;
-
 
 /// For whom a user stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +83,38 @@ pub fn resolver() -> Configuration {
     Configuration::parse(&read("/etc/resolv.conf"), &read("/etc/hosts"))
 }
 
+/// Most links on the way of a path, as in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// The links by which a path leads to what it names: programs use the path as they know it, so the way has to be there.
+pub fn follow_links(path: &Path, links: &mut BTreeMap<PathBuf, PathBuf>) {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let ancestors: Vec<&Path> = path.ancestors().collect();
+        let first = ancestors.iter().rev().find_map(|part| Some((*part, fs::read_link(part).ok()?)));
+        let Some((link, target)) = first else { return };
+        let rest = path.strip_prefix(link).unwrap_or(Path::new(""));
+        // Joining an absolute path replaces what was before it.
+        let next = link.parent().unwrap_or(Path::new("/")).join(&target).join(rest);
+        links.insert(link.to_owned(), target);
+        path = without_dots(&next);
+    }
+}
+
+/// Without `.` and `..`, of which no link is on the way any more.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// Without links, as far as it exists.
 pub fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -93,11 +124,12 @@ fn owner_of(path: &Path) -> Option<(u32, u32)> {
     fs::metadata(path).ok().map(|found| (found.uid(), found.gid()))
 }
 
-/// Where an interpreter and its packages are: its virtual environment, and the installation below that.
+/// Where an interpreter and its packages are: its virtual environment, and the installation below that. What is beside a
+/// mere link to a program may be anything, such as somebody's home.
 pub fn interpreter_folders(python: &Path) -> Vec<PathBuf> {
     let prefix = |program: &Path| program.parent().and_then(Path::parent).map(real);
-    let real_program = real(python);
-    [prefix(python), prefix(&real_program)].into_iter().flatten().collect()
+    let environment = prefix(python).filter(|root| root.join("pyvenv.cfg").is_file());
+    environment.into_iter().chain(prefix(&real(python))).collect()
 }
 
 /// Files that say who and where one is; those of the machine are of nobody's business.

@@ -107,12 +107,7 @@ fn give_users(child: i32, kind: u8, identity: Identity) -> Done {
 }
 
 /// Writes what user and group of a new namespace are outside (user_namespaces(7)).
-pub(crate) fn write_maps(
-    process: i32,
-    inside: (u32, u32),
-    outside: (u32, u32),
-    keeps_groups: bool,
-) -> Done {
+pub(crate) fn write_maps(process: i32, inside: (u32, u32), outside: (u32, u32), keeps_groups: bool) -> Done {
     let write = |name: &str, text: &str| {
         std::fs::write(format!("/proc/{process}/{name}"), text).at(&format!("write its {name}"))
     };
@@ -167,4 +162,3 @@ pub(crate) fn users_of(owner: (u32, u32), user: u32) -> Done<OwnedFd> {
         }
     }
 }
-

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,9 @@ impl BoxError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Step { .. } => "ingle doctor --security tells what this machine allows",
-            Self::Maker { .. } | Self::Gone | Self::Late => "the log has more, if the machine is short of memory",
+            Self::Maker { .. } | Self::Gone | Self::Late => {
+                "the log has more, if the machine is short of memory"
+            }
         };
         Some(text.to_owned())
     }
@@ -358,7 +360,9 @@ impl Boxed {
         let (sender, receiver) = oneshot::channel();
         locked(&self.0.waiting).insert(id, sender);
         let answered = async {
-            send(&self.0.socket, &Numbered { id, request }, attached).await.map_err(|_closed| BoxError::Gone)?;
+            send(&self.0.socket, &Numbered { id, request }, attached)
+                .await
+                .map_err(|_closed| BoxError::Gone)?;
             receiver.await.map_err(|_closed| BoxError::Gone)
         };
         let heard = timeout(ANSWER_MAX, answered).await;

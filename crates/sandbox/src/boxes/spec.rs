@@ -150,7 +150,9 @@ impl Protection {
         match self {
             Self::UserNamespace => "no right that a function gets is worth anything outside its box",
             Self::OwnUser => "each app is another user of the machine",
-            Self::FileView => "functions see interpreter, packages and app, read-only, and a /tmp of their own",
+            Self::FileView => {
+                "functions see interpreter, packages and app, read-only, and a /tmp of their own"
+            }
             Self::ProcessNumbers => "functions see no process but their own, and end with them",
             Self::OwnNetwork => "each connection is checked; what functions serve is theirs alone",
             Self::SystemCalls => "a list of system calls that functions need, and no other",

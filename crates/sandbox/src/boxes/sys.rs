@@ -160,11 +160,7 @@ pub(crate) fn place(source: impl AsFd, number: i32) -> io::Result<()> {
 ///
 /// With 127.0.0.1 alone, programs that ask for addresses as the machine has them (`AI_ADDRCONFIG`) get none.
 pub(crate) fn loopback_up(address: std::net::Ipv4Addr) -> io::Result<()> {
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )?;
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
     let mut flags = interface(b"lo");
     flags.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     ask_interface(&socket, libc::SIOCSIFFLAGS, &flags)?;

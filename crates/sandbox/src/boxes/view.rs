@@ -56,7 +56,8 @@ pub(crate) fn open_all(spec: &BoxSpec, shortfalls: &mut Vec<Shortfall>) -> Done<
 
 /// A copy of what is mounted there, with what is mounted below; `None` if there is nothing.
 pub(crate) fn open_tree(path: &Path) -> Done<Option<OwnedFd>> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     match rustix::mount::open_tree(CWD, path, flags) {
         Err(rustix::io::Errno::NOENT) => Ok(None),
         opened => opened.map(Some).at_path("open", path),
@@ -95,7 +96,12 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
         make_folder(Path::new(path), 0o1777)?;
         mount_temporary(spec.scratch, 0o1777, Path::new(path))?;
     }
+    let mut hidden = Vec::new();
     for tree in &trees {
+        // What is not there now may come to be there with what is mounted below it, and is no mount then.
+        if tree.access == Access::Hidden && tree.path.is_dir() {
+            hidden.push(&tree.path);
+        }
         put(tree)?;
         if tree.access == Access::Discarded && tree.path.is_dir() {
             cover(spec, &tree.path);
@@ -110,8 +116,8 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
     // From here on the host can't be reached by any path.
     rustix::mount::unmount(OLD, UnmountFlags::DETACH).at("leave the host's files")?;
     fs::remove_dir(OLD).at("leave the host's files")?;
-    for tree in trees.iter().filter(|tree| tree.access == Access::Hidden) {
-        seal(&tree.path)?;
+    for path in hidden {
+        seal(path)?;
     }
     seal(Path::new("/"))
 }
@@ -153,7 +159,8 @@ pub(crate) fn move_to(mounted: &OwnedFd, at: &Path) -> Done {
 
 pub(crate) fn put(tree: &Tree) -> Done {
     let Some(mounted) = &tree.tree else { return hide(&tree.path) };
-    let is_folder = rustix::fs::fstat(mounted).at_path("look at", &tree.path)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let is_folder =
+        rustix::fs::fstat(mounted).at_path("look at", &tree.path)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
     if is_folder {
         make_folder(&tree.path, 0o755)?;
     } else {
@@ -230,13 +237,19 @@ fn make_file(path: &Path, content: &str) -> Done {
     }
     let mut options = fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o644).open(path);
-    opened.and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes())).at_path("write", path)
+    opened
+        .and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes()))
+        .at_path("write", path)
 }
 
 fn fill_devices() -> Done {
-    for (name, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")]
-    {
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "fd/0"),
+        ("stdout", "fd/1"),
+        ("stderr", "fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
         let path = Path::new("/dev").join(name);
         symlink(target, &path).at_path("make the link", &path)?;
     }
@@ -264,9 +277,6 @@ fn write_files(spec: &BoxSpec) -> Done {
 
 /// Nothing can be written there any more; what is mounted below stays as it is.
 fn seal(path: &Path) -> Done {
-    if !path.is_dir() {
-        return Ok(());
-    }
     let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mounted = rustix::mount::open_tree(CWD, path, flags).at_path("open", path)?;
     let attributes = Attributes { set: sys::READ_ONLY, users: None, is_recursive: false };

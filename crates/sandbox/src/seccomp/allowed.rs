@@ -15,7 +15,7 @@ pub(super) const ALLOWED: &[Entry] = &[
         ],
         "io, subprocess, sqlite3: descriptors and what is read and written through them",
     ),
-    always(calls![SYS_openat SYS_openat2], "io, import, glibc's loader: the box's view of files bounds them"),
+    always(calls![SYS_openat], "io, import, glibc's loader: the box's view of files bounds them"),
     always(
         calls![SYS_fstat SYS_newfstatat SYS_statx SYS_statfs SYS_fstatfs SYS_faccessat SYS_faccessat2 SYS_readlinkat],
         "import, os.path, pathlib, shutil.disk_usage, uvloop: looking at files",

@@ -154,7 +154,8 @@ const PROCESS_OPTIONS: &[&[Condition]] = &[
     &[is(0, PR_GET_AUXV)],
 ];
 
-const FORMAT_BITS: i32 = libc::S_IFMT as i32;
+/// What kind of file, and whether it acts as its owner or group when it is run.
+const FORMAT_BITS: i32 = (libc::S_IFMT | libc::S_ISUID | libc::S_ISGID) as i32;
 
 /// No format means a regular file.
 const NO_DEVICE_AT: &[&[Condition]] = &[
@@ -162,6 +163,69 @@ const NO_DEVICE_AT: &[&[Condition]] = &[
     &[has_bits(2, FORMAT_BITS, libc::S_IFREG as i32)],
     &[has_bits(2, FORMAT_BITS, libc::S_IFIFO as i32)],
 ];
+
+/// An argument that is the mode of a file and has the bit for its owner, or that for its group.
+const fn acts_as_owner(argument: u8) -> Condition {
+    has_bits(argument, libc::S_ISUID as i32, libc::S_ISUID as i32)
+}
+
+const fn acts_as_group(argument: u8) -> Condition {
+    has_bits(argument, libc::S_ISGID as i32, libc::S_ISGID as i32)
+}
+
+/// Without one of these the mode means nothing.
+const fn makes(argument: u8) -> [Condition; 2] {
+    [has_bits(argument, libc::O_CREAT, libc::O_CREAT), has_bits(argument, UNNAMED, UNNAMED)]
+}
+
+/// O_TMPFILE without the bit that it shares with O_DIRECTORY.
+const UNNAMED: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+
+/// T-006: on the host what a function writes may belong to root, who owns the folder. A program that acts as its owner
+/// would there make root of whoever runs it, although the box itself takes no notice of the bit.
+const ACTING_FILES: Section = Section {
+    answer: Answer::Refuse(libc::EPERM as u16),
+    entries: &[
+        &[
+            if_any(
+                calls![SYS_fchmod],
+                &[&[acts_as_owner(1)], &[acts_as_group(1)]],
+                "os.fchmod: a file that acts as its owner or group when it is run",
+            ),
+            if_any(calls![SYS_fchmodat], &[&[acts_as_owner(2)], &[acts_as_group(2)]], "as fchmod"),
+            if_any(&[call("SYS_fchmodat2", 452)], &[&[acts_as_owner(2)], &[acts_as_group(2)]], "as fchmod"),
+            if_any(
+                calls![SYS_openat],
+                &[
+                    &[makes(2)[0], acts_as_owner(3)],
+                    &[makes(2)[0], acts_as_group(3)],
+                    &[makes(2)[1], acts_as_owner(3)],
+                    &[makes(2)[1], acts_as_group(3)],
+                ],
+                "as fchmod, with the mode at once",
+            ),
+        ],
+        LEGACY_ACTING_FILES,
+    ],
+};
+
+#[cfg(target_arch = "x86_64")]
+const LEGACY_ACTING_FILES: &[Entry] = &[
+    if_any(calls![SYS_chmod SYS_creat], &[&[acts_as_owner(1)], &[acts_as_group(1)]], "as fchmod"),
+    if_any(
+        calls![SYS_open],
+        &[
+            &[makes(1)[0], acts_as_owner(2)],
+            &[makes(1)[0], acts_as_group(2)],
+            &[makes(1)[1], acts_as_owner(2)],
+            &[makes(1)[1], acts_as_group(2)],
+        ],
+        "as openat",
+    ),
+];
+
+#[cfg(not(target_arch = "x86_64"))]
+const LEGACY_ACTING_FILES: &[Entry] = &[];
 
 #[cfg(target_arch = "x86_64")]
 const LEGACY_CONDITIONAL: &[Entry] = &[if_any(
@@ -188,6 +252,11 @@ const UNKNOWN: Section = Section {
         always(
             calls![SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register],
             "makes calls that no filter sees; libuv and others fall back to epoll",
+        ),
+        always(
+            calls![SYS_openat2],
+            "modes of files are in memory, which can't be looked at here; Go, Rust and systemd's libraries fall back to \
+             openat",
         ),
         always(
             &[
@@ -240,23 +309,30 @@ const PLAIN: Section = Section { answer: Answer::Allow, entries: &[ALLOWED, LEGA
 
 /// The list for code in a box. What it does not name is refused with EPERM.
 pub(super) const BASE: &[Section] =
-    &[FAST_OPEN, CONDITIONAL, UNKNOWN, RAW_SOCKETS, OTHER_PROTOCOLS, OTHER_FAMILIES, PLAIN];
+    &[FAST_OPEN, CONDITIONAL, UNKNOWN, RAW_SOCKETS, OTHER_PROTOCOLS, OTHER_FAMILIES, ACTING_FILES, PLAIN];
 
 /// What a zygote may do besides.
 pub(super) const ZYGOTE: Section = Section {
     answer: Answer::Allow,
-    entries: &[&[if_any(
-        calls![SYS_setns],
-        &[&[is(1, libc::CLONE_NEWPID)], &[is(1, libc::CLONE_NEWNS)]],
-        "puts the worker that it forks next into namespaces that were made for it",
-    )]],
+    entries: &[&[
+        if_any(
+            calls![SYS_setns],
+            &[&[is(1, libc::CLONE_NEWPID)], &[is(1, libc::CLONE_NEWNS)]],
+            "puts the worker that it forks next into namespaces that were made for it",
+        ),
+        if_any(
+            calls![SYS_unshare],
+            &[&[is(0, libc::CLONE_NEWIPC)]],
+            "gives the worker shared memory of its own, which goes with it",
+        ),
+    ]],
 };
 
 /// What a worker may no longer do.
 pub(super) const WORKER: Section = Section {
     answer: Answer::Refuse(libc::EPERM as u16),
     entries: &[&[always(
-        calls![SYS_setns],
+        calls![SYS_setns SYS_unshare],
         "a worker stays in the namespaces that its zygote has put it into",
     )]],
 };

@@ -125,7 +125,7 @@ fn what_leaves_the_box_is_refused_whatever_the_arguments_are() {
 
 #[test]
 fn what_libraries_do_without_is_unknown() {
-    let unknown = calls![SYS_clone3 SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register];
+    let unknown = calls![SYS_clone3 SYS_openat2 SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register];
     let program = base().unwrap();
     for call in unknown {
         check(&program, &[(call.number, &[], refuse(libc::ENOSYS))]);
@@ -163,6 +163,7 @@ fn arguments_decide() {
             (SYS_mknodat, &[AT_FDCWD, 0, pipe], ALLOW),
             (SYS_mknodat, &[AT_FDCWD, 0, file], ALLOW),
             (SYS_mknodat, &[AT_FDCWD, 0, 0o600], ALLOW),
+            (SYS_mknodat, &[AT_FDCWD, 0, 0o4600], no),
             (SYS_personality, &[-1], ALLOW),
             (SYS_personality, &[0], ALLOW),
             (SYS_personality, &[0x0040_0000], no),
@@ -182,6 +183,39 @@ fn arguments_decide() {
             (SYS_seccomp, &[1, 9], no),
         ],
     );
+}
+
+/// T-006: nothing that functions write acts as its owner, who may be root.
+#[test]
+fn t_006_no_file_acts_as_its_owner_or_group() {
+    use libc::*;
+    let no = refuse(EPERM);
+    let program = base().unwrap();
+    for (mode, expected) in [(0o600, ALLOW), (0o1777, ALLOW), (0o4755, no), (0o2755, no), (0o6777, no)] {
+        check(
+            &program,
+            &[
+                (SYS_fchmod, &[3, mode], expected),
+                (SYS_fchmodat, &[AT_FDCWD, 0, mode], expected),
+                (452, &[AT_FDCWD, 0, mode], expected),
+                (SYS_openat, &[AT_FDCWD, 0, O_CREAT | O_WRONLY, mode], expected),
+                (SYS_openat, &[AT_FDCWD, 0, O_TMPFILE | O_RDWR, mode], expected),
+                // Without a file to make, what stands in the place of the mode was left there by chance.
+                (SYS_openat, &[AT_FDCWD, 0, O_RDONLY | O_DIRECTORY, mode], ALLOW),
+            ],
+        );
+        #[cfg(target_arch = "x86_64")]
+        check(
+            &program,
+            &[
+                (SYS_chmod, &[0, mode], expected),
+                (SYS_creat, &[0, mode], expected),
+                (SYS_open, &[0, O_CREAT, mode], expected),
+                (SYS_open, &[0, O_RDONLY, mode], ALLOW),
+                (SYS_mknod, &[0, mode], expected),
+            ],
+        );
+    }
 }
 
 #[test]
@@ -247,10 +281,20 @@ fn a_zygote_enters_two_kinds_of_namespaces_and_its_worker_none() {
             (SYS_setns, &[3, CLONE_NEWUSER], no),
             (SYS_setns, &[3, CLONE_NEWNET], no),
             (SYS_unshare, &[CLONE_NEWPID], no),
+            (SYS_unshare, &[CLONE_NEWIPC], ALLOW),
+            (SYS_unshare, &[CLONE_NEWIPC | CLONE_NEWNS], no),
         ],
     );
     let worker = worker().unwrap();
-    check(&worker, &[(SYS_setns, &[3, CLONE_NEWPID], no), (SYS_read, &[], ALLOW), (SYS_mount, &[], ALLOW)]);
+    check(
+        &worker,
+        &[
+            (SYS_setns, &[3, CLONE_NEWPID], no),
+            (SYS_unshare, &[CLONE_NEWIPC], no),
+            (SYS_read, &[], ALLOW),
+            (SYS_mount, &[], ALLOW),
+        ],
+    );
 }
 
 #[test]

@@ -16,12 +16,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("default", Self::Default),
-        ("strict", Self::Strict),
-        ("gvisor", Self::Gvisor),
-        ("off", Self::Off),
-    ];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("default", Self::Default), ("strict", Self::Strict), ("gvisor", Self::Gvisor), ("off", Self::Off)];
 
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, isolation)| *isolation == self).map_or("default", |(name, _)| name)
@@ -60,6 +56,8 @@ pub struct SandboxOptions {
     pub log_bytes: Option<u64>,
     /// Bytes of one response.
     pub response_bytes: Option<u64>,
+    /// Bytes of large outputs on disk, of all invocations in work.
+    pub outputs_bytes: Option<u64>,
     /// Folders and files outside the app that functions may read.
     pub read: Vec<PathBuf>,
     /// As `read`, that they may also change.

@@ -106,7 +106,8 @@ pub(super) fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) 
 /// T-013: who wanted too much is not known when several ran; all of them are told.
 fn memory_exceeded(shortage: &OutOfMemory, ending: &Ending) -> Failure {
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let limit = shortage.limit_bytes.map(|bytes| format!(" of its {} MB", mebibytes(bytes))).unwrap_or_default();
+    let limit =
+        shortage.limit_bytes.map(|bytes| format!(" of its {} MB", mebibytes(bytes))).unwrap_or_default();
     let peak = mebibytes(shortage.peak_bytes);
     let message = format!("the worker needed more memory than it may have: {peak} MB{limit}");
     let mut failure = Failure::new(Blame::App, "E0314", "MemoryLimitExceeded", message);
