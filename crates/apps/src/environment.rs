@@ -10,8 +10,9 @@ use ingle_types::problem::Problem;
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
-use crate::folder::{AppFolder, ReadOptions, find};
-use crate::interpreter::{Interpreter, configured, programs};
+use crate::bench;
+use crate::folder::{AppFolder, ReadOptions, find, read_bytes};
+use crate::interpreter::{Interpreter, configured, is_shim, programs};
 use crate::requirements::{RequirementsSource, normalise};
 
 mod build;
@@ -113,6 +114,8 @@ struct Plan<'a> {
     uv: Option<PathBuf>,
     /// The requirement for the SDK, unless the app has its own.
     sdk: Option<&'static str>,
+    /// Files of the app decide what is installed, besides the requirements.
+    is_local: bool,
     hash: String,
     /// `<cache>/environments`.
     store: PathBuf,
@@ -122,11 +125,15 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(folder: &'a AppFolder, interpreter: &'a Interpreter, options: &'a ReadOptions) -> Self {
-        let uv = find(&options.environment, "PATH").and_then(|path| programs(path, "uv").next());
+        let uv = find(&options.environment, "PATH").and_then(|path| {
+            programs(path, "uv").find(|uv| !is_shim(uv) || !bench::is_confined(folder, options))
+        });
         let sdk = (!folder.requirements.mentioned.iter().any(|name| name == SDK))
             .then(|| sdk_line(interpreter.version));
         let (major, minor, patch) = interpreter.version;
         let is_locked = uv.is_some() && folder.requirements.source == RequirementsSource::UvLock;
+        let is_local =
+            folder.requirements.is_local || is_locked || (uv.is_some() && has_settings_of_uv(folder));
         let mut hasher = Sha256::new();
         let version = format!("{major}.{minor}.{patch}");
         let path = interpreter.path.to_string_lossy();
@@ -145,14 +152,24 @@ impl<'a> Plan<'a> {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
+        if is_local {
+            // What is beside one app is not what is beside another.
+            hasher.update(folder.root.as_os_str().as_encoded_bytes());
+        }
         let hash: String = hasher.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
         let store = options.cache.join("environments");
-        Self { folder, interpreter, options, uv, sdk, environment: store.join(&hash), store, hash }
+        Self { folder, interpreter, options, uv, sdk, is_local, environment: store.join(&hash), store, hash }
     }
 
     fn file(&self, extension: &str) -> PathBuf {
         self.store.join(format!("{}.{extension}", self.hash))
     }
+}
+
+/// Whether the app says where uv gets packages.
+fn has_settings_of_uv(folder: &AppFolder) -> bool {
+    let text = read_bytes(&folder.root.join("pyproject.toml")).ok().flatten().unwrap_or_default();
+    folder.root.join("uv.toml").is_file() || String::from_utf8_lossy(&text).contains("[tool.uv")
 }
 
 /// The line of the SDK that supports a version of Python.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use ingle_sandbox::means::Means;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AdmissionOptions, DeclaredFunction, Dialect, HostConfig, SandboxOptions, WorkerOptions,
+    AdmissionOptions, DeclaredFunction, Dialect, HostConfig, Isolation, SandboxOptions, WorkerOptions,
 };
 
 use crate::json_place::{self, Document, Node};
@@ -39,6 +40,12 @@ pub struct ReadOptions {
     pub home: PathBuf,
     /// Where built environments are kept, e.g. `~/.cache/ingle`.
     pub cache: PathBuf,
+    /// What Ingle keeps of the app, if it is not in `.ingle` of its folder: nothing that builders may see.
+    pub state: Option<PathBuf>,
+    /// With what builders are confined; without it nothing is.
+    pub means: Option<Means>,
+    /// As the command line has it; it wins over the app's own word.
+    pub isolation: Option<Isolation>,
 }
 
 /// What stands in a folder. The functions of a v2 app are not known before its code is imported.
@@ -80,6 +87,11 @@ pub struct AppFolder {
 }
 
 impl AppFolder {
+    /// How much of the machine is kept from the app.
+    pub fn isolation(&self, options: &ReadOptions) -> Isolation {
+        options.isolation.or(self.sandbox.isolation).unwrap_or(Isolation::Default)
+    }
+
     /// An app setting, found without regard to case; the process environment wins over local.settings.json.
     pub fn setting(&self, name: &str) -> Option<&str> {
         find(&self.environment, name).filter(|value| !value.is_empty()).or_else(|| find(&self.settings, name))

@@ -299,7 +299,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// A script that looks for the real program on each start: slow, and its answer may change.
-fn is_shim(path: &Path) -> bool {
+pub(crate) fn is_shim(path: &Path) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|name| name == "shims")
 }
 

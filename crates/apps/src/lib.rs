@@ -15,6 +15,7 @@
 //! | duplicate names, filters, conflicts of routes | `resolve` |
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
 
+mod bench;
 mod bindings;
 mod debugger;
 mod detect;

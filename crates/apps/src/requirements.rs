@@ -47,6 +47,12 @@ pub struct Requirements {
     pub text: String,
     /// `[project] dependencies` of pyproject.toml, as written.
     pub dependencies: Vec<String>,
+    /// All files that were read for it, with links resolved.
+    pub files: Vec<PathBuf>,
+    /// Something of it is not in an index: a folder or file beside it.
+    pub is_local: bool,
+    /// Packages, and folders of packages, that are outside of the app's folder.
+    pub places: Vec<PathBuf>,
 }
 
 pub(crate) struct Read {
@@ -57,7 +63,7 @@ pub(crate) struct Read {
 /// # Errors
 /// A file is there, but the system refuses to read it.
 pub(crate) fn read(root: &Path) -> Result<Read, Error> {
-    let mut reader = Reader::default();
+    let mut reader = Reader { root: root.to_owned(), ..Reader::default() };
     if root.join("requirements.txt").is_file() {
         reader.requirements.source = RequirementsSource::RequirementsTxt;
         reader.file(root, &root.join("requirements.txt"), 0)?;
@@ -68,6 +74,7 @@ pub(crate) fn read(root: &Path) -> Result<Read, Error> {
             reader.requirements.text.push_str(&String::from_utf8_lossy(&lock));
         }
     }
+    reader.requirements.files = reader.seen.into_iter().collect();
     reader.requirements.names = reader.names.into_iter().collect();
     reader.requirements.mentioned = reader.mentioned.into_iter().collect();
     Ok(Read { requirements: reader.requirements, problems: reader.problems })
@@ -75,6 +82,7 @@ pub(crate) fn read(root: &Path) -> Result<Read, Error> {
 
 #[derive(Default)]
 struct Reader {
+    root: PathBuf,
     requirements: Requirements,
     names: BTreeSet<String>,
     mentioned: BTreeSet<String>,
@@ -109,6 +117,7 @@ impl Reader {
                     // Constraints require nothing, but decide versions.
                     let text = read_bytes(&target)?.unwrap_or_default();
                     self.requirements.text.push_str(&String::from_utf8_lossy(&text));
+                    self.seen.extend(target.canonicalize());
                 } else {
                     self.file(root, &target, depth + 1)?;
                 }
@@ -122,6 +131,12 @@ impl Reader {
     }
 
     fn requirement(&mut self, line: &str) {
+        if is_local(line) {
+            self.requirements.is_local = true;
+            let place = self.root.join(path_of(line)).canonicalize().ok();
+            let place = place.filter(|place| !place.starts_with(&self.root) && holds_packages(place));
+            self.requirements.places.extend(place);
+        }
         if let Some(name) = name_of(line) {
             if !line.contains(';') {
                 self.names.insert(name.clone());
@@ -216,6 +231,67 @@ fn included(line: &str) -> Option<(&str, bool)> {
         }
     }
     None
+}
+
+/// Whether a line is about files that are found from where the installer runs. What is not understood is.
+fn is_local(line: &str) -> bool {
+    const HARMLESS: [&str; 14] = [
+        "-i",
+        "--index-url",
+        "--extra-index-url",
+        "--no-index",
+        "--no-binary",
+        "--only-binary",
+        "--prefer-binary",
+        "--require-hashes",
+        "--pre",
+        "--trusted-host",
+        "--use-feature",
+        "-f",
+        "--find-links",
+        "--hash",
+    ];
+    let (first, rest) = line.split_once(['=', ' ', '\t']).unwrap_or((line, ""));
+    if line.starts_with('-') {
+        let is_address = rest.contains("://") && !rest.contains("file:");
+        let finds_files = matches!(first, "-f" | "--find-links" | "-i" | "--index-url" | "--extra-index-url");
+        return !HARMLESS.contains(&first) || (finds_files && !is_address);
+    }
+    let where_it_is = match name_of(line) {
+        Some(_) => match line.split_once('@') {
+            // `name @ address`; another @ may stand in a hash or marker.
+            Some((_, address)) => address,
+            None => return false,
+        },
+        None => line,
+    };
+    !where_it_is.contains("://") || where_it_is.contains("file:")
+}
+
+/// The path in a line that is about files.
+fn path_of(line: &str) -> &str {
+    const OPTIONS: [&str; 4] = ["--editable", "-e", "--find-links", "-f"];
+    let option = OPTIONS.iter().find_map(|option| line.strip_prefix(option));
+    let rest = option.unwrap_or(line).trim_start_matches(['=', ' ', '\t']);
+    let rest = rest.split_once(" @ ").map_or(rest, |(_, place)| place);
+    let rest = rest.strip_prefix("file://").or_else(|| rest.strip_prefix("file:")).unwrap_or(rest);
+    rest.split(['[', ';', '#']).next().unwrap_or(rest).trim()
+}
+
+/// Whether it is what requirements are about. A line may name anything of the machine, and what is named is shown to
+/// those who build packages.
+fn holds_packages(place: &Path) -> bool {
+    let is_package = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        [".whl", ".tar.gz", ".zip"].iter().any(|end| name.ends_with(end))
+    };
+    if !place.is_dir() {
+        return is_package(place);
+    }
+    if ["pyproject.toml", "setup.py"].iter().any(|name| place.join(name).is_file()) {
+        return true;
+    }
+    std::fs::read_dir(place).is_ok_and(|entries| entries.flatten().any(|entry| is_package(&entry.path())))
 }
 
 /// The normalised name at the start of a requirement (PEP 508); `None` for options, paths and addresses.

@@ -1,43 +1,18 @@
 //! The box of an app: what its functions see of the machine, as whom they run, and within which limits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use ingle_sandbox::boxes::{
-    Access, BoxSpec, Identity, Mount, Network, Protection, Scratch, USER_INSIDE, View,
-};
+use ingle_sandbox::boxes::machine::{self, Crowd};
+use ingle_sandbox::boxes::{Access, BoxSpec, Identity, Mount, Network, Protection, Role, Scratch, View};
 use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
-use ingle_sandbox::egress::resolver;
 use ingle_sandbox::gvisor::Gvisor;
 use ingle_sandbox::means::Strength;
 use ingle_types::spec::{Egress, Isolation, SandboxOptions};
 use ingle_worker::{Bounds, Confinement};
 
 use crate::error::{Error, GvisorLack};
-
-/// What everybody has of the machine: programs and libraries, without which no interpreter starts.
-const SYSTEM: [&str; 1] = ["/usr"];
-/// Folders that are links into `/usr` on most machines, and folders on others.
-const SYSTEM_LINKS: [&str; 5] = ["/bin", "/lib", "/lib32", "/lib64", "/sbin"];
-/// Settings of the machine that libraries read: none of them is a secret of anybody.
-const SETTINGS: [&str; 10] = [
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/fonts",
-    "/etc/hosts",
-    "/etc/ld.so.cache",
-    "/etc/mime.types",
-    "/etc/pki",
-    "/etc/services",
-    "/etc/protocols",
-    "/etc/ssl",
-];
-/// First user of those that stand for apps. Far from those of people, services and other containers.
-const FIRST_USER: u32 = 1_610_612_736;
-const USERS: u32 = 1 << 24;
 
 const TEMPORARY_BYTES: u64 = 512 << 20;
 const TEMPORARY_FILES: u64 = 100_000;
@@ -96,11 +71,12 @@ pub(crate) fn box_spec(
     strength: &Strength,
 ) -> BoxSpec {
     let identity = match ingle_sandbox::process::user() {
-        (0, _) => Identity::Own { user: user_of(needs.root) },
+        (0, _) => Identity::Own { user: machine::user_of(needs.root, Crowd::Functions) },
         (user, group) => Identity::Same { user, group },
     };
     let bytes = options.temporary.unwrap_or(TEMPORARY_BYTES);
     BoxSpec {
+        role: Role::Zygote,
         view: view(needs, options, network),
         identity,
         network,
@@ -116,17 +92,6 @@ pub(crate) fn box_spec(
         asks: network != Network::Host,
         gvisor: None,
     }
-}
-
-/// The same user for the same folder, so that what an app has written stays its own.
-fn user_of(root: &Path) -> u32 {
-    // FNV-1a, as the number has to be the same in each build.
-    let hash = root
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    FIRST_USER + hash % USERS
 }
 
 /// Whether everything is there that strict isolation is made of.
@@ -168,10 +133,11 @@ pub(crate) fn policy(options: &SandboxOptions, settings: &BTreeMap<String, Strin
 /// Hosts with ports in settings: of URLs, of `host:port`, of connection strings. `UseDevelopmentStorage=true` means
 /// three ports of this machine.
 fn named_in(settings: &BTreeMap<String, String>) -> Vec<Target> {
-    let mut found: BTreeSet<String> = BTreeSet::new();
+    let mut found: Vec<Target> = Vec::new();
     for value in settings.values() {
         if value.contains("UseDevelopmentStorage=true") {
-            found.extend([10000, 10001, 10002].map(|port| format!("127.0.0.1:{port}")));
+            let ports = [10000, 10001, 10002].map(|port| format!("127.0.0.1:{port}"));
+            found.extend(ports.iter().filter_map(|text| Target::parse(text).ok()));
         }
         for part in value.split([';', ',', ' ']) {
             // `Server=host:port`, but not the query of a URL.
@@ -179,43 +145,10 @@ fn named_in(settings: &BTreeMap<String, String>) -> Vec<Target> {
                 |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
             let part =
                 part.split_once('=').filter(|(name, _)| is_named(name)).map_or(part, |(_, value)| value);
-            found.extend(destination(part));
+            found.extend(Target::of_url(part));
         }
     }
-    found.iter().filter_map(|text| Target::parse(text).ok()).collect()
-}
-
-/// `host:port` of a part of a setting, if it names one.
-fn destination(part: &str) -> Option<String> {
-    let (scheme, rest) = part.split_once("://").unwrap_or(("", part));
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
-        Some(_) => return None,
-        None => (authority, usual_port(scheme)?),
-    };
-    let is_host = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
-    (!host.is_empty() && host.chars().all(is_host)).then(|| format!("{host}:{port}"))
-}
-
-fn usual_port(scheme: &str) -> Option<&'static str> {
-    Some(match scheme {
-        "http" => "80",
-        "https" => "443",
-        "postgres" | "postgresql" => "5432",
-        "mysql" => "3306",
-        "redis" => "6379",
-        "amqp" => "5672",
-        "mongodb" => "27017",
-        _ => return None,
-    })
-}
-
-/// Where names come from: as for every program of this machine.
-pub(crate) fn resolver() -> resolver::Configuration {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    resolver::Configuration::parse(&read("/etc/resolv.conf"), &read("/etc/hosts"))
+    found
 }
 
 /// What one invocation may give back.
@@ -242,28 +175,16 @@ pub(crate) fn limits(options: &SandboxOptions) -> Limits {
 }
 
 fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
-    let mut view = View::default();
-    let mut seen = BTreeSet::new();
-    for path in SYSTEM.iter().chain(&SETTINGS).map(Path::new) {
-        if path.exists() {
-            seen.insert(path.to_owned());
-        }
-    }
-    for path in SYSTEM_LINKS.iter().map(Path::new) {
-        match fs::read_link(path) {
-            Ok(target) => drop(view.links.insert(path.to_owned(), target)),
-            Err(_) if path.is_dir() => drop(seen.insert(path.to_owned())),
-            Err(_) => {}
-        }
-    }
-    view.mounts.extend(seen.into_iter().map(|path| Mount { path, access: Access::ReadOnly, owner: None }));
-    let mut read: BTreeSet<PathBuf> = [needs.root, needs.shim].iter().map(|path| real(path)).collect();
-    read.extend(interpreter_folders(needs.python));
+    let mut view = machine::view(network);
+    let mut read: BTreeSet<PathBuf> =
+        [needs.root, needs.shim].iter().map(|path| machine::real(path)).collect();
+    read.extend(machine::interpreter_folders(needs.python));
     // The app names what is in its folder by relative paths.
     let named = |paths: &[PathBuf]| paths.iter().map(|path| needs.root.join(path)).collect::<Vec<_>>();
     let (named_read, named_write) = (named(&options.read), named(&options.write));
-    read.extend(needs.read.iter().chain(&named_read).map(|path| real(path)));
-    let write: BTreeSet<PathBuf> = needs.write.iter().chain(&named_write).map(|path| real(path)).collect();
+    read.extend(needs.read.iter().chain(&named_read).map(|path| machine::real(path)));
+    let write: BTreeSet<PathBuf> =
+        needs.write.iter().chain(&named_write).map(|path| machine::real(path)).collect();
     read.retain(|path| !write.contains(path));
     for (paths, access) in [(&read, Access::ReadOnly), (&write, Access::ReadWrite)] {
         for path in paths.iter().filter(|path| path.exists()) {
@@ -271,84 +192,17 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
             if access == Access::ReadOnly && path.starts_with("/usr") || path.parent().is_none() {
                 continue;
             }
-            view.mounts.push(Mount { path: path.clone(), access, owner: owner_of(path) });
+            view.mounts.push(machine::mount(path.clone(), access));
         }
     }
     let given = [needs.root, needs.shim, needs.python];
     let others = needs.read.iter().chain(&needs.write).chain(&named_read).chain(&named_write);
     for path in given.into_iter().chain(others.map(PathBuf::as_path)) {
-        follow_links(path, &mut view.links);
+        machine::follow_links(path, &mut view.links);
     }
-    let hidden = needs.hidden.iter().map(|path| real(path));
+    let hidden = needs.hidden.iter().map(|path| machine::real(path));
     view.mounts.extend(hidden.map(|path| Mount { path, access: Access::Hidden, owner: None }));
-    write_settings(&mut view, network);
     view
-}
-
-/// Most links on the way of a path, as in the kernel.
-const LINKS_MAX: usize = 40;
-
-/// The links by which a path leads to what it names: programs use the path as they know it, so the way has to be there.
-fn follow_links(path: &Path, links: &mut BTreeMap<PathBuf, PathBuf>) {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let ancestors: Vec<&Path> = path.ancestors().collect();
-        let first = ancestors.iter().rev().find_map(|part| Some((*part, fs::read_link(part).ok()?)));
-        let Some((link, target)) = first else { return };
-        let rest = path.strip_prefix(link).unwrap_or(Path::new(""));
-        // Joining an absolute path replaces what was before it.
-        let next = link.parent().unwrap_or(Path::new("/")).join(&target).join(rest);
-        links.insert(link.to_owned(), target);
-        path = without_dots(&next);
-    }
-}
-
-/// Without `.` and `..`, of which no link is on the way any more.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(clean.pop()),
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
-}
-
-fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
-/// As whom files below a folder are found in the box as the functions' own; `None` where they are everybody's.
-fn owner_of(path: &Path) -> Option<(u32, u32)> {
-    fs::metadata(path).ok().map(|found| (found.uid(), found.gid()))
-}
-
-/// Where an interpreter and its packages are: its virtual environment, and the installation below that.
-fn interpreter_folders(python: &Path) -> Vec<PathBuf> {
-    let prefix = |program: &Path| program.parent().and_then(Path::parent).map(real);
-    let real_program = real(python);
-    [prefix(python), prefix(&real_program)].into_iter().flatten().collect()
-}
-
-/// Files that say who and where one is; those of the machine are of nobody's business.
-fn write_settings(view: &mut View, network: Network) {
-    let (user, group) = match ingle_sandbox::process::user() {
-        (0, _) => (USER_INSIDE, USER_INSIDE),
-        own => own,
-    };
-    let mut file = |path: &str, content: String| drop(view.files.insert(path.into(), content));
-    file("/etc/passwd", format!("function:x:{user}:{group}:function:/tmp:/bin/sh\n"));
-    file("/etc/group", format!("function:x:{group}:\n"));
-    file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned());
-    match network {
-        Network::Own { .. } => file("/etc/resolv.conf", "nameserver 127.0.0.53\n".to_owned()),
-        Network::Host => file("/etc/resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
-    }
-    if let Ok(zone) = fs::read_link("/etc/localtime") {
-        view.links.insert("/etc/localtime".into(), zone);
-    }
 }
 
 /// Variables of the server that say something of the machine and nothing of anybody's secrets.

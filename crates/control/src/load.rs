@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
-use ingle_sandbox::boxes::{Network, Protection};
+use ingle_sandbox::boxes::{Network, Protection, machine};
 use ingle_sandbox::egress::Rules;
 use ingle_sandbox::egress::policy::Policy;
+use ingle_sandbox::means::Means;
 use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
@@ -61,9 +62,19 @@ pub async fn prepare(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Prepared, Error> {
     let folder = ingle_apps::read(folder, options)?;
+    // Before anything of its packages runs.
+    check_isolation(folder.isolation(options), options.means.as_ref())?;
     let interpreter = ingle_apps::choose_interpreter(&folder, options)?;
     let environment = ingle_apps::prepare_environment(&folder, &interpreter, options, progress).await?;
     Ok(Prepared { folder, interpreter, environment, debugger: None })
+}
+
+/// Whether this machine has what a class of isolation is made of.
+fn check_isolation(isolation: Isolation, means: Option<&Means>) -> Result<(), Error> {
+    match (isolation, means) {
+        (Isolation::Strict, Some(means)) => confine::check_strict(&means.strength),
+        _ => Ok(()),
+    }
 }
 
 /// Finds `debugpy` for the app's Python, or installs it into the cache.
@@ -75,8 +86,8 @@ pub async fn prepare_debugger(
     options: &ReadOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), Error> {
-    prepared.debugger =
-        ingle_apps::prepare_debugger(&prepared.interpreter, &prepared.environment, options, progress).await?;
+    let python = (&prepared.interpreter, &prepared.environment);
+    prepared.debugger = ingle_apps::prepare_debugger(&prepared.folder, python, options, progress).await?;
     Ok(())
 }
 
@@ -227,7 +238,7 @@ fn confinement(
     spec.gvisor = gvisor;
     let limits = confine::limits(&folder.sandbox);
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
-    let resolver = confine::resolver();
+    let resolver = machine::resolver();
     Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver }))
 }
 

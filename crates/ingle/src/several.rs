@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{Event, absolute};
 use ingle_gateway::hosts::Hosts;
+use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -65,6 +66,7 @@ pub(crate) async fn run(
     let count = folders.len();
     let address = SocketAddr::new(arguments.address, arguments.port.unwrap_or(PORT_DEFAULT));
     let parents = parents(arguments.zygote_memory, surroundings).await?;
+    let means = parents.means.clone();
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
@@ -80,7 +82,8 @@ pub(crate) async fn run(
     };
     let mut services = BTreeMap::new();
     for (name, folder) in folders {
-        let plan = plan_of(arguments, (&name, folder), surroundings, printer)?;
+        let seen = (surroundings, means.clone());
+        let plan = plan_of(arguments, (&name, folder), seen, printer)?;
         let entrance = Entrance::new(&plan);
         services.insert(name.clone(), entrance.service.clone());
         let care = Care { printer: printer.of_app(&name), ..care.clone() };
@@ -296,10 +299,10 @@ fn name_of(folder: &Path) -> String {
 fn plan_of(
     arguments: &StartArguments,
     (name, folder): (&str, PathBuf),
-    surroundings: &Surroundings,
+    seen: (&Surroundings, Option<Means>),
     printer: &Printer,
 ) -> Result<Plan, CommandError> {
-    let plan = plan(arguments, folder, surroundings, &printer.of_app(name))?;
+    let plan = plan(arguments, folder, seen, &printer.of_app(name))?;
     // Each has a folder of its own in the one that was chosen.
     let state = arguments.app.state.as_ref().map_or(plan.state, |state| state.join(name));
     Ok(Plan { state, host: format!("{name}.localhost"), ..plan })

@@ -42,7 +42,7 @@ impl Surroundings {
     }
 
     /// How an app's folder is read.
-    pub(crate) fn read_options(&self, arguments: &AppArguments) -> ReadOptions {
+    pub(crate) fn read_options(&self, arguments: &AppArguments, means: Option<Means>) -> ReadOptions {
         ReadOptions {
             functions: arguments.functions.clone(),
             python: arguments.python.clone(),
@@ -50,6 +50,9 @@ impl Surroundings {
             environment: self.variables.clone(),
             home: self.home.clone(),
             cache: self.cache.clone(),
+            state: arguments.state.clone(),
+            means,
+            isolation: None,
         }
     }
 

@@ -9,14 +9,16 @@
 //!                 └ cell       process 1 of a worker's own process numbers: its /tmp, its /proc; made ahead
 //! ```
 //!
-//! Where to look: `spec` says what a box is; `server` is the handle of the server; `maker`, `keeper`, `view`, `cell` and
-//! `enter` run in the other processes, each a straight list of steps; `sys` has the system calls that no library wraps;
+//! Where to look: `spec` says what a box is; `machine` is what each has of the host; `server` is the handle of the server; `maker`, `keeper`, `view`, `cell` and
+//! `enter` run in the other processes, each a straight list of steps; `run` runs one program to its end; `sys` has the system calls that no library wraps;
 //! `entry/` is the native part of the worker, which forks into a cell; `wire` are the messages between all of them.
 
 mod cell;
 pub(crate) mod enter;
 pub(crate) mod keeper;
+pub mod machine;
 mod maker;
+mod run;
 mod server;
 mod spec;
 pub(crate) mod sys;
@@ -24,10 +26,12 @@ pub(crate) mod view;
 pub(crate) mod wire;
 
 pub use maker::{ARGUMENT, serve};
+pub use run::{Egress, run};
 pub(crate) use server::number_of;
-pub use server::{BoxError, Boxed, Boxes, Cell, Ended, Port, Started};
+pub use server::{BoxError, Boxed, Boxes, Cell, Ended, Open, Port, Started};
 pub use spec::{
-    Access, BoxSpec, Identity, Mount, Network, Program, Protection, Scratch, Shortfall, USER_INSIDE, View,
+    Access, BoxSpec, Identity, Mount, Network, Program, Protection, Role, Scratch, Shortfall, USER_INSIDE,
+    View,
 };
 
 /// The native part of the Python worker: a library that the interpreter loads as the module `ingle_entry`.

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use ingle_types::outcome::Blame;
+
+use crate::boxes::BoxError;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command as TokioCommand};
@@ -59,6 +62,10 @@ pub enum Error {
     TimedOut { program: String, timeout: Duration },
     #[error("the outcome of {program} could not be read")]
     Wait { program: String, source: io::Error },
+    #[error("{program} could not be run in a box")]
+    Box { program: String, source: BoxError },
+    #[error("{program} was ended: it wanted more than {} MiB of memory", limit >> 20)]
+    Memory { program: String, limit: u64 },
 }
 
 impl Error {
@@ -66,7 +73,8 @@ impl Error {
         match self {
             Self::Start { .. } => "E0610",
             Self::TimedOut { .. } => "E0611",
-            Self::Wait { .. } => "E0612",
+            Self::Wait { .. } | Self::Memory { .. } => "E0612",
+            Self::Box { source, .. } => source.code(),
         }
     }
 
@@ -77,7 +85,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Start { program, .. } => Some(format!("check that {program} exists and may be run")),
-            Self::TimedOut { .. } | Self::Wait { .. } => None,
+            Self::Box { source, .. } => source.hint(),
+            Self::TimedOut { .. } | Self::Wait { .. } | Self::Memory { .. } => None,
         }
     }
 }
@@ -99,20 +108,19 @@ pub async fn run_with(command: Command, on_line: &mut impl FnMut(Stream, &str)) 
     let deadline = Instant::now() + command.timeout;
     let (mut child, group) =
         start(&command).map_err(|source| Error::Start { program: name.clone(), source })?;
-    let mut stdout = Reader::new(Stream::Stdout);
-    let mut stderr = Reader::new(Stream::Stderr);
-    let followed = Box::pin(follow(&mut child, &mut stdout, &mut stderr, on_line));
-    let status = match timeout_at(deadline, followed).await {
-        Ok(Ok(status)) => status,
-        Ok(Err(source)) => return Err(Error::Wait { program: name, source }),
+    let pipes = (child.stdout.take(), child.stderr.take());
+    let followed = Box::pin(follow(pipes, child.wait(), on_line));
+    let followed = timeout_at(deadline, followed).await;
+    match followed {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(source)) => Err(Error::Wait { program: name, source }),
         Err(_) => {
             drop(group);
             // The leader has been killed, so this ends at once; without it a zombie would stay.
             child.wait().await.ok();
-            return Err(Error::TimedOut { program: name, timeout: command.timeout });
+            Err(Error::TimedOut { program: name, timeout: command.timeout })
         }
-    };
-    Ok(Output { status, stdout: stdout.into_text(), stderr: stderr.into_text() })
+    }
 }
 
 /// A program that goes on by itself: it has no output that anybody reads, and outlives us.
@@ -197,19 +205,24 @@ impl Drop for Group {
 }
 
 /// Reads both outputs until the program has ended and they are closed, or have lingered for too long.
-async fn follow<F: FnMut(Stream, &str)>(
-    child: &mut Child,
-    stdout: &mut Reader,
-    stderr: &mut Reader,
-    on_line: &mut F,
-) -> io::Result<ExitStatus> {
-    let mut out_pipe = child.stdout.take();
-    let mut err_pipe = child.stderr.take();
+pub(crate) async fn follow<O: AsyncRead + Unpin, E: AsyncRead + Unpin>(
+    (mut out_pipe, mut err_pipe): (Option<O>, Option<E>),
+    end: impl Future<Output = io::Result<ExitStatus>>,
+    on_line: &mut impl FnMut(Stream, &str),
+) -> io::Result<Output> {
+    let (mut stdout, mut stderr) = (Reader::new(Stream::Stdout), Reader::new(Stream::Stderr));
     let mut out_chunk = vec![0; 16 * 1024];
     let mut err_chunk = vec![0; 16 * 1024];
+    let mut end = pin!(end);
     let mut ended = None;
     let mut linger = None;
-    while ended.is_none() || out_pipe.is_some() || err_pipe.is_some() {
+    let status = loop {
+        if let Some(status) = ended
+            && out_pipe.is_none()
+            && err_pipe.is_none()
+        {
+            break status;
+        }
         tokio::select! {
             count = read(&mut out_pipe, &mut out_chunk) => match count {
                 0 => out_pipe = None,
@@ -219,19 +232,16 @@ async fn follow<F: FnMut(Stream, &str)>(
                 0 => err_pipe = None,
                 count => stderr.take(&err_chunk[..count], on_line),
             },
-            status = child.wait(), if ended.is_none() => {
+            status = &mut end, if ended.is_none() => {
                 ended = Some(status?);
                 linger = Some(Instant::now() + LINGER);
             }
-            () = wait_until(linger) => break,
+            () = wait_until(linger) => (out_pipe, err_pipe) = (None, None),
         }
-    }
+    };
     stdout.finish(on_line);
     stderr.finish(on_line);
-    match ended {
-        Some(status) => Ok(status),
-        None => child.wait().await,
-    }
+    Ok(Output { status, stdout: stdout.into_text(), stderr: stderr.into_text() })
 }
 
 /// Bytes read; 0 at the end or when reading fails, which for a pipe is the same. A closed pipe never answers.

@@ -38,7 +38,7 @@ fn allow(mut ruleset: landlock::RulesetCreated, mounts: &[Mount]) -> io::Result<
     let shared_read = SHARED_READ.iter().map(|path| (std::path::Path::new(path), read));
     let shared_write = SHARED_WRITE.iter().map(|path| (std::path::Path::new(path), all));
     let seen = mounts.iter().filter_map(|mount| match mount.access {
-        Access::ReadOnly => Some((mount.path.as_path(), read)),
+        Access::ReadOnly | Access::Discarded => Some((mount.path.as_path(), read)),
         Access::ReadWrite => Some((mount.path.as_path(), all)),
         Access::Hidden => None,
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::boxes::{
-    Access, BoxError, BoxSpec, Boxes, Identity, Mount, Network, Protection, Scratch, Shortfall, View,
+    Access, BoxError, BoxSpec, Boxes, Identity, Mount, Network, Protection, Role, Scratch, Shortfall, View,
 };
 use crate::cgroup::{Cgroups, Controller};
 use crate::{landlock, process};
@@ -96,6 +96,7 @@ async fn try_box(boxes: &Boxes) -> Vec<Shortfall> {
         if user == 0 { Identity::Own { user: TRIAL_USER } } else { Identity::Same { user, group } };
     let mount = Mount { path: PathBuf::from("/usr"), access: Access::ReadOnly, owner: None };
     let spec = BoxSpec {
+        role: Role::Zygote,
         view: View { mounts: vec![mount], ..View::default() },
         identity,
         network: Network::Own { resolver: true },

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use ingle_sandbox::boxes::{
-    Access, BoxError, BoxSpec, Boxed, Boxes, Identity, Mount, Network, Program, Scratch, View,
+    Access, BoxError, BoxSpec, Boxed, Boxes, Identity, Mount, Network, Open, Program, Role, Scratch, View,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
@@ -28,6 +28,7 @@ fn spec() -> BoxSpec {
         Identity::Same { user, group: rustix::process::getegid().as_raw() }
     };
     BoxSpec {
+        role: Role::Zygote,
         view: View { mounts, files, links },
         identity,
         network: Network::Own { resolver: true },
@@ -69,7 +70,8 @@ impl Running {
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             directory: "/".into(),
         };
-        let started = self.boxed.start(program, [&control, &theirs, &errors], None).await.unwrap();
+        let open = Open { output: &theirs, errors: &errors, control: Some(&control), into: None };
+        let started = self.boxed.start(program, open).await.unwrap();
         drop((theirs, errors, control));
         let mut text = String::new();
         let mut output = output;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use ingle_sandbox::boxes::{Boxed, Ended, Program, Started};
+use ingle_sandbox::boxes::{Boxed, Ended, Open, Program, Started};
 use ingle_sandbox::gvisor;
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
@@ -179,7 +179,13 @@ impl Newborn {
             directory: options.app.root.clone(),
         };
         let entrance = group.as_ref().filter(|_| under_gvisor).map(Group::entrance);
-        let started = boxed.start(program, [&theirs, &their_output, &their_errors], entrance.as_ref()).await;
+        let open = Open {
+            output: &their_output,
+            errors: &their_errors,
+            control: Some(&theirs),
+            into: entrance.as_ref(),
+        };
+        let started = boxed.start(program, open).await;
         let Started { process, number, ended, listener } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let machine = under_gvisor.then(|| Machine { boxed: boxed.clone(), number });

@@ -1,14 +1,15 @@
 //! Building a cached environment: one builder at a time, whole or not there.
 
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ingle_sandbox::command::{Command, Output, run_with};
+use ingle_sandbox::command::Output;
 
 use super::{Plan, Progress, READY, failure};
 use crate::Error;
+use crate::bench::{self, Bench, Needs, Work};
 use crate::requirements::RequirementsSource;
 
 /// What `venv` says when it can't put pip into an environment.
@@ -50,15 +51,44 @@ pub(super) async fn ensure(
         std::fs::remove_dir_all(&plan.environment)
             .map_err(|source| cache_error(&plan.environment, source))?;
     }
-    let mut builder = Builder { plan, progress, log: String::new(), pip_from_outside: false };
+    let path = plan.file("work");
+    let work = Work::make(path.clone()).map_err(|source| cache_error(&path, source))?;
+    write_dependencies(plan)?;
+    let bench = bench(plan, &work)?;
+    let mut builder =
+        Builder { plan, bench, work: work.path(), progress, log: String::new(), pip_from_outside: false };
     builder.build().await?;
-    drop(lock);
+    drop((work, lock));
     Ok(true)
 }
 
 fn is_ready(plan: &Plan<'_>) -> bool {
     // The interpreter that an environment links to may have been removed since.
     plan.environment.join(READY).is_file() && plan.environment.join("bin/python").exists()
+}
+
+/// What is written in pyproject.toml, as installers read it.
+fn write_dependencies(plan: &Plan<'_>) -> Result<(), Error> {
+    let path = plan.file("requirements.txt");
+    let text = plan.folder.requirements.dependencies.join("\n") + "\n";
+    std::fs::write(&path, text).map_err(|source| cache_error(&path, source))
+}
+
+/// Where the programs run. What they are to write must be there before they see it.
+fn bench<'a>(plan: &Plan<'a>, work: &Work) -> Result<Bench<'a>, Error> {
+    let needs = Needs {
+        pythons: vec![plan.interpreter.path.clone()],
+        read: plan.uv.iter().cloned().chain([plan.file("requirements.txt")]).collect(),
+        write: vec![plan.environment.clone()],
+        work: work.path().to_owned(),
+        app: plan.is_local,
+    };
+    if bench::is_confined(plan.folder, plan.options) {
+        // An empty one does not disturb those who make an environment.
+        std::fs::create_dir_all(&plan.environment)
+            .map_err(|source| cache_error(&plan.environment, source))?;
+    }
+    Ok(Bench::new(plan.folder, plan.options, &needs))
 }
 
 fn cache_error(path: &Path, source: io::Error) -> Error {
@@ -86,6 +116,8 @@ async fn lock(plan: &Plan<'_>, progress: &mut (dyn FnMut(Progress) + Send)) -> R
 
 struct Builder<'a, 'p> {
     plan: &'a Plan<'a>,
+    bench: Bench<'a>,
+    work: &'a Path,
     progress: &'p mut (dyn FnMut(Progress) + Send),
     /// Everything that the programs said.
     log: String,
@@ -100,11 +132,32 @@ impl Builder<'_, '_> {
         (self.progress)(Progress::Compiling);
         let lib = self.plan.environment.join("lib").display().to_string();
         // Some packages ship files that no Python can compile; that is no reason to stop.
-        self.run(&self.python(), &["-m", "compileall", "-q", &lib]).await?;
+        self.run_module(&self.python(), &["compileall", "-q", &lib]).await?;
         self.write_log()?;
-        let ready = self.plan.environment.join(READY);
-        std::fs::write(&ready, &self.plan.folder.requirements.text)
-            .map_err(|source| cache_error(&ready, source))
+        bench::drop_set_user_bits(&self.plan.environment);
+        self.write_ready()
+    }
+
+    /// A package may have put something there, such as a link to another file: it is removed, and not followed.
+    fn write_ready(&self) -> Result<(), Error> {
+        let path = self.plan.environment.join(READY);
+        let failed = |source| cache_error(&path, source);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let mut file = File::create_new(&path).map_err(failed)?;
+        file.write_all(self.plan.folder.requirements.text.as_bytes()).map_err(failed)
+    }
+
+    /// What runs Python's own modules. In the folder where it runs, an app or package may have one of the same name.
+    fn module_options(&self) -> Vec<&'static str> {
+        if self.bench.is_confined() { vec!["-I", "-u", "-m"] } else { vec!["-m"] }
+    }
+
+    async fn run_module(&mut self, python: &Path, arguments: &[&str]) -> Result<Output, Error> {
+        let words = [&self.module_options(), arguments].concat();
+        self.run(python, &words).await
     }
 
     fn python(&self) -> PathBuf {
@@ -128,12 +181,13 @@ impl Builder<'_, '_> {
     /// Debian ships `venv` without what puts pip into it, as a package of its own. The pip of the interpreter, if it
     /// has one, can install into the environment from outside.
     async fn create_with_venv(&mut self, interpreter: &Path, environment: &str) -> Result<Output, Error> {
-        let output = self.run(interpreter, &["-m", "venv", environment]).await?;
+        let output = self.run_module(interpreter, &["venv", environment]).await?;
         if output.status.success() || !self.log.contains(NO_ENSUREPIP) {
             return Ok(output);
         }
         self.pip_from_outside = true;
-        self.run(interpreter, &["-m", "venv", "--clear", "--without-pip", environment]).await
+        let arguments = ["venv", "--clear", "--without-pip", environment];
+        self.run_module(interpreter, &arguments).await
     }
 
     async fn install(&mut self) -> Result<(), Error> {
@@ -145,12 +199,11 @@ impl Builder<'_, '_> {
             Some(uv) => (uv, "uv", vec!["pip", "install", "--python", &python]),
             None => {
                 let quiet = ["install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"];
-                if self.pip_from_outside {
-                    let args = [&["-m", "pip", "--python", &python], &quiet[..]].concat();
-                    (self.plan.interpreter.path.clone(), "pip", args)
-                } else {
-                    (self.python(), "pip", [&["-m", "pip"], &quiet[..]].concat())
-                }
+                let (program, pip): (_, &[&str]) = match self.pip_from_outside {
+                    true => (self.plan.interpreter.path.clone(), &["pip", "--python", &python]),
+                    false => (self.python(), &["pip"]),
+                };
+                (program, "pip", [&self.module_options(), pip, &quiet].concat())
             }
         };
         if let Some(list) = &list {
@@ -165,12 +218,16 @@ impl Builder<'_, '_> {
     /// The file that the installer reads: the app's own, or one made from pyproject.toml or uv.lock.
     async fn requirements_file(&mut self) -> Result<Option<String>, Error> {
         let requirements = &self.plan.folder.requirements;
-        let made = self.plan.file("requirements.txt");
-        let shown = made.display().to_string();
         match (requirements.source, self.plan.uv.clone()) {
             (RequirementsSource::Nothing, _) => Ok(None),
-            (RequirementsSource::RequirementsTxt, _) => Ok(Some("requirements.txt".to_owned())),
+            (RequirementsSource::RequirementsTxt, _) if self.runs_in_app() => {
+                Ok(Some("requirements.txt".to_owned()))
+            }
+            (RequirementsSource::RequirementsTxt, _) => {
+                Ok(Some(self.plan.folder.root.join("requirements.txt").display().to_string()))
+            }
             (RequirementsSource::UvLock, Some(uv)) => {
+                let shown = self.work.join("uv.requirements.txt").display().to_string();
                 let args = [
                     "export",
                     "--frozen",
@@ -188,33 +245,27 @@ impl Builder<'_, '_> {
                 Ok(Some(shown))
             }
             (RequirementsSource::Pyproject | RequirementsSource::UvLock, _) => {
-                let text = requirements.dependencies.join("\n") + "\n";
-                std::fs::write(&made, text).map_err(|source| cache_error(&made, source))?;
-                Ok(Some(shown))
+                Ok(Some(self.plan.file("requirements.txt").display().to_string()))
             }
         }
     }
 
+    /// Whether programs find the app where they run. Elsewhere no file of it can change what an environment becomes
+    /// that other apps with the same requirements use.
+    fn runs_in_app(&self) -> bool {
+        self.plan.is_local || !self.bench.is_confined()
+    }
+
     async fn run(&mut self, program: &Path, args: &[&str]) -> Result<Output, Error> {
-        let mut env = self.plan.options.environment.clone();
-        env.retain(|name, _| !MISLEADING.contains(&name.as_str()));
-        env.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
-        let command = Command {
-            program: program.to_owned(),
-            args: args.iter().map(Into::into).collect(),
-            env,
-            cwd: self.plan.folder.root.clone(),
-            timeout: STEP_TIMEOUT,
-        };
+        let directory = if self.runs_in_app() { &self.plan.folder.root } else { self.work };
         self.log.push_str(&format!("$ {} {}\n", program.display(), args.join(" ")));
-        let progress = &mut self.progress;
-        let log = &mut self.log;
+        let (progress, log) = (&mut self.progress, &mut self.log);
         let mut on_line = |_, line: &str| {
             log.push_str(line);
             log.push('\n');
             progress(Progress::Line(line.to_owned()));
         };
-        Ok(run_with(command, &mut on_line).await?)
+        Ok(self.bench.run(program, args, (directory, STEP_TIMEOUT), &mut on_line).await?)
     }
 
     fn check(&self, output: &Output) -> Result<(), Error> {

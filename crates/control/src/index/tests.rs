@@ -40,6 +40,7 @@ impl Known {
             environment: BTreeMap::new(),
             home: self.root(),
             cache: self.root(),
+            ..ReadOptions::default()
         };
         let prepared = Prepared {
             folder: ingle_apps::read(&self.root(), &read).unwrap(),

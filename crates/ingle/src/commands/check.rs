@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ingle_apps::Requirements;
 use ingle_control::{examine, prepare};
+use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::problem::Severity;
 use ingle_types::spec::AppSpec;
@@ -27,13 +28,15 @@ pub(crate) async fn run(
 ) -> Result<u8, CommandError> {
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
-    let (mut app, requirements) = look(&arguments.app, surroundings, (&tasks, &printer, style)).await?;
+    let means = surroundings.means().await;
+    let look = async || look(&arguments.app, (surroundings, means.clone()), (&tasks, &printer, style)).await;
+    let (mut app, requirements) = look().await?;
     if arguments.fix {
         let plan = Plan::new(&app.root, &app.problems, &requirements);
         plan.write(&app.root)?;
         show_changes(&plan, &printer, style);
         if !plan.changes.is_empty() {
-            (app, _) = look(&arguments.app, surroundings, (&tasks, &printer, style)).await?;
+            (app, _) = look().await?;
         }
     }
     let errors = report(&app, &printer, style);
@@ -45,13 +48,13 @@ pub(crate) async fn run(
 /// The app with all findings, and what its requirements are.
 async fn look(
     arguments: &AppArguments,
-    surroundings: &Surroundings,
+    (surroundings, means): (&Surroundings, Option<Means>),
     (tasks, printer, style): (&Tasks, &Printer, Style),
 ) -> Result<(AppSpec, Requirements), CommandError> {
-    let options = surroundings.read_options(arguments);
+    let options = surroundings.read_options(arguments, means.clone());
     let prepared = prepare(&arguments.folder, &options, &mut progress(style, printer)).await?;
     let sink = Arc::new(printer.clone());
-    let parents = Parents { means: surroundings.means().await, ..Parents::default() };
+    let parents = Parents { means, ..Parents::default() };
     let rooms = (tasks, &parents);
     let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, rooms, sink).await?;
     let mut app = examined.app;

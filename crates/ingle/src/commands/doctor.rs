@@ -138,7 +138,7 @@ fn remedy(protection: Protection) -> &'static str {
 }
 
 fn interpreters(arguments: &AppArguments, surroundings: &Surroundings) -> Vec<Finding> {
-    let options = surroundings.read_options(arguments);
+    let options = surroundings.read_options(arguments, None);
     let folder = match ingle_apps::read(&arguments.folder, &options) {
         Ok(folder) => folder,
         Err(error) => {

@@ -46,7 +46,8 @@ pub(crate) async fn run(
     }
     let printer = Printer::start(style, &tasks);
     let app = AppArguments { folder, python: None, functions: Vec::new(), state: arguments.at.state };
-    let read = surroundings.read_options(&app);
+    let means = surroundings.means().await;
+    let read = surroundings.read_options(&app, means.clone());
     let prepared = prepare(&app.folder, &read, &mut progress(style, &printer)).await?;
     let plan = Plan {
         folder: app.folder,
@@ -68,7 +69,7 @@ pub(crate) async fn run(
         debugger: None,
         moved: None,
     };
-    let parents = Parents { means: surroundings.means().await, ..Parents::default() };
+    let parents = Parents { means, ..Parents::default() };
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let entrance = Entrance::new(&plan);

@@ -26,7 +26,7 @@ pub(crate) fn run(
     let template = template(wanted)?;
     let app =
         AppArguments { folder: arguments.folder.clone(), python: None, functions: Vec::new(), state: None };
-    let read = ingle_apps::read(&arguments.folder, &surroundings.read_options(&app));
+    let read = ingle_apps::read(&arguments.folder, &surroundings.read_options(&app, None));
     let read = match read {
         // An app of folders that has none yet, as `ingle init --model v1 --sample none` leaves it.
         Err(ingle_apps::Error::NoApp { root, near_misses, .. })

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingle_apps::Progress;
+use ingle_apps::{Progress, ReadOptions};
 use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{absolute, prepare, prepare_debugger};
 use ingle_gateway::hosts::Hosts;
+use ingle_sandbox::means::Means;
 use ingle_sandbox::memory;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::faults::Faults;
@@ -83,28 +84,26 @@ async fn begin(
     let began = Instant::now();
     let folder = absolute(&arguments.app.folder);
     let watched = if arguments.no_reload { None } else { watch(&folder, printer) };
-    let read = surroundings.read_options(&arguments.app);
-    let mut prepared = prepare(&arguments.app.folder, &read, &mut progress(style, printer)).await?;
+    let parents = parents(arguments.zygote_memory, surroundings).await?;
+    let plan = plan(arguments, folder.clone(), (surroundings, parents.means.clone()), printer)?;
+    let read = &plan.read;
+    let mut prepared = prepare(&arguments.app.folder, read, &mut progress(style, printer)).await?;
     let debugger = match arguments.debug {
         Some(choice) => {
-            prepare_debugger(&mut prepared, &read, &mut progress(style, printer)).await?;
+            prepare_debugger(&mut prepared, read, &mut progress(style, printer)).await?;
             prepared.folder.notes.extend(debug::note(&prepared.folder));
             Some(debug::open(choice, &folder, (printer, style), tasks).await?)
         }
         None => None,
     };
     let port = arguments.port.or(prepared.folder.port).unwrap_or(PORT_DEFAULT);
-    let plan = Plan {
-        debugger,
-        moved: arguments.clock.map(|choice| MovedTime::new(choice, printer)),
-        ..plan(arguments, folder, surroundings, printer)?
-    };
+    let plan =
+        Plan { debugger, moved: arguments.clock.map(|choice| MovedTime::new(choice, printer)), ..plan };
     let plan = match &plan.moved {
         Some(time) => Plan { sink: time.journal.clone(), records: time.journal.clone(), ..plan },
         None => plan,
     };
     let address = SocketAddr::new(arguments.address, port);
-    let parents = parents(arguments.zygote_memory, surroundings).await?;
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let entrance = Entrance::new(&plan);
     let app = Arc::new(App::open(plan, entrance.clone(), &server.shared)?);
@@ -125,7 +124,7 @@ async fn begin(
 pub(crate) fn plan(
     arguments: &StartArguments,
     folder: PathBuf,
-    surroundings: &Surroundings,
+    (surroundings, means): (&Surroundings, Option<Means>),
     printer: &Printer,
 ) -> Result<Plan, CommandError> {
     let (sink, records): (LogSinkHandle, RecordSinkHandle) =
@@ -133,7 +132,10 @@ pub(crate) fn plan(
     Ok(Plan {
         state: Surroundings::state(&folder, arguments.app.state.as_ref()),
         folder,
-        read: surroundings.read_options(&arguments.app),
+        read: ReadOptions {
+            isolation: arguments.isolation,
+            ..surroundings.read_options(&arguments.app, means)
+        },
         host: "localhost".to_owned(),
         variables: surroundings.variables.clone(),
         cors: (!arguments.cors.is_empty())

@@ -49,7 +49,7 @@ def greet(req: func.HttpRequest) -> str:
     launch_app(python, &app)
 }
 
-fn launch_app(python: &Python, app: &App) -> Launch {
+pub(crate) fn launch_app(python: &Python, app: &App) -> Launch {
     let base = python.run("import sys; import os; print(os.path.realpath(sys.executable))", &[]);
     let launch = app.launch(&Python { version: python.version, program: base.into() });
     let (packages, cache) = (beside(&launch, "packages"), beside(&launch, "cache"));
@@ -62,7 +62,7 @@ fn launch_app(python: &Python, app: &App) -> Launch {
         .variable("UV_FIND_LINKS", &packages)
 }
 
-fn beside(launch: &Launch, name: &str) -> String {
+pub(crate) fn beside(launch: &Launch, name: &str) -> String {
     launch.folder().parent().unwrap_or(Path::new("/")).join(name).display().to_string()
 }
 

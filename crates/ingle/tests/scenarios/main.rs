@@ -9,6 +9,7 @@ mod azure_storage;
 mod bad_input;
 mod blobs;
 mod broken;
+mod builders;
 mod cancel;
 mod changes;
 mod command_line;

@@ -13,11 +13,12 @@ use rustix::thread::{
 };
 
 use super::keeper::Order;
-use super::spec::{BoxSpec, Program};
+use super::spec::{BoxSpec, Program, Role};
 use super::sys::{At as _, Done, Failed};
 use super::{sys, wire};
-use crate::landlock;
+use crate::cgroup::Entrance;
 use crate::process::SOCKET_NUMBER;
+use crate::{gvisor, landlock};
 
 /// What a zygote needs to put its workers into cells, and its workers give up as they enter. Outside of the box's own
 /// namespaces these rights are worth nothing, and of the calls that they allow, the filter lets two through.
@@ -26,30 +27,54 @@ const ZYGOTE_RIGHTS: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySe
 /// Signals and timers, which the system counts for each user.
 const SIGNALS_WAITING: u64 = 4096;
 
-/// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)).
-pub(crate) const FIRST_TO_GO: &str = "500";
+/// Of what comes with a program, that behind the first three are ways into its control group.
+const PIPES: usize = 3;
 
-/// Starts the program; returns only when that failed. `attached`: control socket, standard output, standard error.
-/// `keeper` is told of the listener of the filter that asks, and closes with the exec.
-pub(crate) fn start(
-    order: &Order<'_>,
-    program: &Program,
-    attached: &[OwnedFd],
-    keeper: &OwnedFd,
-) -> Done<Infallible> {
-    let spec = order.spec;
+/// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)).
+const FIRST_TO_GO: &str = "500";
+
+/// Starts the program, or tells the keeper why that failed. `attached`: standard output, standard error, and the control
+/// socket if there is one, behind which are ways into a control group. `keeper` is told of the listener of the filter that asks, and closes with the exec.
+pub(crate) fn start(order: &Order<'_>, program: &Program, attached: &[OwnedFd], keeper: &OwnedFd) -> ! {
+    let tell =
+        |keeper: &OwnedFd, failed: Failed| wire::send(keeper, &Some((failed.step, failed.errno)), &[]).ok();
+    match arrange(order.spec, attached, keeper) {
+        Err(failed) => drop(tell(keeper, failed)),
+        // Under its former number there is nothing any more.
+        Ok(keeper) => {
+            let begun = match &order.spec.gvisor {
+                Some(gvisor) => gvisor.become_machine(order, program, &keeper),
+                None => become_program(order, program, &keeper),
+            };
+            match begun {
+                Err(failed) => drop(tell(&keeper, failed)),
+                Ok(never) => match never {},
+            }
+        }
+    }
+    sys::leave(127)
+}
+
+fn arrange(spec: &BoxSpec, attached: &[OwnedFd], keeper: &OwnedFd) -> Done<OwnedFd> {
     // A group of its own, so that the server can end it with all that it starts; and a session of its own, as who is in
     // that of the server may read what is typed on its terminal, and write there (T-056).
     rustix::process::setsid().at("make a session")?;
     sys::unblock_signals();
     // Only while the file can be written: /proc belongs to the user of the box.
     fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
-    let keeper = keep_only(attached, keeper, SOCKET_NUMBER)?;
+    // First of all: what it starts can't be found one by one.
+    Entrance::enter_by(attached.get(PIPES..).unwrap_or_default()).at("enter the control group")?;
+    let socket_number = if spec.gvisor.is_some() { gvisor::SOCKET_NUMBER } else { SOCKET_NUMBER };
+    keep_only(attached, keeper, socket_number)
+}
+
+fn become_program(order: &Order<'_>, program: &Program, keeper: &OwnedFd) -> Done<Infallible> {
+    let spec = order.spec;
     rustix::process::chdir(&program.directory).at_path("enter", &program.directory)?;
     limit(spec)?;
     // Before rights are given up, as giving up is one of them.
     if spec.has_namespaces {
-        drop_rights()?;
+        drop_rights(rights(spec.role))?;
     }
     // Without this neither of the two that follow is allowed to those without rights; and no program that belongs to
     // root and may act as root does so from here on.
@@ -59,10 +84,10 @@ pub(crate) fn start(
     if spec.asks {
         let listener = order.filters.asks.load_with_listener().at("have connections asked for")?;
         let nothing: Option<(String, i32)> = None;
-        wire::send(&keeper, &nothing, &[listener.as_fd()]).at("hand over the listener")?;
+        wire::send(keeper, &nothing, &[listener.as_fd()]).at("hand over the listener")?;
     }
     // Last: it forbids much of the above.
-    order.filters.calls.load().at("restrict system calls")?;
+    order.filters.calls(spec.role).load().at("restrict system calls")?;
     let arguments = program.arguments.iter().map(OsStr::new);
     let failed = Command::new(&program.path).args(arguments).env_clear().envs(&program.environment).exec();
     Err(failed).at_path("start", &program.path)
@@ -70,27 +95,33 @@ pub(crate) fn start(
 
 /// Puts the descriptors where the program looks for them, the control socket at `socket_number`, and closes all others
 /// (T-003). Returns the keeper's, which an exec closes.
-pub(crate) fn keep_only(attached: &[OwnedFd], keeper: &OwnedFd, socket_number: i32) -> Done<OwnedFd> {
+fn keep_only(attached: &[OwnedFd], keeper: &OwnedFd, socket_number: i32) -> Done<OwnedFd> {
     let step = "arrange the descriptors";
-    let [control, output, errors, ..] = attached else {
+    let [output, errors, control @ ..] = attached else {
         return Err(Failed { step: step.to_owned(), errno: libc::EBADF });
     };
     // Above all that is about to be overwritten.
     let above = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, 10).at(step);
-    let (control, output, errors) = (above(control)?, above(output)?, above(errors)?);
-    let keeper = above(keeper)?;
+    let (output, errors, keeper) = (above(output)?, above(errors)?, above(keeper)?);
+    let control = control.first().map(above).transpose()?;
     let nothing = fs::File::open("/dev/null").at(step)?;
     sys::place(&nothing, 0).at(step)?;
     sys::place(&output, 1).at(step)?;
     sys::place(&errors, 2).at(step)?;
-    sys::place(&control, socket_number).at(step)?;
+    // A program without a control socket finds nothing there: the exec closes what is.
+    match &control {
+        Some(control) => sys::place(control, socket_number).at(step)?,
+        None => drop_ownership(sys::take_number(&keeper, SOCKET_NUMBER).at(step)?),
+    }
     let kept = sys::take_number(&keeper, SOCKET_NUMBER + 1).at(step)?;
     sys::close_from(SOCKET_NUMBER + 2);
     // What these owned is closed by now; closing it again could hit others.
-    for closed in [control, output, errors, keeper, nothing.into()] {
-        std::mem::forget(closed);
-    }
+    [output, errors, keeper, nothing.into()].into_iter().chain(control).for_each(drop_ownership);
     Ok(kept)
+}
+
+fn drop_ownership(descriptor: OwnedFd) {
+    std::mem::forget(descriptor);
 }
 
 fn limit(spec: &BoxSpec) -> Done {
@@ -107,19 +138,25 @@ fn limit(spec: &BoxSpec) -> Done {
     Ok(())
 }
 
-fn drop_rights() -> Done {
+fn rights(role: Role) -> CapabilitySet {
+    match role {
+        Role::Zygote => ZYGOTE_RIGHTS,
+        Role::Program => CapabilitySet::empty(),
+    }
+}
+
+fn drop_rights(kept: CapabilitySet) -> Done {
     let step = "give up rights";
     for right in CapabilitySet::all().iter() {
-        if !ZYGOTE_RIGHTS.contains(right) {
+        if !kept.contains(right) {
             // Those that this system does not know are not there to be given up.
             rustix::thread::remove_capability_from_bounding_set(right).ok();
         }
     }
-    let sets =
-        CapabilitySets { effective: ZYGOTE_RIGHTS, permitted: ZYGOTE_RIGHTS, inheritable: ZYGOTE_RIGHTS };
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
     rustix::thread::set_capabilities(None, sets).at(step)?;
     clear_ambient_capability_set().at(step)?;
-    for right in ZYGOTE_RIGHTS.iter() {
+    for right in kept.iter() {
         // What is not in this set would be lost with the exec.
         configure_capability_in_ambient_set(right, true).at(step)?;
     }

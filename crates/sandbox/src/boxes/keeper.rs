@@ -204,16 +204,7 @@ impl Keeper<'_> {
         match sys::fork().at("fork")? {
             Side::Child => {
                 drop(ours);
-                let begun = match &self.order.spec.gvisor {
-                    Some(gvisor) => gvisor.start(self.order, program, attached, &theirs),
-                    None => enter::start(self.order, program, attached, &theirs),
-                };
-                let failed = match begun {
-                    Err(failed) => failed,
-                    Ok(never) => match never {},
-                };
-                wire::send(&theirs, &(failed.step, failed.errno), &[]).ok();
-                sys::leave(127)
+                enter::start(self.order, program, attached, &theirs)
             }
             Side::Parent(child) => {
                 drop(theirs);

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, WaitOptions};
 
-use super::spec::{Answer, BoxSpec, Identity};
+use super::spec::{Answer, BoxSpec, Identity, Role};
 use super::sys::{At as _, Done, Failed, Side};
 use super::{keeper, sys, wire};
 use crate::process::SOCKET_NUMBER;
@@ -41,15 +41,24 @@ pub fn serve() -> ! {
 
 /// The programs that the system runs before each call of a process in a box.
 pub(crate) struct Filters {
-    /// What may be called.
-    pub(crate) calls: Program,
+    /// What may be called by those who make workers.
+    zygote: Program,
+    /// The same for all others.
+    program: Program,
     /// What is asked for.
     pub(crate) asks: Program,
 }
 
 impl Filters {
     fn new() -> Result<Self, seccomp::Error> {
-        Ok(Self { calls: seccomp::zygote()?, asks: seccomp::egress()? })
+        Ok(Self { zygote: seccomp::zygote()?, program: seccomp::builder()?, asks: seccomp::egress()? })
+    }
+
+    pub(crate) fn calls(&self, role: Role) -> &Program {
+        match role {
+            Role::Zygote => &self.zygote,
+            Role::Program => &self.program,
+        }
     }
 }
 

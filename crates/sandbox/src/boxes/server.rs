@@ -226,6 +226,17 @@ pub struct Port {
     boxed: std::sync::Weak<Inner>,
 }
 
+/// What a program has open when it is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'a> {
+    pub output: &'a OwnedFd,
+    pub errors: &'a OwnedFd,
+    /// Found under [`SOCKET_NUMBER`].
+    pub control: Option<&'a OwnedFd>,
+    /// The control group that it enters before it does anything; only for one with a control socket.
+    pub into: Option<&'a Entrance>,
+}
+
 /// A process that was started in a box.
 #[derive(Debug)]
 pub struct Started {
@@ -243,6 +254,9 @@ pub struct Ended(oneshot::Receiver<i32>);
 
 /// Longest wait for the status of a process that has ended.
 const STATUS_MAX: Duration = Duration::from_secs(2);
+
+/// Longest wait for the end of a box that was killed; a process that is stuck in the system may take for ever.
+const END_MAX: Duration = Duration::from_secs(10);
 
 impl Ended {
     /// The status; `None` if the keeper can't tell. To be asked when the process has ended.
@@ -298,19 +312,28 @@ impl Boxed {
         rustix::process::pidfd_send_signal(&self.0.keeper, Signal::KILL).ok();
     }
 
-    /// Starts a program with its control socket and the pipes that become its standard output and error. Under gVisor it
-    /// goes `into` a control group before it does anything.
+    /// Ends every process in it, and waits until none is left.
+    pub(crate) async fn end(self) {
+        self.kill();
+        // Process 1 ends last: the system waits for all others of its process numbers.
+        if let Ok(keeper) = self.0.keeper.try_clone().and_then(asynchronous) {
+            timeout(END_MAX, keeper.readable()).await.ok().map(drop);
+        }
+    }
+
+    /// The keeper, as the server sees it.
+    pub(crate) fn keeper_number(&self) -> io::Result<i32> {
+        number_of(&self.0.keeper)
+    }
+
+    /// Starts a program with what it has open.
     ///
     /// # Errors
     /// A step that could not be done, or the box is gone.
-    pub async fn start(
-        &self,
-        program: Program,
-        attached: [&OwnedFd; 3],
-        into: Option<&Entrance>,
-    ) -> Result<Started, BoxError> {
-        let attached: Vec<&OwnedFd> =
-            attached.into_iter().chain(into.into_iter().flat_map(Entrance::descriptors)).collect();
+    pub async fn start(&self, program: Program, open: Open<'_>) -> Result<Started, BoxError> {
+        let into = open.into.into_iter().flat_map(Entrance::descriptors);
+        let attached: Vec<_> =
+            [open.output, open.errors].into_iter().chain(open.control).chain(into).collect();
         match self.request(Request::Start(Box::new(program)), &attached).await? {
             (Answer::Started { process: number, .. }, descriptors) => {
                 let mut descriptors = descriptors.into_iter();

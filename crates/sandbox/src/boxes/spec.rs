@@ -10,6 +10,7 @@ use crate::gvisor::Gvisor;
 /// A box: what can be seen in it, as whom, and with which limits. The same for all processes of one app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BoxSpec {
+    pub role: Role,
     pub view: View,
     pub identity: Identity,
     pub network: Network,
@@ -45,6 +46,15 @@ impl BoxSpec {
     }
 }
 
+/// What its processes do, which decides the rights and the system calls that they need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// They fork workers and put them into cells.
+    Zygote,
+    /// They are programs like any other, and have no right at all.
+    Program,
+}
+
 /// What of the file system is there. Everything else is not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct View {
@@ -68,7 +78,10 @@ pub struct Mount {
 pub enum Access {
     ReadOnly,
     ReadWrite,
-    /// Nothing of it can be seen: there is an empty folder in its place.
+    /// Can be written to in the box, but nothing of that reaches the host: it goes with the box. Without namespaces, or
+    /// where the system can't do it, it is read-only.
+    Discarded,
+    /// Nothing of it can be seen: there is an empty folder, or a file without content, in its place.
     Hidden,
 }
 
@@ -182,7 +195,8 @@ pub struct Shortfall {
 /// What is asked of a keeper. Each request has a number, which the answer repeats.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// With descriptors: control socket, standard output, standard error, the ways into its control group.
+    /// With descriptors: standard output, standard error, and the control socket of those that have one, with the ways into
+    /// its control group behind it.
     Start(Box<Program>),
     /// A cell for one worker.
     Cell,

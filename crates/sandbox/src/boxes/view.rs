@@ -66,7 +66,7 @@ pub(crate) fn open_tree(path: &Path) -> Done<Option<OwnedFd>> {
 
 fn restrict(tree: &OwnedFd, mount: &Mount, identity: Identity, shortfalls: &mut Vec<Shortfall>) -> Done {
     let mut set = sys::NO_SET_USER | sys::NO_DEVICES;
-    if mount.access == Access::ReadOnly {
+    if matches!(mount.access, Access::ReadOnly | Access::Discarded) {
         set |= sys::READ_ONLY;
     }
     let step = "restrict what is mounted from";
@@ -103,6 +103,9 @@ pub(crate) fn build(spec: &BoxSpec, trees: Vec<Tree>) -> Done {
             hidden.push(&tree.path);
         }
         put(tree)?;
+        if tree.access == Access::Discarded && tree.path.is_dir() {
+            cover(spec, &tree.path);
+        }
     }
     // While the host's is still to be seen: without it the system does not let us mount another.
     make_folder(Path::new("/proc"), 0o555)?;
@@ -155,12 +158,7 @@ pub(crate) fn move_to(mounted: &OwnedFd, at: &Path) -> Done {
 }
 
 pub(crate) fn put(tree: &Tree) -> Done {
-    let Some(mounted) = &tree.tree else {
-        if tree.path.is_dir() {
-            mount_temporary(ROOT, 0o755, &tree.path)?;
-        }
-        return Ok(());
-    };
+    let Some(mounted) = &tree.tree else { return hide(&tree.path) };
     let is_folder =
         rustix::fs::fstat(mounted).at_path("look at", &tree.path)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
     if is_folder {
@@ -169,6 +167,58 @@ pub(crate) fn put(tree: &Tree) -> Done {
         make_file(&tree.path, "")?;
     }
     move_to(mounted, &tree.path)
+}
+
+/// There is nothing to be hidden where nothing is.
+fn hide(path: &Path) -> Done {
+    if path.is_dir() {
+        mount_temporary(ROOT, 0o755, path)?;
+    } else if path.is_file() {
+        let nothing = Path::new("/.nothing");
+        make_file(nothing, "")?;
+        rustix::mount::mount_bind(nothing, path).at_path("hide", path)?;
+    }
+    Ok(())
+}
+
+/// Puts a layer in memory over a folder that is read-only, which takes what is written there and goes with the box. Not
+/// each system lets us do that (overlayfs in a namespace: Linux 5.11, over mapped users 5.19); then the folder stays
+/// read-only, and whoever wants to write is told.
+fn cover(spec: &BoxSpec, path: &Path) {
+    let covered = || -> Done {
+        let step = "make a layer over";
+        let layer = Path::new("/.layer");
+        make_folder(layer, 0o700)?;
+        mount_temporary(spec.scratch, 0o755, layer)?;
+        let made = layered(path, layer);
+        // The layer keeps what it needs of it; nobody else finds it.
+        rustix::mount::unmount(layer, UnmountFlags::DETACH).at_path(step, path)?;
+        move_to(&made?, path)
+    };
+    covered().ok();
+}
+
+fn layered(path: &Path, layer: &Path) -> Done<OwnedFd> {
+    let step = "make a layer over";
+    let (upper, work) = (layer.join("upper"), layer.join("work"));
+    fs::create_dir(&upper).at_path(step, path)?;
+    fs::create_dir(&work).at_path(step, path)?;
+    let system = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at_path(step, path)?;
+    let set = |key: &str, value: &[u8]| {
+        let value = std::ffi::CString::new(value).at_path(step, path)?;
+        rustix::mount::fsconfig_set_string(system.as_fd(), key, value.as_c_str()).at_path(step, path)
+    };
+    // A colon would separate two folders.
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    let escape = |byte: &u8| if matches!(byte, b':' | b'\\') { vec![b'\\', *byte] } else { vec![*byte] };
+    set("lowerdir", &bytes.flat_map(escape).collect::<Vec<u8>>())?;
+    set("upperdir", upper.as_os_str().as_encoded_bytes())?;
+    set("workdir", work.as_os_str().as_encoded_bytes())?;
+    // What the layer notes about files is noted as any user may; the other way is for those with rights on the host.
+    rustix::mount::fsconfig_set_flag(system.as_fd(), "userxattr").at_path(step, path)?;
+    rustix::mount::fsconfig_create(system.as_fd()).at_path(step, path)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    rustix::mount::fsmount(system.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).at_path(step, path)
 }
 
 fn make_folder(path: &Path, mode: u32) -> Done {

@@ -75,6 +75,21 @@ impl Target {
         Ok(Self { host, port: parse_port(text, port)? })
     }
 
+    /// Where a URL leads to, or what is written as `host:port`; `None` if the text is neither.
+    pub fn of_url(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
+            Some(_) => return None,
+            None => (authority, usual_port(scheme)?),
+        };
+        let is_host = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
+        let is_host = !host.is_empty() && host.chars().all(is_host);
+        is_host.then(|| Self::parse(&format!("{host}:{port}")).ok()).flatten()
+    }
+
     /// The name, if it is one that has to be looked up.
     pub fn name(&self) -> Option<&str> {
         match &self.host {
@@ -102,6 +117,22 @@ impl Target {
             }
         }
     }
+}
+
+fn usual_port(scheme: &str) -> Option<&'static str> {
+    // `git+https` is what pip calls a repository behind HTTPS.
+    let scheme = scheme.rsplit('+').next().unwrap_or(scheme);
+    Some(match scheme {
+        "http" => "80",
+        "https" => "443",
+        "ssh" => "22",
+        "postgres" | "postgresql" => "5432",
+        "mysql" => "3306",
+        "redis" => "6379",
+        "amqp" => "5672",
+        "mongodb" => "27017",
+        _ => return None,
+    })
 }
 
 /// What `localhost` stands for. The unspecified address is the same place to `connect`.

@@ -66,7 +66,7 @@ fn bound(mounts: &[Mount]) -> Vec<&Mount> {
     let above =
         |path: &Path| sorted.iter().rev().find(|mount| path != mount.path && path.starts_with(&mount.path));
     let is_bound = |mount: &&&Mount| match mount.access {
-        Access::Hidden => false,
+        Access::Hidden | Access::Discarded => false,
         // The root is read-only as a whole.
         Access::ReadWrite => true,
         Access::ReadOnly => match above(&mount.path) {

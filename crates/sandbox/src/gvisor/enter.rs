@@ -11,34 +11,21 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::bundle::configuration;
-use super::{Gvisor, SOCKET_NUMBER, folder_of};
-use crate::boxes::enter::{FIRST_TO_GO, keep_only};
+use super::{Gvisor, folder_of};
 use crate::boxes::keeper::Order;
 use crate::boxes::sys::{self, At as _, Done};
 use crate::boxes::{Network, Program, wire};
-use crate::cgroup::Entrance;
-
-/// Of the descriptors that come with a program, those behind the first three are ways into its control group.
-const PIPES: usize = 3;
 
 impl Gvisor {
-    /// Starts the program in a machine of its own; returns only when that failed. `attached`: control socket, standard
-    /// output, standard error, ways into a control group. `keeper` closes with the exec.
-    pub(crate) fn start(
+    /// Starts the program in a machine of its own; returns only when that failed. It leads a process group, with which the
+    /// server ends it and the gofer; the sandbox ends when its parent does. `keeper` closes with the exec.
+    pub(crate) fn become_machine(
         &self,
         order: &Order<'_>,
         program: &Program,
-        attached: &[OwnedFd],
         keeper: &OwnedFd,
     ) -> Done<Infallible> {
         let spec = order.spec;
-        // With it the server ends this process and the gofer; the sandbox ends when its parent does.
-        rustix::process::setpgid(None, None).at("make a process group")?;
-        sys::unblock_signals();
-        fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
-        // First of all: it starts others, which can't be found one by one.
-        Entrance::enter_by(attached.get(PIPES..).unwrap_or_default()).at("enter the control group")?;
-        let keeper = keep_only(attached, keeper, SOCKET_NUMBER)?;
         let number = rustix::process::getpid().as_raw_nonzero().get();
         let folder = folder_of(number);
         write_bundle(&folder, &configuration(spec, program).to_string())?;
@@ -48,7 +35,7 @@ impl Gvisor {
         if spec.asks {
             let listener = order.filters.asks.load_with_listener().at("have connections asked for")?;
             let nothing: Option<(String, i32)> = None;
-            wire::send(&keeper, &nothing, &[listener.as_fd()]).at("hand over the listener")?;
+            wire::send(keeper, &nothing, &[listener.as_fd()]).at("hand over the listener")?;
         }
         let mut command = self.command(number, spec.network);
         let bundle = format!("--bundle={}", folder.display());
