@@ -72,6 +72,7 @@ pub async fn prepare(
 /// Whether this machine has what a class of isolation is made of.
 fn check_isolation(isolation: Isolation, means: Option<&Means>) -> Result<(), Error> {
     match (isolation, means) {
+        (Isolation::Gvisor, Some(means)) => confine::gvisor(&means.strength).map(drop),
         (Isolation::Strict, Some(means)) => confine::check_strict(&means.strength),
         _ => Ok(()),
     }
