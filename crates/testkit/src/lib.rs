@@ -31,6 +31,7 @@ mod machine;
 mod python;
 mod server;
 mod several;
+mod whoami;
 
 pub use app::App;
 pub use call::{Call, Done};
@@ -40,4 +41,5 @@ pub use http::{Client, NoAnswer, Request, Response, raw, raw_cut};
 pub use launch::Launch;
 pub use machine::{DEADLINE, binary, cache, workspace};
 pub use python::Python;
-pub use server::{Ended, Server, whoami_of};
+pub use server::{Ended, Server};
+pub use whoami::whoami_of;

@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::http::{Client, NoAnswer, Request, Response, raw};
 use crate::launch::Launch;
 use crate::machine::DEADLINE;
+use crate::whoami::whoami_of;
 
 /// A running `ingle start`. Dropping it ends it, its workers and all that they started; then a test fails that left
 /// an unexpected ERROR on standard error.
@@ -495,23 +496,4 @@ fn children(id: u32) -> Vec<u32> {
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<u32>>())
         .collect()
-}
-
-/// The number by which a process knows itself (`whoami()` of [`App::python`](crate::App::python)): of its namespace of process
-/// numbers, of when it was started, and the one that it has in its namespace. 0 when it is gone.
-pub fn whoami_of(process: u32) -> u64 {
-    numbers_of(process).map_or(0, |(namespace, started, own)| {
-        namespace % 1_000_000 * 10_000_000_000_000 + started % 100_000_000 * 100_000 + own % 100_000
-    })
-}
-
-fn numbers_of(process: u32) -> Option<(u64, u64, u64)> {
-    let link = std::fs::read_link(format!("/proc/{process}/ns/pid")).ok()?;
-    let namespace = link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()?;
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let started = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    let own = numbers.split_ascii_whitespace().last()?.parse().ok()?;
-    Some((namespace, started, own))
 }

@@ -1,23 +1,21 @@
 //! One Python process of ours: its sockets, what it says, its end. Template, zygote or worker; `birth` makes them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_sandbox::process::Group;
-use ingle_types::ids::{InvocationId, WorkerId};
+use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
-use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::birth::{Body, Maker};
-use crate::bounds::{Bounds, Running, Verdict, log_cut};
+use crate::bounds::{Bounds, Verdict, log_cut};
 use crate::control::Control;
 use crate::debug::Debugging;
 use crate::ending::{Ending, LastWords, crashed_thread, describe};
@@ -25,9 +23,14 @@ use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::home::{self, Quarters};
 use crate::machine;
-use crate::stream::{Streams, Told};
+use crate::stream::Told;
 use crate::wire::frame::FrameReader;
-use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
+use crate::wire::message::{FromWorker, Loaded, Log, ToWorker, VERSION};
+
+mod state;
+
+pub use state::Phase;
+pub(crate) use state::{Lane, State};
 
 /// A body from a worker beyond this ends the worker: it would have to fit into the server's memory.
 pub(crate) const BODY_BYTES_MAX: u32 = 1 << 30;
@@ -37,73 +40,6 @@ pub(crate) const FIRST_LANE: u64 = 1;
 const MEMORY_AGE_MAX: Duration = Duration::from_millis(200);
 /// How long the last words of a dead process may take to come through its pipes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// A socket and a thread of the worker: room for one invocation of a `def` function.
-pub(crate) struct Lane {
-    pub(crate) stream: UnixStream,
-    pub(crate) reader: FrameReader,
-    /// Identity of its thread, as Python's fault handler prints it; known after the first frame.
-    pub(crate) thread: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    Loading,
-    /// Makes other processes and runs nothing itself: a template or a zygote.
-    Parent,
-    /// Runs what the app wants to run before it takes work.
-    Warming,
-    Ready,
-    /// Takes no new work.
-    Draining,
-    Gone,
-}
-
-impl Phase {
-    /// Whether lanes that were used are kept for other calls.
-    pub(crate) fn keeps_lanes(self) -> bool {
-        matches!(self, Self::Warming | Self::Ready)
-    }
-}
-
-pub(crate) struct State {
-    /// The thread of the event loop.
-    pub(crate) main_thread: Option<u64>,
-    /// Who waits for the numbers of forked processes, in the order in which they were asked for.
-    pub(crate) births: VecDeque<oneshot::Sender<Result<i32, String>>>,
-    /// Who waits for the exit status of a process that this one forked.
-    pub(crate) reaping: HashMap<i32, oneshot::Sender<Option<i32>>>,
-    pub(crate) phase: Phase,
-    /// Idle lanes; the one used last is taken first, its thread and memory are warm.
-    pub(crate) idle: Vec<Lane>,
-    pub(crate) lanes: usize,
-    next_lane: u64,
-    /// Invocations in work, on lanes and on the event loop.
-    pub(crate) in_work: usize,
-    /// The functions of the invocations in work, for their log lines.
-    pub(crate) functions: HashMap<InvocationId, Running>,
-    pub(crate) waiting: HashMap<InvocationId, oneshot::Sender<(Done, Bytes)>>,
-    /// Invocations whose HTTP bodies go in pieces.
-    pub(crate) streams: Streams,
-    stacks: Vec<oneshot::Sender<HashMap<String, String>>>,
-    exiting: Option<(Option<InvocationId>, i64)>,
-    pub(crate) timed_out: Option<InvocationId>,
-    /// The server ended it because it used up what is the server's: how that is said.
-    killed_because: Option<String>,
-    /// The server ended it for want of memory.
-    pub(crate) shortage: Option<OutOfMemory>,
-    /// The server ended it because it stops itself.
-    pub(crate) stopped: bool,
-    pub(crate) completed: u64,
-    /// Invocations after which the pool wants to look at it.
-    pub(crate) worn_at: Option<u64>,
-    /// Since when nothing is in work; means nothing while something is.
-    pub(crate) idle_since: Instant,
-    /// When the pool wanted it.
-    pub(crate) asked_at: Instant,
-    /// When work was let in; means nothing before.
-    pub(crate) offered_at: Instant,
-}
 
 /// A running worker process.
 pub(crate) struct Worker {
@@ -521,53 +457,6 @@ impl Worker {
     /// The supervisor should look at this worker.
     pub(crate) fn tell_changed(&self) {
         self.signals.changed.notify_one();
-    }
-}
-
-impl Lane {
-    /// Our end, and the socket for the worker's.
-    pub(crate) fn pair() -> std::io::Result<(Self, std::os::fd::OwnedFd)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let theirs = theirs.into_std()?;
-        theirs.set_nonblocking(false)?;
-        Ok((Self { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None }, theirs.into()))
-    }
-}
-
-impl State {
-    /// The lane that a forked process opened as its first.
-    pub(crate) fn add_first_lane(&mut self, lane: Lane) {
-        self.next_lane = FIRST_LANE;
-        self.lanes = 1;
-        self.idle.push(lane);
-    }
-
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            main_thread: None,
-            births: VecDeque::new(),
-            reaping: HashMap::new(),
-            phase: Phase::Loading,
-            idle: Vec::new(),
-            lanes: 0,
-            next_lane: 0,
-            in_work: 0,
-            functions: HashMap::new(),
-            waiting: HashMap::new(),
-            streams: Streams::default(),
-            stacks: Vec::new(),
-            exiting: None,
-            timed_out: None,
-            killed_because: None,
-            shortage: None,
-            stopped: false,
-            completed: 0,
-            worn_at: None,
-            idle_since: now,
-            asked_at: now,
-            offered_at: now,
-        }
     }
 }
 
