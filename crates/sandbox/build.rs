@@ -2,6 +2,12 @@
 //!
 //! A crate of one file, built by the compiler itself: a second cargo inside a build would wait for the first one's lock.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    reason = "cargo talks to build scripts through the environment and the exit code"
+)]
+
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command, exit};

@@ -235,17 +235,11 @@ impl Control {
         debugger.follow(ports);
     }
 
-    async fn build(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
+    fn importing(&self, prepared: &Prepared, debugging: Option<Debugging>) -> Importing<'_> {
         let (options, rooms) = (&self.0.options, &self.0.rooms);
-        let debugging =
-            options.debugger.as_ref().map(|debugger| debugger.debugging(prepared.debugger.clone()));
-        if let (None, Some(debugger), Some(debugging)) = (self.current(), &options.debugger, &debugging) {
-            // The first process may wait for the editor before it imports the app.
-            debugger.follow(debugging.ports());
-        }
         let mut levels = self.log_levels();
         levels.set_app(&prepared.folder.host.log_levels, prepared.folder.logs_debug_lines());
-        let with = Importing {
+        Importing {
             cache: &options.read.cache,
             variables: &options.variables,
             hostname: &options.hostname,
@@ -259,10 +253,20 @@ impl Control {
             isolation: options.isolation,
             named: &options.environment,
             debug_lines: levels.wants_debug_lines(),
-            debugging: debugging.clone(),
+            debugging,
             index: options.index.as_ref().map(|(state, is_lazy)| IndexPlace { state, is_lazy: *is_lazy }),
-        };
-        let imported = import(&prepared, with).await?;
+        }
+    }
+
+    async fn build(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
+        let (options, rooms) = (&self.0.options, &self.0.rooms);
+        let debugging =
+            options.debugger.as_ref().map(|debugger| debugger.debugging(prepared.debugger.clone()));
+        if let (None, Some(debugger), Some(debugging)) = (self.current(), &options.debugger, &debugging) {
+            // The first process may wait for the editor before it imports the app.
+            debugger.follow(debugging.ports());
+        }
+        let imported = import(&prepared, self.importing(&prepared, debugging.clone())).await?;
         let mut app = imported.app;
         if options.cors.is_some() {
             app.host.cors.clone_from(&options.cors);

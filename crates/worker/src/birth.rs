@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -19,6 +19,7 @@ use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogSinkHandle, LogSource};
 use tokio::io::AsyncRead;
+use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, pipe};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -224,43 +225,8 @@ impl Newborn {
             announces: place.boxed.is_some(),
             owner,
         };
-        let (sender, number) = oneshot::channel();
-        let asked = || {
-            let mut state = parent.state();
-            // Nobody would take it out again; dropped, it tells us below.
-            if state.phase != Phase::Gone {
-                state.births.push_back(sender);
-            }
-        };
-        let sent = parent.control.send_with_descriptors(&request, &attached, asked).await;
-        let answer = if sent.is_ok() { number.await.ok() } else { None };
-        let number = match answer {
-            Some(Ok(number)) => number,
-            Some(Err(problem)) => return Err(failed(io::Error::other(problem))),
-            None => {
-                // Its sockets are closed, so it is ending; whoever asks next must not find it alive.
-                parent.end();
-                parent.ended().await;
-                return Err(failed(io::Error::other("the process that was to fork has ended")));
-            }
-        };
-        let process = match place.boxed {
-            Some(_) => {
-                let announced = Control::announced(&ours).await;
-                announced.and_then(|number| Forked::watch_beside(number, parent.group))
-            }
-            None => Forked::watch(number),
-        };
-        let process = match process {
-            Ok(process) => process,
-            Err(error) => {
-                if parent.group.has_ended() {
-                    parent.end();
-                    parent.ended().await;
-                }
-                return Err(failed(error));
-            }
-        };
+        let number = ask_to_fork(parent, &request, &attached).await.map_err(failed)?;
+        let process = find(parent, number, place.boxed.as_ref().map(|_| &ours)).await.map_err(failed)?;
         let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
         let (control, read) = Control::of(ours);
         let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);
@@ -379,6 +345,48 @@ impl Newborn {
         self.worker.become_phase(phase);
         self.worker
     }
+}
+
+/// Lets a process fork; the number of the new one as its parent knows it.
+async fn ask_to_fork(
+    parent: &Worker,
+    request: &ToWorker<'_>,
+    attached: &[BorrowedFd<'_>],
+) -> io::Result<i32> {
+    let (sender, number) = oneshot::channel();
+    let asked = || {
+        let mut state = parent.state();
+        // Nobody would take it out again; dropped, it tells us below.
+        if state.phase != Phase::Gone {
+            state.births.push_back(sender);
+        }
+    };
+    let sent = parent.control.send_with_descriptors(request, attached, asked).await;
+    let answer = if sent.is_ok() { number.await.ok() } else { None };
+    if let Some(answer) = answer {
+        return answer.map_err(io::Error::other);
+    }
+    // Its sockets are closed, so it is ending; whoever asks next must not find it alive.
+    parent.end();
+    parent.ended().await;
+    Err(io::Error::other("the process that was to fork has ended"))
+}
+
+/// The process that `parent` forked as `number`; in a box it says itself on `control` who it is.
+async fn find(parent: &Worker, number: i32, control: Option<&UnixStream>) -> io::Result<Forked> {
+    let found = match control {
+        Some(control) => {
+            let announced = Control::announced(control).await;
+            announced.and_then(|number| Forked::watch_beside(number, parent.group))
+        }
+        None => Forked::watch(number),
+    };
+    if found.is_err() && parent.group.has_ended() {
+        // As above.
+        parent.end();
+        parent.ended().await;
+    }
+    found
 }
 
 /// The end that we read, and the end that becomes standard output or error of a process.

@@ -136,11 +136,8 @@ impl<'a> Stream<'a> {
                         }
                     }
                     Some(Told::Chunk(piece)) => {
-                        let before = response.bytes;
-                        response.bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
-                        response.waiting.push_back(piece);
-                        if before <= most && response.bytes > most {
-                            refused = Some(Box::new(response_too_large(response.bytes, most)));
+                        if let Some(too_large) = response.take(piece, most) {
+                            refused = Some(Box::new(too_large));
                             self.cancel().await;
                         }
                     }
@@ -231,6 +228,16 @@ struct Response {
     bytes: u64,
     writing: Option<BoxFuture<Result<(), CallerGone>>>,
     done: Option<(Done, Bytes)>,
+}
+
+impl Response {
+    /// Takes a piece; a failure when it is the one that is too much.
+    fn take(&mut self, piece: Bytes, most: u64) -> Option<Failure> {
+        let before = self.bytes;
+        self.bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        self.waiting.push_back(piece);
+        (before <= most && self.bytes > most).then(|| response_too_large(self.bytes, most))
+    }
 }
 
 /// Whether the function failed by something else than that its caller had gone.

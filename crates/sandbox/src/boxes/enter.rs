@@ -89,6 +89,7 @@ fn become_program(order: &Order<'_>, program: &Program, keeper: &OwnedFd) -> Don
     // Last: it forbids much of the above.
     order.filters.calls(spec.role).load().at("restrict system calls")?;
     let arguments = program.arguments.iter().map(OsStr::new);
+    #[expect(clippy::disallowed_methods, reason = "this is the room that starts processes")]
     let failed = Command::new(&program.path).args(arguments).env_clear().envs(&program.environment).exec();
     Err(failed).at_path("start", &program.path)
 }
