@@ -216,7 +216,9 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
         }
     }
     view.mounts.extend(seen.into_iter().map(|path| Mount { path, access: Access::ReadOnly, owner: None }));
-    let mut read: BTreeSet<PathBuf> = [needs.root, needs.shim].iter().map(|path| real(path)).collect();
+    // The worker is a package, which Python finds by looking into the folder above.
+    let shim = needs.shim.parent().unwrap_or(needs.shim);
+    let mut read: BTreeSet<PathBuf> = [needs.root, shim].iter().map(|path| real(path)).collect();
     read.extend(interpreter_folders(needs.python));
     read.extend(needs.read.iter().chain(&options.read).map(|path| real(path)));
     let write: BTreeSet<PathBuf> = needs.write.iter().chain(&options.write).map(|path| real(path)).collect();
