@@ -176,8 +176,9 @@ pub(crate) fn limits(options: &SandboxOptions) -> Limits {
 
 fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
     let mut view = machine::view(network);
-    let mut read: BTreeSet<PathBuf> =
-        [needs.root, needs.shim].iter().map(|path| machine::real(path)).collect();
+    // The worker is a package, which Python finds by looking into the folder above.
+    let shim = needs.shim.parent().unwrap_or(needs.shim);
+    let mut read: BTreeSet<PathBuf> = [needs.root, shim].iter().map(|path| machine::real(path)).collect();
     read.extend(machine::interpreter_folders(needs.python));
     // The app names what is in its folder by relative paths.
     let named = |paths: &[PathBuf]| paths.iter().map(|path| needs.root.join(path)).collect::<Vec<_>>();

@@ -10,7 +10,7 @@ use landlock::{
     RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
 
-use crate::boxes::{Access, BoxSpec, Mount};
+use crate::boxes::{Access, BoxSpec};
 
 /// The newest version that we know.
 const VERSION: ABI = ABI::V6;
@@ -28,21 +28,23 @@ pub(crate) fn restrict(spec: &BoxSpec) -> io::Result<RestrictionStatus> {
         .and_then(|ruleset| ruleset.scope(Scope::from_all(VERSION)))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
-    let ruleset = if spec.has_namespaces { ruleset } else { allow(ruleset, &spec.view.mounts)? };
+    let ruleset = if spec.has_namespaces { ruleset } else { allow(ruleset, spec)? };
     ruleset.restrict_self().map_err(io::Error::other)
 }
 
-fn allow(mut ruleset: landlock::RulesetCreated, mounts: &[Mount]) -> io::Result<landlock::RulesetCreated> {
+fn allow(mut ruleset: landlock::RulesetCreated, spec: &BoxSpec) -> io::Result<landlock::RulesetCreated> {
     let read = AccessFs::from_read(VERSION);
     let all = AccessFs::from_all(VERSION);
     let shared_read = SHARED_READ.iter().map(|path| (std::path::Path::new(path), read));
     let shared_write = SHARED_WRITE.iter().map(|path| (std::path::Path::new(path), all));
-    let seen = mounts.iter().filter_map(|mount| match mount.access {
+    // Of which a view would have others; the machine's are no secret either, and names are not found without them.
+    let settings = spec.view.files.keys().chain(spec.view.links.keys()).map(|path| (path.as_path(), read));
+    let seen = spec.view.mounts.iter().filter_map(|mount| match mount.access {
         Access::ReadOnly | Access::Discarded => Some((mount.path.as_path(), read)),
         Access::ReadWrite => Some((mount.path.as_path(), all)),
         Access::Hidden => None,
     });
-    for (path, access) in shared_read.chain(shared_write).chain(seen) {
+    for (path, access) in shared_read.chain(shared_write).chain(settings).chain(seen) {
         // What is not there need not be allowed.
         let Ok(opened) = PathFd::new(path) else { continue };
         let access: BitFlags<AccessFs> =

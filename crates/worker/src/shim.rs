@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -73,8 +74,11 @@ pub fn install(cache: &Path) -> io::Result<PathBuf> {
         return Ok(folder);
     }
     fs::create_dir_all(&parent)?;
-    // Another server may do the same now: each writes a folder of its own, the first rename wins.
-    let draft = parent.join(format!("draft-{}", std::process::id()));
+    // Another server, or another app of this one, may do the same now: each writes a folder of its own, the first rename
+    // wins.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let draft = parent.join(format!("draft-{}-{number}", std::process::id()));
     fs::create_dir_all(&draft)?;
     for (name, content) in carried() {
         fs::write(draft.join(name), content)?;
@@ -104,6 +108,16 @@ mod tests {
             .collect();
         let carried: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(carried, on_disk);
+    }
+
+    #[test]
+    fn several_installs_at_once_are_one() {
+        for _ in 0..20 {
+            let cache = tempfile::tempdir().unwrap();
+            std::thread::scope(|scope| {
+                (0..8).for_each(|_| drop(scope.spawn(|| install(cache.path()).unwrap())));
+            });
+        }
     }
 
     #[test]

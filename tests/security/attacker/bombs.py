@@ -101,13 +101,24 @@ def system_v(arguments):
 
 
 def children(_arguments):
-    """A child takes the memory, not the worker itself."""
+    """A child takes the memory, not the worker itself. One that is forked in the first moments counts for the process that
+    forked the worker, which has the same limit, and is told in another way."""
+    _wait_for_limits()
     if os.fork() == 0:
         kept = []
         while True:
             kept.append(bytearray(4 << 20))
     while True:
         time.sleep(1)
+
+
+def _wait_for_limits():
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        with open("/proc/self/cgroup") as file:
+            if "worker-" in file.read():
+                return
+        time.sleep(0.01)
 
 
 def files(_arguments):

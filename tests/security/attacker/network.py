@@ -22,7 +22,8 @@ def reach(arguments):
             attempts.attempt("%s port %d" % (host, ports.index(port)), lambda: _talk(socket.AF_INET, (host, port)))
         for host in ("::1", "::", "::ffff:127.0.0.1", "::ffff:7f00:1", "64:ff9b::7f00:1"):
             attempts.attempt("%s port %d" % (host, ports.index(port)), lambda: _talk(socket.AF_INET6, (host, port)))
-    for host in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "10.0.0.1", "192.168.0.1", "172.17.0.1",
+    # Where nothing keeps them in, requests would leave the machine.
+    for host in () if arguments.get("only_here") else ("169.254.169.254", "168.63.129.16", "100.100.100.200", "10.0.0.1", "192.168.0.1", "172.17.0.1",
                  "100.64.0.1", "224.0.0.1", "255.255.255.255"):
         attempts.attempt(host, lambda: _talk(socket.AF_INET, (host, 80)))
     for path in arguments["paths"]:

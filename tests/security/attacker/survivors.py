@@ -87,5 +87,10 @@ def end(_arguments):
 
 def stop_all(_arguments):
     """Stops every process that can be signalled; the server has to notice."""
-    os.kill(-1, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGSTOP)
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        # There is nobody.
+        pass
+    # Of this thread, so that it can't go on until the others have stopped.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)

@@ -31,6 +31,23 @@ pub(crate) fn wait_until_gone(mark: &str) -> Vec<String> {
     }
 }
 
+/// Of these processes, those that still run after a while.
+pub(crate) fn wait_until_ended(processes: &[u32]) -> Vec<u32> {
+    let until = Instant::now() + DEADLINE / 6;
+    // One that has ended and for whose status nobody asks does nothing any more.
+    let runs = |number: &u32| {
+        let text = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        text.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    loop {
+        let left: Vec<u32> = processes.iter().copied().filter(runs).collect();
+        if left.is_empty() || Instant::now() > until {
+            return left;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+}
+
 fn marked(mark: &str) -> Vec<String> {
     let name = |path: std::path::PathBuf| fs::read_to_string(path.join("comm")).unwrap_or_default();
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
@@ -49,7 +66,7 @@ fn survivors(stage: &mut Stage) {
     ] {
         let mark = mark();
         let seen = stage.call(app, "survivors/daemons", &json!({"mark": mark})).status(200).json();
-        assert_eq!(seen["seen"], 5, "all of them came to be: {seen}");
+        assert!(seen["seen"].as_u64() >= Some(5), "all of them came to be: {seen}");
         assert!(marked(&mark).len() >= 5, "the host sees them, too");
         stage.call(app, end, &json!({}));
         let left = wait_until_gone(&mark);
@@ -73,7 +90,6 @@ fn endings(stage: &mut Stage) {
         ("raise_interrupt", 500, "KeyboardInterrupt", "raise KeyboardInterrupt"),
         ("crash", 502, "SIGSEGV", "crash"),
         ("abort", 502, "SIGABRT", "abort"),
-        ("recursion", 502, "SIGSEGV", "recurse without a limit"),
         ("close_standard", 200, "3", "close the standard descriptors"),
         ("close_all", 502, "E0303", "close all other descriptors"),
         ("replace_output", 200, "true", "replace standard output by nothing"),
@@ -98,7 +114,25 @@ fn endings(stage: &mut Stage) {
         };
         stage.row("T-087", what, result);
     }
+    recursion(stage);
     let ended = stage.call("hurried", "endings/deadlock", &json!({}));
     assert!(ended.status == 504 && ended.text().contains("E0302"), "{}", ended.text());
     stage.row("T-087", "wait for itself for ever", "504, told as E0302");
+}
+
+/// A crash or no memory, as it is with this version of Python.
+fn recursion(stage: &mut Stage) {
+    if !stage.has_limits {
+        stage.row("T-087", "recurse without a limit", "where there are control groups: as with root");
+        return;
+    }
+    let ended = stage.call("app", "endings/recursion", &json!({}));
+    let text = ended.text();
+    assert!(
+        (text.contains("SIGSEGV") || text.contains("E0314")) && ended.status >= 500,
+        "{} {text}",
+        ended.status
+    );
+    stage.works();
+    stage.row("T-087", "recurse without a limit", "ends alone");
 }
