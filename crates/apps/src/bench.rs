@@ -179,8 +179,13 @@ impl Confined {
         }
         if !has_namespaces {
             // There is no view then, only a list of what may be read.
-            let settings = ["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime"];
-            view.mounts.extend(settings.map(|path| Mount { path: path.into(), access: Access::ReadOnly, owner: None }));
+            let settings =
+                ["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime"];
+            view.mounts.extend(settings.map(|path| Mount {
+                path: path.into(),
+                access: Access::ReadOnly,
+                owner: None,
+            }));
         }
         let refused = Arc::<Mutex<Vec<Refused>>>::default();
         let egress = (network != Network::Host).then(|| boxes::Egress {
@@ -205,7 +210,8 @@ impl Confined {
     }
 
     async fn run(&self, command: Command, on_line: &mut impl FnMut(Stream, &str)) -> Result<Output, Error> {
-        let result = boxes::run(&self.means.boxes, &self.spec, (self.egress.as_ref(), self.group()), command, on_line);
+        let result =
+            boxes::run(&self.means.boxes, &self.spec, (self.egress.as_ref(), self.group()), command, on_line);
         let result = result.await;
         for refused in self.refused.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             on_line(Stream::Stderr, &format!("{OURS}{refused} (E0315)"));
@@ -218,7 +224,8 @@ impl Confined {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Compilers want more than a function does. But the machine has others to serve.
         let memory = memory::of_the_machine() / 4 * 3;
-        let limits = Limits { memory: (memory > 0).then_some(memory), pids: Some(PROCESSES), ..Limits::default() };
+        let limits =
+            Limits { memory: (memory > 0).then_some(memory), pids: Some(PROCESSES), ..Limits::default() };
         let name = format!("builder-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // Without one there are the limits of each process, and the box.
         self.means.groups.as_ref()?.leaf(&name, &limits).ok()
@@ -236,7 +243,8 @@ fn remember(refused: Arc<Mutex<Vec<Refused>>>) -> Arc<dyn Fn(Refused) + Send + S
 
 /// What is seen besides the machine's own programs.
 fn mounts(folder: &AppFolder, options: &ReadOptions, needs: &Needs, sources: &Sources) -> Vec<Mount> {
-    let mut read: BTreeSet<PathBuf> = needs.pythons.iter().flat_map(|python| machine::interpreter_folders(python)).collect();
+    let mut read: BTreeSet<PathBuf> =
+        needs.pythons.iter().flat_map(|python| machine::interpreter_folders(python)).collect();
     read.extend(sources.paths.iter().chain(&needs.read).cloned());
     read.extend(folder.requirements.files.iter().filter(|file| is_visible(file, &folder.root)).cloned());
     let mut write: BTreeSet<PathBuf> = needs.write.iter().cloned().collect();

@@ -80,7 +80,8 @@ async fn has_own(environment: &Environment, bench: &Bench<'_>, work: &Path) -> b
     {
         return true;
     }
-    let looked = bench.run(&environment.python, &["-c", IS_THERE], (work, LOOK_TIMEOUT), &mut |_, _| {}).await;
+    let looked =
+        bench.run(&environment.python, &["-c", IS_THERE], (work, LOOK_TIMEOUT), &mut |_, _| {}).await;
     looked.is_ok_and(|output| output.status.success())
 }
 
@@ -103,8 +104,16 @@ impl Installer<'_> {
         let target = draft.display().to_string();
         let own = &self.environment.python;
         let python = own.display().to_string();
-        let pip =
-            ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--target", &target, PACKAGE];
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--target",
+            &target,
+            PACKAGE,
+        ];
         let with_uv = ["pip", "install", "--quiet", "--python", &python, "--target", &target, PACKAGE];
         let uv = self.uv.iter().cloned();
         let mut ways: Vec<(PathBuf, &str, &[&str])> = uv.map(|uv| (uv, "uv", &with_uv[..])).collect();
@@ -113,7 +122,10 @@ impl Installer<'_> {
         ways.push((self.interpreter.path.clone(), "pip", &pip));
         let mut tail = String::new();
         for (program, with, arguments) in ways {
-            progress(Progress::Installing { what: format!("{PACKAGE} for --debug into {}", store.display()), with });
+            progress(Progress::Installing {
+                what: format!("{PACKAGE} for --debug into {}", store.display()),
+                with,
+            });
             let place = (self.work, INSTALL_TIMEOUT);
             let mut refused = String::new();
             let mut on_line = |_, line: &str| {

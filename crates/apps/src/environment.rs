@@ -125,13 +125,15 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(folder: &'a AppFolder, interpreter: &'a Interpreter, options: &'a ReadOptions) -> Self {
-        let uv = find(&options.environment, "PATH")
-            .and_then(|path| programs(path, "uv").find(|uv| !is_shim(uv) || !bench::is_confined(folder, options)));
+        let uv = find(&options.environment, "PATH").and_then(|path| {
+            programs(path, "uv").find(|uv| !is_shim(uv) || !bench::is_confined(folder, options))
+        });
         let sdk = (!folder.requirements.mentioned.iter().any(|name| name == SDK))
             .then(|| sdk_line(interpreter.version));
         let (major, minor, patch) = interpreter.version;
         let is_locked = uv.is_some() && folder.requirements.source == RequirementsSource::UvLock;
-        let is_local = folder.requirements.is_local || is_locked || (uv.is_some() && has_settings_of_uv(folder));
+        let is_local =
+            folder.requirements.is_local || is_locked || (uv.is_some() && has_settings_of_uv(folder));
         let mut hasher = Sha256::new();
         let version = format!("{major}.{minor}.{patch}");
         let path = interpreter.path.to_string_lossy();

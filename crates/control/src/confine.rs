@@ -210,33 +210,7 @@ pub(crate) fn variables(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
-
-    #[test]
-    fn the_links_on_the_way_are_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        let at = |path: &str| root.join(path);
-        fs::create_dir_all(at("real/bin")).unwrap();
-        fs::write(at("real/bin/python3.11"), "").unwrap();
-        symlink("python3.11", at("real/bin/python")).unwrap();
-        symlink(at("real"), at("absolute")).unwrap();
-        symlink("./absolute", at("relative")).unwrap();
-        let mut links = BTreeMap::new();
-        follow_links(&at("relative/bin/python"), &mut links);
-        let expected = BTreeMap::from([
-            (at("relative"), PathBuf::from("./absolute")),
-            (at("absolute"), at("real")),
-            (at("real/bin/python"), PathBuf::from("python3.11")),
-        ]);
-        assert_eq!(links, expected);
-        symlink("ring", at("ring")).unwrap();
-        follow_links(&at("ring/x"), &mut links);
-        follow_links(Path::new("/nowhere/at/all"), &mut links);
-        assert_eq!(links.len(), 4);
-    }
 
     /// T-051: what an app's own settings name may be reached, and nothing else that is private.
     #[test]

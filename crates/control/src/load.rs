@@ -88,8 +88,7 @@ pub async fn prepare_debugger(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), Error> {
     let python = (&prepared.interpreter, &prepared.environment);
-    prepared.debugger =
-        ingle_apps::prepare_debugger(&prepared.folder, python, options, progress).await?;
+    prepared.debugger = ingle_apps::prepare_debugger(&prepared.folder, python, options, progress).await?;
     Ok(())
 }
 

@@ -26,11 +26,12 @@ mod view;
 mod wire;
 
 pub use maker::{ARGUMENT, serve};
-pub(crate) use server::number_of;
 pub use run::{Egress, run};
+pub(crate) use server::number_of;
 pub use server::{BoxError, Boxed, Boxes, Cell, Ended, Open, Port, Started};
 pub use spec::{
-    Access, BoxSpec, Identity, Mount, Network, Program, Protection, Role, Scratch, Shortfall, USER_INSIDE, View,
+    Access, BoxSpec, Identity, Mount, Network, Program, Protection, Role, Scratch, Shortfall, USER_INSIDE,
+    View,
 };
 
 /// The native part of the Python worker: a library that the interpreter loads as the module `ingle_entry`.

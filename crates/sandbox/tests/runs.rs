@@ -80,7 +80,10 @@ impl World {
 #[tokio::test]
 async fn both_outputs_and_the_status_come_back() {
     let output = World::new().run("echo one; echo two >&2; exit 3", LONG).await.unwrap();
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str(), output.status.code()), ("one\n", "two\n", Some(3)));
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str(), output.status.code()),
+        ("one\n", "two\n", Some(3))
+    );
     let gone = World { mounts: Vec::new(), ..World::new() }.run("true", LONG).await.unwrap_err();
     assert!(matches!(gone, Error::Box { .. }) && gone.code() == "E0620", "{gone:?}");
 }
@@ -152,7 +155,7 @@ async fn t_008_daemons_end_with_the_program() {
 fn is_running(path: &Path) -> bool {
     let wanted = path.display().to_string();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.map(|entry| entry.path().join("cmdline")).any(|file| {
-        std::fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&wanted))
-    })
+    processes
+        .map(|entry| entry.path().join("cmdline"))
+        .any(|file| std::fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&wanted)))
 }

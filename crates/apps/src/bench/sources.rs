@@ -79,10 +79,13 @@ impl Sources {
             sources.old_file = Some(old_file.clone());
         }
         let mut files: Vec<PathBuf> =
-            ["/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/etc/uv/uv.toml", "/etc/xdg/uv/uv.toml"].map(Into::into).into();
+            ["/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/etc/uv/uv.toml", "/etc/xdg/uv/uv.toml"]
+                .map(Into::into)
+                .into();
         files.extend(["pip/pip.conf", "uv/uv.toml"].map(|name| configuration.join(name)));
         files.push(old_file);
-        let named = ["PIP_CONFIG_FILE", "UV_CONFIG_FILE"].iter().filter_map(|name| find(&options.environment, name));
+        let named =
+            ["PIP_CONFIG_FILE", "UV_CONFIG_FILE"].iter().filter_map(|name| find(&options.environment, name));
         files.extend(named.map(PathBuf::from).filter(|path| path != Path::new("/dev/null")));
         files.extend(pythons.iter().filter_map(|python| Some(python.parent()?.parent()?.join("pip.conf"))));
         for file in files {
@@ -149,7 +152,11 @@ impl Sources {
 /// What stands between blanks, quotes, commas and brackets. Not `[` alone, which an address of IPv6 begins with.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| letter.is_whitespace() || "\"',{}".contains(letter))
-        .map(|word| if word.contains("]:") || word.contains("]/") { word } else { word.trim_matches(['[', ']']) })
+        .map(
+            |word| {
+                if word.contains("]:") || word.contains("]/") { word } else { word.trim_matches(['[', ']']) }
+            },
+        )
         .filter(|word| !word.is_empty())
 }
 
@@ -183,6 +190,10 @@ mod tests {
             &["[::1]:8080"],
             &["/opt/wheels"],
         );
-        check("trusted-host = nexus.corp:8081\nproxy = http://proxy.corp:3128\n", &["nexus.corp:8081", "proxy.corp:3128"], &[]);
+        check(
+            "trusted-host = nexus.corp:8081\nproxy = http://proxy.corp:3128\n",
+            &["nexus.corp:8081", "proxy.corp:3128"],
+            &[],
+        );
     }
 }

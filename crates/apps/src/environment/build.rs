@@ -85,7 +85,8 @@ fn bench<'a>(plan: &Plan<'a>, work: &Work) -> Result<Bench<'a>, Error> {
     };
     if bench::is_confined(plan.folder, plan.options) {
         // An empty one does not disturb those who make an environment.
-        std::fs::create_dir_all(&plan.environment).map_err(|source| cache_error(&plan.environment, source))?;
+        std::fs::create_dir_all(&plan.environment)
+            .map_err(|source| cache_error(&plan.environment, source))?;
     }
     Ok(Bench::new(plan.folder, plan.options, &needs))
 }

@@ -97,11 +97,8 @@ async fn begin(
         None => None,
     };
     let port = arguments.port.or(prepared.folder.port).unwrap_or(PORT_DEFAULT);
-    let plan = Plan {
-        debugger,
-        moved: arguments.clock.map(|choice| MovedTime::new(choice, printer)),
-        ..plan
-    };
+    let plan =
+        Plan { debugger, moved: arguments.clock.map(|choice| MovedTime::new(choice, printer)), ..plan };
     let plan = match &plan.moved {
         Some(time) => Plan { sink: time.journal.clone(), records: time.journal.clone(), ..plan },
         None => plan,

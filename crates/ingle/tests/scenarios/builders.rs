@@ -3,10 +3,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use ingle_testkit::{App, Launch, Python, Server, on_each_python};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::environment::{beside, launch_app};
 
@@ -96,7 +96,8 @@ def found(req: func.HttpRequest) -> str:
 "#;
 
 /// Packs a folder as a package is published.
-const SDIST: &str = "import sys, tarfile\nwith tarfile.open(sys.argv[2], 'w:gz') as file: file.add(sys.argv[1], 'harm-1.0')";
+const SDIST: &str =
+    "import sys, tarfile\nwith tarfile.open(sys.argv[2], 'w:gz') as file: file.add(sys.argv[1], 'harm-1.0')";
 
 fn app(requirement: &str) -> App {
     App::python(FUNCTIONS)
@@ -178,9 +179,9 @@ fn found(server: &Server) -> Value {
 fn is_running(folder: &Path) -> bool {
     let wanted = folder.join("escaped").display().to_string();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.map(|entry| entry.path().join("cmdline")).any(|file| {
-        std::fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&wanted))
-    })
+    processes
+        .map(|entry| entry.path().join("cmdline"))
+        .any(|file| std::fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&wanted)))
 }
 
 /// What the package tries does work where nothing keeps it from that.
@@ -195,7 +196,8 @@ fn without_a_box_a_package_gets_what_it_wants() {
     }
     let of_files = found.as_object().unwrap().keys().filter(|name| name.starts_with('/')).count();
     assert!(of_files >= 5, "{found}");
-    let (escaped, deadline) = (secrets.environment().join("escaped"), Instant::now() + Duration::from_secs(60));
+    let (escaped, deadline) =
+        (secrets.environment().join("escaped"), Instant::now() + ingle_testkit::DEADLINE);
     while !escaped.exists() {
         assert!(Instant::now() < deadline, "the daemon does not write");
         std::thread::yield_now();
@@ -215,7 +217,8 @@ fn publish(secrets: &Secrets, python: &Python) {
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(format!("{source}/backend.py"), &secrets.backend).unwrap();
     std::fs::write(format!("{source}/pyproject.toml"), PROJECT).unwrap();
-    std::fs::write(format!("{source}/PKG-INFO"), "Metadata-Version: 2.1\nName: harm\nVersion: 1.0\n").unwrap();
+    std::fs::write(format!("{source}/PKG-INFO"), "Metadata-Version: 2.1\nName: harm\nVersion: 1.0\n")
+        .unwrap();
     python.run(SDIST, &[&source, &beside(&secrets.launch, "packages/harm-1.0.tar.gz")]);
 }
 
@@ -243,8 +246,10 @@ fn an_index_of_this_machine_is_reached() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let index = format!("http://{}/simple", listener.local_addr().unwrap());
     std::thread::spawn(move || serve(&listener, &packages));
-    let launch = ["PIP_NO_INDEX", "UV_NO_INDEX"].iter().fold(launch, |launch, name| launch.variable(name, "0"));
-    let launch = ["PIP_FIND_LINKS", "UV_FIND_LINKS"].iter().fold(launch, |launch, name| launch.variable(name, ""));
+    let launch =
+        ["PIP_NO_INDEX", "UV_NO_INDEX"].iter().fold(launch, |launch, name| launch.variable(name, "0"));
+    let launch =
+        ["PIP_FIND_LINKS", "UV_FIND_LINKS"].iter().fold(launch, |launch, name| launch.variable(name, ""));
     let server = launch.variable("PIP_INDEX_URL", &index).variable("UV_INDEX_URL", &index).start();
     assert_eq!(server.get("/api/greet").status(200).text(), "Good evening");
 }
@@ -264,9 +269,18 @@ fn serve(listener: &TcpListener, packages: &str) {
         } else {
             let files = std::fs::read_dir(packages).unwrap().flatten();
             let links = files.map(|file| file.file_name().display().to_string());
-            ("text/html", links.map(|name| format!("<a href=\"/{name}\">{name}</a>\n")).collect::<String>().into_bytes())
+            (
+                "text/html",
+                links
+                    .map(|name| format!("<a href=\"/{name}\">{name}</a>\n"))
+                    .collect::<String>()
+                    .into_bytes(),
+            )
         };
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
         connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(&body)).ok();
     }
 }

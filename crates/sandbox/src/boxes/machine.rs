@@ -40,9 +40,11 @@ pub enum Crowd {
 /// The same user for the same folder, so that what an app has written stays its own.
 pub fn user_of(root: &Path, crowd: Crowd) -> u32 {
     // FNV-1a, as the number has to be the same in each build.
-    let hash = root.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = root
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     let first = match crowd {
         Crowd::Functions => FIRST_USER,
         Crowd::Builders => FIRST_USER + USERS,
@@ -148,5 +150,54 @@ fn write_settings(view: &mut View, network: Network) {
     }
     if let Ok(zone) = fs::read_link("/etc/localtime") {
         view.links.insert("/etc/localtime".into(), zone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_links_on_the_way_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        fs::create_dir_all(at("real/bin")).unwrap();
+        fs::write(at("real/bin/python3.11"), "").unwrap();
+        symlink("python3.11", at("real/bin/python")).unwrap();
+        symlink(at("real"), at("absolute")).unwrap();
+        symlink("./absolute", at("relative")).unwrap();
+        let mut links = BTreeMap::new();
+        follow_links(&at("relative/bin/python"), &mut links);
+        let expected = BTreeMap::from([
+            (at("relative"), PathBuf::from("./absolute")),
+            (at("absolute"), at("real")),
+            (at("real/bin/python"), PathBuf::from("python3.11")),
+        ]);
+        assert_eq!(links, expected);
+        symlink("ring", at("ring")).unwrap();
+        follow_links(&at("ring/x"), &mut links);
+        follow_links(Path::new("/nowhere/at/all"), &mut links);
+        assert_eq!(links.len(), 4);
+    }
+
+    /// T-008: whoever keeps a link to Python in their home does not show their home.
+    #[test]
+    fn t_008_what_is_beside_a_link_to_python_is_not_of_python() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        for name in ["python/bin", "home/bin", "venv/bin"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("python/bin/python3"), "").unwrap();
+        fs::write(at("venv/pyvenv.cfg"), "").unwrap();
+        for name in ["home", "venv"] {
+            symlink(at("python/bin/python3"), at(name).join("bin/python")).unwrap();
+        }
+        assert_eq!(interpreter_folders(&at("home/bin/python")), [at("python")]);
+        assert_eq!(interpreter_folders(&at("venv/bin/python")), [at("venv"), at("python")]);
     }
 }

@@ -129,7 +129,8 @@ async fn attend(
     let supervised = async {
         if let Some((listener, egress)) = listener.zip(egress) {
             let on_refused = egress.on_refused.clone();
-            let supervisor = Supervisor::new(listener, egress.rules.clone(), move |refused| on_refused(refused))?;
+            let supervisor =
+                Supervisor::new(listener, egress.rules.clone(), move |refused| on_refused(refused))?;
             supervisor.run().await?;
         }
         // It may have closed its filter's door by ending; then its end is what counts.
@@ -137,7 +138,10 @@ async fn attend(
     };
     let end = async {
         process.ended().await?;
-        ended.status().await.ok_or_else(|| io::Error::other("the keeper of its box does not tell how it ended"))
+        ended
+            .status()
+            .await
+            .ok_or_else(|| io::Error::other("the keeper of its box does not tell how it ended"))
     };
     let followed = tokio::select! {
         biased;

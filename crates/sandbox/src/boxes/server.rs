@@ -307,7 +307,7 @@ impl Boxed {
         self.kill();
         // Process 1 ends last: the system waits for all others of its process numbers.
         if let Ok(keeper) = self.0.keeper.try_clone().and_then(asynchronous) {
-            timeout(END_MAX, keeper.readable()).await.ok().map(drop);
+            drop(timeout(END_MAX, keeper.readable()).await);
         }
     }
 
