@@ -19,9 +19,9 @@ const MINOR_MAX: u32 = 13;
 /// How long a Python may take to say its version.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Prints executable, version and the root of the virtual environment (or an empty line).
-const PROBE: &str = "import sys; print(sys.executable); print('%d.%d.%d' % tuple(sys.version_info[:3])); \
-    print(sys.prefix if sys.prefix != sys.base_prefix else '')";
+/// Prints executable and version. Nothing of what is installed runs for that: a package may have something to be run at
+/// each start.
+const PROBE: &str = "import sys; print(sys.executable); print('%d.%d.%d' % tuple(sys.version_info[:3]))";
 
 /// A Python that can run the app.
 #[derive(Clone, Debug, PartialEq)]
@@ -261,7 +261,7 @@ impl Search<'_> {
     fn probe(&self, path: &Path, why: &str) -> Result<Interpreter, String> {
         let output = command::run_blocking(Command {
             program: path.to_owned(),
-            args: vec!["-I".into(), "-c".into(), PROBE.into()],
+            args: vec!["-I".into(), "-S".into(), "-c".into(), PROBE.into()],
             env: self.options.environment.clone(),
             cwd: self.folder.root.clone(),
             timeout: PROBE_TIMEOUT,
@@ -272,14 +272,12 @@ impl Search<'_> {
         let Some(version) = version.filter(|_| output.status.success() && !executable.is_empty()) else {
             return Err(format!("{} did not answer as a Python 3 does", path.display()));
         };
-        let environment = lines.next().filter(|line| !line.is_empty()).map(PathBuf::from);
-        Ok(Interpreter {
-            path: PathBuf::from(executable),
-            version,
-            why: why.to_owned(),
-            environment,
-            problems: Vec::new(),
-        })
+        let path = PathBuf::from(executable);
+        // As Python itself knows it (PEP 405).
+        let environment =
+            path.parent().and_then(Path::parent).filter(|root| root.join("pyvenv.cfg").is_file());
+        let environment = environment.map(Path::to_owned);
+        Ok(Interpreter { path, version, why: why.to_owned(), environment, problems: Vec::new() })
     }
 }
 

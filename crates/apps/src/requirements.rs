@@ -359,6 +359,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_beside_the_app_is_known() {
+        let check = |line: &str, expected: bool| assert_eq!(is_local(line), expected, "{line}");
+        for line in [
+            "flask",
+            "flask[async]==3.0 ; python_version > '3'",
+            "name @ https://example.org/x.whl",
+            "https://example.org/x.zip",
+            "git+https://example.org/x@v1",
+            "--index-url=https://example.org/simple",
+            "--extra-index-url https://example.org",
+            "-f https://example.org/files",
+            "--no-index",
+            "six==1 --hash=sha256:00",
+        ] {
+            check(line, false);
+        }
+        for line in [
+            "-e .",
+            "./x",
+            "x.whl",
+            "wheels/x-1.0.tar.gz",
+            "name @ file:///x.whl",
+            "-f wheels",
+            "--find-links=./wheels",
+            "-i file:///index",
+            "--editable ../x[extra]",
+            "--unknown",
+        ] {
+            check(line, true);
+        }
+        assert_eq!(path_of("-e ../x[extra] ; python_version > '3'"), "../x");
+        assert_eq!(path_of("name @ file:///srv/x.whl#sha256=0"), "/srv/x.whl");
+    }
+
+    /// T-008: what is shown to builders is what packages look like.
+    #[test]
+    fn t_008_a_line_shows_no_folder_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["app", "secret", "package"] {
+            std::fs::create_dir(root.join(name)).unwrap();
+        }
+        std::fs::write(root.join("secret/key"), "").unwrap();
+        std::fs::write(root.join("package/pyproject.toml"), "").unwrap();
+        std::fs::write(root.join("app/requirements.txt"), "-e ../secret\n-e ../package\n../secret/key\n")
+            .unwrap();
+        assert_eq!(super::read(&root.join("app")).unwrap().requirements.places, [root.join("package")]);
+    }
+
+    #[test]
     fn pyproject_and_its_lock_are_read() {
         let project =
             "[project]\nname = 'x'\ndependencies = ['Requests>=2', 'tomli; python_version < \"3.11\"']\n";

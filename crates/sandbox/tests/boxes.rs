@@ -231,7 +231,8 @@ async fn what_can_not_be_started_is_named() {
         environment: BTreeMap::new(),
         directory: "/".into(),
     };
-    let error = running.boxed.start(program, [&control, &theirs, &errors]).await.unwrap_err();
+    let open = Open { output: &theirs, errors: &errors, control: Some(&control) };
+    let error = running.boxed.start(program, open).await.unwrap_err();
     assert_eq!(error.to_string(), "a box could not be made: can't start /nowhere/python");
     assert_eq!(error.code(), "E0620");
     running.boxed.kill();

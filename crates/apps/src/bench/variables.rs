@@ -88,3 +88,45 @@ fn is_passed(name: &str) -> bool {
 pub(super) fn downloads(options: &ReadOptions, root: &Path) -> PathBuf {
     options.cache.join("downloads").join(format!("{:x}", machine::user_of(root, Crowd::Builders)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T-008: a builder sees what is about packages, and no secret beside it.
+    #[test]
+    fn t_008_only_what_is_about_packages_is_passed_on() {
+        let names = [
+            "AWS_SECRET_ACCESS_KEY",
+            "DATABASE_URL",
+            "HOME",
+            "HTTPS_PROXY",
+            "LANG",
+            "LD_PRELOAD",
+            "PATH",
+            "PIP_CACHE_DIR",
+            "PIP_INDEX_URL",
+            "PIP_TARGET",
+            "PYTHONPATH",
+            "SSL_CERT_FILE",
+            "UV_CACHE_DIR",
+            "UV_INDEX_URL",
+            "UV_PUBLISH_TOKEN",
+        ];
+        let mut options = ReadOptions { cache: "/cache".into(), ..ReadOptions::default() };
+        options.environment = names.map(|name| (name.to_owned(), format!("/{name} of the shell"))).into();
+        options.environment.insert("UV_CACHE_DIR".to_owned(), "/cache/of-uv".to_owned());
+        let needs = Needs { work: "/work".into(), ..Needs::default() };
+        let found =
+            of_builders(&options, &needs, &Sources { downloads: "/cache/d".into(), ..Sources::default() });
+        let of_shell: Vec<&str> = found
+            .iter()
+            .filter(|(_, value)| value.ends_with("of the shell"))
+            .map(|(name, _)| &**name)
+            .collect();
+        let expected = ["HTTPS_PROXY", "LANG", "PATH", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_INDEX_URL"];
+        assert_eq!(of_shell, expected);
+        assert_eq!((&*found["HOME"], &*found["PIP_CACHE_DIR"]), ("/work", "/cache/d/pip"));
+        assert_eq!(found["UV_CACHE_DIR"], "/cache/of-uv");
+    }
+}

@@ -3,10 +3,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use ingle_testkit::{App, Launch, Python, Server, on_each_python};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::environment::{beside, launch_app};
 
@@ -197,7 +197,7 @@ fn without_a_box_a_package_gets_what_it_wants() {
     let of_files = found.as_object().unwrap().keys().filter(|name| name.starts_with('/')).count();
     assert!(of_files >= 5, "{found}");
     let (escaped, deadline) =
-        (secrets.environment().join("escaped"), Instant::now() + Duration::from_secs(60));
+        (secrets.environment().join("escaped"), Instant::now() + ingle_testkit::DEADLINE);
     while !escaped.exists() {
         assert!(Instant::now() < deadline, "the daemon does not write");
         std::thread::yield_now();

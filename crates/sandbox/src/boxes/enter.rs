@@ -34,7 +34,8 @@ const PIPES: usize = 3;
 const FIRST_TO_GO: &str = "500";
 
 /// Starts the program, or tells the keeper why that failed. `attached`: standard output, standard error, and the control
-/// socket if there is one, behind which are ways into a control group. `keeper` is told of the listener of the filter that asks, and closes with the exec.
+/// socket if there is one, behind which are ways into a control group. `keeper` is told of the listener of the filter that
+/// asks, and closes with the exec.
 pub(crate) fn start(order: &Order<'_>, program: &Program, attached: &[OwnedFd], keeper: &OwnedFd) -> ! {
     let tell =
         |keeper: &OwnedFd, failed: Failed| wire::send(keeper, &Some((failed.step, failed.errno)), &[]).ok();

@@ -182,4 +182,22 @@ mod tests {
         follow_links(Path::new("/nowhere/at/all"), &mut links);
         assert_eq!(links.len(), 4);
     }
+
+    /// T-008: whoever keeps a link to Python in their home does not show their home.
+    #[test]
+    fn t_008_what_is_beside_a_link_to_python_is_not_of_python() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        for name in ["python/bin", "home/bin", "venv/bin"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("python/bin/python3"), "").unwrap();
+        fs::write(at("venv/pyvenv.cfg"), "").unwrap();
+        for name in ["home", "venv"] {
+            symlink(at("python/bin/python3"), at(name).join("bin/python")).unwrap();
+        }
+        assert_eq!(interpreter_folders(&at("home/bin/python")), [at("python")]);
+        assert_eq!(interpreter_folders(&at("venv/bin/python")), [at("venv"), at("python")]);
+    }
 }
