@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use ingle_testkit::DEADLINE;
 use serde_json::json;
