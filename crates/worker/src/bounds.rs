@@ -138,7 +138,7 @@ mod tests {
     /// T-014: one line says that the rest is missing.
     #[test]
     fn t_014_a_log_is_cut_once() {
-        let mut running = Running::new("flood".parse().unwrap());
+        let mut running = Running::new(FunctionName::new("flood"));
         let verdicts: Vec<Verdict> = (0..4).map(|_| running.log(40, 100)).collect();
         assert_eq!(verdicts, [Verdict::Shown, Verdict::Shown, Verdict::Last, Verdict::Dropped]);
         assert!(log_cut(10 << 20).contains("10240 KB"));
