@@ -38,12 +38,12 @@ pub struct Process {
 
 /// The process group of a process; can be ended from any task, also while another one waits for the process.
 #[derive(Clone, Copy, Debug)]
-pub struct Group(rustix::process::Pid);
+pub struct Group(Option<Pid>);
 
 impl Group {
     /// Process id of the leader, as seen by the server.
     pub fn leader(self) -> u32 {
-        u32::try_from(self.0.as_raw_nonzero().get()).unwrap_or(0)
+        self.0.and_then(|leader| u32::try_from(leader.as_raw_nonzero().get()).ok()).unwrap_or(0)
     }
 
     /// Ends every process of the group at once (SIGKILL).
@@ -62,8 +62,10 @@ impl Group {
     }
 
     fn signal(self, signal: rustix::process::Signal) {
-        // It fails only when the group is gone, which is what was wanted; the wait tells when.
-        rustix::process::kill_process_group(self.0, signal).ok();
+        if let Some(leader) = self.0 {
+            // It fails only when the group is gone, which is what was wanted; the wait tells when.
+            rustix::process::kill_process_group(leader, signal).ok();
+        }
     }
 
     /// Resident memory of the leader in bytes; 0 when it is gone.
@@ -112,7 +114,7 @@ impl Process {
         let leader =
             child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
-        Ok(Self { child, group: Group(leader) })
+        Ok(Self { child, group: Group(Some(leader)) })
     }
 
     pub fn group(&self) -> Group {
@@ -238,7 +240,7 @@ impl Forked {
     /// Watches a process by its number. The parent must not have waited for it yet: else the number may be another's.
     pub fn watch(process_id: i32) -> io::Result<Self> {
         let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
-        Self::open(rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?, leader)
+        Self::open(rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?, Some(leader))
     }
 
     /// As [`Forked::watch`], of a process that says itself that it was forked in a box. It is believed only if it is of the
@@ -251,23 +253,23 @@ impl Forked {
             std::fs::metadata(format!("/proc/{}/ns/user", process.as_raw_nonzero())).map(|found| found.ino())
         };
         // It was opened before, so if it has changed since, it has ended, and is never signalled.
-        if users(leader)? != users(parent.0)? {
+        let parent = parent.0.ok_or_else(|| io::Error::other("its parent has ended"))?;
+        if users(leader)? != users(parent)? {
             return Err(io::Error::other("the process is none of the box"));
         }
-        Self::open(process, leader)
+        Self::open(process, Some(leader))
     }
 
-    fn open(process: OwnedFd, leader: Pid) -> io::Result<Self> {
+    fn open(process: OwnedFd, leader: Option<Pid>) -> io::Result<Self> {
         // SAFETY: the descriptor is owned by the `AsyncFd`, and an `OwnedFd` is the same open one until it is dropped.
         #[expect(unsafe_code, reason = "tokio can't know that of every type")]
         let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
         Ok(Self { process, group: Group(leader) })
     }
 
-    /// As [`Forked::watch`], of a process that is open already.
+    /// As [`Forked::watch`], of a process that is open already. It may have ended: then it has no group any more.
     pub(crate) fn watch_open(process: OwnedFd) -> io::Result<Self> {
-        let number = crate::boxes::number_of(&process)?;
-        let leader = Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has ended"))?;
+        let leader = crate::boxes::number_of(&process)?;
         Self::open(process, leader)
     }
 
