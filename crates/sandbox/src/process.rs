@@ -38,12 +38,12 @@ pub struct Process {
 
 /// The process group of a process; can be ended from any task, also while another one waits for the process.
 #[derive(Clone, Copy, Debug)]
-pub struct Group(rustix::process::Pid);
+pub struct Group(Option<Pid>);
 
 impl Group {
     /// Process id of the leader, as seen by the server.
     pub fn leader(self) -> u32 {
-        u32::try_from(self.0.as_raw_nonzero().get()).unwrap_or(0)
+        self.0.and_then(|leader| u32::try_from(leader.as_raw_nonzero().get()).ok()).unwrap_or(0)
     }
 
     /// Ends every process of the group at once (SIGKILL).
@@ -62,8 +62,10 @@ impl Group {
     }
 
     fn signal(self, signal: rustix::process::Signal) {
-        // It fails only when the group is gone, which is what was wanted; the wait tells when.
-        rustix::process::kill_process_group(self.0, signal).ok();
+        if let Some(leader) = self.0 {
+            // It fails only when the group is gone, which is what was wanted; the wait tells when.
+            rustix::process::kill_process_group(leader, signal).ok();
+        }
     }
 
     /// Resident memory of the leader in bytes; 0 when it is gone.
@@ -77,8 +79,8 @@ impl Group {
 impl Group {
     /// Whether the leader has ended, also if nobody has taken its status yet.
     pub fn has_ended(self) -> bool {
-        let number = self.0.as_raw_nonzero().get();
-        rustix::process::test_kill_process(self.0).is_err() || has_ended(number)
+        let Some(leader) = self.0 else { return true };
+        rustix::process::test_kill_process(leader).is_err() || has_ended(leader.as_raw_nonzero().get())
     }
 
     /// The leader's share of the memory: each page divided by the number of processes that have it; 0 when unknown.
@@ -118,7 +120,7 @@ impl Process {
         let leader =
             child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
-        Ok(Self { child, group: Group(leader) })
+        Ok(Self { child, group: Group(Some(leader)) })
     }
 
     pub fn group(&self) -> Group {
@@ -244,7 +246,7 @@ impl Forked {
     /// Watches a process by its number. The parent must not have waited for it yet: else the number may be another's.
     pub fn watch(process_id: i32) -> io::Result<Self> {
         let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
-        Self::open(rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?, leader)
+        Self::open(rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?, Some(leader))
     }
 
     /// As [`Forked::watch`], of a process that says itself that it was forked in a box. It is believed only if it is of the
@@ -257,24 +259,23 @@ impl Forked {
             std::fs::metadata(format!("/proc/{}/ns/user", process.as_raw_nonzero())).map(|found| found.ino())
         };
         // It was opened before, so if it has changed since, it has ended, and is never signalled.
-        if users(leader)? != users(parent.0)? {
+        let parent = parent.0.ok_or_else(|| io::Error::other("its parent has ended"))?;
+        if users(leader)? != users(parent)? {
             return Err(io::Error::other("the process is none of the box"));
         }
-        Self::open(process, leader)
+        Self::open(process, Some(leader))
     }
 
-    fn open(process: OwnedFd, leader: Pid) -> io::Result<Self> {
+    fn open(process: OwnedFd, leader: Option<Pid>) -> io::Result<Self> {
         // SAFETY: the descriptor is owned by the `AsyncFd`, and an `OwnedFd` is the same open one until it is dropped.
         #[expect(unsafe_code, reason = "tokio can't know that of every type")]
         let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
         Ok(Self { process, group: Group(leader) })
     }
 
-    /// As [`Forked::watch`], of a process that is open already.
+    /// As [`Forked::watch`], of a process that is open already. It may have ended: then it has no group any more.
     pub(crate) fn watch_open(process: OwnedFd) -> io::Result<Self> {
-        // The system gives -1 for one that has ended and whose status is taken, which is no number at all.
-        let number = crate::boxes::number_of(&process)?.max(0);
-        let leader = Pid::from_raw(number).ok_or_else(|| io::Error::other("the process has ended"))?;
+        let leader = crate::boxes::number_of(&process)?;
         Self::open(process, leader)
     }
 

@@ -1,5 +1,9 @@
 //! Boxes on the real kernel, with programs of the machine in them.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, also in the functions that its tests share")]
+#![expect(clippy::disallowed_methods, reason = "it tests the room that starts processes")]
+#![expect(clippy::print_stderr, reason = "a test says what it left out")]
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -51,7 +55,6 @@ struct Running {
 async fn made(spec: &BoxSpec) -> Running {
     let boxes = Boxes::new(PathBuf::from(env!("CARGO_BIN_EXE_box-maker")));
     let (boxed, port) = boxes.make(spec).await.unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a test has no tasks of a server")]
     let port = tokio::spawn(async move {
         let _kept = boxes;
         port.run().await;
@@ -231,7 +234,7 @@ async fn what_can_not_be_started_is_named() {
         environment: BTreeMap::new(),
         directory: "/".into(),
     };
-    let open = Open { output: &theirs, errors: &errors, control: Some(&control) };
+    let open = Open { output: &theirs, errors: &errors, control: Some(&control), into: None };
     let error = running.boxed.start(program, open).await.unwrap_err();
     assert_eq!(error.to_string(), "a box could not be made: can't start /nowhere/python");
     assert_eq!(error.code(), "E0620");

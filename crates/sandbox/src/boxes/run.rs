@@ -105,7 +105,6 @@ async fn answer_names(relay: Option<Relay>) -> io::Error {
 /// All that the keeper starts is in its group.
 async fn admit(boxed: &Boxed, group: &Leaf) -> io::Result<()> {
     let (entrance, keeper) = (group.entrance(), boxed.keeper_number()?);
-    let keeper = u32::try_from(keeper).map_err(io::Error::other)?;
     tokio::task::spawn_blocking(move || entrance.admit(keeper)).await.map_err(io::Error::other)?
 }
 
@@ -125,7 +124,8 @@ async fn attend(
     let started = boxed.start(program, open).await;
     let started = started.map_err(|source| Error::Box { program: name.clone(), source })?;
     drop((their_output, their_errors));
-    let Started { process, ended, listener, .. } = started;
+    // Ends the group of the program when this is dropped, which is what is left where there are no namespaces.
+    let Started { process: _group, ended, listener, .. } = started;
     let supervised = async {
         if let Some((listener, egress)) = listener.zip(egress) {
             let on_refused = egress.on_refused.clone();
@@ -137,11 +137,7 @@ async fn attend(
         std::future::pending::<io::Result<()>>().await
     };
     let end = async {
-        process.ended().await?;
-        ended
-            .status()
-            .await
-            .ok_or_else(|| io::Error::other("the keeper of its box does not tell how it ended"))
+        ended.wait().await.ok_or_else(|| io::Error::other("the keeper of its box does not tell how it ended"))
     };
     let followed = tokio::select! {
         biased;

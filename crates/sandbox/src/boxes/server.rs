@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ingle_types::outcome::Blame;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
@@ -217,7 +217,8 @@ struct Inner {
     ends: Mutex<HashMap<i32, oneshot::Sender<i32>>>,
 }
 
-type Heard = (Answer, Vec<OwnedFd>);
+/// With the end of what was started, if it is about that.
+type Heard = (Answer, Vec<OwnedFd>, Option<Ended>);
 
 /// Hears what the keeper of a box says.
 #[derive(Debug)]
@@ -261,7 +262,12 @@ const END_MAX: Duration = Duration::from_secs(10);
 impl Ended {
     /// The status; `None` if the keeper can't tell. To be asked when the process has ended.
     pub async fn status(self) -> Option<ExitStatus> {
-        timeout(STATUS_MAX, self.0).await.ok()?.ok().map(ExitStatus::from_raw)
+        timeout(STATUS_MAX, self.wait()).await.ok()?
+    }
+
+    /// Waits for the end itself; `None` if the box is gone.
+    pub(crate) async fn wait(self) -> Option<ExitStatus> {
+        self.0.await.ok().map(ExitStatus::from_raw)
     }
 }
 
@@ -322,8 +328,9 @@ impl Boxed {
     }
 
     /// The keeper, as the server sees it.
-    pub(crate) fn keeper_number(&self) -> io::Result<i32> {
-        number_of(&self.0.keeper)
+    pub(crate) fn keeper_number(&self) -> io::Result<u32> {
+        let keeper = number_of(&self.0.keeper)?.ok_or_else(|| io::Error::other("it has ended"))?;
+        u32::try_from(keeper.as_raw_nonzero().get()).map_err(io::Error::other)
     }
 
     /// Starts a program with what it has open.
@@ -334,19 +341,17 @@ impl Boxed {
         let into = open.into.into_iter().flat_map(Entrance::descriptors);
         let attached: Vec<_> =
             [open.output, open.errors].into_iter().chain(open.control).chain(into).collect();
-        match self.request(Request::Start(Box::new(program)), &attached).await? {
-            (Answer::Started { process: number, .. }, descriptors) => {
-                let mut descriptors = descriptors.into_iter();
-                let process = descriptors.next().ok_or(BoxError::Gone)?;
-                let process = Forked::watch_open(process).map_err(|source| BoxError::Step {
-                    step: "watch the program that was started in it".to_owned(),
-                    source,
-                })?;
-                let ended = self.ended(number);
-                Ok(Started { process, number, listener: descriptors.next(), ended })
-            }
-            _other => Err(BoxError::Gone),
-        }
+        let heard = self.request(Request::Start(Box::new(program)), &attached).await?;
+        let (Answer::Started { process: number, .. }, descriptors, Some(ended)) = heard else {
+            return Err(BoxError::Gone);
+        };
+        let mut descriptors = descriptors.into_iter();
+        let process = Forked::watch_open(descriptors.next().ok_or(BoxError::Gone)?);
+        let process = process.map_err(|source| BoxError::Step {
+            step: "watch the program that was started in it".to_owned(),
+            source,
+        })?;
+        Ok(Started { process, number, listener: descriptors.next(), ended })
     }
 
     /// Makes a cell.
@@ -354,7 +359,7 @@ impl Boxed {
     /// # Errors
     /// A step that could not be done, or the box is gone.
     pub async fn cell(&self) -> Result<Cell, BoxError> {
-        let (_, descriptors) = self.request(Request::Cell, &[]).await?;
+        let (_, descriptors, _) = self.request(Request::Cell, &[]).await?;
         match <[OwnedFd; 3]>::try_from(descriptors) {
             Ok([keeper, numbers, mounts]) => Ok(Cell { keeper, numbers, mounts }),
             Err(_) => Err(BoxError::Gone),
@@ -369,11 +374,7 @@ impl Boxed {
 
     /// To be asked for as soon as the number is known: statuses that nobody has asked for are not kept.
     pub fn ended(&self, number: i32) -> Ended {
-        let (sender, receiver) = oneshot::channel();
-        let mut ends = locked(&self.0.ends);
-        ends.retain(|_, waiting| !waiting.is_closed());
-        ends.insert(number, sender);
-        Ended(receiver)
+        self.0.expect_end(number)
     }
 
     async fn request(&self, request: Request, attached: &[&OwnedFd]) -> Result<Heard, BoxError> {
@@ -389,7 +390,7 @@ impl Boxed {
         let heard = timeout(ANSWER_MAX, answered).await;
         locked(&self.0.waiting).remove(&id);
         match heard.map_err(|_late| BoxError::Late)?? {
-            (Answer::Failed { step, errno, .. }, _) => Err(step_failed(step, errno)),
+            (Answer::Failed { step, errno, .. }, ..) => Err(step_failed(step, errno)),
             heard => Ok(heard),
         }
     }
@@ -411,6 +412,14 @@ impl Port {
 }
 
 impl Inner {
+    fn expect_end(&self, number: i32) -> Ended {
+        let (sender, receiver) = oneshot::channel();
+        let mut ends = locked(&self.ends);
+        ends.retain(|_, waiting| !waiting.is_closed());
+        ends.insert(number, sender);
+        Ended(receiver)
+    }
+
     fn hear(&self, answer: Answer, attached: Vec<OwnedFd>) {
         let id = match &answer {
             Answer::Started { id, .. } | Answer::Cell { id } => Some(*id),
@@ -423,15 +432,23 @@ impl Inner {
             Answer::Ready { .. } => None,
         };
         let waiting = id.and_then(|id| locked(&self.waiting).remove(&id));
+        // Now, as the news of its end may be the next that is heard, before whoever asked can do anything.
+        let ended = match &answer {
+            Answer::Started { process, .. } => Some(self.expect_end(*process)),
+            _ => None,
+        };
         // Whoever asked may have given up; what was made for them ends with its descriptors.
-        waiting.map(|waiting| waiting.send((answer, attached)));
+        waiting.map(|waiting| waiting.send((answer, attached, ended)));
     }
 }
 
-/// The number of an open process, as this process sees it (`/proc/self/fdinfo`).
-pub(crate) fn number_of(process: &OwnedFd) -> io::Result<i32> {
+/// The number of an open process, as this process sees it; `None` if it has ended (`/proc/self/fdinfo`).
+pub(crate) fn number_of(process: &OwnedFd) -> io::Result<Option<Pid>> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     let number = line.and_then(|line| line.trim().parse().ok());
-    number.ok_or_else(|| io::Error::other("the system does not tell the number of a process"))
+    let number: i32 =
+        number.ok_or_else(|| io::Error::other("the system does not tell the number of a process"))?;
+    // -1 stands for one whose status was taken.
+    Ok(if number > 0 { Pid::from_raw(number) } else { None })
 }
