@@ -233,6 +233,11 @@ fn has_ended(process: i32) -> bool {
     text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }
 
+/// A number that was told by somebody who may be wrong.
+fn number(told: i32) -> io::Result<Pid> {
+    Pid::from_raw(told.max(0)).ok_or_else(|| io::Error::other("not a process number"))
+}
+
 /// A process that one of ours forked. Dropping it ends its process group.
 ///
 /// Nobody but its parent can take its exit status; when the parent is gone it is ours ([`prepare`]).
@@ -245,7 +250,7 @@ pub struct Forked {
 impl Forked {
     /// Watches a process by its number. The parent must not have waited for it yet: else the number may be another's.
     pub fn watch(process_id: i32) -> io::Result<Self> {
-        let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
+        let leader = number(process_id)?;
         Self::open(rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?, Some(leader))
     }
 
@@ -253,7 +258,7 @@ impl Forked {
     /// same users as `parent`, which is in that box: its number may be another's by now, and whatever is watched is ended
     /// with its group.
     pub fn watch_beside(process_id: i32, parent: Group) -> io::Result<Self> {
-        let leader = Pid::from_raw(process_id).ok_or_else(|| io::Error::other("not a process number"))?;
+        let leader = number(process_id)?;
         let process = rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?;
         let users = |process: Pid| {
             std::fs::metadata(format!("/proc/{}/ns/user", process.as_raw_nonzero())).map(|found| found.ino())
