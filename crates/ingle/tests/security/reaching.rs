@@ -64,7 +64,8 @@ fn own_address() -> Vec<String> {
 /// T-051: nothing of the machine is reached by any name or address.
 fn network(stage: &mut Stage) {
     let services = Services::start(stage.server.process_id());
-    let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap();
+    let port =
+        |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap();
     let (theirs, own) = (services.tcp.local_addr().unwrap().port(), port(stage.server.address()));
     let state = stage.server.state_folder();
     let neighbour = stage.secrets.of("folder");
@@ -74,9 +75,25 @@ fn network(stage: &mut Stage) {
         "paths": [state.join("app/admin.sock"), state.join(neighbour).join("admin.sock")],
         "abstract": [services.abstract_name],
     });
-    stage.tries("T-051", "connect to services of the machine, metadata, private networks and Ingle's own doors", "network/reach", &arguments);
-    let names = ["localhost", "ip6-localhost", "host.docker.internal", "metadata.google.internal", "127.0.0.1.nip.io"];
-    stage.tries("T-051", "reach them by names that lead there", "network/dns", &json!({"names": names, "port": theirs}));
+    stage.tries(
+        "T-051",
+        "connect to services of the machine, metadata, private networks and Ingle's own doors",
+        "network/reach",
+        &arguments,
+    );
+    let names = [
+        "localhost",
+        "ip6-localhost",
+        "host.docker.internal",
+        "metadata.google.internal",
+        "127.0.0.1.nip.io",
+    ];
+    stage.tries(
+        "T-051",
+        "reach them by names that lead there",
+        "network/dns",
+        &json!({"names": names, "port": theirs}),
+    );
     let udp = services.udp.local_addr().unwrap().port();
     stage.answer("network/datagrams", &json!({"port": udp, "own": own_address(), "text": "out"}));
     let arrived = services.udp.recv(&mut [0; 16]).is_ok();
@@ -87,7 +104,11 @@ fn network(stage: &mut Stage) {
     stage.row("T-051", "connect by sending, or with an address that changes meanwhile", result);
     assert_eq!(answer["listens"], listen, "in its own box a function may listen: {answer}");
     let outside = TcpStream::connect(("127.0.0.1", listen)).is_ok();
-    stage.row("T-051", "listen where others of the machine come in", if outside { "REACHED" } else { "stopped" });
+    stage.row(
+        "T-051",
+        "listen where others of the machine come in",
+        if outside { "REACHED" } else { "stopped" },
+    );
     assert_eq!(services.visitors.load(Ordering::Relaxed), 0, "somebody came");
     stage.row("T-051", "rebind a name to another address", "tested in the sandbox: `egress::rules`");
 }
@@ -95,8 +116,20 @@ fn network(stage: &mut Stage) {
 /// The sockets of the worker in the hands of a function.
 fn frames(stage: &mut Stage) {
     let kinds = [
-        "no_json", "huge_header", "huge_body", "no_type", "unknown_type", "deep", "forked", "reaped", "loaded",
-        "hello", "exiting", "debugger", "chunks", "done_of_another",
+        "no_json",
+        "huge_header",
+        "huge_body",
+        "no_type",
+        "unknown_type",
+        "deep",
+        "forked",
+        "reaped",
+        "loaded",
+        "hello",
+        "exiting",
+        "debugger",
+        "chunks",
+        "done_of_another",
     ];
     for socket in ["lane", "control"] {
         for (number, kind) in kinds.into_iter().enumerate() {
@@ -105,7 +138,12 @@ fn frames(stage: &mut Stage) {
             }
             let arguments = json!({"kind": kind, "socket": socket});
             let answer = stage.call("app", "frames/nonsense", &arguments);
-            assert!(matches!(answer.status, 200 | 204 | 500..=504), "{socket} {kind}: {} {}", answer.status, answer.text());
+            assert!(
+                matches!(answer.status, 200 | 204 | 500..=504),
+                "{socket} {kind}: {} {}",
+                answer.status,
+                answer.text()
+            );
             stage.works();
         }
     }
@@ -120,8 +158,10 @@ fn frames(stage: &mut Stage) {
 
 /// T-019: answers that no library would make.
 fn answers(stage: &mut Stage) {
-    let http = |status: i64, headers: serde_json::Value| json!(["http", {"status": status, "headers": headers}, 0]);
-    let many: Vec<(String, String)> = (0..50_000).map(|number| (format!("x-{number}"), "v".repeat(100))).collect();
+    let http =
+        |status: i64, headers: serde_json::Value| json!(["http", {"status": status, "headers": headers}, 0]);
+    let many: Vec<(String, String)> =
+        (0..50_000).map(|number| (format!("x-{number}"), "v".repeat(100))).collect();
     stage.renew("app");
     for (number, value) in [
         http(99_999, json!([])),
@@ -149,18 +189,27 @@ fn answers(stage: &mut Stage) {
         assert!(answer.status == 200 || answer.status >= 500, "{value}: {} {shown}", answer.status);
         // The function has answered twice; nobody else may get the second one.
         let next = stage.server.get_of("app", "/api/pid");
-        assert!(next.status != 200 || next.text().bytes().all(|byte| byte.is_ascii_digit()), "{}", next.text());
+        assert!(
+            next.status != 200 || next.text().bytes().all(|byte| byte.is_ascii_digit()),
+            "{}",
+            next.text()
+        );
         stage.works();
     }
-    stage.row("T-048", "answer twice, so that the next caller gets an answer that is not for them", "ends alone");
+    stage.row(
+        "T-048",
+        "answer twice, so that the next caller gets an answer that is not for them",
+        "ends alone",
+    );
     stage.renew("app");
     stage.row("T-019", "answer with broken statuses, headers, sizes and files", "refused, the app goes on");
-    for (attack, arguments) in [
-        ("floods/bad_headers", json!({})),
-        ("floods/status", json!({"status": 7})),
-    ] {
+    for (attack, arguments) in [("floods/bad_headers", json!({})), ("floods/status", json!({"status": 7}))] {
         let answer = stage.call("app", attack, &arguments);
-        assert!(answer.status >= 200 && answer.header("set-cookie").is_empty(), "{attack}: {}", answer.status);
+        assert!(
+            answer.status >= 200 && answer.header("set-cookie").is_empty(),
+            "{attack}: {}",
+            answer.status
+        );
         stage.works();
     }
     // More than this client takes: its connection breaks, and nobody else's.
@@ -168,6 +217,15 @@ fn answers(stage: &mut Stage) {
     stage.server.client().send(request.header("host", "app.localhost")).unwrap_err();
     stage.works();
     let large = stage.call("app", "floods/body", &json!({"bytes": 60 << 20}));
-    assert_eq!((large.status, large.body.len()), (200, 60 << 20), "{}", large.text().chars().take(300).collect::<String>());
-    stage.row("T-019", "answer with thousands of headers", "possible, up to 32,768: what its own caller takes");
+    assert_eq!(
+        (large.status, large.body.len()),
+        (200, 60 << 20),
+        "{}",
+        large.text().chars().take(300).collect::<String>()
+    );
+    stage.row(
+        "T-019",
+        "answer with thousands of headers",
+        "possible, up to 32,768: what its own caller takes",
+    );
 }

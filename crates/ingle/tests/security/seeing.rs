@@ -45,20 +45,40 @@ fn host(stage: &mut Stage) {
     ]
     .iter()
     .map(|path| path.display().to_string())
-    .chain([format!("/proc/{process}/environ"), format!("/proc/{process}/cmdline"), format!("/proc/{process}/root")])
+    .chain([
+        format!("/proc/{process}/environ"),
+        format!("/proc/{process}/cmdline"),
+        format!("/proc/{process}/root"),
+    ])
     .collect();
-    stage.tries("T-001", "read files of the host, of Ingle and of another app", "host_files/host", &json!({"paths": paths}));
+    stage.tries(
+        "T-001",
+        "read files of the host, of Ingle and of another app",
+        "host_files/host",
+        &json!({"paths": paths}),
+    );
     stage.tries("T-002", "see, signal or read other processes", "host_files/processes", &json!({}));
     stage.tries("T-001", "change what is seen", "host_files/change", &json!({"paths": []}));
-    let sockets = ["/var/run/docker.sock", "/run/containerd/containerd.sock", "/var/run/secrets/kubernetes.io/serviceaccount/token", "/run/podman/podman.sock"];
-    stage.tries("T-007", "use the socket or token of a container platform", "host_files/host", &json!({"paths": sockets}));
+    let sockets = [
+        "/var/run/docker.sock",
+        "/run/containerd/containerd.sock",
+        "/var/run/secrets/kubernetes.io/serviceaccount/token",
+        "/run/podman/podman.sock",
+    ];
+    stage.tries(
+        "T-007",
+        "use the socket or token of a container platform",
+        "host_files/host",
+        &json!({"paths": sockets}),
+    );
 }
 
 fn rights(stage: &mut Stage) {
     let answer = stage.answer("host_files/descriptors", &json!({}));
     let found = answer["found"].as_object().unwrap();
     let is_own = |target: &str| {
-        target == "/dev/null" || ["pipe:", "socket:", "anon_inode:[eventpoll]"].iter().any(|own| target.starts_with(own))
+        target == "/dev/null"
+            || ["pipe:", "socket:", "anon_inode:[eventpoll]"].iter().any(|own| target.starts_with(own))
     };
     let others: Vec<&Value> = found.values().filter(|target| !is_own(target.as_str().unwrap())).collect();
     let sockets = found.values().filter(|target| target.as_str().unwrap().starts_with("socket:")).count();
@@ -66,7 +86,12 @@ fn rights(stage: &mut Stage) {
     let fits = others.is_empty() && sockets <= 5;
     let result = if fits { "stopped".to_owned() } else { format!("REACHED: {found:?}") };
     stage.row("T-003", "find descriptors that are not the worker's own", result);
-    stage.tries("T-004", "call what opens the kernel: namespaces, mounts, bpf, keys, tracing, io_uring", "kernel_calls/calls", &json!({}));
+    stage.tries(
+        "T-004",
+        "call what opens the kernel: namespaces, mounts, bpf, keys, tracing, io_uring",
+        "kernel_calls/calls",
+        &json!({}),
+    );
     stage.tries("T-004", "open sockets that know no namespace", "kernel_calls/sockets", &json!({}));
     if cfg!(target_arch = "x86_64") {
         let ended = stage.call("app", "kernel_calls/other_interface", &json!({}));
@@ -74,7 +99,12 @@ fn rights(stage: &mut Stage) {
         stage.row("T-004", "call the kernel as a program of i386", "ends alone");
     }
     stage.tries("T-005", "have or take rights", "host_files/rights", &json!({}));
-    stage.tries("T-006", "make files that act as their owner, devices; become root", "host_files/acting", &json!({}));
+    stage.tries(
+        "T-006",
+        "make files that act as their owner, devices; become root",
+        "host_files/acting",
+        &json!({}),
+    );
     stage.row("T-009", "reach a helper with rights", "there is none");
     stage.tries("T-056", "open the server's terminal", "kernel_calls/terminal", &json!({}));
 }
@@ -100,7 +130,11 @@ fn spool(stage: &mut Stage) {
         }
     }
     assert!(fs::read_to_string(&planted).unwrap().contains(&secret), "it is still there");
-    stage.row("T-010", "name links, pipes, folders and paths as outputs; swap them while they are taken", "stopped");
+    stage.row(
+        "T-010",
+        "name links, pipes, folders and paths as outputs; swap them while they are taken",
+        "stopped",
+    );
 }
 
 /// T-049: a worker leaves something behind for the next one.
@@ -120,7 +154,8 @@ fn left_overs(stage: &mut Stage) {
     });
     stage.row("T-049", "find what an earlier revision has left", result);
     let on_host = ["/tmp", "/dev/shm", "/var/tmp", "/run"];
-    let seen: Vec<&&str> = on_host.iter().filter(|folder| fs::exists(format!("{folder}/{mark}")).unwrap()).collect();
+    let seen: Vec<&&str> =
+        on_host.iter().filter(|folder| fs::exists(format!("{folder}/{mark}")).unwrap()).collect();
     assert!(seen.is_empty(), "files of a function are on the host: {seen:?}");
     stage.row("T-048", "see settings, code, store or keys of another app", "stopped");
 }
@@ -131,12 +166,18 @@ fn import(stage: &mut Stage) {
     let result = crate::stage::stopped(&answer);
     stage.row("T-004", "use the rights of the process that forks workers, during the import", result);
     let through = stage.server.get_of("eager", "/api/through").status(200).json();
-    let count = through["seen"].as_array().unwrap().iter().filter(|name| {
-        name.as_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-    });
+    let count = through["seen"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|name| name.as_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit())));
     let sees = count.count() > 0;
     assert!(sees, "an open folder is inherited: {through}");
-    stage.row("T-049", "see numbers of processes of the same app, through a folder that the import has opened", "possible");
+    stage.row(
+        "T-049",
+        "see numbers of processes of the same app, through a folder that the import has opened",
+        "possible",
+    );
     if stage.user == User::Root {
         stage.row("T-011", "learn from caches and timing of a shared core", "not promised");
     }

@@ -85,7 +85,10 @@ pub(crate) fn python_for_all() -> (TempDir, Python) {
 fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
         fs::create_dir_all(to).unwrap();
-        fs::read_dir(from).unwrap().flatten().for_each(|entry| copy(&entry.path(), &to.join(entry.file_name())));
+        fs::read_dir(from)
+            .unwrap()
+            .flatten()
+            .for_each(|entry| copy(&entry.path(), &to.join(entry.file_name())));
     } else if from.is_file() {
         fs::copy(from, to).unwrap();
     }
@@ -128,7 +131,8 @@ impl Stage {
             launch = launch.argument("--isolation").argument("strict");
         }
         let server = launch.begin();
-        let first = server.wait_for("ready or refused", |event| event["event"] != "log" && event["app"] == "app");
+        let first =
+            server.wait_for("ready or refused", |event| event["event"] != "log" && event["app"] == "app");
         if refused_as_it_should(&first, class, user) {
             drop(server);
             return None;
@@ -218,8 +222,10 @@ impl Stage {
         });
         let printed: Vec<&String> = ended.lines.iter().chain(&ended.stderr).collect();
         let tells = |word: &&str| printed.iter().any(|line| line.contains(*word));
-        let told: Vec<&str> =
-            ["environment", "settings", "state", "keys", "file"].into_iter().filter(|place| tells(&self.secrets.of(place))).collect();
+        let told: Vec<&str> = ["environment", "settings", "state", "keys", "file"]
+            .into_iter()
+            .filter(|place| tells(&self.secrets.of(place)))
+            .collect();
         self.rows.push(Row {
             id: "T-050",
             what: "secrets in all that the server prints".to_owned(),
@@ -228,7 +234,10 @@ impl Stage {
         let reached: Vec<&Row> = self.rows.iter().filter(|row| row.result.contains("REACHED")).collect();
         assert!(reached.is_empty(), "attacks that succeeded: {reached:#?}");
         let user = if self.user == User::Root { "root" } else { "an ordinary user" };
-        table::settle(&format!("Class {}, as {user}", format!("{:?}", self.class).to_lowercase()), &self.rows);
+        table::settle(
+            &format!("Class {}, as {user}", format!("{:?}", self.class).to_lowercase()),
+            &self.rows,
+        );
     }
 }
 

@@ -53,7 +53,8 @@ pub(crate) fn settle(heading: &str, rows: &[Row]) {
 }
 
 fn part<'a>(text: &'a str, heading: &str) -> &'a str {
-    let from = text.find(&format!("\n## {heading}\n")).map_or("", |at| text.get(at + 1..).unwrap_or_default());
+    let from =
+        text.find(&format!("\n## {heading}\n")).map_or("", |at| text.get(at + 1..).unwrap_or_default());
     let end = from.find("\n## ").unwrap_or(from.len());
     from.get(..end).unwrap_or_default()
 }

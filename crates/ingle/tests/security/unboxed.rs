@@ -13,7 +13,14 @@ const FORBID: &str = "echo 0 > /proc/sys/user/max_user_namespaces && \
 /// An ordinary user in a namespace in which there can be no other, which is how a container looks that forbids them.
 fn without_namespaces(launch: Launch) -> Launch {
     let launch = launch.started_by(&[
-        "unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", FORBID, "forbid",
+        "unshare",
+        "--user",
+        "--map-current-user",
+        "--keep-caps",
+        "sh",
+        "-c",
+        FORBID,
+        "forbid",
     ]);
     if is_root() { launch.user(64_998) } else { launch }
 }
@@ -24,7 +31,8 @@ fn t_010b_without_namespaces() {
     let (_folder, python) = python_for_all();
     let secrets = Secrets::new();
     let server = without_namespaces(launch(&python, &secrets)).start();
-    let app = server.wait_for("the app that attacks", |event| event["event"] == "app" && event["app"] == "app");
+    let app =
+        server.wait_for("the app that attacks", |event| event["event"] == "app" && event["app"] == "app");
     let missing: Vec<&str> = app["isolation"]["missing"]
         .as_array()
         .unwrap()
@@ -64,9 +72,14 @@ fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
     ]});
     let tries: [(&'static str, &str, &str, &Value); 9] = [
         // First, in a worker that has not been told of any place.
-        ("T-050", "search files, `/proc` and memory for secrets of the host", "canary/look", &json!({
-            "halves": secrets.halves(), "skipped": ["/sys", "/tmp", "/work", "/root", "/home", "/var"],
-        })),
+        (
+            "T-050",
+            "search files, `/proc` and memory for secrets of the host",
+            "canary/look",
+            &json!({
+                "halves": secrets.halves(), "skipped": ["/sys", "/tmp", "/work", "/root", "/home", "/var"],
+            }),
+        ),
         ("T-001", "read files of the host, of Ingle and of another app", "host_files/host", &server_files),
         ("T-001", "change what is seen", "host_files/change", &json!({"paths": []})),
         ("T-002", "see, signal or read other processes", "host_files/processes", &none),
@@ -100,8 +113,7 @@ fn reached(answer: &Value) -> String {
     if stopped(answer) == "stopped" {
         return "stopped".to_owned();
     }
-    let mut kinds: Vec<String> =
-        answer["got"].as_object().unwrap().keys().map(|name| kind(name)).collect();
+    let mut kinds: Vec<String> = answer["got"].as_object().unwrap().keys().map(|name| kind(name)).collect();
     kinds.sort();
     kinds.dedup();
     format!("possible: {}", kinds.join(", "))
@@ -112,7 +124,11 @@ fn kind(name: &str) -> String {
         return "Ingle's own door".to_owned();
     }
     let plain = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
-    if plain.contains("port ") { "this machine's own loopback".to_owned() } else { plain.trim_end().to_owned() }
+    if plain.contains("port ") {
+        "this machine's own loopback".to_owned()
+    } else {
+        plain.trim_end().to_owned()
+    }
 }
 
 /// The screen says it in words, where people see it.

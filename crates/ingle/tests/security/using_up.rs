@@ -14,8 +14,16 @@ pub(crate) fn all(stage: &mut Stage) {
     descriptors(stage);
     time(stage);
     words(stage);
-    stage.row("T-020", "register thousands of functions", "tested in `crates/ingle/tests/scenarios/first_calls.rs`, and measured in docs/performance.md");
-    stage.row("T-022", "fill the disk of the host", "what the store does then is tested in `scenarios::durability`");
+    stage.row(
+        "T-020",
+        "register thousands of functions",
+        "tested in `crates/ingle/tests/scenarios/first_calls.rs`, and measured in docs/performance.md",
+    );
+    stage.row(
+        "T-022",
+        "fill the disk of the host",
+        "what the store does then is tested in `scenarios::durability`",
+    );
 }
 
 /// Without control groups nothing of this is limited for one worker.
@@ -62,7 +70,8 @@ fn memory(stage: &mut Stage) {
             stage.row("T-013", &what, NO_LIMITS);
             continue;
         }
-        let ended = stage.beside_the_neighbour(&what, |stage| stage.call("app", &format!("bombs/{bomb}"), &json!({})));
+        let ended = stage
+            .beside_the_neighbour(&what, |stage| stage.call("app", &format!("bombs/{bomb}"), &json!({})));
         memory_told(&ended, bomb);
         stage.works();
         stage.row("T-013", &what, "ends alone: MemoryLimitExceeded, with the peak");
@@ -134,7 +143,8 @@ fn descriptors(stage: &mut Stage) {
     let watch = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC);
     assert!(watch.is_ok(), "the functions have used up the watches of the machine");
     if stage.has_limits {
-        let answer = stage.beside_the_neighbour("threads until refused", |stage| stage.answer("bombs/threads", &json!({})));
+        let answer = stage
+            .beside_the_neighbour("threads until refused", |stage| stage.answer("bombs/threads", &json!({})));
         assert!(answer["refused"].is_string() && answer["started"].as_u64() < Some(128), "{answer}");
         stage.row("T-017", "start threads without end", "limited");
     } else {
@@ -151,7 +161,12 @@ fn time(stage: &mut Stage) {
         ("survivors/stop_all", "stop itself and all that it can signal"),
     ] {
         let ended = stage.beside_the_neighbour(what, |stage| stage.call("hurried", bomb, &json!({})));
-        assert!(ended.status == 504 && ended.text().contains("E0302"), "{bomb}: {} {}", ended.status, ended.text());
+        assert!(
+            ended.status == 504 && ended.text().contains("E0302"),
+            "{bomb}: {} {}",
+            ended.status,
+            ended.text()
+        );
         stage.row("T-015", what, "ends at the time limit");
     }
     let next = stage.server.get_of("hurried", "/api/pid");
@@ -170,7 +185,8 @@ fn words(stage: &mut Stage) {
         ("one_message", json!({"bytes": 8 << 20}), "print a message of megabytes"),
     ] {
         let before = resident(stage.server.process_id());
-        let answer = stage.beside_the_neighbour(what, |stage| stage.call("app", &format!("floods/{flood}"), &arguments));
+        let answer = stage
+            .beside_the_neighbour(what, |stage| stage.call("app", &format!("floods/{flood}"), &arguments));
         assert_eq!(answer.status, 200, "{flood}: {}", answer.text());
         let grown = resident(stage.server.process_id()).saturating_sub(before);
         let result = if grown < 100 << 20 { "the server's memory stays" } else { "REACHED: memory grows" };
