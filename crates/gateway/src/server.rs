@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ingle_tasks::{StopSignal, TaskKind, Tasks};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::admin::Admin;
 use crate::auth::Peer;
@@ -56,6 +56,10 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    if comes_from_below(&stream) {
+                        tracing::warn!("a process of an app knocked at the admin door, and was not let in");
+                        continue;
+                    }
                     let admin = admin.clone();
                     let in_work = InWork::default();
                     let answers = in_work.clone();
@@ -69,6 +73,41 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
         }
     };
     drop(tasks.spawn(TaskKind::Acceptor, "admin", accept));
+}
+
+/// Whether the other side was started by this process. Those run the code of apps, which has no business here: where the
+/// machine gives them no view of files of their own, the socket can be seen by them, as they have our user (T-051).
+fn comes_from_below(stream: &UnixStream) -> bool {
+    let Some(process) = stream.peer_cred().ok().and_then(|peer| peer.pid()) else { return true };
+    // A parent that ends meanwhile breaks the chain, so it is walked again; one that may not be seen breaks it each time,
+    // which is so for none of ours.
+    (0..WALKS).find_map(|_| is_below_us(process)).unwrap_or(false)
+}
+
+const WALKS: usize = 5;
+
+/// Whether a process descends from this one; unknown if its line of parents breaks off.
+fn is_below_us(mut process: i32) -> Option<bool> {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut is_first = true;
+    // The first process of all has no parent, and those of other containers have no number here.
+    while process > 1 && process != own {
+        match parent_of(process) {
+            Some(parent) if parent == own => return Some(true),
+            Some(parent) => process = parent,
+            // Nobody who has ended waits for an answer, but somebody else may have got its connection.
+            None if is_first => return Some(true),
+            None => return None,
+        }
+        is_first = false;
+    }
+    Some(false)
+}
+
+fn parent_of(process: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before may hold anything, a parenthesis as well.
+    text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 async fn pause(error: &io::Error) {
@@ -168,5 +207,32 @@ where
     if let Err(error) = ended {
         // Clients that leave in the middle are everyday life.
         tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T-051: children and theirs are below us, and those above and beside are not.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test needs a process below its own")]
+    fn t_051_processes_that_we_have_started_are_told_from_others() {
+        let number = |id: u32| i32::try_from(id).unwrap();
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "read line"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert_eq!(is_below_us(number(child.id())), Some(true));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(is_below_us(number(child.id())), Some(true), "it has ended");
+        let own = number(std::process::id());
+        assert_eq!(
+            (is_below_us(own), is_below_us(1), is_below_us(0)),
+            (Some(false), Some(false), Some(false))
+        );
+        assert_eq!(is_below_us(parent_of(own).unwrap()), Some(false));
     }
 }

@@ -116,7 +116,7 @@ def _wait_for_limits():
     until = time.monotonic() + 5
     while time.monotonic() < until:
         with open("/proc/self/cgroup") as file:
-            if "worker-" in file.read():
+            if file.read() != os.GROUPS_AT_IMPORT:
                 return
         time.sleep(0.01)
 

@@ -11,6 +11,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
+# Where the process counts that forks workers.
+with open("/proc/self/cgroup") as groups:
+    os.GROUPS_AT_IMPORT = groups.read()
+
 
 @app.route(route="attack/{kind}/{name}", methods=["POST"])
 def attack(req: func.HttpRequest) -> func.HttpResponse:
