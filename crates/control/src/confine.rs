@@ -200,6 +200,14 @@ pub(crate) fn limits(options: &SandboxOptions) -> Limits {
     }
 }
 
+/// Bytes of one answer.
+const ANSWER: u64 = 100 << 20;
+
+/// The longest answer of a function (T-019).
+pub(crate) fn answer_bytes_max(options: &SandboxOptions) -> u32 {
+    u32::try_from(options.response_bytes.unwrap_or(ANSWER)).unwrap_or(u32::MAX)
+}
+
 fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
     let mut view = View::default();
     let mut seen = BTreeSet::new();

@@ -217,7 +217,8 @@ fn confinement(
     let limits = confine::limits(&folder.sandbox);
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
     let resolver = confine::resolver();
-    Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver }))
+    let answer_bytes_max = confine::answer_bytes_max(&folder.sandbox);
+    Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver, answer_bytes_max }))
 }
 
 /// Imports the app, or takes what an import of the same files has found before.

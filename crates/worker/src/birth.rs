@@ -30,7 +30,7 @@ use crate::hold::Elapsed;
 use crate::home::{self, Group, Quarters};
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
-use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
+use crate::process::{BODY_BYTES_MAX, FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
 use crate::wire::message::{Loaded, Role, ToWorker};
 
 /// Where a forked process lives, and what it gets on the way.
@@ -51,6 +51,14 @@ pub(crate) struct Maker<'a> {
     pub(crate) tasks: &'a Tasks,
     pub(crate) sink: &'a LogSinkHandle,
     pub(crate) signals: &'a Arc<Signals>,
+}
+
+impl Maker<'_> {
+    /// The longest body of a frame.
+    pub(crate) fn answer_bytes_max(&self) -> u32 {
+        let confinement = self.options.confinement.as_ref();
+        confinement.map_or(BODY_BYTES_MAX, |confinement| confinement.answer_bytes_max)
+    }
 }
 
 /// The system's side of a process.
@@ -191,7 +199,7 @@ impl Newborn {
         let (output, their_output) = output_pipe().map_err(failed)?;
         let (errors, their_errors) = output_pipe().map_err(failed)?;
         let (life_line, their_line) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-        let lane = if place.first_lane { Some(Lane::pair().map_err(failed)?) } else { None };
+        let lane = if place.first_lane { Some(Lane::pair(maker.answer_bytes_max()).map_err(failed)?) } else { None };
         let owner = Worker::next_owner();
         let mut attached =
             vec![theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];

@@ -36,6 +36,8 @@ pub struct Confinement {
     pub rules: Option<Arc<Rules>>,
     /// Where their names come from.
     pub resolver: resolver::Configuration,
+    /// The longest answer, in bytes: what a worker may send need not fit into its own memory, but into the server's.
+    pub answer_bytes_max: u32,
 }
 
 impl Confinement {

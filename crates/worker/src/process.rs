@@ -26,7 +26,7 @@ use crate::stream::{Streams, Told};
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{Done, FromWorker, Loaded, Log, ToWorker, VERSION};
 
-/// A body from a worker beyond this ends the worker: it would have to fit into the server's memory.
+/// A body from a worker without a box beyond this ends the worker: it would have to fit into the server's memory.
 pub(crate) const BODY_BYTES_MAX: u32 = 1 << 30;
 /// Numbers of lanes count from here.
 pub(crate) const FIRST_LANE: u64 = 1;
@@ -118,6 +118,8 @@ pub(crate) struct Worker {
     pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(Instant, u64)>>,
     signals: Arc<Signals>,
+    /// A body from it beyond this ends it.
+    answer_bytes_max: u32,
 }
 
 /// What a worker tells the pool.
@@ -171,6 +173,7 @@ impl Worker {
             root: maker.options.app.root.clone(),
             spool: maker.options.spool.clone(),
             debugging: maker.options.debugging.clone(),
+            answer_bytes_max: maker.answer_bytes_max(),
             memory: Mutex::default(),
             signals: maker.signals.clone(),
         })
@@ -257,7 +260,7 @@ impl Worker {
     }
 
     pub(crate) async fn read_control(self: Arc<Self>, mut stream: OwnedReadHalf, loaded: LoadedSender) {
-        let mut reader = FrameReader::new(BODY_BYTES_MAX);
+        let mut reader = FrameReader::new(self.answer_bytes_max);
         let mut loaded = Some(loaded);
         loop {
             let frame = match reader.read(&mut stream).await {
@@ -382,7 +385,7 @@ impl Worker {
 
     /// One more lane. The caller has counted it in [`State::lanes`] already.
     pub(crate) async fn open_lane(&self) -> std::io::Result<Lane> {
-        let (lane, theirs) = Lane::pair()?;
+        let (lane, theirs) = Lane::pair(self.answer_bytes_max)?;
         let number = {
             let mut state = self.state();
             state.next_lane += 1;
@@ -498,11 +501,11 @@ impl Worker {
 
 impl Lane {
     /// Our end, and the socket for the worker's.
-    pub(crate) fn pair() -> std::io::Result<(Self, std::os::fd::OwnedFd)> {
+    pub(crate) fn pair(answer_bytes_max: u32) -> std::io::Result<(Self, std::os::fd::OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = theirs.into_std()?;
         theirs.set_nonblocking(false)?;
-        Ok((Self { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None }, theirs.into()))
+        Ok((Self { stream: ours, reader: FrameReader::new(answer_bytes_max), thread: None }, theirs.into()))
     }
 }
 

@@ -284,7 +284,7 @@ impl Slot {
                 self.worker.drain();
                 self.worker.kill();
                 let message = format!("the worker's answer can't be read: {problem}");
-                let hint = "code of the app wrote to a file descriptor that is not its own, or the answer is over 1 GiB";
+                let hint = "code of the app wrote to a file descriptor that is not its own, or the answer is longer than `response` in [sandbox] of ingle.toml";
                 Outcome::Failed(Failure::new(Blame::App, "E0303", "WorkerAnswer", message).hint(hint))
             }
         }
