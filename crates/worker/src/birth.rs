@@ -211,7 +211,11 @@ impl Newborn {
         let (output, their_output) = output_pipe().map_err(failed)?;
         let (errors, their_errors) = output_pipe().map_err(failed)?;
         let (life_line, their_line) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-        let lane = if place.first_lane { Some(Lane::pair().map_err(failed)?) } else { None };
+        let lane = if place.first_lane {
+            Some(Lane::pair(maker.options.bounds.frame_bytes()).map_err(failed)?)
+        } else {
+            None
+        };
         let owner = Worker::next_owner();
         let mut attached =
             vec![theirs.as_fd(), their_output.as_fd(), their_errors.as_fd(), their_line.as_fd()];

@@ -15,7 +15,8 @@ use crate::process::{Phase, Worker};
 pub struct Bounds {
     /// Of log lines; what is said beyond is dropped, and that it was is said.
     pub log_bytes: u64,
-    /// Of the response, and of all outputs that travel with it. Beyond it the invocation fails (E0316).
+    /// Of the response, and of all outputs that travel with it. Beyond it the invocation fails (E0316), and its worker ends,
+    /// as nothing more can be read of what it says.
     pub response_bytes: u64,
     /// Of large outputs on disk, of all invocations of the app that are in work.
     pub outputs_bytes: u64,
@@ -23,11 +24,14 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            log_bytes: 10 << 20,
-            response_bytes: u64::from(crate::process::BODY_BYTES_MAX),
-            outputs_bytes: 10 << 30,
-        }
+        Self { log_bytes: 10 << 20, response_bytes: 100 << 20, outputs_bytes: 10 << 30 }
+    }
+}
+
+impl Bounds {
+    /// The longest body of a frame from a worker: it has to fit into the server's memory.
+    pub(crate) fn frame_bytes(&self) -> u32 {
+        u32::try_from(self.response_bytes).unwrap_or(u32::MAX)
     }
 }
 
@@ -79,6 +83,13 @@ pub(crate) fn log_cut(most: u64) -> String {
 /// T-019: the failure of an invocation that answers with too much.
 pub(crate) fn response_too_large(bytes: u64, most: u64) -> Failure {
     let message = format!("the function gave back {bytes} bytes, more than the {most} that it may");
+    let failure = Failure::new(Blame::App, "E0316", "ResponseTooLarge", message);
+    failure.hint("answer with less, or in pieces; or raise response of [sandbox] in ingle.toml")
+}
+
+/// T-019: the same, of an answer that was not read: its length stands before it.
+pub(crate) fn answer_too_long(most: u64) -> Failure {
+    let message = format!("the function gave back more than the {most} bytes that it may");
     let failure = Failure::new(Blame::App, "E0316", "ResponseTooLarge", message);
     failure.hint("answer with less, or in pieces; or raise response of [sandbox] in ingle.toml")
 }

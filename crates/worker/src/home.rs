@@ -27,6 +27,11 @@ use crate::machine::Machine;
 use crate::process::{Phase, Worker};
 use crate::templates::NO_WORKER;
 
+/// When a new worker joins its control group. Most first calls are over by then.
+const JOIN_AFTER: Duration = Duration::from_millis(250);
+/// When the next quarters are made, behind a fork: the first call of what was forked needs the processor more.
+const PREPARE_AFTER: Duration = Duration::from_millis(20);
+
 /// Quarters that wait for workers.
 const CELLS_READY: usize = 1;
 
@@ -117,6 +122,8 @@ impl Group {
     pub(crate) fn take(&self, process: u32, tasks: &Tasks) {
         let leaf = self.0.clone();
         let moving = async move {
+            // Behind its first call, which would have to wait, too: also threads are forked.
+            tokio::time::sleep(JOIN_AFTER).await;
             let moved = tokio::task::spawn_blocking(move || leaf.attach(process)).await;
             if let Ok(Err(error)) = moved {
                 // Usually it has ended already.
@@ -317,6 +324,10 @@ impl Home {
         let Some(boxed) = self.boxed().await else { return };
         let (cells, confinement) = (self.cells.clone(), confinement.clone());
         let making = async move {
+            tokio::time::sleep(PREPARE_AFTER).await;
+            if !cells.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
             match Self::make_quarters(&boxed, &confinement).await {
                 Ok(made) => cells.lock().unwrap_or_else(PoisonError::into_inner).push_back(made),
                 // Whoever needs them tries again, and is told.

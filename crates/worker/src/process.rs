@@ -1,6 +1,7 @@
 //! One Python process of ours: its sockets, what it says, its end. Template, zygote or worker; `birth` makes them.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +33,6 @@ mod state;
 pub use state::Phase;
 pub(crate) use state::{Lane, State};
 
-/// A body from a worker beyond this ends the worker: it would have to fit into the server's memory.
-pub(crate) const BODY_BYTES_MAX: u32 = 1 << 30;
 /// Numbers of lanes count from here.
 pub(crate) const FIRST_LANE: u64 = 1;
 /// Reading a process's memory costs more than a call, so it is not read for each.
@@ -202,13 +201,13 @@ impl Worker {
     }
 
     pub(crate) async fn read_control(self: Arc<Self>, mut stream: OwnedReadHalf, loaded: LoadedSender) {
-        let mut reader = FrameReader::new(BODY_BYTES_MAX);
+        let mut reader = FrameReader::new(self.bounds.frame_bytes());
         let mut loaded = Some(loaded);
         loop {
             let frame = match reader.read(&mut stream).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::FileTooLarge) => {
                     self.broken(&error.to_string(), &mut loaded);
                     break;
                 }
@@ -346,7 +345,7 @@ impl Worker {
 
     /// One more lane. The caller has counted it in [`State::lanes`] already.
     pub(crate) async fn open_lane(&self) -> std::io::Result<Lane> {
-        let (lane, theirs) = Lane::pair()?;
+        let (lane, theirs) = Lane::pair(self.bounds.frame_bytes())?;
         let number = {
             let mut state = self.state();
             state.next_lane += 1;

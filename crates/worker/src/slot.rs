@@ -13,7 +13,7 @@ use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::bounds::{Running, response_too_large};
+use crate::bounds::{Running, answer_too_long};
 use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
 use crate::stream::{Broken, Stream};
@@ -69,6 +69,8 @@ enum Silence {
     TimedOut,
     /// Something came that is no answer.
     Nonsense(String),
+    /// The worker's answer is longer than it may be.
+    TooLong,
     /// The function ended after whoever waited for its response had gone away.
     CallerGone,
     /// The head of its response can't be sent.
@@ -155,12 +157,7 @@ impl Slot {
         match answered {
             Ok((done, body)) => {
                 let user = Duration::from_micros(done.user_us);
-                let most = self.worker.bounds.response_bytes;
-                let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-                let outcome = match outcome::outcome(done, &body, self.worker.spool.as_deref()) {
-                    Outcome::Success(_) if bytes > most => Outcome::Failed(response_too_large(bytes, most)),
-                    outcome => outcome,
-                };
+                let outcome = outcome::outcome(done, &body, self.worker.spool.as_deref());
                 self.answer(outcome, user)
             }
             Err(silence) => {
@@ -190,6 +187,9 @@ impl Slot {
                     }
                     Ok(Some(frame)) => frame,
                     Ok(None) => return Err(Silence::Ended),
+                    Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                        return Err(Silence::TooLong);
+                    }
                     Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                         return Err(Silence::Nonsense(error.to_string()));
                     }
@@ -285,12 +285,17 @@ impl Slot {
                 Outcome::Cancelled(Failure::new(Blame::Caller, "E0313", "CallerGone", message))
             }
             Silence::Head(failure) => Outcome::Failed(*failure),
+            Silence::TooLong => {
+                self.worker.drain();
+                self.worker.kill();
+                Outcome::Failed(answer_too_long(self.worker.bounds.response_bytes))
+            }
             Silence::Nonsense(problem) => {
                 tracing::error!(worker = %self.worker.id, problem, "the worker broke the protocol; it is ended");
                 self.worker.drain();
                 self.worker.kill();
                 let message = format!("the worker's answer can't be read: {problem}");
-                let hint = "code of the app wrote to a file descriptor that is not its own, or the answer is over 1 GiB";
+                let hint = "code of the app wrote to a file descriptor that is not its own, or the answer is longer than `response` in [sandbox] of ingle.toml";
                 Outcome::Failed(Failure::new(Blame::App, "E0303", "WorkerAnswer", message).hint(hint))
             }
         }

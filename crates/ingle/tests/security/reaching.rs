@@ -212,6 +212,18 @@ fn answers(stage: &mut Stage) {
         );
         stage.works();
     }
+    long_answers(stage);
+}
+
+fn long_answers(stage: &mut Stage) {
+    let process = stage.server.process_id();
+    let before = crate::using_up::memory_peak(process);
+    let long = stage.call("app", "frames/large", &json!({"bytes": 400 << 20}));
+    assert!(long.status == 502 && long.text().contains("E0316"), "{} {}", long.status, long.text());
+    let grown = crate::using_up::memory_peak(process).saturating_sub(before);
+    let result = if grown < 200 << 20 { "ends alone" } else { "REACHED: memory grows" };
+    stage.row("T-019", "send the server more than the worker itself may hold", result);
+    stage.works();
     // More than this client takes: its connection breaks, and nobody else's.
     let request = Request::post("/api/attack/floods/headers", json!({"count": 20_000}).to_string());
     stage.server.client().send(request.header("host", "app.localhost")).unwrap_err();

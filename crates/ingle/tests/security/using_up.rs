@@ -9,7 +9,7 @@ use crate::stage::{Class, Stage, User};
 
 pub(crate) fn all(stage: &mut Stage) {
     processes(stage);
-    memory(stage);
+    memory_bombs(stage);
     disks(stage);
     descriptors(stage);
     time(stage);
@@ -55,7 +55,7 @@ fn processes(stage: &mut Stage) {
     });
 }
 
-fn memory(stage: &mut Stage) {
+fn memory_bombs(stage: &mut Stage) {
     stage.renew("app");
     let bombs = [
         ("bytes_without_end", "large pieces"),
@@ -195,7 +195,16 @@ fn words(stage: &mut Stage) {
 }
 
 fn resident(process: u32) -> u64 {
+    memory(process, "VmRSS:")
+}
+
+/// The most that a process has ever had.
+pub(crate) fn memory_peak(process: u32) -> u64 {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }

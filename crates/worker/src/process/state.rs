@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{BODY_BYTES_MAX, FIRST_LANE};
+use super::FIRST_LANE;
 use crate::bounds::Running;
 use crate::stream::Streams;
 use crate::wire::frame::FrameReader;
@@ -84,11 +84,11 @@ pub(crate) struct State {
 
 impl Lane {
     /// Our end, and the socket for the worker's.
-    pub(crate) fn pair() -> std::io::Result<(Self, std::os::fd::OwnedFd)> {
+    pub(crate) fn pair(frame_bytes: u32) -> std::io::Result<(Self, std::os::fd::OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = theirs.into_std()?;
         theirs.set_nonblocking(false)?;
-        Ok((Self { stream: ours, reader: FrameReader::new(BODY_BYTES_MAX), thread: None }, theirs.into()))
+        Ok((Self { stream: ours, reader: FrameReader::new(frame_bytes), thread: None }, theirs.into()))
     }
 }
 

@@ -40,7 +40,7 @@ impl FrameReader {
     /// Safe to drop between polls: bytes that have arrived stay in the reader.
     ///
     /// # Errors
-    /// The stream's own; `InvalidData` for a header over the limit; `UnexpectedEof` inside a frame.
+    /// The stream's own; `InvalidData` for a header over the limit, `FileTooLarge` for a body; `UnexpectedEof` inside a frame.
     pub async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.take()? {
@@ -83,7 +83,7 @@ impl FrameReader {
         if body_len > self.body_bytes_max {
             let text =
                 format!("a frame body of {body_len} bytes; at most {} are allowed", self.body_bytes_max);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
         Ok(Some((header_len as usize, body_len as usize)))
     }
