@@ -59,7 +59,8 @@ impl Surroundings {
     /// With what apps are confined on this machine. This binary makes their boxes, in a process of its own.
     pub(crate) async fn means(&self) -> Option<Means> {
         let program = std::env::current_exe().ok()?;
-        Some(Means::find(program, &format!("ingle-{}", std::process::id())).await)
+        // The same for each server: only so a server finds what one that was killed has left.
+        Some(Means::find(program, "ingle").await)
     }
 
     /// Where an app's queues and documents are kept.

@@ -1,6 +1,7 @@
 """T-004: doors into the kernel."""
 
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -76,8 +77,16 @@ def terminal(_arguments):
     """T-056: the terminal on which the server runs."""
     attempts = Attempts()
     attempts.attempt("open the terminal", lambda: os.open("/dev/tty", os.O_RDWR))
+    attempts.attempt("write to it", lambda: _write_to_terminals())
     attempts.attempt("type into it", lambda: call(LIBC.ioctl, 0, 0x5412, ctypes.c_char_p(b"x")))
     return attempts.answer()
+
+
+def _write_to_terminals():
+    for number in range(3):
+        if os.isatty(number):
+            return os.write(number, b"attack")
+    raise OSError(errno.ENOTTY, "there is none")
 
 
 def other_interface(_arguments):

@@ -8,6 +8,7 @@
 //! | what is tried, one row for each | `seeing`, `reaching`, `using_up`, `ending` |
 //! | the same where namespaces are forbidden | `unboxed` |
 //! | how the neighbour fares meanwhile | `neighbour` |
+//! | a server on a terminal | `terminal` |
 //! | the table | `table` |
 #![expect(clippy::unwrap_used, reason = "an attack that can't be made ends the test")]
 
@@ -17,6 +18,7 @@ mod reaching;
 mod seeing;
 mod stage;
 mod table;
+mod terminal;
 mod unboxed;
 mod using_up;
 
