@@ -304,7 +304,7 @@ async fn paths_of_sockets_mean_what_they_mean_in_the_box() {
     let folder = tempfile::tempdir().unwrap();
     let code = r#"
 import threading
-os.makedirs(f"{folder}/jail/run/work")
+os.makedirs(f"{folder}/jail/run/job")
 servers = {}
 def serve(name, address):
     server = socket.socket(socket.AF_UNIX)
@@ -322,7 +322,7 @@ serve("outside", f"{folder}/socket")
 serve("abstract", "\0name")
 os.symlink("../socket", f"{folder}/jail/relative")
 os.symlink(f"{folder}/socket", f"{folder}/jail/absolute")
-os.symlink("/run/socket", f"{folder}/jail/run/work/link")
+os.symlink("/run/socket", f"{folder}/jail/run/job/link")
 open(f"{folder}/jail/file", "w").close()
 def ask(address):
     with socket.socket(socket.AF_UNIX) as client:
@@ -330,8 +330,8 @@ def ask(address):
         return client.recv(100).decode() if result == "OK" else result
 print(ask(f"{folder}/socket"))
 os.chroot(f"{folder}/jail")
-os.chdir("/run/work")
-for address in ["/run/socket", "../socket", "../../../../run/socket", "link", "/run/work/link", b"\0name"]:
+os.chdir("/run/job")
+for address in ["/run/socket", "../socket", "../../../../run/socket", "link", "/run/job/link", b"\0name"]:
     print(ask(address))
 for address in [f"{folder}/socket", "/../socket", "../../../socket", "/relative", "/absolute", b"\0other", "/file"]:
     print(ask(address))
@@ -368,21 +368,21 @@ check(libc.unshare(0x20000), "unshare")
 mount(b"none", "/", None, 0x4000 | 0x40000)  # private, and all below it
 mount(b"none", folder, b"tmpfs", 0)
 os.mkdir(f"{folder}/old")
-os.mkdir(f"{folder}/work")
+os.mkdir(f"{folder}/job")
 pivot_root = 155 if platform.machine() == "x86_64" else 41
 check(libc.syscall(pivot_root, folder.encode(), f"{folder}/old".encode()), "pivot_root")
-os.chdir("/work")
+os.chdir("/job")
 check(libc.umount2(b"/old", 2), "umount2")
-mount(b"none", "/work", b"tmpfs", 0)
+mount(b"none", "/job", b"tmpfs", 0)
 server = socket.socket(socket.AF_UNIX)
-server.bind("/work/socket")
+server.bind("/job/socket")
 server.listen()
 def ask(address):
     with socket.socket(socket.AF_UNIX) as client:
         return attempt(client.connect, address)
-print(ask("/work/socket"), ask("socket"), ask("../work/socket"))
-os.chdir("/work")
-print(ask("/work/socket"), ask("socket"), ask("../work/socket"), ask("../../work/socket"), ask(f"{folder}/work/socket"))
+print(ask("/job/socket"), ask("socket"), ask("../job/socket"))
+os.chdir("/job")
+print(ask("/job/socket"), ask("socket"), ask("../job/socket"), ask("../../job/socket"), ask(f"{folder}/job/socket"))
 "#;
     let folder_text = format!("\"{}\"", folder.path().display());
     let Some(done) = run(only(&[]), code, &[("folder", folder_text)]).await else { return };

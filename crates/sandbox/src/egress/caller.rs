@@ -235,7 +235,7 @@ mod tests {
         for path in ["/secret", "../secret", "../../../secret", "/relative", "../relative", "//./secret"] {
             assert_eq!(files.find(path.as_bytes()).and_then(|file| identity(&file)), Ok(expected), "{path}");
         }
-        for path in ["/absolute", "secret", "/work/../../outside", "/proc/self/exe"] {
+        for path in ["/absolute", "secret", "/job/../../outside", "/proc/self/exe"] {
             assert_eq!(files.find(path.as_bytes()).unwrap_err(), Errno::NOENT, "{path}");
         }
         let moved = Files { working_path: Some(PathBuf::new()), ..files };
