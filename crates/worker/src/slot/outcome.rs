@@ -46,9 +46,27 @@ fn caller_gone(location: Option<String>) -> Failure {
 
 fn raised(error: PythonError) -> Failure {
     let mut failure = Failure::new(Blame::App, "E0301", &error.kind, error.message);
+    failure.hint = hint_of_box(&failure, &error.traceback).map(str::to_owned);
     failure.traceback = error.traceback;
     failure.location = error.location;
     failure
+}
+
+/// What to do about errors that code meets in a box and did not meet outside.
+fn hint_of_box(failure: &Failure, traceback: &str) -> Option<&'static str> {
+    // EROFS, as Python writes it.
+    if failure.message.contains("[Errno 30]") {
+        return Some(
+            "functions see files read-only: write into /tmp, or name the folder in `write` of [sandbox] in ingle.toml",
+        );
+    }
+    // `os.environ["NAME"]`.
+    if failure.kind == "KeyError" && traceback.contains("environ[") {
+        return Some(
+            "functions see no variable of the shell: make it a setting, or name it in `environment` of [sandbox] in ingle.toml",
+        );
+    }
+    None
 }
 
 /// Where the function stands: the innermost `file:line` of a stack that is in the app, relative to it; if there is
@@ -212,6 +230,21 @@ mod tests {
         check(r#","cancelled":true"#, "cancelled E0313 true");
         check(r#","cancelled":false"#, "failed E0301 true");
         check("", "failed E0301 true");
+    }
+
+    /// Who meets the walls of a box is told where the door is.
+    #[test]
+    fn errors_that_a_box_makes_come_with_what_to_do() {
+        let check = |kind: &str, message: &str, traceback: &str, part: &str| {
+            let (message, traceback) = (message.to_owned(), traceback.to_owned());
+            let failure = raised(PythonError { kind: kind.to_owned(), message, traceback, location: None });
+            let hint = failure.hint.unwrap_or_default();
+            assert!(if part.is_empty() { hint.is_empty() } else { hint.contains(part) }, "{kind}: {hint}");
+        };
+        check("OSError", "[Errno 30] Read-only file system: 'data.db'", "", "`write`");
+        check("KeyError", "'DATABASE_URL'", "    url = os.environ[\"DATABASE_URL\"]\n", "`environment`");
+        check("KeyError", "'name'", "    return body[\"name\"]\n", "");
+        check("ValueError", "30", "", "");
     }
 
     #[test]
