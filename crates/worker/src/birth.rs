@@ -289,6 +289,9 @@ impl Newborn {
             let watching = bounds::watch_outputs(worker.clone(), worker.bounds.outputs_bytes);
             drop(tasks.spawn(TaskKind::WorkerPort, name("outputs"), watching));
         }
+        if let Some(group) = &worker.quarters.group {
+            group.take(worker.clone(), tasks);
+        }
         if let Some(limit) = memory_to_watch {
             let watching = home::watch_memory(worker.clone(), limit);
             drop(tasks.spawn(TaskKind::WorkerPort, name("memory"), watching));

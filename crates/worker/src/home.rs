@@ -119,14 +119,18 @@ pub(crate) struct Group(Arc<Leaf>);
 impl Group {
     /// Moves a process in. It takes milliseconds in which the system forks nothing, so nobody waits for it: until then
     /// the process counts where its parent does, under the same limits.
-    pub(crate) fn take(&self, process: u32, tasks: &Tasks) {
+    pub(crate) fn take(&self, worker: Arc<Worker>, tasks: &Tasks) {
         let leaf = self.0.clone();
         let moving = async move {
             // Behind its first call, which would have to wait, too: also threads are forked.
             tokio::time::sleep(JOIN_AFTER).await;
-            let moved = tokio::task::spawn_blocking(move || leaf.attach(process)).await;
-            if let Ok(Err(error)) = moved {
-                // Usually it has ended already.
+            let process = worker.group.leader();
+            let moved = tokio::task::spawn_blocking(move || {
+                // Its number may be another's when it is gone.
+                if worker.state().phase == Phase::Gone { Ok(()) } else { leaf.attach(process) }
+            });
+            if let Ok(Err(error)) = moved.await {
+                // Usually it has ended meanwhile.
                 tracing::debug!(%error, process, "a process stays in the group of its parent");
             }
         };

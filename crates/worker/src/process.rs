@@ -93,9 +93,6 @@ impl Worker {
         owner: u64,
         maker: &Maker<'_>,
     ) -> Arc<Self> {
-        if let Some(own) = &quarters.group {
-            own.take(group.leader(), maker.tasks);
-        }
         Arc::new(Self {
             id,
             group,
