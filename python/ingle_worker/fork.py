@@ -14,7 +14,7 @@ import stat
 import sys
 import threading
 import warnings
-from _frozen_importlib import ModuleSpec
+from importlib.machinery import ModuleSpec
 
 from . import crash, logs
 
