@@ -157,6 +157,7 @@ pub(crate) fn bounds(options: &SandboxOptions) -> Bounds {
     Bounds {
         log_bytes: options.log_bytes.unwrap_or(usual.log_bytes),
         response_bytes: options.response_bytes.unwrap_or(usual.response_bytes),
+        streamed_bytes: options.response_bytes,
         outputs_bytes: options.outputs_bytes.unwrap_or(usual.outputs_bytes),
     }
 }

@@ -30,7 +30,7 @@ use crate::debug::Debugging;
 use crate::ending::LastWords;
 use crate::error::Error;
 use crate::hold::Elapsed;
-use crate::home::{self, Confinement, Group, Quarters};
+use crate::home::{self, Confinement, Group, Quarters, Residence};
 use crate::machine::Machine;
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
@@ -43,7 +43,7 @@ pub(crate) struct Place {
     /// One that serves at once, because its parent is a zygote, gets its first lane.
     pub(crate) first_lane: bool,
     /// The box of its parent.
-    pub(crate) boxed: Option<Boxed>,
+    pub(crate) residence: Option<Residence>,
     pub(crate) quarters: Quarters,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum Body {
         /// What the keeper of the box says of its end, when the parent is gone.
         ended: Option<Ended>,
         /// Its box is there for as long as it lives.
-        _boxed: Option<Boxed>,
+        _residence: Option<Residence>,
         /// Held open as long as the process may live: the system ends it when this closes.
         _life_line: OwnedFd,
     },
@@ -205,7 +205,7 @@ impl Newborn {
     ) -> Result<Self, Error> {
         let failed = |source| Error::Fork { source };
         let (ours, theirs) = Control::sockets().map_err(failed)?;
-        if place.boxed.is_some() {
+        if place.residence.is_some() {
             Control::expect_announcement(&ours).map_err(failed)?;
         }
         let (output, their_output) = output_pipe().map_err(failed)?;
@@ -226,12 +226,12 @@ impl Newborn {
         let request = ToWorker::Fork {
             lane: lane.as_ref().map(|_| FIRST_LANE),
             cell: place.quarters.cell.is_some(),
-            announces: place.boxed.is_some(),
+            announces: place.residence.is_some(),
             owner,
         };
         let number = ask_to_fork(parent, &request, &attached).await.map_err(failed)?;
-        let process = find(parent, number, place.boxed.as_ref().map(|_| &ours)).await.map_err(failed)?;
-        let ended = place.boxed.as_ref().map(|boxed| boxed.ended(number));
+        let process = find(parent, number, place.residence.as_ref().map(|_| &ours)).await.map_err(failed)?;
+        let ended = place.residence.as_ref().map(|residence| residence.boxed.ended(number));
         let (control, read) = Control::of(ours);
         let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);
         // Its main thread is the one that forked.
@@ -248,7 +248,7 @@ impl Newborn {
             parent: parent.clone(),
             number,
             ended,
-            _boxed: place.boxed,
+            _residence: place.residence,
             _life_line: life_line.into(),
         };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))

@@ -18,13 +18,15 @@ pub struct Bounds {
     /// Of the response, and of all outputs that travel with it. Beyond it the invocation fails (E0316), and its worker ends,
     /// as nothing more can be read of what it says.
     pub response_bytes: u64,
+    /// Of a response in pieces, which nobody has to hold; none if absent.
+    pub streamed_bytes: Option<u64>,
     /// Of large outputs on disk, of all invocations of the app that are in work.
     pub outputs_bytes: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { log_bytes: 10 << 20, response_bytes: 100 << 20, outputs_bytes: 10 << 30 }
+        Self { log_bytes: 10 << 20, response_bytes: 100 << 20, streamed_bytes: None, outputs_bytes: 10 << 30 }
     }
 }
 

@@ -124,15 +124,7 @@ impl Group {
         let moving = async move {
             // Behind its first call, which would have to wait, too: also threads are forked.
             tokio::time::sleep(JOIN_AFTER).await;
-            let process = worker.group.leader();
-            let moved = tokio::task::spawn_blocking(move || {
-                // Its number may be another's when it is gone.
-                if worker.state().phase == Phase::Gone { Ok(()) } else { leaf.attach(process) }
-            });
-            if let Ok(Err(error)) = moved.await {
-                // Usually it has ended meanwhile.
-                tracing::debug!(%error, process, "a process stays in the group of its parent");
-            }
+            Self(leaf).join(worker).await;
         };
         drop(tasks.spawn(TaskKind::WorkerPort, "group".to_owned(), moving));
     }
@@ -145,6 +137,19 @@ impl Group {
     /// What all that is in it uses, if this machine tells.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         self.0.usage().memory_bytes
+    }
+
+    /// Moves a process in, now.
+    async fn join(&self, worker: Arc<Worker>) {
+        let (leaf, process) = (self.0.clone(), worker.group.leader());
+        let moved = tokio::task::spawn_blocking(move || {
+            // Its number may be another's when it is gone.
+            if worker.state().phase == Phase::Gone { Ok(()) } else { leaf.attach(process) }
+        });
+        if let Ok(Err(error)) = moved.await {
+            // Usually it has ended meanwhile.
+            tracing::debug!(%error, process, "a process stays in the group of its parent");
+        }
     }
 
     /// Waits until the system has ended a process of it because it wanted more memory than it may have.
@@ -203,9 +208,15 @@ pub(crate) struct Home {
 }
 
 struct Inside {
-    boxed: Boxed,
+    residence: Residence,
     template: Option<Arc<Worker>>,
-    /// Of template and zygote, and of a worker until it is in its own.
+}
+
+/// A box, and the group of template and zygote, and of a worker until it is in its own. With the last who holds it goes
+/// what is in it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Residence {
+    pub(crate) boxed: Boxed,
     _group: Option<Group>,
 }
 
@@ -226,9 +237,14 @@ impl Home {
         // a worker lives in it.
         let boxed = self.make(confinement, maker).await?;
         let group = confinement.group();
-        let newborn = Newborn::start_in_box(&boxed, NO_WORKER, group.clone(), maker).await?;
+        let newborn = Newborn::start_in_box(&boxed, NO_WORKER, None, maker).await?;
+        if let Some(group) = &group {
+            // Before it forks: what it forks is in the group for nothing, and under its limits from the first moment.
+            group.join(newborn.worker.clone()).await;
+        }
         let template = newborn.into_worker(Phase::Parent);
-        *inside = Some(Inside { boxed, template: Some(template.clone()), _group: group });
+        let residence = Residence { boxed, _group: group };
+        *inside = Some(Inside { residence, template: Some(template.clone()) });
         Ok(template)
     }
 
@@ -259,10 +275,11 @@ impl Home {
     ) -> Result<(Boxed, bool), Error> {
         let mut inside = self.inside.lock().await;
         if let Some(inside) = &*inside {
-            return Ok((inside.boxed.clone(), false));
+            return Ok((inside.residence.boxed.clone(), false));
         }
         let boxed = self.make(confinement, maker).await?;
-        *inside = Some(Inside { boxed: boxed.clone(), template: None, _group: None });
+        let residence = Residence { boxed: boxed.clone(), _group: None };
+        *inside = Some(Inside { residence, template: None });
         Ok((boxed, true))
     }
 
@@ -298,8 +315,13 @@ impl Home {
         Ok(boxed)
     }
 
+    /// Where those who are forked live; whoever does holds it.
+    pub(crate) async fn residence(&self) -> Option<Residence> {
+        self.inside.lock().await.as_ref().map(|inside| inside.residence.clone())
+    }
+
     pub(crate) async fn boxed(&self) -> Option<Boxed> {
-        self.inside.lock().await.as_ref().map(|inside| inside.boxed.clone())
+        self.residence().await.map(|residence| residence.boxed)
     }
 
     /// What the next worker has for itself.

@@ -244,7 +244,7 @@ impl Nursery {
             return Ok(Place { first_lane, ..Place::default() });
         };
         let quarters = if needs_cell { self.home.quarters(confinement).await? } else { Quarters::default() };
-        Ok(Place { first_lane, boxed: self.home.boxed().await, quarters })
+        Ok(Place { first_lane, residence: self.home.residence().await, quarters })
     }
 
     async fn prepare_cells(&self, maker: &Maker<'_>) {

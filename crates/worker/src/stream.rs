@@ -121,7 +121,7 @@ impl<'a> Stream<'a> {
         let mut gone = self.exchange.gone();
         let mut caller_left = false;
         let mut refused = None;
-        let most = self.worker.bounds.response_bytes;
+        let most = self.worker.bounds.streamed_bytes.unwrap_or(u64::MAX);
         loop {
             tokio::select! {
                 // In this order, so that what the caller has taken is known before it is found to have left.
