@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use ingle_sandbox::boxes::{Boxed, Ended, Open, Program, Started};
+use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_sandbox::gvisor;
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
@@ -68,7 +69,7 @@ pub(crate) enum Body {
         /// What the keeper of the box says of its end, when the parent is gone.
         ended: Option<Ended>,
         /// Its box is there for as long as it lives.
-        _residence: Option<Residence>,
+        residence: Option<Residence>,
         /// Held open as long as the process may live: the system ends it when this closes.
         _life_line: OwnedFd,
     },
@@ -81,6 +82,12 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    /// Whether the system has ended processes of its box since there were so many, for want of memory.
+    pub(crate) fn shortage_since(&self, kills: u64) -> Option<OutOfMemory> {
+        let Self::Forked { residence: Some(residence), .. } = self else { return None };
+        residence.memory_shortage().filter(|shortage| shortage.kills > kills)
+    }
+
     /// Waits for the end.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         match self {
@@ -248,7 +255,7 @@ impl Newborn {
             parent: parent.clone(),
             number,
             ended,
-            _residence: place.residence,
+            residence: place.residence,
             _life_line: life_line.into(),
         };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
@@ -295,6 +302,15 @@ impl Newborn {
         if let Some(limit) = memory_to_watch {
             let watching = home::watch_memory(worker.clone(), limit);
             drop(tasks.spawn(TaskKind::WorkerPort, name("memory"), watching));
+        }
+        if let Body::Forked { residence: Some(residence), .. } = &body {
+            let (worker, residence) = (worker.clone(), residence.clone());
+            // What was ended before it came is not its doing. Nobody waits for the answer.
+            let counting = async move {
+                let kills = residence.kills();
+                worker.state().kills_before = kills;
+            };
+            drop(tasks.spawn(TaskKind::WorkerPort, name("kills"), counting));
         }
         let reap = worker.clone().reap(body, LastWords { tail, all_read });
         drop(tasks.spawn(TaskKind::WorkerPort, name("wait"), reap));

@@ -217,7 +217,19 @@ struct Inside {
 #[derive(Clone)]
 pub(crate) struct Residence {
     pub(crate) boxed: Boxed,
-    _group: Option<Group>,
+    group: Option<Group>,
+}
+
+impl Residence {
+    /// How many processes the system has ended in the box for want of memory.
+    pub(crate) fn kills(&self) -> u64 {
+        self.memory_shortage().map_or(0, |shortage| shortage.kills)
+    }
+
+    /// A worker that has not joined its own group yet comes to its limit here.
+    pub(crate) fn memory_shortage(&self) -> Option<OutOfMemory> {
+        self.group.as_ref().and_then(Group::memory_shortage)
+    }
 }
 
 impl Home {
@@ -243,7 +255,7 @@ impl Home {
             group.join(newborn.worker.clone()).await;
         }
         let template = newborn.into_worker(Phase::Parent);
-        let residence = Residence { boxed, _group: group };
+        let residence = Residence { boxed, group };
         *inside = Some(Inside { residence, template: Some(template.clone()) });
         Ok(template)
     }
@@ -278,7 +290,7 @@ impl Home {
             return Ok((inside.residence.boxed.clone(), false));
         }
         let boxed = self.make(confinement, maker).await?;
-        let residence = Residence { boxed: boxed.clone(), _group: None };
+        let residence = Residence { boxed: boxed.clone(), group: None };
         *inside = Some(Inside { residence, template: None });
         Ok((boxed, true))
     }

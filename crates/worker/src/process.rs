@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ mod state;
 pub use state::Phase;
 pub(crate) use state::{Lane, State};
 
+/// SIGKILL, which is how the system takes memory back.
+const KILLED: i32 = 9;
 /// Numbers of lanes count from here.
 pub(crate) const FIRST_LANE: u64 = 1;
 /// Reading a process's memory costs more than a call, so it is not read for each.
@@ -168,6 +171,7 @@ impl Worker {
             state.reaping.clear();
             state.streams.clear();
             let exiting = state.exiting.take();
+            let was_killed = status.as_ref().is_ok_and(|status| status.signal() == Some(KILLED));
             let tail = last_words.tail.text();
             Ending {
                 what: match (&exiting, status) {
@@ -185,7 +189,9 @@ impl Worker {
                 shortage: state
                     .shortage
                     .take()
-                    .or_else(|| self.quarters.group.as_ref().and_then(home::Group::memory_shortage)),
+                    .or_else(|| self.quarters.group.as_ref().and_then(home::Group::memory_shortage))
+                    // Another young worker of the box may have been ended so, and this one in another way.
+                    .or_else(|| body.shortage_since(state.kills_before).filter(|_| was_killed)),
             }
         };
         // Whatever it has left running ends with it.

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) timed_out: Option<InvocationId>,
     /// The server ended it because it used up what is the server's: how that is said.
     pub(crate) killed_because: Option<String>,
+    /// Processes of its box that the system had ended for want of memory when it came.
+    pub(crate) kills_before: u64,
     /// The server ended it for want of memory.
     pub(crate) shortage: Option<OutOfMemory>,
     /// The server ended it because it stops itself.
@@ -118,6 +120,7 @@ impl State {
             exiting: None,
             timed_out: None,
             killed_because: None,
+            kills_before: 0,
             shortage: None,
             stopped: false,
             completed: 0,
