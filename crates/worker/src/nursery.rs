@@ -31,7 +31,7 @@ use crate::wire::message::{Loaded, Role};
 use crate::zygotes::{Held, Zygotes};
 
 /// How often a parent that dies while it is asked to fork is made anew before that is an error.
-const PARENTS_TRIED: usize = 2;
+const PARENTS_TRIED: usize = 4;
 
 /// How the app wants its workers to be made: `fork` of `ingle.toml`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
