@@ -12,6 +12,7 @@ from events import LATE_S, TIMERS, EventResults
 from figures import Figure, megabytes, per_second, percentile, ratio, seconds
 from many import ManyResults
 from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
+from neighbour import NeighbourResults
 from overload import CAPACITY, TIMES, OverloadResults
 from reload import WATCHERS, ReloadResults
 from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS
@@ -32,6 +33,7 @@ class Results:
     overload: OverloadResults = field(default_factory=OverloadResults)
     many: ManyResults = field(default_factory=ManyResults)
     boxes: BoxResults = field(default_factory=BoxResults)
+    neighbour: NeighbourResults = field(default_factory=NeighbourResults)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def targets(results: Results) -> List[Target]:
         *under_overload(results.overload),
         *of_many_apps(results.many),
         *of_boxes(results.boxes),
+        *of_neighbour(results.neighbour),
         Target("first answer after the start", http.first_answer[name], seconds, 1.0, peers=of_peers(http.first_answer)),
         Target("memory of host and 1 worker, PSS", pss[name], megabytes, 40e6, peers=of_peers(pss)),
         Target("the same, alone (see [Memory](#memory))", alone[name], megabytes, 40e6, peers=of_peers(alone)),
@@ -139,6 +142,24 @@ def of_boxes(boxes: BoxResults) -> List[Target]:
         Target("a box adds to a warm call, p50", boxes.added_warm(), seconds, 10e-6),
         Target("a box is made in", boxes.making, seconds, 0.02),
     ]
+
+
+def of_neighbour(neighbour: NeighbourResults) -> List[Target]:
+    return [Target(f"a neighbour's p99 while an app {name}, to that at rest", neighbour.ratio(name), times, 1.25) for name in neighbour.during]
+
+
+def times(value: float) -> str:
+    return f"{value:.2f}×"
+
+
+def neighbour_part(neighbour: NeighbourResults) -> str:
+    """How an app fares beside one that attacks."""
+    rows = [
+        [name, str(neighbour.made[name]), during.p50.show(seconds), during.p99.show(seconds), neighbour.ratio(name).show(times)]
+        for name, during in neighbour.during.items()
+    ]
+    rest = ["nobody attacks", "–", neighbour.rest.p50.show(seconds), neighbour.rest.p99.show(seconds), "1.00×"]
+    return table(["what the app beside it does", "times", "p50", "p99", "p99 to that at rest"], [rest, *rows])
 
 
 def boxes_part(boxes: BoxResults) -> str:
@@ -323,6 +344,8 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         *([f"## Many apps\n\nApps that have nothing to do, several on each environment, in one server.\n\n{many.rstrip()}"] if many else []),
         "## Boxes\n\nThe same server with functions in a box and without one, in turns: the differences of the pairs are above.\n\n"
         + boxes_part(results.boxes).rstrip(),
+        "## Neighbours\n\nOne client calls an app again and again, with a pause of 2 ms, while another app of the same server does the "
+        "worst that it can, over and over.\n\n" + neighbour_part(results.neighbour).rstrip(),
         f"## First answer\n\nFrom exec of the server to the first complete answer of the hello function, environment and bytecode "
         f"cached, one worker, {extent.starts} start(s) of each system.\n\n"
         + comparison("time", http.first_answer, seconds).rstrip(),

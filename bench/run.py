@@ -27,6 +27,7 @@ import drain
 import events
 import many
 import measures
+import neighbour
 import overload
 import reload
 import report
@@ -35,7 +36,7 @@ from systems import Place
 
 PACKAGES = ("awslambdaric", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
 # Each measures one field of `report.Results`, in the order of its fields after the first.
-ROOMS = (drain, reload, events, zero, overload, many, boxes)
+ROOMS = (drain, reload, events, zero, overload, many, boxes, neighbour)
 # Longest path of a Unix socket, less `/state/admin.sock` and a little.
 SCRATCH_LENGTH_MAX = 85
 

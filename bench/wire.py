@@ -14,8 +14,9 @@ RECEIVE_BYTES = 65_536
 class Line:
     """A connection that stays open, for one request after another."""
 
-    def __init__(self, base: str, timeout_s: float) -> None:
+    def __init__(self, base: str, timeout_s: float, host: str = "bench") -> None:
         address = urlsplit(base)
+        self.host = host
         self.socket = socket.create_connection((address.hostname, address.port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -27,7 +28,7 @@ class Line:
 
     def ask(self, method: str, path: str) -> float:
         """Seconds from the request to the whole answer; `RuntimeError` unless its status is 200."""
-        message = request(method, path)
+        message = request(method, path, self.host)
         buffer = bytearray()
         begin = time.perf_counter()
         self.socket.sendall(message)
@@ -45,8 +46,8 @@ class Line:
         return took
 
 
-def request(method: str, path: str) -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode("latin-1")
+def request(method: str, path: str, host: str = "bench") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode("latin-1")
 
 
 def take_answer(buffer: bytearray) -> Optional[tuple]:

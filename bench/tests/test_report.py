@@ -11,6 +11,7 @@ from figures import Figure, Latency, megabytes, per_second, percentile, ratio, s
 from events import TIMERS, EventResults, count_seconds
 from many import ManyResults
 from measures import QUICK, HttpResults, rotated
+from neighbour import NeighbourResults
 from overload import CaseResults, OverloadResults
 from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS, UVICORN
 from zero import ADDED, ROWS, ZeroResults
@@ -140,6 +141,15 @@ class Page(unittest.TestCase):
         self.assertIn("| for each app | 2.0 MB |", report.many_part(many))
         rows = [target.row() for target in report.of_many_apps(many)]
         self.assertEqual([row[2:4] for row in rows], [["1000.0 MB", "met"], ["300 ms", "**missed**"]])
+
+    def test_a_neighbour_is_compared_with_its_usual_p99(self):
+        neighbour = NeighbourResults()
+        for took in (0.001, 0.002, 0.010):
+            neighbour.rest.add_run([took])
+        neighbour.during["spins"].add_run([0.001, 0.003])
+        neighbour.made["spins"] = 7
+        self.assertEqual(report.of_neighbour(neighbour)[0].row()[1:4], ["≤ 1.25×", "1.50×", "**missed**"])
+        self.assertIn("| spins | 7 | 1.00 ms | 3.00 ms | 1.50× |", report.neighbour_part(neighbour).splitlines())
 
     def test_the_page_names_every_promise_and_ends_no_line_in_white_space(self):
         text = report.page(["a machine"], report.Results(), QUICK)

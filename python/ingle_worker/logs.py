@@ -14,9 +14,10 @@ import threading
 from .context import CURRENT, THREAD_LOCAL
 from .frames import clean, quote
 
-MESSAGE_BYTES_MAX = 1024 * 1024
+# The server has others to hear, too, and reads a message in one go.
+MESSAGE_BYTES_MAX = 256 * 1024
 # A line longer than this goes out in pieces.
-_LINE_CHARACTERS_MAX = 256 * 1024
+_LINE_CHARACTERS_MAX = 64 * 1024
 
 _control = None
 _plain = False

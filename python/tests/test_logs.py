@@ -218,9 +218,9 @@ class Logs(WorkerTest):
                 return ""
             """)
         info = answer.messages("info")
-        self.assertLess(len(info[0]), 1024 * 1024 + 100)
+        self.assertLess(len(info[0]), 256 * 1024 + 100)
         self.assertIn("bytes left out", info[0])
-        self.assertLess(max(map(len, answer.messages("stdout"))), 1024 * 1024 + 100)
+        self.assertLess(max(map(len, answer.messages("stdout"))), 256 * 1024 + 100)
         self.assertEqual(info[1], "a\\ud800b\0\x1b")
 
     def test_logs_are_told_apart_between_lanes(self):

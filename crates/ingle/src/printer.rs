@@ -1,13 +1,14 @@
 //! What the program says while it serves: text for people, one JSON object per line for programs.
 //!
-//! Lines are handed over through a bounded queue to one task that writes them; if the terminal can't keep up, lines
-//! of user code are left out and counted, records of invocations are waited for by nobody either, and the count is
-//! printed. Nothing is left out in silence.
+//! Lines are handed over through a bounded queue to one thread that makes them ready and writes them: that takes time, and a
+//! terminal that is held takes as much as it likes, which nobody who serves may have to wait for. If it can't keep up, lines
+//! are left out and counted, those of the app that says too much before those of others (T-021), and the count is printed.
+//! Nothing is left out in silence.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use ingle_tasks::{StopSignal, TaskKind, Tasks};
@@ -16,12 +17,18 @@ use ingle_types::log::{InvocationRecord, LogLine, LogSink, LogSource, RecordSink
 use ingle_types::mask;
 use ingle_types::outcome::Blame;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::show_only::ShowOnly;
 
 /// Lines that may wait for the terminal.
 const WAITING_MAX: usize = 16 * 1024;
+/// What of them may be of one app: lines, and bytes.
+const OF_ONE_APP_MAX: usize = WAITING_MAX / 2;
+const BYTES_OF_ONE_APP_MAX: usize = 8 << 20;
+/// Lines that are taken out of the queue in one go, and bytes that are written in one.
+const BATCH: usize = 256;
+const TEXT_BYTES: usize = 256 * 1024;
 
 /// How to write.
 #[derive(Clone, Copy, Debug)]
@@ -63,39 +70,93 @@ pub(crate) enum Color {
 /// Takes lines and records; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Printer {
-    sender: mpsc::Sender<(Option<Label>, Item)>,
-    /// Whose lines these are, where there are several apps.
-    app: Option<Label>,
+    sender: mpsc::Sender<Waiting>,
+    app: Arc<App>,
     left_out: Arc<AtomicU64>,
     show_only: ShowOnly,
 }
 
-/// The name of an app, in front of its lines.
-type Label = Arc<str>;
+/// Whose lines these are, and how many of them wait.
+#[derive(Default)]
+struct App {
+    /// In front of each line, where there are several apps.
+    label: Option<String>,
+    lines: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl App {
+    /// Whether there is room for a line of so many bytes; it is taken then.
+    fn admit(&self, bytes: usize) -> bool {
+        let waits =
+            (self.lines.fetch_add(1, Ordering::Relaxed), self.bytes.fetch_add(bytes, Ordering::Relaxed));
+        let fits = waits.0 < OF_ONE_APP_MAX && waits.1 < BYTES_OF_ONE_APP_MAX;
+        if !fits {
+            self.release(bytes);
+        }
+        fits
+    }
+
+    fn release(&self, bytes: usize) {
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A line on its way to the terminal.
+struct Waiting {
+    app: Arc<App>,
+    bytes: usize,
+    item: Item,
+}
 
 enum Item {
     Line(LogLine),
     Record(Box<InvocationRecord>),
     Text(String),
+    /// What came before it is written; nothing comes behind it.
+    End,
+}
+
+impl Item {
+    /// About as much memory as it holds.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Line(line) => line.message.len(),
+            Self::Record(record) => {
+                record.failure.as_ref().map_or(0, |failure| failure.message.len() + failure.traceback.len())
+            }
+            Self::Text(text) => text.len(),
+            Self::End => 0,
+        }
+    }
 }
 
 impl Printer {
     pub(crate) fn start(style: Style, tasks: &Tasks) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let left_out = Arc::new(AtomicU64::new(0));
+        let (ended, end) = oneshot::channel::<()>();
+        let counted = left_out.clone();
+        let printing = move || {
+            print(receiver, style, &counted);
+            drop(ended);
+        };
+        // Should there be no thread, what is printed is counted as left out, and serving goes on.
+        std::thread::Builder::new().name("printer".to_owned()).spawn(printing).ok();
         let stop = tasks.stop_signal(TaskKind::Printer);
-        drop(tasks.spawn(TaskKind::Printer, "printer", print(receiver, style, left_out.clone(), stop)));
-        Self { sender, app: None, left_out, show_only: ShowOnly::default() }
+        drop(tasks.spawn(TaskKind::Printer, "printer", end_with(stop, sender.clone(), end)));
+        Self { sender, app: Arc::default(), left_out, show_only: ShowOnly::default() }
     }
 
     /// The same printer, which says of every line that it is this app's.
     pub(crate) fn of_app(&self, name: &str) -> Self {
-        Self { app: Some(name.into()), ..self.clone() }
+        Self { app: Arc::new(App { label: Some(name.to_owned()), ..App::default() }), ..self.clone() }
     }
 
     /// Whose lines these are, where there are several apps.
     pub(crate) fn app(&self) -> Option<&str> {
-        self.app.as_deref()
+        self.app.label.as_deref()
     }
 
     /// What of the log is shown, for the keyboard to change.
@@ -109,16 +170,20 @@ impl Printer {
     }
 
     fn put(&self, item: Item) {
-        if self.sender.try_send((self.app.clone(), item)).is_err() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+        let bytes = item.bytes();
+        if self.app.admit(bytes) {
+            let waiting = Waiting { app: self.app.clone(), bytes, item };
+            let Err(refused) = self.sender.try_send(waiting) else { return };
+            self.app.release(refused.into_inner().bytes);
         }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl LogSink for Printer {
     fn line(&self, line: LogLine) {
         if self.show_only.shows_line(&line) {
-            self.put(Item::Line(without_keys_in_line(line)));
+            self.put(Item::Line(line));
         }
     }
 }
@@ -126,7 +191,7 @@ impl LogSink for Printer {
 impl RecordSink for Printer {
     fn record(&self, record: InvocationRecord) {
         if self.show_only.shows_record(&record) {
-            self.put(Item::Record(Box::new(without_keys_in_record(record))));
+            self.put(Item::Record(Box::new(record)));
         }
     }
 }
@@ -152,26 +217,29 @@ fn hide_keys(text: &mut String) {
     }
 }
 
-async fn print(
-    mut items: mpsc::Receiver<(Option<Label>, Item)>,
-    style: Style,
-    left_out: Arc<AtomicU64>,
-    mut stop: StopSignal,
-) {
+/// Lets the thread write what there is, and ends it.
+async fn end_with(mut stop: StopSignal, sender: mpsc::Sender<Waiting>, end: oneshot::Receiver<()>) {
+    stop.wait().await;
+    sender.send(Waiting { app: Arc::default(), bytes: 0, item: Item::End }).await.ok();
+    end.await.ok();
+}
+
+fn print(mut items: mpsc::Receiver<Waiting>, style: Style, left_out: &AtomicU64) {
     let mut batch = Vec::new();
-    loop {
-        let count = tokio::select! {
-            biased;
-            count = items.recv_many(&mut batch, 256) => count,
-            () = stop.wait() => 0,
-        };
-        if count == 0 {
-            return;
-        }
+    let mut ends = false;
+    while !ends && items.blocking_recv_many(&mut batch, BATCH) > 0 {
         let mut text = String::new();
-        for (app, item) in batch.drain(..) {
-            text.push_str(&item_text(app.as_deref(), &item, style));
-            text.push('\n');
+        for Waiting { app, bytes, item } in batch.drain(..) {
+            ends |= matches!(item, Item::End);
+            if let Some(shown) = item_text(app.label.as_deref(), item, style) {
+                text.push_str(&shown);
+                text.push('\n');
+            }
+            app.release(bytes);
+            if text.len() > TEXT_BYTES {
+                write_out(&text);
+                text.clear();
+            }
         }
         match left_out.swap(0, Ordering::Relaxed) {
             0 => {}
@@ -184,18 +252,27 @@ async fn print(
     }
 }
 
-fn item_text(app: Option<&str>, item: &Item, style: Style) -> String {
+fn item_text(app: Option<&str>, item: Item, style: Style) -> Option<String> {
     let text = match item {
-        Item::Line(line) if style.json => of_app(line_json(line), app).to_string(),
-        Item::Record(record) if style.json => of_app(record_json(record), app).to_string(),
-        Item::Text(ready) if style.json => return ready.clone(),
-        Item::Line(line) => line_text(line, style),
-        Item::Record(record) => record_text(record, style),
-        Item::Text(ready) => ready.clone(),
+        Item::End => return None,
+        Item::Text(ready) if style.json => return Some(ready),
+        Item::Text(ready) => ready,
+        Item::Line(line) => {
+            let line = without_keys_in_line(line);
+            if style.json { of_app(line_json(&line), app).to_string() } else { line_text(&line, style) }
+        }
+        Item::Record(record) => {
+            let record = without_keys_in_record(*record);
+            if style.json {
+                of_app(record_json(&record), app).to_string()
+            } else {
+                record_text(&record, style)
+            }
+        }
     };
     match app {
-        Some(app) if !style.json => labelled(&style.paint(Color::Bold, app), &text),
-        _ => text,
+        Some(app) if !style.json => Some(labelled(&style.paint(Color::Bold, app), &text)),
+        _ => Some(text),
     }
 }
 
@@ -381,6 +458,32 @@ mod tests {
 
     const PLAIN: Style = Style { json: false, color: false };
 
+    fn of_nobody(sender: mpsc::Sender<Waiting>) -> Printer {
+        Printer { sender, app: Arc::default(), left_out: Arc::default(), show_only: ShowOnly::default() }
+    }
+
+    /// T-018, T-021: what one app says too much neither fills the memory nor takes the place of what others say.
+    #[test]
+    fn t_021_an_app_that_says_too_much_leaves_room_for_others() {
+        let (sender, mut receiver) = mpsc::channel(WAITING_MAX);
+        let (loud, quiet) = (of_nobody(sender.clone()).of_app("loud"), of_nobody(sender).of_app("quiet"));
+        for piece in ["", &"x".repeat(1 << 20)] {
+            (0..2 * WAITING_MAX).for_each(|_| loud.text(piece.to_owned()));
+            quiet.text("heard".to_owned());
+            let (mut lines, mut bytes, mut heard) = (0, 0, false);
+            while let Ok(waiting) = receiver.try_recv() {
+                lines += 1;
+                bytes += waiting.bytes;
+                heard |= waiting.app.label.as_deref() == Some("quiet");
+                waiting.app.release(waiting.bytes);
+            }
+            assert!(heard && lines <= OF_ONE_APP_MAX + 1, "{lines}");
+            assert!(bytes <= BYTES_OF_ONE_APP_MAX + (1 << 20), "{bytes}");
+        }
+        assert!(loud.left_out.load(Ordering::Relaxed) > 0);
+        assert_eq!(quiet.left_out.load(Ordering::Relaxed), 0);
+    }
+
     fn record(failure: Option<Failure>) -> InvocationRecord {
         InvocationRecord {
             id: InvocationId::random(),
@@ -413,14 +516,16 @@ mod tests {
 
     #[test]
     fn of_several_apps_each_line_says_whose_it_is() {
-        let text = Item::Text(
-            "can't be served\nerror[E0203] function_app.py:1\n    import x\n  fix: add x".to_owned(),
-        );
+        let text = || {
+            Item::Text(
+                "can't be served\nerror[E0203] function_app.py:1\n    import x\n  fix: add x".to_owned(),
+            )
+        };
         assert_eq!(
-            item_text(Some("shop"), &text, PLAIN),
+            item_text(Some("shop"), text(), PLAIN).unwrap(),
             "shop can't be served\nshop error[E0203] function_app.py:1\n    import x\n  fix: add x"
         );
-        assert!(item_text(None, &text, PLAIN).starts_with("can't be served\nerror"));
+        assert!(item_text(None, text(), PLAIN).unwrap().starts_with("can't be served\nerror"));
     }
 
     /// S-105: what an invocation that waited for a new worker tells of it, and others do not.
@@ -453,7 +558,7 @@ mod tests {
             text,
             "         (no invocation) out a\\u{1b}[31mb\\r12:00:00 forged\n           next\\u{202e}"
         );
-        let json = item_text(Some("shop"), &Item::Line(line), Style { json: true, color: false });
+        let json = item_text(Some("shop"), Item::Line(line), Style { json: true, color: false }).unwrap();
         assert_eq!(json.lines().count(), 1);
         assert!(json.contains("\"app\":\"shop\""), "{json}");
     }
@@ -462,7 +567,7 @@ mod tests {
     #[test]
     fn keys_are_hidden_before_anything_is_printed() {
         let (sender, mut receiver) = mpsc::channel(2);
-        let printer = Printer { sender, app: None, left_out: Arc::default(), show_only: ShowOnly::default() };
+        let printer = of_nobody(sender);
         let mut failure = Failure::new(Blame::App, "E0301", "HTTPError", "401 for http://h/?code=secret");
         failure.traceback = "x-functions-key: secret".to_owned();
         printer.record(record(Some(failure)));
@@ -475,8 +580,8 @@ mod tests {
             logger: String::new(),
             message: "calling /api/a?code=secret".to_owned(),
         });
-        while let Ok((app, item)) = receiver.try_recv() {
-            let text = item_text(app.as_deref(), &item, PLAIN);
+        while let Ok(waiting) = receiver.try_recv() {
+            let text = item_text(None, waiting.item, PLAIN).unwrap();
             assert!(text.contains("***") && !text.contains("secret"), "{text}");
         }
     }

@@ -214,7 +214,7 @@ impl Shared {
 
     /// Whether nothing of the leaf is left.
     fn sweep_one(&self, name: &str) -> bool {
-        let folders = || self.parents.iter().map(|parent| (parent, parent.folder.join(name)));
+        let folders = || self.parents.iter().map(|parent| (parent, parent.leaf(name)));
         for (parent, folder) in folders() {
             if parent.controllers.contains(&Controller::Kill) && folder.exists() {
                 // What can't be killed now is tried at the next sweep, as its folder can't be removed either.

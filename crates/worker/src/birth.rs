@@ -18,7 +18,7 @@ use ingle_sandbox::gvisor;
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
-use ingle_types::log::{LogSinkHandle, LogSource};
+use ingle_types::log::LogSource;
 use tokio::io::AsyncRead;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, pipe};
@@ -37,6 +37,7 @@ use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
 use crate::wire::message::{Loaded, Role, ToWorker};
+use crate::words::Words;
 
 /// Where a forked process lives, and what it gets on the way.
 #[derive(Default)]
@@ -54,7 +55,7 @@ pub(crate) struct Maker<'a> {
     /// Whether what imports the app hands over debug lines.
     pub(crate) debug_lines: bool,
     pub(crate) tasks: &'a Tasks,
-    pub(crate) sink: &'a LogSinkHandle,
+    pub(crate) words: &'a Arc<Words>,
     pub(crate) signals: &'a Arc<Signals>,
 }
 
@@ -282,7 +283,7 @@ impl Newborn {
         let (closed, all_read) = oneshot::channel::<()>();
         if let Some((stdout, stderr)) = output {
             let destination =
-                |source, tail| Destination { worker: worker.id, source, sink: worker.sink.clone(), tail };
+                |source, tail| Destination { worker: worker.id, source, words: worker.words.clone(), tail };
             let out = forward(stdout, destination(LogSource::Stdout, Tail::default()));
             drop(tasks.spawn(TaskKind::WorkerPort, name("stdout"), out));
             let err = forward(stderr, destination(LogSource::Stderr, tail.clone()));
@@ -297,7 +298,11 @@ impl Newborn {
             drop(tasks.spawn(TaskKind::WorkerPort, name("outputs"), watching));
         }
         if let Some(group) = &worker.quarters.group {
-            group.take(worker.clone(), tasks);
+            let from = match &body {
+                Body::Forked { residence, .. } => residence.clone(),
+                Body::Started(_) | Body::Boxed { .. } => None,
+            };
+            group.take(worker.clone(), from, tasks);
         }
         if let Some(limit) = memory_to_watch {
             let watching = home::watch_memory(worker.clone(), limit);

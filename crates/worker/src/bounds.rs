@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ingle_types::ids::FunctionName;
 use ingle_types::outcome::{Blame, Failure};
+use tokio::time::Instant;
 
 use crate::process::{Phase, Worker};
 
@@ -45,6 +46,7 @@ const FILES_MAX: usize = 10_000;
 /// An invocation in work, for its log lines.
 pub(crate) struct Running {
     pub(crate) function: FunctionName,
+    pub(crate) since: Instant,
     logged: u64,
 }
 
@@ -59,7 +61,7 @@ pub(crate) enum Verdict {
 
 impl Running {
     pub(crate) fn new(function: FunctionName) -> Self {
-        Self { function, logged: 0 }
+        Self { function, since: Instant::now(), logged: 0 }
     }
 
     /// Counts a line.

@@ -5,6 +5,8 @@
 //! packages, too. A cell is ready before a worker is needed, as making one takes longer than forking.
 
 use std::collections::{HashSet, VecDeque};
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,13 +24,16 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn};
+use crate::courtesy::{Manner, Work};
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::process::{Phase, Worker};
 use crate::templates::NO_WORKER;
 
 /// When a new worker joins its control group. Most first calls are over by then.
-const JOIN_AFTER: Duration = Duration::from_millis(250);
+pub(crate) const JOIN_AFTER: Duration = Duration::from_millis(250);
+/// Times that the group of a box is looked through for what a worker has forked there.
+const FAMILY_PASSES: usize = 5;
 /// When the next quarters are made, behind a fork: the first call of what was forked needs the processor more.
 const PREPARE_AFTER: Duration = Duration::from_millis(20);
 
@@ -60,7 +65,7 @@ impl Confinement {
         let groups = self.means.groups.as_ref()?;
         let name = format!("worker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         match groups.leaf(&name, &self.limits) {
-            Ok(leaf) => Some(Group(Arc::new(leaf))),
+            Ok(leaf) => Some(Group(Arc::new(Grouped { leaf, manner: Manner::default() }))),
             Err(error) => {
                 tracing::warn!(%error, "a worker has no limits of its own");
                 None
@@ -73,7 +78,7 @@ impl Confinement {
 pub(crate) fn supervise(listener: OwnedFd, maker: &Maker<'_>) -> Result<(), Error> {
     let rules = maker.options.confinement.as_ref().and_then(|confinement| confinement.rules.clone());
     let Some(rules) = rules else { return Ok(()) };
-    let sink = maker.sink.clone();
+    let sink = maker.words.sink().clone();
     let told = Mutex::new(HashSet::new());
     let on_refused = move |refused: Refused| {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,37 +119,51 @@ const REFUSALS_TOLD: usize = 100;
 
 /// The control group of a process and of all that it starts. Cheap to clone; the last one ends what is in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Group(Arc<Leaf>);
+pub(crate) struct Group(Arc<Grouped>);
+
+#[derive(Debug)]
+struct Grouped {
+    leaf: Leaf,
+    manner: Manner,
+}
 
 impl Group {
-    /// Moves a process in. It takes milliseconds in which the system forks nothing, so nobody waits for it: until then
-    /// the process counts where its parent does, under the same limits.
-    pub(crate) fn take(&self, worker: Arc<Worker>, tasks: &Tasks) {
-        let leaf = self.0.clone();
+    /// Moves a process in, with what it has forked meanwhile. It takes milliseconds in which the system forks nothing, so
+    /// nobody waits for it: until then the process counts where its parent does, under the same limits.
+    pub(crate) fn take(&self, worker: Arc<Worker>, from: Option<Residence>, tasks: &Tasks) {
+        let group = self.clone();
         let moving = async move {
             // Behind its first call, which would have to wait, too: also threads are forked.
             tokio::time::sleep(JOIN_AFTER).await;
-            Self(leaf).join(worker).await;
+            group.join(worker, from).await;
         };
         drop(tasks.spawn(TaskKind::WorkerPort, "group".to_owned(), moving));
     }
 
     /// For a process that is to be in it from the beginning.
     pub(crate) fn entrance(&self) -> Entrance {
-        self.0.entrance()
+        self.0.leaf.entrance()
     }
 
     /// What all that is in it uses, if this machine tells.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
-        self.0.usage().memory_bytes
+        self.0.leaf.usage().memory_bytes
     }
 
     /// Moves a process in, now.
-    async fn join(&self, worker: Arc<Worker>) {
-        let (leaf, process) = (self.0.clone(), worker.group.leader());
+    async fn join(&self, worker: Arc<Worker>, from: Option<Residence>) {
+        let (group, process) = (self.clone(), worker.group.leader());
         let moved = tokio::task::spawn_blocking(move || {
             // Its number may be another's when it is gone.
-            if worker.state().phase == Phase::Gone { Ok(()) } else { leaf.attach(process) }
+            if worker.state().phase == Phase::Gone {
+                return Ok(());
+            }
+            group.0.leaf.attach(process)?;
+            // Without a namespace of its own nothing tells what is its.
+            if worker.quarters.cell.is_some() {
+                from.and_then(|from| from.group).iter().for_each(|from| group.take_family(process, from));
+            }
+            Ok::<(), io::Error>(())
         });
         if let Ok(Err(error)) = moved.await {
             // Usually it has ended meanwhile.
@@ -152,18 +171,38 @@ impl Group {
         }
     }
 
+    /// Moves in what a process has forked elsewhere: all that is in its namespace of processes.
+    fn take_family(&self, leader: u32, from: &Self) {
+        let namespace = |process: i32| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+        let Some(home) = i32::try_from(leader).ok().and_then(namespace) else { return };
+        // What forks while it is moved leaves some behind, fewer each time.
+        for _ in 0..FAMILY_PASSES {
+            let left: Vec<i32> = from.0.leaf.processes();
+            let left = left.into_iter().filter(|process| namespace(*process).as_ref() == Some(&home));
+            // Those that have ended meanwhile are no error.
+            if left.filter_map(|process| self.0.leaf.attach(process.unsigned_abs()).ok()).count() == 0 {
+                return;
+            }
+        }
+    }
+
     /// Waits until the system has ended a process of it because it wanted more memory than it may have.
     pub(crate) async fn out_of_memory(&self) {
-        self.0.oom_happened().await;
+        self.0.leaf.oom_happened().await;
     }
 
     pub(crate) fn memory_shortage(&self) -> Option<OutOfMemory> {
-        self.0.out_of_memory()
+        self.0.leaf.out_of_memory()
     }
 
     /// Ends all that is in it.
     pub(crate) fn kill(&self) {
-        self.0.start_kill().ok();
+        self.0.leaf.start_kill().ok();
+    }
+
+    /// See [`Manner::look`].
+    pub(crate) fn look(&self, work: Option<Work>) -> bool {
+        self.0.manner.look(&self.0.leaf, work)
     }
 }
 
@@ -226,6 +265,16 @@ impl Residence {
         self.memory_shortage().map_or(0, |shortage| shortage.kills)
     }
 
+    /// See [`Manner::look`]: of those that are not in a group of their own.
+    pub(crate) fn look(&self, young: Option<Work>) -> bool {
+        self.group.as_ref().is_some_and(|group| group.look(young))
+    }
+
+    /// For whoever is about to be forked in it.
+    pub(crate) fn be_prompt(&self) {
+        self.look(None);
+    }
+
     /// A worker that has not joined its own group yet comes to its limit here.
     pub(crate) fn memory_shortage(&self) -> Option<OutOfMemory> {
         self.group.as_ref().and_then(Group::memory_shortage)
@@ -252,7 +301,7 @@ impl Home {
         let newborn = Newborn::start_in_box(&boxed, NO_WORKER, None, maker).await?;
         if let Some(group) = &group {
             // Before it forks: what it forks is in the group for nothing, and under its limits from the first moment.
-            group.join(newborn.worker.clone()).await;
+            group.join(newborn.worker.clone(), None).await;
         }
         let template = newborn.into_worker(Phase::Parent);
         let residence = Residence { boxed, group };

@@ -15,6 +15,7 @@
 //! | how much memory zygotes may hold | [`zygotes`] |
 //! | one process: sockets, logs; how it ended | [`process`], `ending` |
 //! | how much an invocation may log and give back | `bounds` |
+//! | how fast the words of an app are taken; who gives way to whom | `words`, `courtesy` |
 //! | running one call, time-outs, callers who go away | [`slot`], `departure` |
 //! | time limits that stand still at a breakpoint | [`hold`] |
 //! | what a worker under a debugger is told | [`debug`] |
@@ -26,6 +27,7 @@
 mod birth;
 mod bounds;
 mod control;
+mod courtesy;
 pub mod debug;
 mod departure;
 mod ending;
@@ -48,6 +50,7 @@ pub mod templates;
 mod waits;
 mod warming;
 pub mod wire;
+mod words;
 pub mod zygotes;
 
 pub use bounds::Bounds;

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::birth::{Maker, Newborn, Place};
 use crate::error::Error;
-use crate::home::{Home, Quarters};
+use crate::home::{Home, Quarters, Residence};
 use crate::pool::Options;
 use crate::process::{Phase, Worker};
 use crate::templates::{NO_WORKER, TemplateUse, Templates};
@@ -244,7 +244,9 @@ impl Nursery {
             return Ok(Place { first_lane, ..Place::default() });
         };
         let quarters = if needs_cell { self.home.quarters(confinement).await? } else { Quarters::default() };
-        Ok(Place { first_lane, residence: self.home.residence().await, quarters })
+        let residence = self.home.residence().await;
+        residence.iter().for_each(Residence::be_prompt);
+        Ok(Place { first_lane, residence, quarters })
     }
 
     async fn prepare_cells(&self, maker: &Maker<'_>) {
@@ -317,6 +319,11 @@ impl Nursery {
 
     pub(crate) fn zygote(&self) -> Option<Arc<Worker>> {
         self.slot().as_ref().map(|zygote| zygote.process.clone())
+    }
+
+    /// Where those who are forked live, if they are confined.
+    pub(crate) async fn residence(&self) -> Option<Residence> {
+        self.home.residence().await
     }
 
     /// What the zygote holds, if there is one.

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ingle_types::ids::WorkerId;
-use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
+use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::words::Words;
 
 /// A longer line is cut into pieces: no worker makes the server's memory grow (T-018).
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -34,7 +36,7 @@ impl Tail {
 pub(crate) struct Destination {
     pub(crate) worker: WorkerId,
     pub(crate) source: LogSource,
-    pub(crate) sink: LogSinkHandle,
+    pub(crate) words: Arc<Words>,
     pub(crate) tail: Tail,
 }
 
@@ -49,20 +51,20 @@ pub(crate) async fn forward(mut stream: impl AsyncRead + Unpin, destination: Des
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
             if line.last() == Some(&b'\n') || line.len() >= LINE_BYTES_MAX {
-                destination.line(&line);
+                destination.line(&line).await;
                 line.clear();
             }
         }
     }
     if !line.is_empty() {
-        destination.line(&line);
+        destination.line(&line).await;
     }
 }
 
 impl Destination {
-    fn line(&self, bytes: &[u8]) {
+    async fn line(&self, bytes: &[u8]) {
         let level = if self.source == LogSource::Stderr { LogLevel::Warning } else { LogLevel::Info };
-        self.sink.line(LogLine {
+        let line = LogLine {
             worker: self.worker,
             invocation: None,
             function: None,
@@ -70,7 +72,8 @@ impl Destination {
             source: self.source,
             logger: String::new(),
             message: String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned(),
-        });
+        };
+        self.words.say(line).await;
     }
 }
 
@@ -92,7 +95,7 @@ mod tests {
         let destination = Destination {
             worker: WorkerId(1),
             source: LogSource::Stderr,
-            sink: keep.clone(),
+            words: Arc::new(Words::new(keep.clone())),
             tail: tail.clone(),
         };
         forward(input, destination).await;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::birth::Maker;
 use crate::bounds::Bounds;
+use crate::courtesy::Courtesy;
 use crate::debug::Debugging;
 use crate::error::Error;
 use crate::home::Confinement;
@@ -31,6 +32,7 @@ use crate::supervise::{Arrivals, Deaths};
 use crate::waits::{Starting, Waiting, Waits};
 use crate::warming::Warmup;
 use crate::wire::message::{Loaded, ToWorker};
+use crate::words::Words;
 
 /// A lane beyond this many busy ones is opened only after a short wait: a quick function gives one back before, and
 /// fewer threads compete for the interpreter's lock.
@@ -113,10 +115,11 @@ pub struct Pool(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) tasks: Tasks,
-    sink: LogSinkHandle,
+    words: Arc<Words>,
     next: AtomicU64,
     pub(crate) nursery: Nursery,
     pub(crate) signals: Arc<Signals>,
+    pub(crate) courtesy: Courtesy,
     state: Mutex<PoolState>,
     /// Callers that wait for a worker.
     pub(crate) waits: Waits,
@@ -179,9 +182,10 @@ impl Pool {
             nursery: Nursery::new(parents, &options),
             options,
             tasks,
-            sink,
+            words: Arc::new(Words::new(sink)),
             next: AtomicU64::new(1),
             signals: Arc::default(),
+            courtesy: Courtesy::default(),
             state: Mutex::new(PoolState {
                 workers: Vec::new(),
                 failed: None,
@@ -226,6 +230,7 @@ impl Pool {
     }
 
     fn begin_to_supervise(&self) {
+        self.begin_courtesy();
         let pool = self.clone();
         let supervise = async move { pool.supervise().await };
         drop(self.0.tasks.spawn(TaskKind::Supervisor, "pool", supervise));
@@ -242,7 +247,7 @@ impl Pool {
             options: &inner.options,
             debug_lines: self.state().debug_lines,
             tasks: &inner.tasks,
-            sink: &inner.sink,
+            words: &inner.words,
             signals: &inner.signals,
         }
     }
@@ -378,6 +383,7 @@ impl Pool {
             state.in_work += 1;
             let in_work = state.in_work;
             drop(state);
+            self.0.courtesy.begin();
             if options.limits.max > 1 && (in_work == 1 || in_work > options.limits.target) {
                 self.0.signals.changed.notify_one();
             }

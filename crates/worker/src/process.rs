@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::WorkerId;
-use ingle_types::log::{LogLevel, LogLine, LogSinkHandle, LogSource};
+use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -28,6 +28,7 @@ use crate::machine;
 use crate::stream::Told;
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{FromWorker, Loaded, Log, ToWorker, VERSION};
+use crate::words::Words;
 
 mod state;
 
@@ -56,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) control: Control,
     state: Mutex<State>,
     ending: watch::Sender<Option<Arc<Ending>>>,
-    pub(crate) sink: LogSinkHandle,
+    pub(crate) words: Arc<Words>,
     /// The app's folder.
     pub(crate) root: PathBuf,
     pub(crate) spool: Option<PathBuf>,
@@ -105,7 +106,7 @@ impl Worker {
             control,
             state: Mutex::new(State::new()),
             ending: watch::channel(None).0,
-            sink: maker.sink.clone(),
+            words: maker.words.clone(),
             root: maker.options.app.root.clone(),
             spool: maker.options.spool.clone(),
             bounds: maker.options.bounds,
@@ -218,6 +219,7 @@ impl Worker {
                 Err(_closed) => break,
             };
             match serde_json::from_slice(&frame.header) {
+                Ok(FromWorker::Log(log)) => self.log(log).await,
                 Ok(message) => self.hear(message, frame.body, &mut loaded),
                 Err(error) => {
                     self.broken(&error.to_string(), &mut loaded);
@@ -277,7 +279,8 @@ impl Worker {
             // Lanes tell this on their own sockets.
             FromWorker::Lane { .. } => {}
             FromWorker::Loaded(found) => tell(Ok(*found), loaded),
-            FromWorker::Log(log) => self.log(log),
+            // Whoever reads waits for its turn.
+            FromWorker::Log(_) => {}
             FromWorker::Debugger { port } => {
                 self.debugging.iter().for_each(|debugging| debugging.listens(port));
             }
@@ -311,7 +314,17 @@ impl Worker {
         self.kill();
     }
 
-    pub(crate) fn log(&self, log: Log) {
+    /// Hands on what it says; comes back when it may say more.
+    pub(crate) async fn log(&self, log: Log) {
+        let bytes = log.message.len();
+        match self.line(log) {
+            Some(line) => self.words.say(line).await,
+            None => self.words.took(bytes).await,
+        }
+    }
+
+    /// A line that is to be shown.
+    fn line(&self, log: Log) -> Option<LogLine> {
         let (level, source) = match log.level.as_str() {
             "debug" => (LogLevel::Debug, LogSource::Logging),
             "warning" => (LogLevel::Warning, LogSource::Logging),
@@ -331,19 +344,10 @@ impl Worker {
             match running.log(message.len(), most) {
                 Verdict::Shown => {}
                 Verdict::Last => message = log_cut(most),
-                Verdict::Dropped => return,
+                Verdict::Dropped => return None,
             }
         }
-        drop(state);
-        self.sink.line(LogLine {
-            worker: self.id,
-            invocation,
-            function,
-            level,
-            source,
-            logger: log.logger,
-            message,
-        });
+        Some(LogLine { worker: self.id, invocation, function, level, source, logger: log.logger, message })
     }
 
     /// One more lane. The caller has counted it in [`State::lanes`] already.

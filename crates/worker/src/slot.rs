@@ -201,7 +201,7 @@ impl Slot {
                         return Err(Silence::Nonsense(format!("an answer to another call: {}", done.id)));
                     }
                     Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
-                    Ok(FromWorker::Log(log)) => self.worker.log(log),
+                    Ok(FromWorker::Log(log)) => self.worker.log(log).await,
                     Ok(FromWorker::Lane { thread }) => {
                         lane.thread = Some(thread);
                         self.thread.thread = Some(thread);

@@ -14,6 +14,7 @@ mod cancel;
 mod changes;
 mod command_line;
 mod concurrency;
+mod courtesy;
 mod crash;
 mod debugger;
 mod documents;

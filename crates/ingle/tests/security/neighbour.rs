@@ -8,6 +8,10 @@ use tokio::time::Instant;
 
 use ingle_testkit::{Client, Request};
 
+/// Behind each answer, so that the calls are no load by themselves.
+const PAUSE: Duration = Duration::from_millis(2);
+const CALLS_AT_REST: usize = 500;
+
 /// How long a call took, in each part of the story.
 #[derive(Default)]
 pub(crate) struct Times(Vec<Duration>);
@@ -30,7 +34,7 @@ pub(crate) fn called_during<T>(address: &str, host: &str, work: impl FnOnce() ->
             let mut client = Client::connect(address).unwrap();
             while !over.load(Ordering::Relaxed) {
                 times.0.push(call(&mut client, host));
-                thread::park_timeout(Duration::from_millis(2));
+                thread::park_timeout(PAUSE);
             }
             times
         });
@@ -60,7 +64,11 @@ fn call(client: &mut Client, host: &str) -> Duration {
 /// How the neighbour fares when nobody attacks.
 pub(crate) fn at_rest(address: &str, host: &str) -> Times {
     let mut client = Client::connect(address).unwrap();
-    Times((0..300).map(|_| call(&mut client, host)).collect())
+    let paced = |_| {
+        thread::park_timeout(PAUSE);
+        call(&mut client, host)
+    };
+    Times((0..CALLS_AT_REST).map(paced).collect())
 }
 
 /// For whoever reads the test's output: a machine that is busy with other things makes no failed test.

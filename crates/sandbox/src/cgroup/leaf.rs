@@ -22,7 +22,7 @@ pub struct Leaf {
     shared: Arc<Shared>,
     groups: Vec<Group>,
     entrance: Entrance,
-    memory_limit: Option<u64>,
+    limits: Limits,
     watch: OnceLock<Option<Watch>>,
     is_removed: bool,
 }
@@ -126,7 +126,7 @@ impl Leaf {
             shared,
             groups,
             entrance: Entrance(entrance.into()),
-            memory_limit: limits.memory,
+            limits: *limits,
             watch: OnceLock::new(),
             is_removed: false,
         })
@@ -167,7 +167,14 @@ impl Leaf {
         files::number(&group.folder, if group.version == Version::V1 { v1 } else { v2 })
     }
 
-    fn cpu_time(&self) -> Option<Duration> {
+    /// Processes in it, as far as they have a number here.
+    pub fn processes(&self) -> Vec<i32> {
+        let group = self.group(Controller::Pids).or_else(|| self.groups.first());
+        group.map(|group| files::processes_below(&group.folder)).unwrap_or_default()
+    }
+
+    /// The processor time that was used. `None` if the machine does not tell.
+    pub fn cpu_time(&self) -> Option<Duration> {
         let group = self.group(Controller::CpuTime)?;
         match group.version {
             Version::V1 => files::number(&group.folder, "cpuacct.usage").map(Duration::from_nanos),
@@ -175,6 +182,24 @@ impl Leaf {
                 files::keyed_number(&group.folder, "cpu.stat", "usage_usec").map(Duration::from_micros)
             }
         }
+    }
+
+    /// Lets what is in it have the processor only when nobody beside it wants it, or takes that back. It always gets a
+    /// little, about one part in 300.
+    ///
+    /// # Errors
+    /// Those of the kernel; without a group for the processor nothing happens.
+    pub fn give_way(&self, gives_way: bool) -> io::Result<()> {
+        let Some(group) = self.group(Controller::Cpu) else { return Ok(()) };
+        match files::write(&group.folder, "cpu.idle", if gives_way { "1" } else { "0" }) {
+            Ok(()) if gives_way => return Ok(()),
+            // One that is no longer idle has forgotten its weight.
+            Ok(()) => {}
+            // Before Linux 5.15 the weight is what there is.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.limits.weight(gives_way, group.version).write(&group.folder)
     }
 
     pub(super) fn group(&self, controller: Controller) -> Option<&Group> {
@@ -186,8 +211,8 @@ impl Leaf {
         let group = self.group(Controller::Memory)?;
         let kills = oom::kills(&group.folder, group.version).filter(|kills| *kills > 0)?;
         // Kernels before 5.19 tell no peak in v2. As memory ran out, it was at the limit.
-        let peak_bytes = self.peak_bytes().or(self.memory_limit).unwrap_or(0);
-        Some(OutOfMemory { peak_bytes, limit_bytes: self.memory_limit, kills })
+        let peak_bytes = self.peak_bytes().or(self.limits.memory).unwrap_or(0);
+        Some(OutOfMemory { peak_bytes, limit_bytes: self.limits.memory, kills })
     }
 
     /// Waits until the kernel has ended a process of the leaf for want of memory; for ever if it is not told. In v1 the
@@ -259,7 +284,7 @@ fn make_groups(
 ) -> io::Result<Vec<OwnedFd>> {
     let mut entrance = Vec::with_capacity(shared.parents.len());
     for parent in &shared.parents {
-        let folder = parent.folder.join(name);
+        let folder = parent.leaf(name);
         std::fs::create_dir(&folder)
             .map_err(|error| files::told(&error, &format!("{} could not be made", folder.display())))?;
         groups.push(Group { folder, version: parent.version, controllers: parent.controllers.clone() });

@@ -3,6 +3,10 @@
 //! Its name ends with the number of the server's process, and the server holds a lock on it. One of neither a living
 //! process nor a locked one is left over and removed by the next server. The lock is what protects the folder of a
 //! server in another container, whose numbers are not ours.
+//!
+//! In the tree of v1 that shares out the processor a leaf stands beside the server's folder, not in it: a group that gives way
+//! ([`super::Leaf::give_way`]) does so to its siblings alone, and there the server is one of them. In v2 server and leaves are
+//! siblings anyway (`delegation`).
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -15,6 +19,9 @@ use super::{Controller, Hierarchies, Place, Report, Version, files};
 
 const NAME_BYTES_MAX: usize = 32;
 
+/// Between the name of a server's folder and that of a leaf beside it. No name of a leaf has it.
+const BESIDE: char = '.';
+
 #[derive(Debug)]
 pub(super) struct Parent {
     pub(super) folder: PathBuf,
@@ -23,6 +30,19 @@ pub(super) struct Parent {
     pub(super) controllers: Vec<Controller>,
     /// Held as long as the server lives.
     _lock: OwnedFd,
+}
+
+impl Parent {
+    /// Where a leaf is, or would be.
+    pub(super) fn leaf(&self, name: &str) -> PathBuf {
+        let shares_processor = self.controllers.contains(&Controller::Cpu);
+        match self.folder.file_name().and_then(|own| own.to_str()) {
+            Some(own) if self.version == Version::V1 && shares_processor => {
+                self.folder.with_file_name(format!("{own}{BESIDE}{name}"))
+            }
+            _ => self.folder.join(name),
+        }
+    }
 }
 
 /// The name of a server's folders without the number of its process. What is not fit for the name of a folder is
@@ -145,18 +165,29 @@ fn lock(folder: &Path) -> rustix::io::Result<OwnedFd> {
 /// Removes folders of servers that live no more, as far as they hold no processes.
 pub(super) fn sweep_left_over(base: &Path, prefix: &str) {
     let is_left_over = |folder: &Path| {
-        let name = folder.file_name().and_then(|name| name.to_str());
-        let owner = name.and_then(|name| owner(name, prefix));
+        let owner = owned_by(folder).and_then(|own| owner(own, prefix));
         owner.is_some_and(|owner| !Path::new("/proc").join(owner.to_string()).exists())
     };
     for folder in files::folders_in(base).iter().filter(|folder| is_left_over(folder)) {
-        if let Ok(_lock) = lock(folder)
+        let may_go = || match owned_by(folder).map(|own| lock(&base.join(own))) {
+            Some(Ok(lock)) => Some(lock.into()),
+            // A leaf whose server's folder is gone already.
+            Some(Err(rustix::io::Errno::NOENT)) => Some(None),
+            _ => None,
+        };
+        if let Some::<Option<OwnedFd>>(_lock) = may_go()
             && files::processes_below(folder).is_empty()
         {
             // The next server tries again.
             files::remove_tree(folder).ok();
         }
     }
+}
+
+/// The name of the server's folder that a folder is, or stands beside.
+fn owned_by(folder: &Path) -> Option<&str> {
+    let name = folder.file_name()?.to_str()?;
+    Some(name.split_once(BESIDE).map_or(name, |(own, _)| own))
 }
 
 /// The process of the server whose folder has this name.

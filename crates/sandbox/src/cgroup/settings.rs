@@ -30,6 +30,10 @@ pub(super) struct Setting {
 /// The span over which a quota is counted: the kernel's own default.
 const PERIOD_MICROSECONDS: u32 = 100_000;
 
+/// What a group has that was given none, and the least that one can have.
+const WEIGHT: u32 = 100;
+const WEIGHT_MIN: u32 = 1;
+
 /// The kernel takes no quota below this.
 const QUOTA_MICROSECONDS_MIN: f64 = 1_000.0;
 
@@ -60,23 +64,36 @@ impl Limits {
         }
     }
 
+    /// The weight of a group that gives way where it can't be idle, or its own.
+    pub(super) fn weight(&self, gives_way: bool, version: Version) -> Setting {
+        let weight = if gives_way { WEIGHT_MIN } else { self.cpu_weight.map_or(WEIGHT, u32::from) };
+        weight_setting(weight, version)
+    }
+
     fn processor(&self, version: Version) -> Vec<Setting> {
         let quota = self.cpu_quota.map(quota_microseconds);
-        let weight = self.cpu_weight.map(u32::from);
+        let weight = self.cpu_weight.map(|weight| weight_setting(weight.into(), version));
         let settings = match version {
             Version::V1 => [
-                // 1024 shares are what a weight of 100 is.
-                weight.map(|weight| needed("cpu.shares", &(weight * 1024 / 100).max(2))),
+                weight,
                 quota.map(|_| needed("cpu.cfs_period_us", &PERIOD_MICROSECONDS)),
                 quota.map(|quota| needed("cpu.cfs_quota_us", &quota)),
             ],
             Version::V2 => [
-                weight.map(|weight| needed("cpu.weight", &weight)),
+                weight,
                 quota.map(|quota| needed("cpu.max", &format!("{quota} {PERIOD_MICROSECONDS}"))),
                 None,
             ],
         };
         settings.into_iter().flatten().collect()
+    }
+}
+
+fn weight_setting(weight: u32, version: Version) -> Setting {
+    match version {
+        // 1024 shares are what a weight of 100 is.
+        Version::V1 => needed("cpu.shares", &(weight * 1024 / 100).max(2)),
+        Version::V2 => needed("cpu.weight", &weight),
     }
 }
 

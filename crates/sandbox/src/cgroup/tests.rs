@@ -128,6 +128,35 @@ async fn a_fork_bomb_comes_no_further_than_the_limit() {
     }
 }
 
+/// T-021: who gives way has the processor only when nobody else wants it, and gets back what it had.
+#[tokio::test]
+async fn a_leaf_gives_way_to_others_and_no_longer() {
+    for cgroups in each_way("way", &[Controller::Cpu, Controller::CpuTime]) {
+        let limits = Limits { cpu_weight: Some(200), ..Limits::default() };
+        let leaf = cgroups.leaf("busy", &limits).unwrap();
+        let other = cgroups.leaf("other", &Limits::default()).unwrap();
+        let group = leaf.group(Controller::Cpu).unwrap();
+        let (file, own) =
+            if group.version == Version::V1 { ("cpu.shares", 2048) } else { ("cpu.weight", 200) };
+        let weight = || files::number(&group.folder, file).unwrap();
+        assert_eq!(weight(), own);
+        leaf.give_way(true).unwrap();
+        assert!(weight() < own / 50, "{}", weight());
+        // Both on one processor, so that they are in each other's way.
+        let spin = "taskset -cp 0 $$ && while :; do :; done";
+        let mut spinning = [shell(&leaf, spin), shell(&other, spin)];
+        wait_for("the other has had the processor", || other.cpu_time() > Some(Duration::from_millis(500)))
+            .await;
+        let (least, most) = (leaf.cpu_time().unwrap(), other.cpu_time().unwrap());
+        assert!(least < most / 4, "{least:?} of {most:?}");
+        leaf.give_way(false).unwrap();
+        assert_eq!(weight(), own);
+        for shell in &mut spinning {
+            shell.kill().await.unwrap();
+        }
+    }
+}
+
 /// T-016: nothing escapes, neither by a session of its own, nor by ignoring signals, nor by forking all the time.
 #[tokio::test]
 async fn kill_ends_daemons_and_what_keeps_forking() {
@@ -236,6 +265,7 @@ async fn bad_names_and_limits_leave_nothing_behind() {
         assert!(cgroups.leaf("one", &limits).is_err());
         for parent in &cgroups.shared.parents {
             assert_eq!(files::folders_in(&parent.folder), Vec::<std::path::PathBuf>::new());
+            assert!(!parent.leaf("one").exists());
         }
     }
 }
@@ -252,6 +282,9 @@ async fn folders_of_dead_servers_are_swept_and_those_of_living_ones_stay() {
         ended.wait().await.unwrap();
         // Its number is not given again soon; if it is, the folder stays, and the test says so.
         std::fs::create_dir_all(dead.join("leaf")).unwrap();
+        // In the tree of the processor leaves are beside it.
+        let beside = |folder: &Path| folder.with_extension("worker-1");
+        std::fs::create_dir(beside(&dead)).unwrap();
         let living = folder(1);
         std::fs::create_dir(&living).unwrap();
         let unrelated = base.join(format!("{name}-not-a-number"));
@@ -259,19 +292,20 @@ async fn folders_of_dead_servers_are_swept_and_those_of_living_ones_stay() {
 
         let hierarchies = if number == 0 { hierarchies() } else { hierarchies().without_v2() };
         let opened = Cgroups::open_in(&hierarchies, &name).unwrap();
-        let left = [dead.exists(), living.exists(), unrelated.exists()];
+        let left = [dead.exists() || beside(&dead).exists(), living.exists(), unrelated.exists()];
         // A server that has no process with this number in our namespace may live in another.
         let locked = folder(u32::MAX);
         std::fs::create_dir(&locked).unwrap();
+        std::fs::create_dir(beside(&locked)).unwrap();
         let lock = std::fs::File::open(&locked).unwrap();
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
         parent::sweep_left_over(base, &parent::folder_prefix(&name));
-        let stays = locked.exists();
+        let stays = locked.exists() && beside(&locked).exists();
         drop(lock);
         parent::sweep_left_over(base, &parent::folder_prefix(&name));
-        let goes = !locked.exists();
+        let goes = !locked.exists() && !beside(&locked).exists();
         drop(opened);
-        for folder in [&dead, &living, &unrelated, &locked] {
+        for folder in [&dead, &living, &unrelated, &locked, &beside(&dead), &beside(&locked)] {
             files::remove_tree(folder).unwrap();
         }
         assert_eq!((left, stays, goes), ([false, true, true], true, true));

@@ -1,0 +1,84 @@
+//! Who computes for long gives way to who does not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use ingle_testkit::{App, Python, Server, on_each_python};
+
+on_each_python!(who_computes_gives_way_until_it_is_done);
+
+const APP: &str = r#"
+@app.route(route="hello")
+def hello(req: func.HttpRequest) -> str:
+    return "hello"
+
+@app.route(route="compute")
+def compute(req: func.HttpRequest) -> str:
+    open("begun", "w").close()
+    while not os.path.exists("enough"):
+        pass
+    return "done"
+
+@app.route(route="wait")
+def wait(req: func.HttpRequest) -> str:
+    open("begun", "w").close()
+    while not os.path.exists("enough"):
+        time.sleep(0.005)
+    return "done"
+"#;
+
+/// T-021: a neighbour is not kept waiting, as what computes runs when nobody else wants the processor. Who only waits is in
+/// nobody's way.
+fn who_computes_gives_way_until_it_is_done(python: &Python) {
+    let server = App::python(APP).start(python);
+    server.get("/api/hello").status(200);
+    if server.events().look_until("a worker", || idle_file(&server)).is_none() {
+        no_groups();
+        return;
+    }
+    let gives_way = || idle_file(&server).flatten().is_some_and(|file| is_idle(&file));
+    let enough = server.folder().join("enough");
+    for (path, computes) in [("/api/compute", true), ("/api/wait", false)] {
+        thread::scope(|scope| {
+            let call = scope.spawn(|| server.get(path).status(200));
+            server.events().look_until("work", || server.folder().join("begun").exists().then_some(()));
+            if computes {
+                server.events().look_until("a worker that gives way", || gives_way().then_some(()));
+            }
+            assert_eq!(gives_way(), computes, "{path}");
+            fs::write(&enough, "").unwrap();
+            call.join().unwrap();
+        });
+        server.events().look_until("a worker that does not", || (!gives_way()).then_some(()));
+        fs::remove_file(&enough).unwrap();
+        fs::remove_file(server.folder().join("begun")).unwrap();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn no_groups() {
+    eprintln!("skipped: this server has no control group for the processor, or Linux is older than 5.15");
+}
+
+fn is_idle(file: &Path) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
+}
+
+/// The file that says whether the worker's group gives way: nothing without a worker, and `None` in it on a machine where
+/// this server has no groups for the processor.
+fn idle_file(server: &Server) -> Option<Option<PathBuf>> {
+    let worker = server.workers().first().copied()?;
+    let groups = fs::read_to_string(format!("/proc/{worker}/cgroup")).ok()?;
+    let folder = groups.lines().find_map(|line| {
+        let (tree, folder) = line.split_once(':')?.1.split_once(':')?;
+        let mount = match tree {
+            "" => PathBuf::from("/sys/fs/cgroup"),
+            _ if tree.split(',').any(|controller| controller == "cpu") => PathBuf::from("/sys/fs/cgroup/cpu"),
+            _ => return None,
+        };
+        let file = mount.join(folder.trim_start_matches('/')).join("cpu.idle");
+        (folder.contains("ingle-") && file.exists()).then_some(file)
+    });
+    Some(folder)
+}
