@@ -29,6 +29,8 @@ const BYTES_OF_ONE_APP_MAX: usize = 8 << 20;
 /// Lines that are taken out of the queue in one go, and bytes that are written in one.
 const BATCH: usize = 256;
 const TEXT_BYTES: usize = 256 * 1024;
+/// How long lines are gathered behind others.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// How to write.
 #[derive(Clone, Copy, Debug)]
@@ -228,6 +230,7 @@ fn print(mut items: mpsc::Receiver<Waiting>, style: Style, left_out: &AtomicU64)
     let mut batch = Vec::new();
     let mut ends = false;
     while !ends && items.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let is_quiet = batch.len() < BATCH;
         let mut text = String::new();
         for Waiting { app, bytes, item } in batch.drain(..) {
             ends |= matches!(item, Item::End);
@@ -249,6 +252,10 @@ fn print(mut items: mpsc::Receiver<Waiting>, style: Style, left_out: &AtomicU64)
             count => text.push_str(&format!("… {count} lines were left out: the terminal was too slow\n")),
         }
         write_out(&text);
+        if is_quiet && !ends {
+            // Being woken costs more than a line, for whoever wakes, too: what comes now comes together.
+            std::thread::sleep(GATHER);
+        }
     }
 }
 

@@ -177,7 +177,7 @@ fn time(stage: &mut Stage) {
 
 fn words(stage: &mut Stage) {
     // Once is enough for as much as that.
-    let megabytes = if (stage.class, stage.user) == (Class::Default, User::Root) { 200 } else { 20 };
+    let megabytes = if (stage.class, stage.user) == (Class::Default, User::Root) { 100 } else { 20 };
     let line = format!("write a line of {megabytes} MB");
     for (flood, arguments, what) in [
         ("lines", json!({"lines": 5000}), "print and log thousands of lines"),
