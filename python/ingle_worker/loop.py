@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import contextvars
+import errno
 import gc
 import os
 import select
@@ -176,7 +177,8 @@ class Worker:
         try:
             child = fork.fork(taken, standing, cell, request.get("announces", False))
         except OSError as error:
-            self._send({"type": "forked", "pid": None, "problem": str(error)})
+            full = error.errno == errno.EAGAIN
+            self._send({"type": "forked", "pid": None, "problem": str(error), "full": full})
             return False
         if child:
             self._send({"type": "forked", "pid": child, "problem": None})

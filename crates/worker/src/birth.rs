@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ingle_sandbox::boxes::{Boxed, Ended, Open, Program, Started};
 use ingle_sandbox::cgroup::OutOfMemory;
@@ -38,6 +39,10 @@ use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
 use crate::wire::message::{Loaded, Role, ToWorker};
 use crate::words::Words;
+
+/// How long, and how often, a process is asked to fork while there are as many as may be.
+const FULL_MAX: Duration = Duration::from_secs(5);
+const FULL_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where a forked process lives, and what it gets on the way.
 #[derive(Default)]
@@ -237,7 +242,16 @@ impl Newborn {
             announces: place.residence.is_some(),
             owner,
         };
-        let number = ask_to_fork(parent, &request, &attached).await.map_err(failed)?;
+        let until = Instant::now() + FULL_MAX;
+        let number = loop {
+            match ask_to_fork(parent, &request, &attached).await {
+                // What an invocation has left in the box ends with its worker, which takes a moment (T-012).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                    tokio::time::sleep(FULL_AGAIN).await;
+                }
+                asked => break asked.map_err(failed)?,
+            }
+        };
         let process = find(parent, number, place.residence.as_ref().map(|_| &ours)).await.map_err(failed)?;
         let ended = place.residence.as_ref().map(|residence| residence.boxed.ended(number));
         let (control, read) = Control::of(ours);
@@ -392,7 +406,7 @@ async fn ask_to_fork(
     let sent = parent.control.send_with_descriptors(request, attached, asked).await;
     let answer = if sent.is_ok() { number.await.ok() } else { None };
     if let Some(answer) = answer {
-        return answer.map_err(io::Error::other);
+        return answer;
     }
     // Its sockets are closed, so it is ending; whoever asks next must not find it alive.
     parent.end();

@@ -266,9 +266,11 @@ impl Worker {
                 tell(Err(Error::Version { theirs: version, ours: VERSION }), loaded);
             }
             FromWorker::Hello { thread, .. } => self.state().main_thread = Some(thread),
-            FromWorker::Forked { pid, problem } => {
+            FromWorker::Forked { pid, problem, full } => {
                 let waiting = self.state().births.pop_front();
-                let born = pid.ok_or_else(|| problem.unwrap_or_else(|| "no process number".to_owned()));
+                let kind = if full { ErrorKind::WouldBlock } else { ErrorKind::Other };
+                let why = problem.unwrap_or_else(|| "no process number".to_owned());
+                let born = pid.ok_or_else(|| std::io::Error::new(kind, why));
                 // Whoever asked may have given up; the process then finds its sockets closed and ends.
                 waiting.map(|waiting| waiting.send(born));
             }

@@ -1,6 +1,7 @@
 //! What is known of a running process, and its lanes.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 
 use bytes::Bytes;
 use ingle_sandbox::cgroup::OutOfMemory;
@@ -47,7 +48,7 @@ pub(crate) struct State {
     /// The thread of the event loop.
     pub(crate) main_thread: Option<u64>,
     /// Who waits for the numbers of forked processes, in the order in which they were asked for.
-    pub(crate) births: VecDeque<oneshot::Sender<Result<i32, String>>>,
+    pub(crate) births: VecDeque<oneshot::Sender<io::Result<i32>>>,
     /// Who waits for the exit status of a process that this one forked.
     pub(crate) reaping: HashMap<i32, oneshot::Sender<Option<i32>>>,
     pub(crate) phase: Phase,

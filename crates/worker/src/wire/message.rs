@@ -285,6 +285,9 @@ pub enum FromWorker {
     Forked {
         pid: Option<i32>,
         problem: Option<String>,
+        /// There are as many processes as may be; some may be about to end.
+        #[serde(default)]
+        full: bool,
     },
     /// The answer to `reap`: the status as `wait(2)` packs it; none if code of the app took it first.
     Reaped {
