@@ -17,7 +17,7 @@ use ingle_sandbox::command::{Command, Error, Output, Stream, run_with};
 use ingle_sandbox::egress::policy::Policy;
 use ingle_sandbox::egress::{Refused, Rules};
 use ingle_sandbox::means::Means;
-use ingle_sandbox::memory;
+use ingle_sandbox::{memory, remove};
 use ingle_types::spec::{Egress, Isolation};
 
 use crate::environment::MISLEADING;
@@ -53,6 +53,9 @@ pub(crate) struct Needs {
     pub(crate) write: Vec<PathBuf>,
     /// A folder for what is temporary; also the home of the programs.
     pub(crate) work: PathBuf,
+    /// Where installers keep what they have downloaded and built. What a package has written there while it was built is
+    /// installed by whoever has the same folder, so only those have it who have the same package.
+    pub(crate) downloads: PathBuf,
     /// Whether they build what is in the app's folder.
     pub(crate) app: bool,
 }
@@ -90,7 +93,7 @@ pub(crate) struct Work(PathBuf);
 impl Work {
     pub(crate) fn make(path: PathBuf) -> io::Result<Self> {
         // Of a build that did not come to its end. What can't be removed is not worth stopping for.
-        std::fs::remove_dir_all(&path).ok();
+        remove::tree(&path).ok();
         for name in ["tmp", "cache"] {
             std::fs::create_dir_all(path.join(name))?;
         }
@@ -104,7 +107,7 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
+        remove::tree(&self.0).ok();
     }
 }
 
@@ -112,7 +115,7 @@ impl<'a> Bench<'a> {
     pub(crate) fn new(folder: &AppFolder, options: &'a ReadOptions, needs: &Needs) -> Self {
         let confined = means(folder, options).map(|means| {
             // What can be seen has to be there; without it there is no cache, and nothing else is lost.
-            std::fs::create_dir_all(variables::downloads(options, &folder.root)).ok();
+            std::fs::create_dir_all(&needs.downloads).ok();
             Confined::new(means, folder, options, needs)
         });
         Self { options, confined }
@@ -161,7 +164,7 @@ impl<'a> Bench<'a> {
 impl Confined {
     fn new(means: &Means, folder: &AppFolder, options: &ReadOptions, needs: &Needs) -> Self {
         let strength = &means.strength;
-        let sources = Sources::find(folder, options, &needs.pythons);
+        let sources = Sources::find(folder, options, needs);
         let network = match &folder.sandbox.egress {
             Some(Egress::All) => Network::Host,
             _ if !strength.has(Protection::OwnNetwork) => Network::Host,
@@ -249,7 +252,7 @@ fn mounts(folder: &AppFolder, options: &ReadOptions, needs: &Needs, sources: &So
     read.extend(sources.paths.iter().chain(&needs.read).cloned());
     read.extend(folder.requirements.files.iter().filter(|file| is_visible(file, &folder.root)).cloned());
     let mut write: BTreeSet<PathBuf> = needs.write.iter().cloned().collect();
-    write.extend([needs.work.clone(), variables::downloads(options, &folder.root)]);
+    write.extend([needs.work.clone(), needs.downloads.clone()]);
     let mut mounts = Vec::new();
     let mut see = |path: &Path, access| {
         // What is in the system's folders is there already.

@@ -41,6 +41,7 @@ pub async fn prepare_debugger(
         pythons: vec![environment.python.clone(), interpreter.path.clone()],
         read: uv.iter().cloned().collect(),
         work: work.path().to_owned(),
+        downloads: options.cache.join("downloads").join(&name),
         ..Needs::default()
     };
     let bench = Bench::new(app, options, &needs);

@@ -319,7 +319,14 @@ pub(crate) fn open_store(state: &Path, clock: ClockHandle, faults: Faults) -> Re
         let message = format!("can't make the state folder '{}': {error}", state.display());
         CommandError::new(MACHINE, "E0403", message).hint("choose another with --state")
     })?;
-    Ok(Store::open(ingle_store::Options::new(state.join("store")), clock, faults)?)
+    let store = Store::open(ingle_store::Options::new(state.join("store")), clock, faults)?;
+    // What workers of a server that died have left: it may have any form.
+    if let Err(error) = ingle_sandbox::remove::tree(store.spool_folder())
+        .and_then(|()| std::fs::create_dir(store.spool_folder()))
+    {
+        tracing::warn!(%error, "files that workers have left are still there");
+    }
+    Ok(store)
 }
 
 /// Only the owner may open the admin socket.

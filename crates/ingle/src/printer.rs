@@ -147,8 +147,10 @@ impl Printer {
             print(receiver, style, &counted);
             drop(ended);
         };
-        // Should there be no thread, what is printed is counted as left out, and serving goes on.
-        std::thread::Builder::new().name("printer".to_owned()).spawn(printing).ok();
+        if let Err(error) = std::thread::Builder::new().name("printer".to_owned()).spawn(printing) {
+            // Serving goes on.
+            tracing::error!(%error, "there is no thread that could print: nothing of the log is shown");
+        }
         let stop = tasks.stop_signal(TaskKind::Printer);
         drop(tasks.spawn(TaskKind::Printer, "printer", end_with(stop, sender.clone(), end)));
         Self { sender, app: Arc::default(), left_out, show_only: ShowOnly::default() }

@@ -141,7 +141,7 @@ extern "C" fn fork_into_cell(_module: Object, arguments: Object) -> Object {
         let child = fork();
         let errno = *__errno_location();
         if child == 0 {
-            // Before any code of the app runs, and hooks for forks are such code.
+            // Before any Python of the app runs, and hooks for forks are such code.
             if !enter(mounts, directory) {
                 _exit(71);
             }

@@ -15,4 +15,5 @@ pub mod landlock;
 pub mod means;
 pub mod memory;
 pub mod process;
+pub mod remove;
 pub mod seccomp;

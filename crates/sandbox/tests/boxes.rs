@@ -131,6 +131,40 @@ async fn t_001_what_is_not_in_the_view_is_not_there() {
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&file), rustix::process::geteuid().as_raw());
 }
 
+/// A mount that is removed with this.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).ok();
+    }
+}
+
+/// T-001: most machines have mounts that are shared (systemd makes them so): what is mounted below one is mounted wherever it is.
+#[tokio::test]
+async fn t_001_what_a_box_mounts_is_not_seen_outside() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make a mount that is shared");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("state")).unwrap();
+    std::fs::write(root.join("state/secret"), "secret").unwrap();
+    rustix::mount::mount_bind(&root, &root).unwrap();
+    let shared = Mounted(root.clone());
+    rustix::mount::mount_change(&root, rustix::mount::MountPropagationFlags::SHARED).unwrap();
+    let mut spec = spec();
+    let mount = |path: PathBuf, access| Mount { path, access, owner: Some((0, 0)) };
+    spec.view.mounts.push(mount(root.clone(), Access::ReadOnly));
+    spec.view.mounts.push(mount(root.join("state"), Access::Hidden));
+    let running = made(&spec).await;
+    let inside = running.says(&format!("ls {}", root.join("state").display())).await;
+    let outside = std::fs::read_to_string(root.join("state/secret"));
+    drop((running, shared));
+    assert_eq!((inside.as_str(), outside.unwrap().as_str()), ("[0]", "secret"));
+}
+
 /// T-002, T-003, T-004, T-006: no descriptor, no privilege, no process of others.
 #[tokio::test]
 async fn t_003_a_program_starts_with_nothing_but_what_it_was_given() {

@@ -1,5 +1,6 @@
 //! The handle that everybody else holds.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -93,7 +94,7 @@ impl Store {
         pages_max: Option<u32>,
     ) -> Result<Self, Error> {
         let directory = options.directory;
-        std::fs::create_dir_all(&directory).map_err(|source| {
+        make_private(&directory).map_err(|source| {
             Error::io(format!("making the data directory {}", directory.display()), source)
         })?;
         let lock = DirectoryLock::take(&directory)?;
@@ -105,7 +106,6 @@ impl Store {
         let spool = directory.join("spool");
         // Nobody can hold one of a server that is gone.
         std::fs::remove_dir_all(&handed).ok();
-        std::fs::remove_dir_all(&spool).ok();
         // Whoever takes over what was written into `spool` moves it there first.
         std::fs::remove_dir_all(directory.join("taken")).ok();
         std::fs::create_dir_all(&handed)
@@ -426,8 +426,8 @@ impl Store {
         &self.0.hooks
     }
 
-    /// An empty folder on the store's own file system, for files that are to become objects
-    /// ([`ObjectContent::File`]). What is left in it is removed when the store is opened.
+    /// A folder on the store's own file system, for files that are to become objects
+    /// ([`ObjectContent::File`]). Whoever lets others write there empties it before.
     pub fn spool_folder(&self) -> &Path {
         &self.0.spool
     }
@@ -460,6 +460,14 @@ pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|source| Error::io("a file operation", std::io::Error::other(source)))
+}
+
+/// Makes the folder if it is not there; what apps have given to the server is nobody else's to read.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    // A folder of somebody else's that we may use stays as it is.
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).ok();
+    Ok(())
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {

@@ -192,7 +192,7 @@ impl Newborn {
             environment,
             directory: options.app.root.clone(),
         };
-        let entrance = group.as_ref().filter(|_| under_gvisor).map(Group::entrance);
+        let entrance = group.as_ref().map(Group::entrance);
         let open = Open {
             output: &their_output,
             errors: &their_errors,
@@ -296,9 +296,21 @@ impl Newborn {
         let tail = Tail::default();
         let (closed, all_read) = oneshot::channel::<()>();
         if let Some((stdout, stderr)) = output {
-            let destination =
-                |source, tail| Destination { worker: worker.id, source, words: worker.words.clone(), tail };
+            let destination = |source, tail| Destination {
+                worker: worker.id,
+                source,
+                words: worker.words.clone(),
+                speaker: worker.speaker.clone(),
+                tail,
+            };
             let out = forward(stdout, destination(LogSource::Stdout, Tail::default()));
+            // Both streams, as what one says last may be in either.
+            let closed = Arc::new(closed);
+            let still_open = closed.clone();
+            let out = async move {
+                out.await;
+                drop(still_open);
+            };
             drop(tasks.spawn(TaskKind::WorkerPort, name("stdout"), out));
             let err = forward(stderr, destination(LogSource::Stderr, tail.clone()));
             let err = async move {
@@ -311,12 +323,9 @@ impl Newborn {
             let watching = bounds::watch_outputs(worker.clone(), worker.bounds.outputs_bytes);
             drop(tasks.spawn(TaskKind::WorkerPort, name("outputs"), watching));
         }
-        if let Some(group) = &worker.quarters.group {
-            let from = match &body {
-                Body::Forked { residence, .. } => residence.clone(),
-                Body::Started(_) | Body::Boxed { .. } => None,
-            };
-            group.take(worker.clone(), from, tasks);
+        // One that was started is in its group from the beginning.
+        if let (Some(group), Body::Forked { residence, .. }) = (&worker.quarters.group, &body) {
+            group.take(worker.clone(), residence.clone(), tasks);
         }
         if let Some(limit) = memory_to_watch {
             let watching = home::watch_memory(worker.clone(), limit);

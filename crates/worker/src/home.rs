@@ -60,7 +60,7 @@ impl Confinement {
     }
 
     /// A control group with the limits of one worker.
-    fn group(&self) -> Option<Group> {
+    pub(crate) fn group(&self) -> Option<Group> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let groups = self.means.groups.as_ref()?;
         let name = format!("worker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -155,7 +155,7 @@ impl Group {
         let (group, process) = (self.clone(), worker.group.leader());
         let moved = tokio::task::spawn_blocking(move || {
             // Its number may be another's when it is gone.
-            if worker.state().phase == Phase::Gone {
+            if worker.speaker.has_ended() {
                 return Ok(());
             }
             group.0.leaf.attach(process)?;
@@ -198,6 +198,11 @@ impl Group {
     /// Ends all that is in it.
     pub(crate) fn kill(&self) {
         self.0.leaf.start_kill().ok();
+    }
+
+    /// It does not give way any more, whatever it does.
+    pub(crate) fn leave_in_peace(&self) {
+        self.0.manner.leave_in_peace(&self.0.leaf);
     }
 
     /// See [`Manner::look`].

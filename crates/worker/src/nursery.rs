@@ -225,7 +225,7 @@ impl Nursery {
                 // Its box needs a process to be made for.
                 self.home.template(confinement, maker).await?;
                 let boxed = self.home.boxed().await.ok_or(Error::Box { source: BoxError::Gone })?;
-                Newborn::start_in_box(&boxed, id, None, maker).await?
+                Newborn::start_in_box(&boxed, id, confinement.group(), maker).await?
             }
         };
         newborn.load(Role::Worker, maker).await

@@ -7,7 +7,7 @@ use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::words::Words;
+use crate::words::{Speaker, Words};
 
 /// A longer line is cut into pieces: no worker makes the server's memory grow (T-018).
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -37,6 +37,7 @@ pub(crate) struct Destination {
     pub(crate) worker: WorkerId,
     pub(crate) source: LogSource,
     pub(crate) words: Arc<Words>,
+    pub(crate) speaker: Arc<Speaker>,
     pub(crate) tail: Tail,
 }
 
@@ -73,7 +74,7 @@ impl Destination {
             logger: String::new(),
             message: String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned(),
         };
-        self.words.say(line).await;
+        self.words.say(line, &self.speaker).await;
     }
 }
 
@@ -96,6 +97,7 @@ mod tests {
             worker: WorkerId(1),
             source: LogSource::Stderr,
             words: Arc::new(Words::new(keep.clone())),
+            speaker: Arc::default(),
             tail: tail.clone(),
         };
         forward(input, destination).await;

@@ -424,6 +424,7 @@ impl Pool {
         };
         self.0.signals.room.notify_waiters();
         self.0.signals.changed.notify_one();
+        self.0.courtesy.end();
         let until = Instant::now() + grace;
         for worker in &workers {
             worker.drain();

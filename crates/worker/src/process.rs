@@ -28,7 +28,7 @@ use crate::machine;
 use crate::stream::Told;
 use crate::wire::frame::FrameReader;
 use crate::wire::message::{FromWorker, Loaded, Log, ToWorker, VERSION};
-use crate::words::Words;
+use crate::words::{Speaker, Words};
 
 mod state;
 
@@ -58,6 +58,7 @@ pub(crate) struct Worker {
     state: Mutex<State>,
     ending: watch::Sender<Option<Arc<Ending>>>,
     pub(crate) words: Arc<Words>,
+    pub(crate) speaker: Arc<Speaker>,
     /// The app's folder.
     pub(crate) root: PathBuf,
     pub(crate) spool: Option<PathBuf>,
@@ -107,6 +108,7 @@ impl Worker {
             state: Mutex::new(State::new()),
             ending: watch::channel(None).0,
             words: maker.words.clone(),
+            speaker: Arc::default(),
             root: maker.options.app.root.clone(),
             spool: maker.options.spool.clone(),
             bounds: maker.options.bounds,
@@ -160,6 +162,7 @@ impl Worker {
                 body.wait().await
             }
         };
+        self.speaker.end();
         let status = if self.has_machine() { status.map(machine::status_inside) } else { status };
         // A process that left the group may hold the pipe open; what it says later is not waited for.
         tokio::time::timeout(LAST_WORDS, last_words.all_read).await.ok();
@@ -320,8 +323,8 @@ impl Worker {
     pub(crate) async fn log(&self, log: Log) {
         let bytes = log.message.len();
         match self.line(log) {
-            Some(line) => self.words.say(line).await,
-            None => self.words.took(bytes).await,
+            Some(line) => self.words.say(line, &self.speaker).await,
+            None => self.words.took(bytes, &self.speaker).await,
         }
     }
 
@@ -436,6 +439,8 @@ impl Worker {
         // Closing our end of an idle lane ends its thread.
         state.idle.clear();
         drop(state);
+        // The pool looks no more at how it behaves: what it has in work is to be done.
+        self.quarters.group.iter().for_each(home::Group::leave_in_peace);
         self.signals.changed.notify_one();
     }
 

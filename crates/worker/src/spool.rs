@@ -69,7 +69,7 @@ impl Drop for Removed {
         // Usually the store has moved it; what stays in spite of this is removed at the next start.
         if fs::remove_file(&self.0).is_err() {
             // A worker may have made a folder.
-            fs::remove_dir_all(&self.0).ok();
+            ingle_sandbox::remove::tree(&self.0).ok();
         }
     }
 }

@@ -4,10 +4,13 @@
 //! the server to itself. What is too much in a moment stays where it is, in a pipe or a socket, until its time comes: then the
 //! app waits (T-018), and its neighbours do not (T-021).
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ingle_types::log::{LogLine, LogSinkHandle};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The price of a line: 10,000 a second may be said for long.
@@ -23,6 +26,33 @@ const TURN: Duration = Duration::from_micros(1000);
 pub(crate) struct Words {
     sink: LogSinkHandle,
     account: Mutex<Account>,
+}
+
+/// A process that says something.
+#[derive(Default)]
+pub(crate) struct Speaker {
+    has_ended: AtomicBool,
+    end: Notify,
+}
+
+impl Speaker {
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+        self.end.notify_waiters();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    async fn ended(&self) {
+        let mut end = pin!(self.end.notified());
+        // Before the look: who ends between the two is heard.
+        end.as_mut().enable();
+        if !self.has_ended() {
+            end.await;
+        }
+    }
 }
 
 struct Account {
@@ -51,15 +81,15 @@ impl Words {
         &self.sink
     }
 
-    /// Hands a line on, and comes back when the next one may be taken.
-    pub(crate) async fn say(&self, line: LogLine) {
+    /// Hands a line on, and comes back when the next one of this process may be taken.
+    pub(crate) async fn say(&self, line: LogLine, speaker: &Speaker) {
         let bytes = line.message.len();
         self.sink.line(line);
-        self.took(bytes).await;
+        self.took(bytes, speaker).await;
     }
 
     /// Counts a line, also one that nobody is to see, and comes back when the next one may be taken.
-    pub(crate) async fn took(&self, bytes: usize) {
+    pub(crate) async fn took(&self, bytes: usize, speaker: &Speaker) {
         let then = {
             let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
             account.take(bytes, Instant::now())
@@ -67,7 +97,8 @@ impl Words {
         match then {
             Then::GoOn => {}
             Then::Yield => tokio::task::yield_now().await,
-            Then::Wait(wait) => tokio::time::sleep(wait).await,
+            // Last words are no more than what is in its pipes and sockets, and somebody waits for them.
+            Then::Wait(wait) => drop(tokio::time::timeout(wait, speaker.ended()).await),
         }
     }
 }
@@ -135,6 +166,25 @@ mod tests {
         let mut account = Account::new(now);
         let turns = (0..100).filter(|_| account.take(0, now) == Then::Yield).count();
         assert_eq!(turns, 10);
+    }
+
+    /// T-018: what explains a crash is not waited for behind a flood.
+    #[tokio::test]
+    async fn who_has_ended_is_heard_to_the_end_at_once() {
+        struct Nobody;
+        impl ingle_types::log::LogSink for Nobody {
+            fn line(&self, _: LogLine) {}
+        }
+        let (words, speaker) =
+            (std::sync::Arc::new(Words::new(std::sync::Arc::new(Nobody))), Speaker::default());
+        let heard = async {
+            // Some minutes' worth.
+            for _ in 0..20 {
+                words.took(100 << 20, &speaker).await;
+            }
+        };
+        let ending = async { speaker.end() };
+        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(heard, ending) }).await.unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ingle_sandbox::egress::policy::Target;
 
-use super::variables;
+use super::Needs;
 use crate::folder::{AppFolder, ReadOptions, find, read_bytes};
 
 /// Options that name an address or a path, as pip and uv call them.
@@ -56,16 +56,14 @@ pub(crate) struct Sources {
     pub(super) configuration: PathBuf,
     /// The settings of pip at the place that it had first, if nothing else is said.
     pub(super) old_file: Option<PathBuf>,
-    /// Where what is downloaded is kept.
-    pub(super) downloads: PathBuf,
 }
 
 impl Sources {
-    pub(super) fn find(folder: &AppFolder, options: &ReadOptions, pythons: &[PathBuf]) -> Self {
+    pub(super) fn find(folder: &AppFolder, options: &ReadOptions, needs: &Needs) -> Self {
         let configuration = find(&options.environment, "XDG_CONFIG_HOME")
             .filter(|path| !path.is_empty())
             .map_or_else(|| options.home.join(".config"), PathBuf::from);
-        let mut sources = Self { downloads: variables::downloads(options, &folder.root), ..Self::default() };
+        let mut sources = Self::default();
         for (name, value) in &options.environment {
             let option = ["PIP_", "UV_"].iter().find_map(|start| name.strip_prefix(start));
             let option = option.map(|name| name.to_ascii_lowercase().replace('_', "-"));
@@ -87,7 +85,9 @@ impl Sources {
         let named =
             ["PIP_CONFIG_FILE", "UV_CONFIG_FILE"].iter().filter_map(|name| find(&options.environment, name));
         files.extend(named.map(PathBuf::from).filter(|path| path != Path::new("/dev/null")));
-        files.extend(pythons.iter().filter_map(|python| Some(python.parent()?.parent()?.join("pip.conf"))));
+        files.extend(
+            needs.pythons.iter().filter_map(|python| Some(python.parent()?.parent()?.join("pip.conf"))),
+        );
         for file in files {
             if let Ok(Some(bytes)) = read_bytes(&file) {
                 sources.take_file(&String::from_utf8_lossy(&bytes));
@@ -100,7 +100,7 @@ impl Sources {
             let text = read_bytes(&folder.root.join(name)).ok().flatten().unwrap_or_default();
             sources.take_urls(&String::from_utf8_lossy(&text));
         }
-        sources.paths.retain(|path| path.is_absolute() && path != &sources.downloads);
+        sources.paths.retain(|path| path.is_absolute() && path != &needs.downloads);
         sources.configuration = configuration;
         sources
     }

@@ -1,9 +1,7 @@
 //! What a builder finds in its environment: what is about installing packages, and nothing else of the server's.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use ingle_sandbox::boxes::machine::{self, Crowd};
+use std::path::Path;
 
 use super::{Needs, Sources};
 use crate::environment::MISLEADING;
@@ -70,7 +68,7 @@ pub(super) fn of_builders(
     for (name, folder) in [("PIP_CACHE_DIR", "pip"), ("UV_CACHE_DIR", "uv")] {
         let own = variables.get(name).filter(|path| Path::new(path.as_str()).starts_with(&options.cache));
         if own.is_none() {
-            variables.insert(name.to_owned(), text(&sources.downloads.join(folder)));
+            variables.insert(name.to_owned(), text(&needs.downloads.join(folder)));
         }
     }
     variables
@@ -81,12 +79,6 @@ fn is_passed(name: &str) -> bool {
         return false;
     }
     PASSED.contains(&name) || ["PIP_", "UV_", "LC_"].iter().any(|start| name.starts_with(start))
-}
-
-/// Where installers keep what they have downloaded and built, for one app: what the packages of one have written there
-/// is never installed for another.
-pub(super) fn downloads(options: &ReadOptions, root: &Path) -> PathBuf {
-    options.cache.join("downloads").join(format!("{:x}", machine::user_of(root, Crowd::Builders)))
 }
 
 #[cfg(test)]
@@ -116,9 +108,8 @@ mod tests {
         let mut options = ReadOptions { cache: "/cache".into(), ..ReadOptions::default() };
         options.environment = names.map(|name| (name.to_owned(), format!("/{name} of the shell"))).into();
         options.environment.insert("UV_CACHE_DIR".to_owned(), "/cache/of-uv".to_owned());
-        let needs = Needs { work: "/work".into(), ..Needs::default() };
-        let found =
-            of_builders(&options, &needs, &Sources { downloads: "/cache/d".into(), ..Sources::default() });
+        let needs = Needs { work: "/work".into(), downloads: "/cache/d".into(), ..Needs::default() };
+        let found = of_builders(&options, &needs, &Sources::default());
         let of_shell: Vec<&str> = found
             .iter()
             .filter(|(_, value)| value.ends_with("of the shell"))

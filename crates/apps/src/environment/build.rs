@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ingle_sandbox::command::Output;
+use ingle_sandbox::remove;
 
 use super::{Plan, Progress, READY, failure};
 use crate::Error;
@@ -48,8 +49,7 @@ pub(super) async fn ensure(
     }
     if plan.environment.exists() {
         // A build that did not come to its end.
-        std::fs::remove_dir_all(&plan.environment)
-            .map_err(|source| cache_error(&plan.environment, source))?;
+        remove::tree(&plan.environment).map_err(|source| cache_error(&plan.environment, source))?;
     }
     let path = plan.file("work");
     let work = Work::make(path.clone()).map_err(|source| cache_error(&path, source))?;
@@ -81,6 +81,7 @@ fn bench<'a>(plan: &Plan<'a>, work: &Work) -> Result<Bench<'a>, Error> {
         read: plan.uv.iter().cloned().chain([plan.file("requirements.txt")]).collect(),
         write: vec![plan.environment.clone()],
         work: work.path().to_owned(),
+        downloads: plan.options.cache.join("downloads").join(&plan.hash),
         app: plan.is_local,
     };
     if bench::is_confined(plan.folder, plan.options) {
@@ -89,6 +90,21 @@ fn bench<'a>(plan: &Plan<'a>, work: &Work) -> Result<Bench<'a>, Error> {
             .map_err(|source| cache_error(&plan.environment, source))?;
     }
     Ok(Bench::new(plan.folder, plan.options, &needs))
+}
+
+/// What is kept of a log, half of it from its begin: a package may print for as long as it is built.
+const LOG_BYTES_MAX: usize = 4 << 20;
+const LEFT_OUT: &str = "… some lines are left out here\n";
+
+fn keep_line(log: &mut String, line: &str) {
+    log.push_str(line);
+    log.push('\n');
+    if log.len() > LOG_BYTES_MAX {
+        let begin = log.ceil_char_boundary(LOG_BYTES_MAX / 2);
+        // Half of the rest, so that not every further line moves all the others.
+        let end = log.ceil_char_boundary(begin + LOG_BYTES_MAX / 4);
+        log.replace_range(begin..end, LEFT_OUT);
+    }
 }
 
 fn cache_error(path: &Path, source: io::Error) -> Error {
@@ -119,7 +135,7 @@ struct Builder<'a, 'p> {
     bench: Bench<'a>,
     work: &'a Path,
     progress: &'p mut (dyn FnMut(Progress) + Send),
-    /// Everything that the programs said.
+    /// What the programs said: the begin and the end, if it is much.
     log: String,
     /// The environment has no pip of its own.
     pip_from_outside: bool,
@@ -261,8 +277,7 @@ impl Builder<'_, '_> {
         self.log.push_str(&format!("$ {} {}\n", program.display(), args.join(" ")));
         let (progress, log) = (&mut self.progress, &mut self.log);
         let mut on_line = |_, line: &str| {
-            log.push_str(line);
-            log.push('\n');
+            keep_line(log, line);
             progress(Progress::Line(line.to_owned()));
         };
         Ok(self.bench.run(program, args, (directory, STEP_TIMEOUT), &mut on_line).await?)

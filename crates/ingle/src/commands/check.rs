@@ -28,20 +28,30 @@ pub(crate) async fn run(
 ) -> Result<u8, CommandError> {
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
+    let checked = check(&arguments, surroundings, (&tasks, &printer, style)).await;
+    drop(printer);
+    // What was said before an error stands before it.
+    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    checked
+}
+
+async fn check(
+    arguments: &CheckArguments,
+    surroundings: &Surroundings,
+    (tasks, printer, style): (&Tasks, &Printer, Style),
+) -> Result<u8, CommandError> {
     let means = surroundings.means().await;
-    let look = async || look(&arguments.app, (surroundings, means.clone()), (&tasks, &printer, style)).await;
+    let look = async || look(&arguments.app, (surroundings, means.clone()), (tasks, printer, style)).await;
     let (mut app, requirements) = look().await?;
     if arguments.fix {
         let plan = Plan::new(&app.root, &app.problems, &requirements);
         plan.write(&app.root)?;
-        show_changes(&plan, &printer, style);
+        show_changes(&plan, printer, style);
         if !plan.changes.is_empty() {
             (app, _) = look().await?;
         }
     }
-    let errors = report(&app, &printer, style);
-    drop(printer);
-    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    let errors = report(&app, printer, style);
     Ok(if errors > 0 || app.functions.is_empty() { APP } else { 0 })
 }
 

@@ -45,10 +45,27 @@ pub(crate) async fn run(
         return Ok(show(&call(client, &query, body).await?, style));
     }
     let printer = Printer::start(style, &tasks);
+    let answer = call_once(arguments, surroundings, (&printer, style), &tasks, (&query, body)).await;
+    drop(printer);
+    // What was said before an error stands before it.
+    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
+    Ok(show(&answer?, style))
+}
+
+/// Starts a server for one call, and stops it.
+async fn call_once(
+    arguments: InvokeArguments,
+    surroundings: &Surroundings,
+    (printer, style): (&Printer, Style),
+    tasks: &Tasks,
+    (query, body): (&[(String, String)], Bytes),
+) -> Result<Value, CommandError> {
+    let folder = absolute(&arguments.at.folder);
+    let state = Surroundings::state(&folder, arguments.at.state.as_ref());
     let app = AppArguments { folder, python: None, functions: Vec::new(), state: arguments.at.state };
     let means = surroundings.means().await;
     let read = surroundings.read_options(&app, means.clone());
-    let prepared = prepare(&app.folder, &read, &mut progress(style, &printer)).await?;
+    let prepared = prepare(&app.folder, &read, &mut progress(style, printer)).await?;
     let plan = Plan {
         folder: app.folder,
         read,
@@ -78,14 +95,12 @@ pub(crate) async fn run(
     app.serve_admin()?;
     server.apps().add(Arc::new(app));
     server.serve(Hosts::Any(entrance.service));
-    let answer = match Client::connect(&state, &tasks).await {
-        Some(client) => call(client, &query, body).await,
+    let answer = match Client::connect(&state, tasks).await {
+        Some(client) => call(client, query, body).await,
         None => Err(CommandError::new(MACHINE, "E0702", "the server that was just started can't be reached")),
     };
     server.stop().await;
-    drop(printer);
-    tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
-    Ok(show(&answer?, style))
+    answer
 }
 
 fn query(arguments: &InvokeArguments) -> Result<Vec<(String, String)>, CommandError> {

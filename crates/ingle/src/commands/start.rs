@@ -41,20 +41,31 @@ pub(crate) async fn run(
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.
-    let mut signals = Signals::listen(arguments.clock.is_some());
+    let signals = Signals::listen(arguments.clock.is_some());
     let code = if arguments.names_several() {
-        several::run(&arguments, surroundings, style, (&printer, &tasks), signals).await?
+        several::run(&arguments, surroundings, style, (&printer, &tasks), signals).await
     } else {
-        let started = tokio::select! {
-            started = begin(&arguments, surroundings, style, (&printer, &tasks)) => started?,
-            // Nothing was accepted yet, so there is nothing to finish.
-            () = signals.next() => return Ok(INTERRUPTED),
-        };
-        attend(started, signals, surroundings, (&printer, style)).await
+        run_one(&arguments, surroundings, style, (&printer, &tasks), signals).await
     };
     drop(printer);
+    // What was said before an error stands before it.
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
-    Ok(code)
+    code
+}
+
+async fn run_one(
+    arguments: &StartArguments,
+    surroundings: &Surroundings,
+    style: Style,
+    (printer, tasks): (&Printer, &Tasks),
+    mut signals: Signals,
+) -> Result<u8, CommandError> {
+    let started = tokio::select! {
+        started = begin(arguments, surroundings, style, (printer, tasks)) => started?,
+        // Nothing was accepted yet, so there is nothing to finish.
+        () = signals.next() => return Ok(INTERRUPTED),
+    };
+    Ok(attend(started, signals, surroundings, (printer, style)).await)
 }
 
 /// Serves until the end.

@@ -66,7 +66,7 @@ pub(crate) fn leave(status: i32) -> ! {
     }
 }
 
-/// Attributes of all mounts of a tree (mount_setattr(2)).
+/// Attributes of all mounts of a tree (mount_setattr(2)). They are private from then on.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Attributes<'a> {
     pub(crate) set: u64,
@@ -88,7 +88,8 @@ pub(crate) fn set_attributes(tree: impl AsFd, attributes: Attributes<'_>) -> io:
     let attributes = libc::mount_attr {
         attr_set: attributes.set | mapped,
         attr_clr: 0,
-        propagation: 0,
+        // A copy of a mount belongs to its group: what is mounted below one would be seen in the other.
+        propagation: libc::MS_PRIVATE,
         userns_fd: attributes.users.map_or(0, |users| u64::try_from(users.as_raw_fd()).unwrap_or(0)),
     };
     // SAFETY: path and attributes live until the call returns, and the size is that of the attributes.

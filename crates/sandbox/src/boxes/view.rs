@@ -48,6 +48,8 @@ pub(crate) fn open_all(spec: &BoxSpec, shortfalls: &mut Vec<Shortfall>) -> Done<
     for device in DEVICES {
         let path = Path::new("/dev").join(device);
         if let Some(tree) = open_tree(&path)? {
+            let private = Attributes { is_recursive: true, ..Attributes::default() };
+            sys::set_attributes(&tree, private).at_path("separate", &path)?;
             trees.push(Tree { path, access: Access::ReadWrite, tree: Some(tree) });
         }
     }

@@ -4,9 +4,9 @@
 //! process nor a locked one is left over and removed by the next server. The lock is what protects the folder of a
 //! server in another container, whose numbers are not ours.
 //!
-//! In the tree of v1 that shares out the processor a leaf stands beside the server's folder, not in it: a group that gives way
-//! ([`super::Leaf::give_way`]) does so to its siblings alone, and there the server is one of them. In v2 server and leaves are
-//! siblings anyway (`delegation`).
+//! In the tree that shares out the processor a leaf stands beside the server's folder, not in it: a group that gives way
+//! ([`super::Leaf::give_way`]) does so to its siblings alone. There the server is one of them, in v1 with everything else on
+//! the machine, in v2 in a group of its own (`delegation`).
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -37,9 +37,7 @@ impl Parent {
     pub(super) fn leaf(&self, name: &str) -> PathBuf {
         let shares_processor = self.controllers.contains(&Controller::Cpu);
         match self.folder.file_name().and_then(|own| own.to_str()) {
-            Some(own) if self.version == Version::V1 && shares_processor => {
-                self.folder.with_file_name(format!("{own}{BESIDE}{name}"))
-            }
+            Some(own) if shares_processor => self.folder.with_file_name(format!("{own}{BESIDE}{name}")),
             _ => self.folder.join(name),
         }
     }
@@ -136,8 +134,12 @@ fn make(base: &Path, prefix: &str, version: Version) -> Result<Parent, String> {
     sweep_left_over(base, prefix);
     let folder = base.join(format!("{prefix}{}", rustix::process::getpid().as_raw_nonzero()));
     // There may be one of a process that had our number, in a container where the first process always has the same.
-    if lock(&folder).is_ok() {
+    if matches!(lock(&folder), Ok(_) | Err(rustix::io::Errno::NOENT)) {
         files::remove_tree(&folder).ok();
+        let is_beside = |other: &&PathBuf| {
+            **other != folder && owned_by(other).map(|own| base.join(own)).as_ref() == Some(&folder)
+        };
+        files::folders_in(base).iter().filter(is_beside).for_each(|beside| drop(files::remove_tree(beside)));
     }
     std::fs::create_dir(&folder)
         .map_err(|error| format!("no group could be made in {}: {error}", base.display()))?;

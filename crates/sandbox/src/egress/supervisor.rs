@@ -99,7 +99,8 @@ pub struct Supervisor {
 
 /// What was learnt about a call of `connect`.
 struct Asked {
-    socket: OwnedFd,
+    /// Closing the last descriptor of a socket may wait for its peer (`SO_LINGER`), who may be the box: not in a thread of ours.
+    socket: Arc<OwnedFd>,
     kind: Kind,
     /// Whether the socket belongs to the server's namespace, as one does that we put into the box.
     is_of_host: bool,
@@ -227,6 +228,17 @@ impl Supervisor {
     async fn connect(&self, notification: Notification) -> Result<(), Errno> {
         let namespace = self.namespace;
         let asked = self.by_hand(move |listener| Asked::of(notification, listener, namespace)).await?;
+        let socket = Arc::clone(&asked.socket);
+        let result = self.connect_as_asked(notification, asked).await;
+        self.by_hand(move |_| {
+            drop(socket);
+            Ok(())
+        })
+        .await?;
+        result
+    }
+
+    async fn connect_as_asked(&self, notification: Notification, asked: Asked) -> Result<(), Errno> {
         match asked.target {
             Aim::Internet(address) => match asked.kind.transport {
                 Way::Tcp => Box::pin(self.connect_tcp(notification, asked, address)).await,
@@ -239,7 +251,7 @@ impl Supervisor {
             Aim::Unspecified => sockets::connect(&asked.socket, &asked.bytes),
             Aim::Unix(peer, credentials) => {
                 let peer = Arc::new((peer, credentials));
-                self.connect_unix(notification.id, Arc::new(asked.socket), asked.is_nonblocking, peer).await
+                self.connect_unix(notification.id, asked.socket, asked.is_nonblocking, peer).await
             }
             Aim::Other => Err(Errno::AFNOSUPPORT),
         }
@@ -320,9 +332,8 @@ impl Supervisor {
             return (Err(error), false);
         }
         let limit = sockopt::socket_timeout(&asked.socket, Timeout::Send).unwrap_or(None);
-        let socket = asked.socket.try_clone().map_err(|_| Errno::MFILE);
-        let bytes = asked.bytes.clone();
-        let begun = self.by_hand(move |_| sockets::connect_within(&socket?, &bytes, AT_ONCE)).await;
+        let (socket, bytes) = (Arc::clone(&asked.socket), asked.bytes.clone());
+        let begun = self.by_hand(move |_| sockets::connect_within(&socket, &bytes, AT_ONCE)).await;
         let result = match begun {
             Err(Errno::INPROGRESS) if asked.is_nonblocking => {
                 // Loopback refuses at once. The error itself is left to the program.
@@ -356,6 +367,8 @@ impl Supervisor {
         };
         // A try that failed leaves the program with its own socket, which it may use for another.
         if !matches!(result, Ok(()) | Err(Errno::INPROGRESS)) {
+            // It has the options of the other, and may stand by now.
+            sockopt::set_socket_linger(&made, None).ok();
             return result;
         }
         if !is_nonblocking {
@@ -451,7 +464,7 @@ impl Asked {
             target => target,
         };
         let is_nonblocking = is_nonblocking(socket.as_fd());
-        Ok(Self { socket, kind, is_of_host, is_nonblocking, close_on_exec, bytes, target })
+        Ok(Self { socket: Arc::new(socket), kind, is_of_host, is_nonblocking, close_on_exec, bytes, target })
     }
 
     /// Whether the address is one of the socket's family.

@@ -86,6 +86,18 @@ async fn t_071_a_full_disk_refuses_clearly_and_goes_on_when_there_is_room() {
     assert_eq!(show(&store.lease_messages("orders", 9, MINUTE).await.unwrap()), "room1");
 }
 
+/// T-050: what apps have given to the server can't be read by other users of the machine.
+#[tokio::test]
+async fn t_050_a_directory_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("state/store");
+    let store = Store::open(Options::new(&directory), Arc::new(ManualClock::at(start())), Faults::none());
+    let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+    drop(store.unwrap());
+    assert_eq!(mode & 0o777, 0o700);
+}
+
 #[tokio::test]
 async fn a_directory_has_one_owner() {
     let fixture = Fixture::new();
