@@ -109,6 +109,8 @@ fn a_request_that_never_reached_a_killed_process_is_run_by_another(python: &Pyth
     });
     let victim = server.workers()[0];
     signal(victim, Signal::STOP);
+    // Each of its threads stops when it has the processor next, and reads what has come until then.
+    server.events().look_until("a process that stands still", || stands_still(victim).then_some(()));
     let answers: Vec<String> = thread::scope(|scope| {
         let server = &server;
         let call = |number| scope.spawn(move || server.post(&format!("/api/begin/{number}"), ""));
@@ -120,6 +122,16 @@ fn a_request_that_never_reached_a_killed_process_is_run_by_another(python: &Pyth
     assert_eq!(answers.len(), 9);
     let begun = std::fs::read_to_string(server.folder().join("begun.txt")).unwrap();
     assert_eq!(begun.lines().count(), 9, "each was run once: {begun}");
+}
+
+/// Whether every thread of a process is stopped.
+fn stands_still(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let state = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    threads.filter_map(state).all(|state| state == 'T')
 }
 
 fn kill(process: u32) {
