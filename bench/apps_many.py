@@ -24,6 +24,7 @@ ENVIRONMENTS = 20
 ASKED = 100
 # Importing a thousand apps takes minutes; looking at their files seconds.
 START_TIMEOUT_S = 1200.0
+# Its log is long by then, and each look reads it.
 POLL_S = 0.05
 # The server gives memory back some seconds after its start.
 SETTLE_S = 8.0
@@ -105,13 +106,7 @@ def serve(place: Place, log: str) -> Server:
     """A server of all apps; each was tried when this returns."""
     command = [str(place.binary), "--json", "--cache", str(place.scratch / "cache"), "start"]
     command += ["--apps", str(folder(place)), "--port", "0"]
-    server = Server(command, {}, place.scratch / log, None)
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not server.address():
-        if server.process.poll() is not None or time.monotonic() > deadline:
-            server.stop()
-            raise RuntimeError(f"the apps are not served:\n{server.last_words()}")
-        time.sleep(POLL_S)
+    server = Server(command, {}, place.scratch / log, None).wait_for_address(START_TIMEOUT_S, POLL_S)
     bad = [app for app in first_event(server.log, "ready")["apps"] if app["functions"] != 3 or app["errors"]]
     if bad:
         server.stop()

@@ -89,14 +89,7 @@ def start(place: Place, workers: int, functions: tuple, app: str = "queue", time
           variables: Optional[Dict[str, str]] = None) -> Server:
     command, environment = ingle_command(place, app, workers, functions)
     environment.update(variables or {})
-    server = Server(command, environment, place.scratch / "server.log", None)
-    deadline = time.monotonic() + timeout_s
-    while not server.address():
-        if server.process.poll() is not None or time.monotonic() > deadline:
-            server.stop()
-            raise RuntimeError(f"no server for the app {app}:\n{server.last_words()}")
-        time.sleep(0.001)
-    return server
+    return Server(command, environment, place.scratch / "server.log", None).wait_for_address(timeout_s)
 
 
 def fill(server: Server, messages: int) -> None:

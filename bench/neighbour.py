@@ -115,14 +115,7 @@ def make(place: Place) -> Path:
 def serve(place: Place, folder: Path) -> Server:
     command = [str(place.binary), "--json", "--cache", str(place.scratch / "cache"), "start", "--apps", str(folder)]
     command += ["--port", "0", "--state", str(place.scratch / "beside-state")]
-    server = Server(command, {}, place.scratch / "beside.log", None)
-    deadline = time.monotonic() + TIMEOUT_S * 5
-    while not server.address():
-        if server.process.poll() is not None or time.monotonic() > deadline:
-            server.stop()
-            raise RuntimeError(f"the apps are not served:\n{server.last_words()}")
-        time.sleep(0.05)
-    return server
+    return Server(command, {}, place.scratch / "beside.log", None).wait_for_address(TIMEOUT_S * 5)
 
 
 class Attacker:

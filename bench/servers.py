@@ -66,6 +66,16 @@ class Server:
             time.sleep(POLL_S)
         raise ServerFailed(f"{self.process.args} did not answer in {START_TIMEOUT_S:.0f} s:\n{self.last_words()}")
 
+    def wait_for_address(self, timeout_s: float, poll_s: float = POLL_S) -> "Server":
+        """Waits until it says where it listens; ends it, and raises `ServerFailed` with its last words, if it does not."""
+        deadline = time.monotonic() + timeout_s
+        while not self.address():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ServerFailed(f"{self.process.args} does not listen:\n{self.last_words()}")
+            time.sleep(poll_s)
+        return self
+
     def address(self) -> str:
         """`http://127.0.0.1:<port>`, or nothing as long as it is not known."""
         if not self.base:
