@@ -152,7 +152,22 @@ pub(crate) fn text(answer: &Value) -> String {
     if let Some(failure) = answer.get("failure") {
         let traceback = text(&failure["traceback"]);
         shown.push_str(&format!("{}: {}\n{}", text(&failure["kind"]), text(&failure["message"]), traceback));
-        shown.push_str(&format!("\n{} · {}\n", text(&failure["code"]), text(&answer["id"])));
+        let hint = failure["hint"].as_str().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        shown.push_str(&format!("{hint}\n{} · {}\n", text(&failure["code"]), text(&answer["id"])));
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_failure_is_shown_with_what_to_do() {
+        let failure = |hint: Value| json!({"kind": "OSError", "message": "no", "traceback": "", "code": "E0301", "hint": hint});
+        let shown = |hint| text(&json!({"id": "inv_1", "failure": failure(hint)}));
+        assert_eq!(shown(json!("write into /tmp")), "OSError: no\n\nhint: write into /tmp\nE0301 · inv_1\n");
+        assert_eq!(shown(Value::Null), "OSError: no\n\nE0301 · inv_1\n");
+    }
 }
