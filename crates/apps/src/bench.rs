@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ingle_sandbox::boxes::machine::{self, Crowd};
-use ingle_sandbox::boxes::{self, Access, BoxSpec, Identity, Mount, Network, Protection, Role, Scratch};
+use ingle_sandbox::boxes::{self, Access, BoxSpec, Mount, Network, Protection, Role, Scratch};
 use ingle_sandbox::cgroup::{Leaf, Limits};
 use ingle_sandbox::command::{Command, Error, Output, Stream, run_with};
 use ingle_sandbox::egress::policy::Policy;
@@ -170,10 +170,7 @@ impl Confined {
             _ if !strength.has(Protection::OwnNetwork) => Network::Host,
             _ => Network::Own { resolver: true },
         };
-        let identity = match ingle_sandbox::process::user() {
-            (0, _) => Identity::Own { user: machine::user_of(&folder.root, Crowd::Builders) },
-            (user, group) => Identity::Same { user, group },
-        };
+        let identity = machine::identity(&folder.root, Crowd::Builders, strength);
         let has_namespaces = strength.has(Protection::UserNamespace);
         let mut view = machine::view(network);
         view.mounts.extend(mounts(folder, options, needs, &sources));

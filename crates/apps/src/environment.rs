@@ -17,6 +17,7 @@ use crate::requirements::{RequirementsSource, normalise};
 
 mod build;
 mod failure;
+mod linked;
 
 pub(crate) use build::MISLEADING;
 
@@ -35,6 +36,8 @@ pub struct Environment {
     /// The program to start.
     pub python: PathBuf,
     pub site: Site,
+    /// Folders elsewhere whose modules the environment is made to find, as an editable installation does.
+    pub linked: Vec<PathBuf>,
     /// E.g. `.venv in the app`, `cached environment 1f2e…`.
     pub why: String,
     /// Something was installed just now.
@@ -82,9 +85,15 @@ pub async fn prepare_environment(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Environment, Error> {
     let packaged = folder.root.join(".python_packages/lib/site-packages");
+    // The author's own environment is as trusted as the app's settings; in one that was built here, a package could name
+    // any folder of the machine. What the app itself requires is known from its list.
+    let own = interpreter.environment.as_deref().map(linked::folders).unwrap_or_default();
+    let required = folder.requirements.places.iter().filter(|place| place.is_dir());
+    let linked: Vec<PathBuf> = own.into_iter().chain(required.cloned()).collect();
     let found = |site, why: String, problems| Environment {
         python: interpreter.path.clone(),
         site,
+        linked: linked.clone(),
         why,
         built: false,
         seconds: 0.0,
@@ -103,7 +112,7 @@ pub async fn prepare_environment(
     let started = tokio::time::Instant::now();
     let built = build::ensure(&plan, progress).await?;
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Environment { python, site: Site::Python, why, built, seconds, problems: Vec::new() })
+    Ok(Environment { python, site: Site::Python, linked, why, built, seconds, problems: Vec::new() })
 }
 
 /// Everything that decides how an environment is built, and where.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ingle_sandbox::boxes::machine::{self, Crowd};
+use ingle_sandbox::boxes::machine;
 use ingle_sandbox::boxes::{Access, BoxSpec, Identity, Mount, Network, Protection, Role, Scratch, View};
 use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
@@ -23,6 +23,8 @@ const MEMORY: u64 = 1536 << 20;
 /// Memory with which a worker gets as much of a busy machine as a program of the machine does (facts of Lambda).
 const MEMORY_OF_A_CORE: u64 = 1769 << 20;
 const PROCESSES_OF_A_WORKER: u64 = 1024;
+/// What the app says about itself, and what it may.
+const MANIFEST: &str = "ingle.toml";
 /// For all workers of an app together, where nothing counts those of one.
 const PROCESSES: u64 = 4096;
 
@@ -67,13 +69,9 @@ pub(crate) struct Needs<'a> {
 pub(crate) fn box_spec(
     needs: &Needs<'_>,
     options: &SandboxOptions,
-    network: Network,
+    (identity, network): (Identity, Network),
     strength: &Strength,
 ) -> BoxSpec {
-    let identity = match ingle_sandbox::process::user() {
-        (0, _) => Identity::Own { user: machine::user_of(needs.root, Crowd::Functions) },
-        (user, group) => Identity::Same { user, group },
-    };
     let bytes = options.temporary.unwrap_or(TEMPORARY_BYTES);
     BoxSpec {
         role: Role::Zygote,
@@ -202,6 +200,11 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
     for path in given.into_iter().chain(others.map(PathBuf::as_path)) {
         machine::follow_links(path, &mut view.links);
     }
+    // What an app may do is not for the app to say, even if the rest of its folder is its own.
+    let manifest = needs.root.join(MANIFEST);
+    if manifest.is_file() && write.iter().any(|path| manifest.starts_with(path)) {
+        view.mounts.push(machine::mount(machine::real(&manifest), Access::ReadOnly));
+    }
     let hidden = needs.hidden.iter().map(|path| machine::real(path));
     view.mounts.extend(hidden.map(|path| Mount { path, access: Access::Hidden, owner: None }));
     view
@@ -213,9 +216,10 @@ pub(crate) fn harmless(name: &str) -> bool {
 }
 
 /// What functions find in their environment of the server's: nothing but what is harmless and what the app names.
+/// `temporary`: the folder that is theirs to write into.
 pub(crate) fn variables(
     inherited: &BTreeMap<String, String>,
-    python: &Path,
+    (python, temporary): (&Path, &Path),
     named: &[String],
 ) -> BTreeMap<String, String> {
     let own = inherited.iter().filter(|(name, _)| harmless(name) || named.contains(name));
@@ -226,7 +230,11 @@ pub(crate) fn variables(
         variables.entry(name.to_owned()).or_insert(value);
     };
     default("PATH", format!("{programs}/usr/local/bin:/usr/bin:/bin"));
-    default("HOME", "/tmp".to_owned());
+    default("HOME", temporary.display().to_string());
+    if temporary != Path::new("/tmp") {
+        // They find /tmp by themselves.
+        default("TMPDIR", temporary.display().to_string());
+    }
     default("LANG", "C.UTF-8".to_owned());
     // Packages were compiled when they were installed. Bytecode of a file that is saved twice within a second is taken for
     // that of the first.
@@ -259,12 +267,38 @@ mod tests {
         }
     }
 
+    /// An app that may write into its own folder still can't say what it may.
+    #[test]
+    fn what_an_app_may_do_is_not_for_the_app_to_say() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(MANIFEST), "[sandbox]\nwrite = [\".\"]\n").unwrap();
+        let needs = Needs {
+            root: folder.path(),
+            python: Path::new("/usr/bin/python3"),
+            shim: Path::new("/usr"),
+            read: Vec::new(),
+            write: Vec::new(),
+            hidden: Vec::new(),
+        };
+        let access = |options: &SandboxOptions| {
+            let view = view(&needs, options, Network::Host);
+            let found = view
+                .mounts
+                .into_iter()
+                .find(|mount| mount.path == machine::real(&folder.path().join(MANIFEST)));
+            found.map(|mount| mount.access)
+        };
+        let options = SandboxOptions { write: vec![PathBuf::from(".")], ..SandboxOptions::default() };
+        assert_eq!(access(&options), Some(Access::ReadOnly));
+        assert_eq!(access(&SandboxOptions::default()), None);
+    }
+
     #[test]
     fn the_environment_is_built_from_nothing() {
         let inherited = ["SECRET", "DATABASE_URL", "LANG", "LC_ALL", "HOME", "PATH", "INGLE_X", "LD_PRELOAD"]
             .map(|name| (name.to_owned(), format!("{name} of the shell")));
-        let found =
-            variables(&BTreeMap::from(inherited), Path::new("/e/bin/python"), &["DATABASE_URL".to_owned()]);
+        let places = (Path::new("/e/bin/python"), Path::new("/tmp"));
+        let found = variables(&BTreeMap::from(inherited), places, &["DATABASE_URL".to_owned()]);
         let found: Vec<String> = found.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let expected = [
             "DATABASE_URL=DATABASE_URL of the shell",

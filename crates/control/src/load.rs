@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::{AppFolder, Environment, Interpreter, Progress, ReadOptions};
-use ingle_sandbox::boxes::{Network, Protection, machine};
+use ingle_sandbox::boxes::machine::{self, Crowd};
+use ingle_sandbox::boxes::{BoxError, Network, Protection};
 use ingle_sandbox::egress::Rules;
 use ingle_sandbox::egress::policy::Policy;
 use ingle_sandbox::means::Means;
+use ingle_sandbox::temporary::Temporary;
 use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
@@ -148,9 +150,9 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let confined = Confined::new(isolation, confinement.as_ref());
     let python = without_links(&prepared.environment.python);
     let inherited = match &confinement {
-        Some(_) => {
+        Some(confinement) => {
             let named = [with.named, &folder.sandbox.environment[..]].concat();
-            confine::variables(with.variables, &python, &named)
+            confine::variables(with.variables, (&python, temporary(confinement)), &named)
         }
         None => with.variables.clone(),
     };
@@ -218,14 +220,21 @@ fn confinement(
     };
     let python = without_links(&prepared.environment.python);
     let mut read: Vec<PathBuf> = prepared.debugger.iter().chain(&with.handed).cloned().collect();
+    read.extend(prepared.environment.linked.iter().cloned());
     let paths = folder.settings.get("PYTHONPATH").into_iter().flat_map(|paths| paths.split(':'));
     read.extend(paths.map(PathBuf::from).filter(|path| path.is_absolute()));
+    let identity = machine::identity(&folder.root, Crowd::Functions, &means.strength);
+    let temporary = if means.strength.has(Protection::FileView) {
+        None
+    } else {
+        Some(Arc::new(Temporary::new(identity).map_err(no_temporary)?))
+    };
     let needs = Needs {
         root: &folder.root,
         python: &python,
         shim,
         read,
-        write: with.spool.iter().cloned().collect(),
+        write: with.spool.iter().cloned().chain(temporary.iter().map(|one| one.path().to_owned())).collect(),
         hidden: with.state.iter().cloned().collect(),
     };
     let policy = confine::policy(&folder.sandbox, &folder.settings);
@@ -235,12 +244,21 @@ fn confinement(
         Policy::All => Network::Host,
         policy => Network::Own { resolver: *policy != Policy::None },
     };
-    let mut spec = confine::box_spec(&needs, &folder.sandbox, network, &means.strength);
+    let mut spec = confine::box_spec(&needs, &folder.sandbox, (identity, network), &means.strength);
     spec.gvisor = gvisor;
     let limits = confine::limits(&folder.sandbox);
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
     let resolver = machine::resolver();
-    Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver }))
+    Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver, temporary }))
+}
+
+fn no_temporary(source: std::io::Error) -> ingle_worker::Error {
+    let step = "make a folder for temporary files".to_owned();
+    ingle_worker::Error::Box { source: BoxError::Step { step, source } }
+}
+
+fn temporary(confinement: &Confinement) -> &Path {
+    confinement.temporary.as_ref().map_or(Path::new("/tmp"), |temporary| temporary.path())
 }
 
 /// Imports the app, or takes what an import of the same files has found before.

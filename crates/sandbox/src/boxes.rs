@@ -9,8 +9,8 @@
 //!                 └ cell       process 1 of a worker's own process numbers: its /tmp, its /proc; made ahead
 //! ```
 //!
-//! Where to look: `spec` says what a box is; `machine` is what each has of the host; `server` is the handle of the server; `maker`, `keeper`, `view`, `cell` and
-//! `enter` run in the other processes, each a straight list of steps; `run` runs one program to its end; `sys` has the system calls that no library wraps;
+//! Where to look: `spec` says what a box is; `machine` is what each has of the host; `server` is the handle of the server; `maker`, `keeper`, `view`, `cell`,
+//! `plain` and `enter` run in the other processes, each a straight list of steps; `run` runs one program to its end; `sys` has the system calls that no library wraps;
 //! `entry/` is the native part of the worker, which forks into a cell; `wire` are the messages between all of them.
 
 mod cell;
@@ -18,6 +18,7 @@ pub(crate) mod enter;
 pub(crate) mod keeper;
 pub mod machine;
 mod maker;
+mod plain;
 mod run;
 mod server;
 mod spec;
@@ -33,6 +34,8 @@ pub use spec::{
     Access, BoxSpec, Identity, Mount, Network, Program, Protection, Role, Scratch, Shortfall, USER_INSIDE,
     View,
 };
+
+pub(crate) use view::DEVICES;
 
 /// The native part of the Python worker: a library that the interpreter loads as the module `ingle_entry`.
 pub const ENTRY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ingle_entry.so"));

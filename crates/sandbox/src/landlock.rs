@@ -4,19 +4,21 @@
 //! the only one. The system ignores what its version does not know, and says so.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 
-use crate::boxes::{Access, BoxSpec};
+use crate::boxes::{Access, BoxSpec, DEVICES};
 
 /// The newest version that we know.
 const VERSION: ABI = ABI::V6;
-/// What everybody needs of the machine where the view of a box is not its own.
-const SHARED_READ: [&str; 3] = ["/proc", "/dev", "/sys/devices/system/cpu"];
-const SHARED_WRITE: [&str; 3] = ["/dev/null", "/dev/shm", "/dev/tty"];
+/// What everybody needs of the machine where the view of a box is not its own. Of the devices only those of a box: who is
+/// root, or may pass over permissions, could read disks there.
+const SHARED_READ: [&str; 2] = ["/proc", "/sys/devices/system/cpu"];
+const SHARED_WRITE: [&str; 1] = ["/dev/shm"];
 
 /// Restricts this process and all that it will start.
 pub(crate) fn restrict(spec: &BoxSpec) -> io::Result<RestrictionStatus> {
@@ -32,24 +34,63 @@ pub(crate) fn restrict(spec: &BoxSpec) -> io::Result<RestrictionStatus> {
     ruleset.restrict_self().map_err(io::Error::other)
 }
 
-fn allow(mut ruleset: landlock::RulesetCreated, spec: &BoxSpec) -> io::Result<landlock::RulesetCreated> {
+fn allow(mut ruleset: RulesetCreated, spec: &BoxSpec) -> io::Result<RulesetCreated> {
     let read = AccessFs::from_read(VERSION);
     let all = AccessFs::from_all(VERSION);
-    let shared_read = SHARED_READ.iter().map(|path| (std::path::Path::new(path), read));
-    let shared_write = SHARED_WRITE.iter().map(|path| (std::path::Path::new(path), all));
-    // Of which a view would have others; the machine's are no secret either, and names are not found without them.
-    let settings = spec.view.files.keys().chain(spec.view.links.keys()).map(|path| (path.as_path(), read));
-    let seen = spec.view.mounts.iter().filter_map(|mount| match mount.access {
-        Access::ReadOnly | Access::Discarded => Some((mount.path.as_path(), read)),
-        Access::ReadWrite => Some((mount.path.as_path(), all)),
-        Access::Hidden => None,
-    });
-    for (path, access) in shared_read.chain(shared_write).chain(settings).chain(seen) {
-        // What is not there need not be allowed.
-        let Ok(opened) = PathFd::new(path) else { continue };
-        let access: BitFlags<AccessFs> =
-            if path.is_dir() { access } else { access & AccessFs::from_file(VERSION) };
-        ruleset = ruleset.add_rule(PathBeneath::new(opened, access)).map_err(io::Error::other)?;
+    for path in SHARED_READ.map(Path::new) {
+        ruleset = add(ruleset, path, read)?;
+    }
+    let devices = DEVICES.map(|name| Path::new("/dev").join(name));
+    for path in SHARED_WRITE.iter().map(PathBuf::from).chain(devices) {
+        ruleset = add(ruleset, &path, all)?;
+    }
+    // Of which a view would have others; the machine's are no secret either, and names are not found without them. Links
+    // need no rule: everybody may follow them to what there is a rule for.
+    for path in spec.view.files.keys() {
+        ruleset = add(ruleset, path, read)?;
+    }
+    let hidden: Vec<&Path> = paths_with(spec, Access::Hidden).collect();
+    for mount in &spec.view.mounts {
+        ruleset = match mount.access {
+            Access::ReadOnly | Access::Discarded => add_but(ruleset, &mount.path, read, &hidden)?,
+            Access::ReadWrite => add_but(ruleset, &mount.path, all, &hidden)?,
+            Access::Hidden => ruleset,
+        };
+    }
+    Ok(ruleset)
+}
+
+fn paths_with(spec: &BoxSpec, access: Access) -> impl Iterator<Item = &Path> {
+    spec.view.mounts.iter().filter(move |mount| mount.access == access).map(|mount| mount.path.as_path())
+}
+
+/// What is not there need not be allowed.
+fn add(ruleset: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
+    let Ok(opened) = PathFd::new(path) else { return Ok(ruleset) };
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(VERSION) };
+    ruleset.add_rule(PathBeneath::new(opened, access)).map_err(io::Error::other)
+}
+
+/// A rule holds for all that is below, and none takes anything away from it. So a folder with something hidden below gets
+/// rules for what is in it, one by one: its entries of now, whose names alone can be listed.
+fn add_but(
+    mut ruleset: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+    hidden: &[&Path],
+) -> io::Result<RulesetCreated> {
+    if hidden.contains(&path) {
+        return Ok(ruleset);
+    }
+    if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
+        return add(ruleset, path, access);
+    }
+    ruleset = add(ruleset, path, AccessFs::ReadDir.into())?;
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        // A link is no entry of its own: where it leads to there is a rule, or there is none.
+        if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
+            ruleset = add_but(ruleset, &entry.path(), access, hidden)?;
+        }
     }
     Ok(ruleset)
 }

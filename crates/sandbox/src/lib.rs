@@ -17,3 +17,4 @@ pub mod memory;
 pub mod process;
 pub mod remove;
 pub mod seccomp;
+pub mod temporary;

@@ -120,26 +120,40 @@ async fn try_box(boxes: &Boxes) -> Vec<Shortfall> {
     };
     if user != 0 {
         shortfalls.push(shortfall(Protection::OwnUser, "only root can give each app a user of its own"));
+    } else if shortfalls.iter().any(|one| one.protection == Protection::UserNamespace) {
+        shortfalls.extend(try_plain_box(boxes, spec).await);
     }
     shortfalls
+}
+
+/// Whether root can give each app a user of its own where there are no namespaces, and end what that user runs: not where
+/// it has lost the rights to that.
+async fn try_plain_box(boxes: &Boxes, spec: BoxSpec) -> Option<Shortfall> {
+    let spec = BoxSpec { has_namespaces: false, network: Network::Host, asks: false, ..spec };
+    match boxes.make(&spec).await {
+        Ok((boxed, _port)) => {
+            let reason = |error| format!("processes of others can't be ended: {error}");
+            boxed.can_be_ended().err().map(|error| shortfall(Protection::OwnUser, reason(error)))
+        }
+        Err(error) => Some(shortfall(Protection::OwnUser, with_cause(&error))),
+    }
 }
 
 const TRIAL_USER: u32 = 1_610_612_735;
 
 /// Without namespaces, all that is built from them is missing.
 fn no_box(error: &BoxError) -> Vec<Shortfall> {
-    let mut reason = error.to_string();
-    if let Some(cause) = std::error::Error::source(error) {
-        reason = format!("{reason}: {cause}");
-    }
-    let built = [
-        Protection::UserNamespace,
-        Protection::OwnUser,
-        Protection::FileView,
-        Protection::ProcessNumbers,
-        Protection::OwnNetwork,
-    ];
+    let reason = with_cause(error);
+    let built =
+        [Protection::UserNamespace, Protection::FileView, Protection::ProcessNumbers, Protection::OwnNetwork];
     built.map(|protection| shortfall(protection, reason.clone())).to_vec()
+}
+
+fn with_cause(error: &BoxError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(test)]

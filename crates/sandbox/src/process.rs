@@ -238,6 +238,19 @@ fn number(told: i32) -> io::Result<Pid> {
     Pid::from_raw(told.max(0)).ok_or_else(|| io::Error::other("not a process number"))
 }
 
+/// The users whom a process knows: its namespace of them.
+pub(crate) fn namespace_of_users(process: Pid) -> io::Result<u64> {
+    std::fs::metadata(format!("/proc/{}/ns/user", process.as_raw_nonzero())).map(|found| found.ino())
+}
+
+/// The user of a process. Who may not look into it may know that (proc_pid_status(5)).
+pub(crate) fn user_of(process: Pid) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let user = line.and_then(|line| line.split_ascii_whitespace().next()).and_then(|user| user.parse().ok());
+    user.ok_or_else(|| io::Error::other("the system does not tell the user of a process"))
+}
+
 /// A process that one of ours forked. Dropping it ends its process group.
 ///
 /// Nobody but its parent can take its exit status; when the parent is gone it is ours ([`prepare`]).
@@ -257,12 +270,13 @@ impl Forked {
     /// As [`Forked::watch`], of a process that says itself that it was forked in a box. It is believed only if it is of the
     /// same users as `parent`, which is in that box: its number may be another's by now, and whatever is watched is ended
     /// with its group.
-    pub fn watch_beside(process_id: i32, parent: Group) -> io::Result<Self> {
+    pub(crate) fn watch_beside(
+        process_id: i32,
+        parent: Group,
+        users: fn(Pid) -> io::Result<u64>,
+    ) -> io::Result<Self> {
         let leader = number(process_id)?;
         let process = rustix::process::pidfd_open(leader, PidfdFlags::NONBLOCK)?;
-        let users = |process: Pid| {
-            std::fs::metadata(format!("/proc/{}/ns/user", process.as_raw_nonzero())).map(|found| found.ino())
-        };
         // It was opened before, so if it has changed since, it has ended, and is never signalled.
         let parent = parent.0.ok_or_else(|| io::Error::other("its parent has ended"))?;
         if users(leader)? != users(parent)? {

@@ -284,3 +284,44 @@ async fn what_can_not_be_started_is_named() {
 async fn made_again(boxed: &Boxed) -> BoxError {
     boxed.cell().await.unwrap_err()
 }
+
+/// T-016: when the machine has no memory left functions go first, and can't change that.
+#[tokio::test]
+async fn t_016_functions_go_first() {
+    let rights = rustix::thread::capabilities(None).unwrap().effective;
+    if !rights.contains(rustix::thread::CapabilitySet::SYS_RESOURCE) {
+        eprintln!("skipped: without CAP_SYS_RESOURCE what is written can be lowered");
+        return;
+    }
+    let said =
+        made(&spec()).await.says("echo 0 2>&1 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj").await;
+    assert!(said.ends_with("500\n[0]"), "{said}");
+}
+
+/// The end of the maker is noticed although a box of its making lives on, and both are of use.
+#[tokio::test]
+async fn a_maker_that_is_gone_is_replaced() {
+    let boxes = Boxes::new(PathBuf::from(env!("CARGO_BIN_EXE_box-maker")));
+    let (first, port) = boxes.make(&spec()).await.unwrap();
+    let first = Running { boxed: first, port: tokio::spawn(port.run()) };
+    let maker = rustix::process::Pid::from_raw(maker_of_this_process()).unwrap();
+    rustix::process::kill_process(maker, rustix::process::Signal::KILL).unwrap();
+    let again = tokio::time::timeout(std::time::Duration::from_secs(20), boxes.make(&spec())).await;
+    let (second, port) = again.expect("the former maker is waited for").unwrap();
+    let second = Running { boxed: second, port: tokio::spawn(port.run()) };
+    assert_eq!(second.says("echo second").await, "second\n[0]");
+    assert_eq!(first.says("echo first").await, "first\n[0]");
+}
+
+fn maker_of_this_process() -> i32 {
+    let own = std::process::id().to_string();
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_maker = |number: &i32| {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{number}/{name}")).unwrap_or_default();
+        let parent =
+            read("stat").rsplit(')').next().and_then(|rest| Some(rest.split_whitespace().nth(1)?.to_owned()));
+        parent.is_some_and(|parent| parent == own) && read("cmdline").contains(ingle_sandbox::boxes::ARGUMENT)
+    };
+    numbers.find(is_maker).unwrap()
+}

@@ -1,6 +1,7 @@
 //! Programs that are run to their end in a box, on the real kernel.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, also in the functions that its tests share")]
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -117,6 +118,40 @@ async fn what_is_written_belongs_to_the_server_s_user() {
     );
     let found = std::fs::metadata(world.path("own/new")).unwrap();
     assert_eq!(found.uid(), ingle_sandbox::process::user().0);
+}
+
+/// T-008: settings of the machine can't be seen, as root's are its own where files can't be lent.
+#[tokio::test]
+async fn t_008_a_program_finds_no_settings_of_the_machine() {
+    let script = "ls /proc/sys | wc -l; ls /etc/ssl/private 2>/dev/null | wc -l; cat /proc/kmsg | wc -c";
+    World::check(&World::new().run(script, LONG).await.unwrap(), "0\n0\n0\n");
+}
+
+/// T-010b: without namespaces root gives an app a user all the same, who can do with the files of its view what it
+/// should, and nothing with others.
+#[tokio::test]
+async fn t_010b_without_namespaces_there_is_a_user_of_its_own() {
+    if ingle_sandbox::process::user().0 != 0 || !ingle_sandbox::landlock::is_there() {
+        eprintln!("skipped: only root can give users, and only Landlock keeps them from files");
+        return;
+    }
+    let mut world = World { has_namespaces: false, ..World::new() };
+    world.see("app", Access::ReadOnly);
+    std::fs::create_dir(world.path("app/state")).unwrap();
+    std::fs::write(world.path("app/state/key"), "secret").unwrap();
+    world.see("app/state", Access::Hidden);
+    std::os::unix::fs::symlink(world.path("else"), world.path("app/link")).unwrap();
+    let script = "id -u; cat file; echo new > new; cd ROOT/app; cat file; ls; \
+        cat state/key; cat link/file; cat ROOT/else/file; echo x > file; chmod 777 file; cat /etc/shadow; \
+        echo x > /proc/sys/kernel/core_pattern; head -c 1 /dev/kmsg; cat ROOT/app/file";
+    let output = world.run(script, LONG).await.unwrap();
+    let user = machine::user_of(world.folder.path(), Crowd::Builders);
+    World::check(&output, &format!("{user}\nownappfile\nlink\nstate\napp"));
+    let refused =
+        |path: &str| output.stderr.lines().any(|line| line.contains(path) && line.contains("denied"));
+    for path in ["state/key", "link/file", "else/file", "/etc/shadow", "core_pattern", "/dev/kmsg"] {
+        assert!(refused(path), "{path}: {output:?}");
+    }
 }
 
 /// T-008: what is built in the app's folder does not change it.

@@ -252,7 +252,8 @@ impl Newborn {
                 asked => break asked.map_err(failed)?,
             }
         };
-        let process = find(parent, number, place.residence.as_ref().map(|_| &ours)).await.map_err(failed)?;
+        let announces = place.residence.as_ref().map(|residence| (&residence.boxed, &ours));
+        let process = find(parent, number, announces).await.map_err(failed)?;
         let ended = place.residence.as_ref().map(|residence| residence.boxed.ended(number));
         let (control, read) = Control::of(ours);
         let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);
@@ -423,12 +424,11 @@ async fn ask_to_fork(
     Err(io::Error::other("the process that was to fork has ended"))
 }
 
-/// The process that `parent` forked as `number`; in a box it says itself on `control` who it is.
-async fn find(parent: &Worker, number: i32, control: Option<&UnixStream>) -> io::Result<Forked> {
-    let found = match control {
-        Some(control) => {
-            let announced = Control::announced(control).await;
-            announced.and_then(|number| Forked::watch_beside(number, parent.group))
+/// The process that `parent` forked as `number`; in a box it says itself on its control socket who it is.
+async fn find(parent: &Worker, number: i32, announces: Option<(&Boxed, &UnixStream)>) -> io::Result<Forked> {
+    let found = match announces {
+        Some((boxed, control)) => {
+            Control::announced(control).await.and_then(|number| boxed.watch(number, parent.group))
         }
         None => Forked::watch(number),
     };

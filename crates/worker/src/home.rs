@@ -17,6 +17,7 @@ use ingle_sandbox::cgroup::watchdog::Watchdog;
 use ingle_sandbox::cgroup::{Entrance, Leaf, Limits, OutOfMemory};
 use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
 use ingle_sandbox::means::Means;
+use ingle_sandbox::temporary::Temporary;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
@@ -51,6 +52,8 @@ pub struct Confinement {
     pub rules: Option<Arc<Rules>>,
     /// Where their names come from.
     pub resolver: resolver::Configuration,
+    /// Where functions write temporary files, if their box has no `/tmp` of its own.
+    pub temporary: Option<Arc<Temporary>>,
 }
 
 impl Confinement {

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import resource
 import stat
+import tempfile
 
 from trying import LIBC, Attempts, call, read, write
 
@@ -51,7 +53,15 @@ def change(arguments):
     return attempts.answer()
 
 
-def processes(_arguments):
+def temporary(_arguments):
+    """No attack: where functions may write."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"content")
+    folder = tempfile.gettempdir()
+    return {"folder": folder, "mode": oct(stat.S_IMODE(os.stat(folder).st_mode))}
+
+
+def processes(arguments):
     """Other processes: seen, signalled, traced, read."""
     attempts = Attempts()
     own = {str(os.getpid()), "1"}
@@ -64,6 +74,10 @@ def processes(_arguments):
             continue
         attempts.attempt("signal %d" % number, lambda: os.kill(number, 0))
     attempts.attempt("kill process 1", lambda: _still_there(1))
+    for number in arguments.get("servers", []):
+        attempts.attempt("signal the server", lambda: os.kill(number, 0))
+        attempts.attempt("limit the server", lambda: resource.prlimit(number, resource.RLIMIT_NOFILE))
+        attempts.attempt("slow the server down", lambda: os.setpriority(os.PRIO_PROCESS, number, 19))
     for name in ("environ", "mem", "maps", "fd", "ns/user", "ns/mnt", "root", "cwd", "exe", "io", "syscall", "stack"):
         path = "/proc/1/" + name
         attempts.attempt(path, lambda: os.listdir(path) if name == "fd" else os.open(path, os.O_RDONLY))

@@ -5,8 +5,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_sandbox::boxes::machine;
 use ingle_sandbox::command::Output;
 use ingle_sandbox::remove;
+use ingle_types::outcome::Blame;
 
 use super::{Plan, Progress, READY, failure};
 use crate::Error;
@@ -144,6 +146,7 @@ struct Builder<'a, 'p> {
 impl Builder<'_, '_> {
     async fn build(&mut self) -> Result<(), Error> {
         self.create().await?;
+        let interpreter = machine::real(&self.python());
         self.install().await?;
         (self.progress)(Progress::Compiling);
         let lib = self.plan.environment.join("lib").display().to_string();
@@ -151,7 +154,25 @@ impl Builder<'_, '_> {
         self.run_module(&self.python(), &["compileall", "-q", &lib]).await?;
         self.write_log()?;
         bench::drop_set_user_bits(&self.plan.environment);
+        self.check_interpreter(&interpreter)?;
         self.write_ready()
+    }
+
+    /// Functions see the folder of the program to which the environment's `bin/python` leads, so a package that puts another
+    /// link there would have them see what is beside that.
+    fn check_interpreter(&self, expected: &Path) -> Result<(), Error> {
+        let found = machine::real(&self.python());
+        if found == expected {
+            return Ok(());
+        }
+        let tail = format!(
+            "{} leads to {}, not to {}",
+            self.python().display(),
+            found.display(),
+            expected.display()
+        );
+        let hint = "a package has replaced the environment's Python; find out which, and do without it";
+        Err(Error::Install { log: self.plan.file("log"), tail, blame: Blame::App, hint: hint.to_owned() })
     }
 
     /// A package may have put something there, such as a link to another file: it is removed, and not followed.

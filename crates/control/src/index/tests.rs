@@ -54,6 +54,7 @@ impl Known {
             environment: Environment {
                 python,
                 site: Site::Python,
+                linked: Vec::new(),
                 why: String::new(),
                 built: false,
                 seconds: 0.0,

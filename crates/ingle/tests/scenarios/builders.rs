@@ -10,7 +10,11 @@ use tokio::time::Instant;
 
 use crate::environment::{beside, launch_app};
 
-on_each_python!(t_008_a_package_that_is_built_gets_nothing, t_008_a_package_of_the_app_changes_nothing);
+on_each_python!(
+    t_008_a_package_that_is_built_gets_nothing,
+    t_008_a_package_of_the_app_changes_nothing,
+    t_008_a_package_can_not_replace_python
+);
 
 /// A build backend that is its own package, so that none has to be installed (PEP 517). It tries what must fail, and
 /// tells in the module that it builds what did not.
@@ -233,6 +237,31 @@ fn t_008_a_package_of_the_app_changes_nothing(python: &Python) {
     secrets.check();
     let left: Vec<_> = std::fs::read_dir(&source).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+/// Runs whenever this environment's Python starts, from the end of the installation on.
+const REPLACE: &str = "import os, sys; link = sys.prefix + '/bin/python'; \
+    os.path.realpath(link) == 'VICTIM' or (os.unlink(link), os.symlink('VICTIM', link))\n";
+
+/// T-008: what is beside the program to which `bin/python` leads is seen by functions, so it must lead to Python.
+fn t_008_a_package_can_not_replace_python(python: &Python) {
+    let launch = launch_app(python, &app("harm"));
+    let victim = beside(&launch, "home/bin/tool");
+    std::fs::create_dir_all(Path::new(&victim).parent().unwrap()).unwrap();
+    std::fs::write(&victim, "no program of Python").unwrap();
+    let backend = BACKEND.replace("try_everything()\n    pathlib", "pathlib").replace(
+        "        wheel.writestr(\"harm.py\"",
+        &format!(
+            "        wheel.writestr(\"harm.pth\", {:?})\n        wheel.writestr(\"harm.py\"",
+            REPLACE.replace("VICTIM", &victim)
+        ),
+    );
+    let secrets = Secrets { listener: TcpListener::bind("127.0.0.1:0").unwrap(), backend, launch };
+    publish(&secrets, python);
+    let ended = secrets.launch.clone().may_complain("E0120").begin().wait();
+    let said = format!("{:?}{:?}", ended.lines, ended.stderr);
+    assert!(said.contains("leads to") && said.contains("home/bin/tool"), "{said}");
+    assert!(!secrets.environment().join(".ingle-ready").exists(), "{said}");
 }
 
 /// An index at this machine's loopback is reached if it is what packages are to come from. Which Python it is does not

@@ -6,7 +6,11 @@ use std::path::Path;
 use ingle_testkit::{App, Launch, Python, on_each_python};
 use serde_json::Value;
 
-on_each_python!(requirements_are_installed_once, what_can_not_be_installed_is_named);
+on_each_python!(
+    requirements_are_installed_once,
+    what_can_not_be_installed_is_named,
+    what_an_environment_links_to_is_seen
+);
 
 /// Makes wheels of installed distributions, and one of a package of our own (PyPA specifications, "Binary distribution
 /// format").
@@ -64,6 +68,31 @@ pub(crate) fn launch_app(python: &Python, app: &App) -> Launch {
 
 pub(crate) fn beside(launch: &Launch, name: &str) -> String {
     launch.folder().parent().unwrap_or(Path::new("/")).join(name).display().to_string()
+}
+
+/// Makes an environment with nothing in it but two links: to the SDK, and to a folder of the author's.
+const LINKED: &str = r#"
+import pathlib, sys, sysconfig, venv
+venv.create(sys.argv[1], symlinks=True)
+site, = pathlib.Path(sys.argv[1], "lib").glob("python3*/site-packages")
+(site / "links.pth").write_text(sysconfig.get_path("purelib") + "\n" + sys.argv[2] + "\n")
+"#;
+
+/// An editable installation is used where it is, also by functions in a box.
+fn what_an_environment_links_to_is_seen(python: &Python) {
+    let launch = launch(python, "greeting");
+    let (library, secret) = (beside(&launch, "library/src"), beside(&launch, "library/secret"));
+    std::fs::create_dir_all(&library).unwrap();
+    std::fs::write(
+        format!("{library}/greeting.py"),
+        format!("import os\ndef greet():\n    return str(os.path.exists({secret:?}))\n"),
+    )
+    .unwrap();
+    std::fs::write(&secret, "not for functions").unwrap();
+    let environment = launch.folder().join(".venv").display().to_string();
+    python.run(LINKED, &[&environment, &library]);
+    let server = launch.own_choice_of_python().start();
+    assert_eq!(server.get("/api/greet").status(200).text(), format!("False from {environment}"));
 }
 
 fn is_progress(event: &&Value) -> bool {

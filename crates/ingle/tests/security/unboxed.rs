@@ -25,36 +25,89 @@ fn without_namespaces(launch: Launch) -> Launch {
     if is_root() { launch.user(64_998) } else { launch }
 }
 
+/// Root in a container as most are: with few rights, and no namespaces. It sees the machine's files as they are, so the
+/// kernel treats it as the machine's own root.
+const CONTAINER: &str = r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+ready, made = os.pipe(), os.pipe()
+own = os.getpid()
+if os.fork() == 0:
+    os.read(ready[0], 1)
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{own}/{name}", "w") as file:
+            file.write("0 0 2000000000")
+    os.write(made[1], b"1")
+    os._exit(0)
+assert libc.unshare(0x10000000) == 0, "no namespace of users"
+os.write(ready[1], b"1")
+os.read(made[0], 1)
+os.wait()
+with open("/proc/sys/user/max_user_namespaces", "w") as file:
+    file.write("0")
+# What Docker leaves its containers.
+kept = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31}
+for right in set(range(64)) - kept:
+    libc.prctl(24, right, 0, 0, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+fn as_root_in_a_container(launch: Launch) -> Launch {
+    launch.started_by(&["/usr/bin/python3", "-c", CONTAINER])
+}
+
 /// T-010b: it is said what is missing, functions run all the same, and strict isolation is refused.
 #[test]
 fn t_010b_without_namespaces() {
     let (_folder, python) = python_for_all();
     let secrets = Secrets::new();
     let server = without_namespaces(launch(&python, &secrets)).start();
-    let app =
-        server.wait_for("the app that attacks", |event| event["event"] == "app" && event["app"] == "app");
-    let missing: Vec<&str> = app["isolation"]["missing"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|one| one["protection"].as_str())
-        .collect();
-    if !missing.contains(&"user namespace") {
-        skip("this machine does not let namespaces be forbidden");
-        return;
-    }
-    for protection in ["file view", "own processes", "own network"] {
-        assert!(missing.contains(&protection), "{app}");
-    }
-    if missing.contains(&"landlock") {
-        skip("this machine has no Landlock, which is what this is about");
-        return;
-    }
+    let Some(missing) = missing(&server) else { return };
+    assert!(missing.iter().any(|one| one == "own user"), "{missing:?}");
     let rows = attack(&server, &secrets);
     table::settle("Without namespaces, as an ordinary user", &rows);
     server.stop();
     said_to_people(&python);
     strict_is_refused(&python);
+}
+
+/// T-010b: also there each app has a user of its own, if the server is root.
+#[test]
+fn t_010b_without_namespaces_as_root() {
+    if !is_root() {
+        skip("only root can be root in a container that sees the machine's own users");
+        return;
+    }
+    let (_folder, python) = python_for_all();
+    let secrets = Secrets::new();
+    let server = as_root_in_a_container(launch(&python, &secrets)).start();
+    let Some(missing) = missing(&server) else { return };
+    assert!(!missing.iter().any(|one| one == "own user"), "{missing:?}");
+    let rows = attack(&server, &secrets);
+    table::settle("Without namespaces, as root", &rows);
+    server.stop();
+}
+
+/// What is missing, unless this machine can't show it.
+fn missing(server: &Server) -> Option<Vec<String>> {
+    let app =
+        server.wait_for("the app that attacks", |event| event["event"] == "app" && event["app"] == "app");
+    let missing = app["isolation"]["missing"].as_array().unwrap();
+    let missing: Vec<String> =
+        missing.iter().filter_map(|one| one["protection"].as_str()).map(str::to_owned).collect();
+    let has = |part: &str| missing.iter().any(|one| one == part);
+    if !has("user namespace") {
+        skip("this machine does not let namespaces be forbidden");
+        return None;
+    }
+    for protection in ["file view", "own processes", "own network"] {
+        assert!(has(protection), "{app}");
+    }
+    if has("landlock") {
+        skip("this machine has no Landlock, which is what this is about");
+        return None;
+    }
+    Some(missing)
 }
 
 fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
@@ -65,11 +118,17 @@ fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
     let neighbour = server.folder_of(secrets.of("folder"));
     let state = server.state_folder();
     let none = json!({});
+    // They may write somewhere, and nobody else finds it.
+    let temporary = call("host_files/temporary", &none);
+    let folder = temporary["folder"].as_str().unwrap();
+    assert_ne!(folder, "/tmp", "{temporary}");
+    assert_eq!(temporary["mode"], json!("0o700"), "{temporary}");
     let server_files = json!({"paths": [
         neighbour.join("local.settings.json"), neighbour.join("function_app.py"), state.join("app/store/ingle.db"),
         server.folder().with_file_name("planted.txt"), format!("/proc/{}/environ", server.process_id()),
         format!("/proc/{}/mem", server.process_id()),
     ]});
+    let servers = json!({"servers": [server.process_id()]});
     let tries: [(&'static str, &str, &str, &Value); 9] = [
         // First, in a worker that has not been told of any place.
         (
@@ -82,7 +141,7 @@ fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
         ),
         ("T-001", "read files of the host, of Ingle and of another app", "host_files/host", &server_files),
         ("T-001", "change what is seen", "host_files/change", &json!({"paths": []})),
-        ("T-002", "see, signal or read other processes", "host_files/processes", &none),
+        ("T-002", "see, signal or read other processes", "host_files/processes", &servers),
         ("T-004", "call what opens the kernel", "kernel_calls/calls", &none),
         ("T-004", "open sockets that know no namespace", "kernel_calls/sockets", &none),
         ("T-005", "have or take rights", "host_files/rights", &none),

@@ -76,7 +76,7 @@ fn seen_below(spec: &BoxSpec, folder: &Path) -> Done<Vec<Tree>> {
     Ok(trees)
 }
 
-fn hide() -> Done {
+pub(crate) fn hide() -> Done {
     for name in HIDDEN_FILES {
         let path = Path::new("/proc").join(name);
         if path.exists() {

@@ -15,7 +15,7 @@ use rustix::thread::{
 use super::keeper::Order;
 use super::spec::{BoxSpec, Program, Role};
 use super::sys::{At as _, Done, Failed};
-use super::{sys, wire};
+use super::{plain, sys, wire};
 use crate::cgroup::Entrance;
 use crate::process::SOCKET_NUMBER;
 use crate::{gvisor, landlock};
@@ -29,9 +29,6 @@ const SIGNALS_WAITING: u64 = 4096;
 
 /// Of what comes with a program, that behind the first three are ways into its control group.
 const PIPES: usize = 3;
-
-/// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)).
-const FIRST_TO_GO: &str = "500";
 
 /// Starts the program, or tells the keeper why that failed. `attached`: standard output, standard error, and the control
 /// socket if there is one, behind which are ways into a control group. `keeper` is told of the listener of the filter that
@@ -61,8 +58,6 @@ fn arrange(spec: &BoxSpec, attached: &[OwnedFd], keeper: &OwnedFd) -> Done<Owned
     // that of the server may read what is typed on its terminal, and write there (T-056).
     rustix::process::setsid().at("make a session")?;
     sys::unblock_signals();
-    // Only while the file can be written: /proc belongs to the user of the box.
-    fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
     // First of all: what it starts can't be found one by one.
     Entrance::enter_by(attached.get(PIPES..).unwrap_or_default()).at("enter the control group")?;
     let socket_number = if spec.gvisor.is_some() { gvisor::SOCKET_NUMBER } else { SOCKET_NUMBER };
@@ -74,9 +69,7 @@ fn become_program(order: &Order<'_>, program: &Program, keeper: &OwnedFd) -> Don
     rustix::process::chdir(&program.directory).at_path("enter", &program.directory)?;
     limit(spec)?;
     // Before rights are given up, as giving up is one of them.
-    if spec.has_namespaces {
-        drop_rights(rights(spec.role))?;
-    }
+    drop_rights(rights(spec)?)?;
     // Without this neither of the two that follow is allowed to those without rights; and no program that belongs to
     // root and may act as root does so from here on.
     rustix::thread::set_no_new_privs(true).at("give up new privileges")?;
@@ -140,10 +133,11 @@ fn limit(spec: &BoxSpec) -> Done {
     Ok(())
 }
 
-fn rights(role: Role) -> CapabilitySet {
-    match role {
-        Role::Zygote => ZYGOTE_RIGHTS,
-        Role::Program => CapabilitySet::empty(),
+fn rights(spec: &BoxSpec) -> Done<CapabilitySet> {
+    match (spec.has_namespaces, spec.role) {
+        (true, Role::Zygote) => Ok(ZYGOTE_RIGHTS),
+        (true, Role::Program) => Ok(CapabilitySet::empty()),
+        (false, Role::Zygote | Role::Program) => plain::rights(),
     }
 }
 

@@ -11,9 +11,9 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::maker::Filters;
-use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Shortfall};
+use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Role, Shortfall};
 use super::sys::{At as _, Done, Failed, Side};
-use super::{cell, enter, maker, sys, view, wire};
+use super::{cell, enter, maker, plain, sys, view, wire};
 
 /// From the fork of the maker to the end of the box. What fails on the way is told to the server.
 pub(crate) fn begin(order: &Order<'_>, maker: UnixStream) -> ! {
@@ -46,8 +46,13 @@ impl Order<'_> {
 fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
     let spec = order.spec;
     let mut shortfalls = Vec::new();
+    // The first of all: who may not do it any more can't go below it later, whoever they become.
+    go_first();
     if !spec.has_namespaces {
         drop(maker);
+        if let Identity::Own { user } = spec.identity {
+            plain::become_own_user(spec, user)?;
+        }
         return fork_keeper(order, shortfalls, None);
     }
     // A user of its own, which only root can give, can't open the folders of others; so root opens them now, before it
@@ -82,13 +87,21 @@ fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
     fork_keeper(order, shortfalls, Some(trees))
 }
 
+/// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)). What root writes,
+/// others can't go below.
+fn go_first() {
+    std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
+}
+
+const FIRST_TO_GO: &str = "500";
+
 pub(crate) fn unshare(namespaces: UnshareFlags) -> Done {
     // SAFETY: this process has one thread, which shares no table of descriptors with anybody.
     #[expect(unsafe_code, reason = "it could separate tables of descriptors, which is not asked for")]
     unsafe { rustix::thread::unshare_unsafe(namespaces) }.at("make namespaces")
 }
 
-fn become_user(user: u32, group: u32, leaves_groups: bool) -> Done {
+pub(crate) fn become_user(user: u32, group: u32, leaves_groups: bool) -> Done {
     use rustix::thread::{Gid, Uid, set_keep_capabilities, set_thread_res_gid, set_thread_res_uid};
     set_keep_capabilities(true).at("keep capabilities")?;
     if leaves_groups {
@@ -122,6 +135,11 @@ fn settle(spec: &BoxSpec, trees: Option<Vec<view::Tree>>) -> Done<Vec<OwnedFd>> 
     let Some(trees) = trees else { return Ok(Vec::new()) };
     view::build(spec, trees)?;
     limit_watches();
+    if spec.role == Role::Program {
+        // A builder may be root's user, where files can't be lent to another (`run`), and then root's settings of the machine
+        // are its own. Where workers are made, nobody is; and a `/proc` with hidden parts would keep cells from mounting theirs.
+        cell::hide()?;
+    }
     rustix::system::sethostname(b"ingle").at("name the machine")?;
     let Network::Own { resolver } = spec.network else { return Ok(Vec::new()) };
     sys::loopback_up(RESOLVER).at("turn loopback on")?;

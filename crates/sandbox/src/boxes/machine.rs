@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::spec::{Access, Mount, Network, USER_INSIDE, View};
+use super::spec::{Access, Identity, Mount, Network, Protection, USER_INSIDE, View};
 use crate::egress::resolver::Configuration;
+use crate::means::Strength;
 
 /// What everybody has of the machine: programs and libraries, without which no interpreter starts.
 const SYSTEM: [&str; 1] = ["/usr"];
@@ -25,6 +26,8 @@ const SETTINGS: [&str; 10] = [
     "/etc/protocols",
     "/etc/ssl",
 ];
+/// Of these what only root may read: a box may have its rights where files can't be lent to others.
+const SECRET_SETTINGS: [&str; 2] = ["/etc/ssl/private", "/etc/pki/tls/private"];
 /// First user of those that stand for apps. Far from those of people, services and other containers.
 const FIRST_USER: u32 = 1_610_612_736;
 const USERS: u32 = 1 << 24;
@@ -52,6 +55,14 @@ pub fn user_of(root: &Path, crowd: Crowd) -> u32 {
     first + hash % USERS
 }
 
+/// As whom an app's processes run: root gives each a user of its own, where it can.
+pub fn identity(root: &Path, crowd: Crowd, strength: &Strength) -> Identity {
+    match crate::process::user() {
+        (0, _) if strength.has(Protection::OwnUser) => Identity::Own { user: user_of(root, crowd) },
+        (user, group) => Identity::Same { user, group },
+    }
+}
+
 /// Programs, libraries and settings of the machine, read-only; and the files that say who and where one is.
 pub fn view(network: Network) -> View {
     let mut view = View::default();
@@ -68,7 +79,10 @@ pub fn view(network: Network) -> View {
             Err(_) => {}
         }
     }
-    view.mounts.extend(seen.into_iter().map(|path| Mount { path, access: Access::ReadOnly, owner: None }));
+    let mount = |path, access| Mount { path, access, owner: None };
+    view.mounts.extend(seen.into_iter().map(|path| mount(path, Access::ReadOnly)));
+    let keys = SECRET_SETTINGS.iter().map(PathBuf::from).filter(|path| path.exists());
+    view.mounts.extend(keys.map(|path| mount(path, Access::Hidden)));
     write_settings(&mut view, network);
     view
 }

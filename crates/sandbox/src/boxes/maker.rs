@@ -70,6 +70,8 @@ fn make(spec: &BoxSpec, filters: Result<&Filters, &seccomp::Error>, socket: &Own
     match sys::fork().at("fork the keeper of the box")? {
         Side::Child => {
             drop(ours);
+            // Else the end of the maker would not be seen as long as there is a box.
+            sys::close(SOCKET_NUMBER);
             keeper::begin(&keeper::Order { spec, filters, socket }, theirs)
         }
         Side::Parent(child) => {

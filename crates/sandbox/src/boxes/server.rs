@@ -21,7 +21,7 @@ use super::maker::ARGUMENT;
 use super::spec::{Answer, BoxSpec, Numbered, Program, Request, Shortfall};
 use super::wire;
 use crate::cgroup::Entrance;
-use crate::process::{Forked, SOCKET_NUMBER};
+use crate::process::{self, Forked, Group, SOCKET_NUMBER};
 
 /// Longer than any step of a box takes on a machine that is not stuck.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -112,6 +112,7 @@ impl Boxes {
                 let inner = Arc::new(Inner {
                     socket: socket.clone(),
                     keeper,
+                    has_namespaces: spec.has_namespaces,
                     shortfalls,
                     resolver: Mutex::new(attached),
                     next_id: AtomicU64::new(0),
@@ -209,6 +210,7 @@ pub struct Boxed(Arc<Inner>);
 struct Inner {
     socket: Arc<AsyncFd<OwnedFd>>,
     keeper: OwnedFd,
+    has_namespaces: bool,
     shortfalls: Vec<Shortfall>,
     resolver: Mutex<Vec<OwnedFd>>,
     next_id: AtomicU64,
@@ -313,6 +315,15 @@ impl Boxed {
         sockets.next().zip(sockets.next())
     }
 
+    /// Watches a process that says itself, by its number on the host, that `parent` in this box has forked it.
+    ///
+    /// # Errors
+    /// It is none of the box, or has ended.
+    pub fn watch(&self, process_id: i32, parent: Group) -> io::Result<Forked> {
+        let users = if self.0.has_namespaces { process::namespace_of_users } else { process::user_of };
+        Forked::watch_beside(process_id, parent, users)
+    }
+
     /// Ends every process in it.
     pub fn kill(&self) {
         rustix::process::pidfd_send_signal(&self.0.keeper, Signal::KILL).ok();
@@ -325,6 +336,12 @@ impl Boxed {
         if let Ok(keeper) = self.0.keeper.try_clone().and_then(asynchronous) {
             drop(timeout(END_MAX, keeper.readable()).await);
         }
+    }
+
+    /// Whether the server may send signals to what runs in it.
+    pub(crate) fn can_be_ended(&self) -> io::Result<()> {
+        let keeper = number_of(&self.0.keeper)?.ok_or_else(|| io::Error::other("it has ended"))?;
+        Ok(rustix::process::test_kill_process(keeper)?)
     }
 
     /// The keeper, as the server sees it.

@@ -136,6 +136,15 @@ pub(crate) fn unblock_signals() {
     }
 }
 
+/// Closes one descriptor.
+pub(crate) fn close(number: i32) {
+    // SAFETY: as with `close_from`: whoever owns it is never heard of again.
+    #[expect(unsafe_code, reason = "what another owns in a copy of this process")]
+    unsafe {
+        libc::close(number);
+    }
+}
+
 /// Closes all descriptors from `first` on.
 pub(crate) fn close_from(first: i32) {
     // SAFETY: callers name the descriptors that they still use below `first`; what they own above, they never use again.

@@ -18,7 +18,7 @@ use super::{maker, sys};
 /// Where the host's file system is while the view is built. It is gone before anything of the app runs.
 const OLD: &str = "/.old";
 /// Of the device folder only these; each can do no more than what everybody may.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+pub(crate) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Folders for everybody's files, in memory. Each worker gets its own of these.
 pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Room for the folders and small files of the view itself.
