@@ -258,7 +258,7 @@ fn t_008_a_package_can_not_replace_python(python: &Python) {
     );
     let secrets = Secrets { listener: TcpListener::bind("127.0.0.1:0").unwrap(), backend, launch };
     publish(&secrets, python);
-    let ended = secrets.launch.clone().may_complain("E0120").begin().wait();
+    let ended = secrets.launch.clone().may_complain("E0603").begin().wait();
     let said = format!("{:?}{:?}", ended.lines, ended.stderr);
     assert!(said.contains("leads to") && said.contains("home/bin/tool"), "{said}");
     assert!(!secrets.environment().join(".ingle-ready").exists(), "{said}");
