@@ -82,11 +82,16 @@ def load(request):
     clock.start()
     try:
         os.environ.update(request.get("settings", {}))
-        loaded.sdk = _find_sdk(loaded)
-        clock.note("azure.functions", time.perf_counter() - started)
-        if loaded.sdk is not None:
-            _load_app(root, request, loaded)
-            extensions.attach(loaded)
+        if request["dialect"] == "lambda":
+            # Imported here, as below: handlers need nothing of Azure's.
+            from . import load_lambda
+            load_lambda.load(root, request, loaded)
+        else:
+            loaded.sdk = _find_sdk(loaded)
+            clock.note("azure.functions", time.perf_counter() - started)
+            if loaded.sdk is not None:
+                _load_app(root, request, loaded)
+                extensions.attach(loaded)
     except BaseException as error:
         # A mistake of ours, or an app that is stranger than we thought. The server has to hear of it either way.
         loaded.report("E0201", "the app could not be indexed: %s: %s" % (type(error).__name__, errors.safe_text(error)),

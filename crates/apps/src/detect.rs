@@ -6,6 +6,7 @@ use ingle_types::problem::Problem;
 use ingle_types::spec::Dialect;
 
 use crate::Error;
+use crate::lambda::{self, Handler};
 use crate::python_names::MODULES;
 use crate::suggest::nearest;
 
@@ -23,13 +24,24 @@ pub(crate) struct Detected {
     pub(crate) script_file: String,
     /// v1: names of the folders with a function.json, sorted.
     pub(crate) directories: Vec<String>,
+    /// Of an app for AWS Lambda.
+    pub(crate) handler: Option<Handler>,
 }
 
-/// `script` is the value of the setting PYTHON_SCRIPT_FILE_NAME.
+/// `script` is the value of the setting PYTHON_SCRIPT_FILE_NAME; `handler` a handler that is named, and what names it.
 ///
 /// # Errors
-/// Neither model, or both.
-pub(crate) fn detect(root: &Path, script: Option<&str>) -> Result<Detected, Error> {
+/// No model, or two; or the handler can't be one.
+pub(crate) fn detect(
+    root: &Path,
+    script: Option<&str>,
+    handler: Option<(&str, &str)>,
+) -> Result<Detected, Error> {
+    if handler.is_some()
+        && let Some(handler) = lambda::find(root, handler)?
+    {
+        return Ok(of_handler(handler));
+    }
     let script_file = script.filter(|name| is_script_name(name)).unwrap_or(DEFAULT_SCRIPT).to_owned();
     let directories = function_directories(root)?;
     let has_script = root.join(&script_file).is_file();
@@ -41,16 +53,19 @@ pub(crate) fn detect(root: &Path, script: Option<&str>) -> Result<Detected, Erro
             let by_setting =
                 if script_file == DEFAULT_SCRIPT { "" } else { ", named by PYTHON_SCRIPT_FILE_NAME" };
             let why = format!("{script_file} with decorators (v2){by_setting}");
-            Ok(Detected { dialect: Dialect::AzureV2, why, script_file, directories })
+            Ok(Detected { dialect: Dialect::AzureV2, why, script_file, directories, handler: None })
         }
         (false, Some(_)) => {
             let why = match directories.as_slice() {
                 [one] => format!("{one}/function.json (v1)"),
                 all => format!("{} folders with a function.json (v1)", all.len()),
             };
-            Ok(Detected { dialect: Dialect::AzureV1, why, script_file, directories })
+            Ok(Detected { dialect: Dialect::AzureV1, why, script_file, directories, handler: None })
         }
         (false, None) => {
+            if let Ok(Some(handler)) = lambda::find(root, None) {
+                return Ok(of_handler(handler));
+            }
             let mut near_misses = near_misses(root, &script_file);
             if let Some(name) = script.filter(|name| !is_script_name(name)) {
                 let refused = format!(
@@ -60,6 +75,16 @@ pub(crate) fn detect(root: &Path, script: Option<&str>) -> Result<Detected, Erro
             }
             Err(Error::NoApp { root: root.to_owned(), looked_for: script_file, near_misses })
         }
+    }
+}
+
+fn of_handler(handler: Handler) -> Detected {
+    Detected {
+        dialect: Dialect::Lambda,
+        why: handler.why.clone(),
+        script_file: handler.script_file.clone(),
+        directories: Vec::new(),
+        handler: Some(handler),
     }
 }
 

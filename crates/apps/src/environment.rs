@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
+use ingle_types::spec::Dialect;
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -99,12 +100,16 @@ pub async fn prepare_environment(
         seconds: 0.0,
         problems,
     };
-    if packaged.join("azure/functions").is_dir() {
+    if packaged.join("azure/functions").is_dir() && needs_sdk(folder) {
         return Ok(found(Site::Folder(packaged), ".python_packages in the app".to_owned(), Vec::new()));
     }
     if let Some(root) = &interpreter.environment {
         let problems = missing(folder, interpreter, root).map(|names| vec![report(folder, &names, root)]);
         return Ok(found(Site::Python, interpreter.why.clone(), problems.unwrap_or_default()));
+    }
+    if !needs_sdk(folder) && folder.requirements.source == RequirementsSource::Nothing {
+        let why = format!("{}, as the app requires nothing", interpreter.why);
+        return Ok(found(Site::Python, why, Vec::new()));
     }
     let plan = Plan::new(folder, interpreter, options);
     let python = plan.environment.join("bin/python");
@@ -137,8 +142,8 @@ impl<'a> Plan<'a> {
         let uv = find(&options.environment, "PATH").and_then(|path| {
             programs(path, "uv").find(|uv| !is_shim(uv) || !bench::is_confined(folder, options))
         });
-        let sdk = (!folder.requirements.mentioned.iter().any(|name| name == SDK))
-            .then(|| sdk_line(interpreter.version));
+        let is_missing = !folder.requirements.mentioned.iter().any(|name| name == SDK);
+        let sdk = (is_missing && needs_sdk(folder)).then(|| sdk_line(interpreter.version));
         let (major, minor, patch) = interpreter.version;
         let is_locked = uv.is_some() && folder.requirements.source == RequirementsSource::UvLock;
         let is_local =
@@ -181,6 +186,10 @@ fn has_settings_of_uv(folder: &AppFolder) -> bool {
     folder.root.join("uv.toml").is_file() || String::from_utf8_lossy(&text).contains("[tool.uv")
 }
 
+fn needs_sdk(folder: &AppFolder) -> bool {
+    folder.dialect != Dialect::Lambda
+}
+
 /// The line of the SDK that supports a version of Python.
 fn sdk_line(version: (u32, u32, u32)) -> &'static str {
     match version.1 {
@@ -198,8 +207,8 @@ fn missing(folder: &AppFolder, interpreter: &Interpreter, root: &Path) -> Option
     }
     let (major, minor, _) = interpreter.version;
     let installed = installed_names(&root.join(format!("lib/python{major}.{minor}/site-packages")));
-    let sdk = SDK.to_owned();
-    let wanted = folder.requirements.names.iter().chain([&sdk]);
+    let sdk = needs_sdk(folder).then(|| SDK.to_owned());
+    let wanted = folder.requirements.names.iter().chain(&sdk);
     let missing: BTreeSet<String> = wanted.filter(|name| !installed.contains(*name)).cloned().collect();
     (!missing.is_empty()).then(|| missing.into_iter().collect())
 }

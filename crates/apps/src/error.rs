@@ -22,6 +22,13 @@ pub enum Error {
     },
     #[error("the app is written in two models at once: {script} (decorators) and {function_json}")]
     BothModels { script: String, function_json: String },
+    /// A handler was named that can't be one.
+    #[error("the handler {name:?} is no module.function")]
+    NoHandler {
+        name: String,
+        /// Where it is named.
+        named_by: String,
+    },
     #[error("{} can't be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", no_interpreter(found))]
@@ -69,6 +76,7 @@ impl Error {
             Self::NotAFolder(_) => "E0102",
             Self::NoApp { .. } => "E0103",
             Self::BothModels { .. } => "E0104",
+            Self::NoHandler { .. } => "E0215",
             Self::Unreadable { .. } => "E0106",
             Self::NoInterpreter { .. } => "E0601",
             Self::Install { .. } | Self::Cache { .. } | Self::Program { .. } => "E0603",
@@ -80,7 +88,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::FolderMissing(_) | Self::NotAFolder(_) | Self::NoApp { .. } => Blame::Caller,
-            Self::BothModels { .. } => Blame::App,
+            Self::BothModels { .. } | Self::NoHandler { .. } => Blame::App,
             Self::Install { blame, .. } => *blame,
             Self::Unreadable { .. }
             | Self::NoInterpreter { .. }
@@ -102,6 +110,9 @@ impl Error {
             Self::BothModels { script, function_json } => Some(format!(
                 "move the functions of one model into the other, or into a folder of their own; then delete {script} \
                  or {function_json}"
+            )),
+            Self::NoHandler { named_by, .. } => Some(format!(
+                "write {named_by} as \"lambda_function.lambda_handler\", for lambda_handler in lambda_function.py"
             )),
             Self::Unreadable { .. } => Some("check the permissions of the file".to_owned()),
             Self::NoInterpreter { .. } => {

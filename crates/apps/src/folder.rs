@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use ingle_sandbox::means::Means;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AdmissionOptions, DeclaredFunction, Dialect, HostConfig, Isolation, SandboxOptions, WorkerOptions,
+    AdmissionOptions, DeclaredFunction, Dialect, HostConfig, Isolation, LambdaOptions, SandboxOptions,
+    WorkerOptions,
 };
 
 use crate::json_place::{self, Document, Node};
 use crate::{
-    Error, bindings, detect, encoding, function_json, host_json, ingle_toml, local_settings, requirements,
+    Error, bindings, detect, encoding, function_json, host_json, ingle_toml, lambda, local_settings,
+    requirements,
 };
 
 /// Largest settings file in bytes that is read; what is longer is no settings file.
@@ -46,6 +48,8 @@ pub struct ReadOptions {
     pub means: Option<Means>,
     /// As the command line has it; it wins over the app's own word.
     pub isolation: Option<Isolation>,
+    /// The handler of AWS Lambda that is meant, as `module.function`; it wins over the app's own word.
+    pub handler: Option<String>,
 }
 
 /// What stands in a folder. The functions of a v2 app are not known before its code is imported.
@@ -75,6 +79,8 @@ pub struct AppFolder {
     pub admission: AdmissionOptions,
     /// `[sandbox]` of ingle.toml.
     pub sandbox: SandboxOptions,
+    /// `[lambda]` of ingle.toml.
+    pub lambda: LambdaOptions,
     pub problems: Vec<Problem>,
     /// Worth knowing, but nothing to mend.
     pub notes: Vec<String>,
@@ -125,6 +131,7 @@ impl AppFolder {
             && self.workers == other.workers
             && self.admission == other.admission
             && self.sandbox == other.sandbox
+            && self.lambda == other.lambda
     }
 
     /// Names of all settings, those of the environment included.
@@ -148,18 +155,37 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let root = existing_folder(root)?;
     let local = local_settings::read(&root, &options.environment)?;
     let script = setting_of(&options.environment, &local.values, "PYTHON_SCRIPT_FILE_NAME");
-    let detected = detect::detect(&root, script)?;
-    let settings = detect_settings(&options.environment, &local.values);
-    let host = host_json::read(&root, &settings)?;
-    let functions = match detected.dialect {
-        Dialect::AzureV1 => function_json::read_all(&root, &detected.directories, &settings)?,
-        Dialect::AzureV2 => function_json::Functions::default(),
-    };
-    let requirements = requirements::read(&root)?;
     let zone = bindings::default_zone(|name| {
         setting_of(&options.environment, &local.values, name).filter(|value| !value.trim().is_empty())
     });
-    let own = ingle_toml::read(&root, &zone)?;
+    let mut own = ingle_toml::read(&root, &zone)?;
+    if let Some(region) =
+        ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| find(&options.environment, name))
+    {
+        region.clone_into(&mut own.lambda.region);
+    }
+    let named = options.handler.as_deref().map(|name| (name, "--handler"));
+    let named =
+        named.or(own.lambda.handler.as_deref().map(|name| (name, "handler in [lambda] of ingle.toml")));
+    let detected = detect::detect(&root, script, named)?;
+    let settings = detect_settings(&options.environment, &local.values);
+    let folder_name =
+        root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned());
+    let host = match &detected.handler {
+        Some(_) => {
+            host_json::Host { config: lambda::host(&own.lambda), problems: Vec::new(), notes: Vec::new() }
+        }
+        None => host_json::read(&root, &settings)?,
+    };
+    let functions = match (detected.dialect, &detected.handler) {
+        (Dialect::AzureV1, _) => function_json::read_all(&root, &detected.directories, &settings)?,
+        (Dialect::Lambda, Some(handler)) => function_json::Functions {
+            declared: vec![lambda::declare(&folder_name, handler, &own.lambda, &own.sandbox)],
+            ..function_json::Functions::default()
+        },
+        (Dialect::AzureV2 | Dialect::Lambda, _) => function_json::Functions::default(),
+    };
+    let requirements = requirements::read(&root)?;
     let mut problems = local.problems;
     problems.extend(host.problems);
     problems.extend(functions.problems);
@@ -171,7 +197,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let mut config = host.config;
     config.cors = local.cors;
     Ok(AppFolder {
-        name: root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned()),
+        name: folder_name,
         root,
         dialect: detected.dialect,
         why: detected.why,
@@ -184,6 +210,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         workers: own.workers,
         admission: own.admission,
         sandbox: own.sandbox,
+        lambda: own.lambda,
         problems,
         notes,
         environment: options.environment.clone(),

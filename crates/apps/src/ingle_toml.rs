@@ -47,6 +47,10 @@
 //! write = ["/srv/uploads"]
 //! environment = ["DATABASE_URL"] # variables of the server's environment that functions see
 //!
+//! [lambda]                 # of a handler for AWS Lambda
+//! handler = "app.handler"  # module.function
+//! timeout = "30s"          # longest time of one event
+//!
 //! [functions.Report]
 //! concurrency = 2          # its invocations at once
 //! on_disconnect = "finish"
@@ -58,7 +62,8 @@ use std::time::Duration;
 
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AdmissionOptions, Fork, IdleTimeout, OnDisconnect, SandboxOptions, ScalePlan, WarmUp, WorkerOptions,
+    AdmissionOptions, Fork, IdleTimeout, LambdaOptions, OnDisconnect, SandboxOptions, ScalePlan, WarmUp,
+    WorkerOptions,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -81,6 +86,7 @@ pub(crate) struct IngleToml {
     pub(crate) workers: WorkerOptions,
     pub(crate) admission: AdmissionOptions,
     pub(crate) sandbox: SandboxOptions,
+    pub(crate) lambda: LambdaOptions,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -98,7 +104,16 @@ struct Document {
     #[serde(default)]
     sandbox: Sandbox,
     #[serde(default)]
+    lambda: Lambda,
+    #[serde(default)]
     functions: BTreeMap<String, OneFunction>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Lambda {
+    handler: Option<Spanned<String>>,
+    timeout: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -172,14 +187,15 @@ pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
             return IngleToml { problems: vec![problem.at(FILE, line).fix(fix)], ..IngleToml::default() };
         }
     };
-    let Document { workers, admission, loops, http, sandbox, functions } = document;
+    let Document { workers, admission, loops, http, sandbox, lambda, functions } = document;
     let mut reader = Reader { text, table: "workers".to_owned(), problems: Vec::new() };
     let workers = reader.workers(workers, default_zone);
     let mut admission = reader.admission(admission, loops);
     reader.requests(http, &mut admission);
     reader.functions(functions, &mut admission);
     let sandbox = reader.sandbox(sandbox);
-    IngleToml { workers, admission, sandbox, problems: reader.problems }
+    let lambda = reader.lambda(lambda);
+    IngleToml { workers, admission, sandbox, lambda, problems: reader.problems }
 }
 
 struct Reader<'a> {
@@ -267,6 +283,15 @@ impl Reader<'_> {
     fn requests(&mut self, http: Http, options: &mut AdmissionOptions) {
         "http".clone_into(&mut self.table);
         options.departures.of_any = self.on_disconnect(http.on_disconnect).unwrap_or_default();
+    }
+
+    fn lambda(&mut self, lambda: Lambda) -> LambdaOptions {
+        "lambda".clone_into(&mut self.table);
+        LambdaOptions {
+            handler: lambda.handler.map(Spanned::into_inner),
+            timeout: self.converted("timeout", lambda.timeout, duration, "\"3s\", \"30s\" or \"15m\""),
+            ..LambdaOptions::default()
+        }
     }
 
     fn functions(&mut self, functions: BTreeMap<String, OneFunction>, options: &mut AdmissionOptions) {

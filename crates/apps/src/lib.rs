@@ -29,6 +29,7 @@ mod host_json;
 mod ingle_toml;
 mod interpreter;
 pub mod json_place;
+mod lambda;
 mod local_settings;
 pub mod python_names;
 mod requirements;
@@ -42,6 +43,7 @@ pub use error::Error;
 pub use folder::{AppFolder, ReadOptions, read};
 pub use ingle_toml::memory_size;
 pub use interpreter::{Interpreter, choose_interpreter};
+pub use lambda::{PAYLOAD_BYTES_MAX, variables as lambda_variables};
 pub use requirements::{Requirements, RequirementsSource};
 pub use resolve::resolve;
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::{Problem, Severity};
-use ingle_types::spec::{AppSpec, DeclaredFunction, Dialect, FunctionSpec, TriggerSpec};
+use ingle_types::spec::{AppSpec, DeclaredFunction, Dialect, FunctionSpec};
 
 use crate::bindings::{self, Resolved};
 use crate::folder::{AppFolder, place};
 use crate::function_json::is_on;
+use crate::lambda;
 use crate::retry;
 use crate::suggest::{correction, did_you_mean, nearest};
 
@@ -136,6 +137,9 @@ fn resolve_function(
     declared: &DeclaredFunction,
     problems: &mut Vec<Problem>,
 ) -> Option<FunctionSpec> {
+    if folder.dialect == Dialect::Lambda {
+        return Some(lambda::function(declared, location(declared)));
+    }
     check_name(declared, problems);
     let Resolved { trigger, trigger_parameter, bindings } = bindings::resolve(folder, declared, problems)?;
     let retry = retry::resolve(folder, declared, problems);
@@ -235,6 +239,9 @@ fn nothing_runs(folder: &AppFolder, declared_count: usize, is_filtered: bool, ha
             format!("no function was found, as {} could not be read to its end", folder.script_file),
             "mend the errors above",
         ),
+        (0, Dialect::Lambda) => {
+            (format!("the handler {} can't be used", folder.script_file), "mend the errors above")
+        }
         (0, Dialect::AzureV1) => ("no function.json can be used".to_owned(), "mend the errors above"),
         (0, Dialect::AzureV2) => (
             format!("{} was imported, but declares no function", folder.script_file),
@@ -262,8 +269,6 @@ fn shown_place(function: &FunctionSpec) -> String {
 
 /// The route of an HTTP function that is not disabled.
 fn active_route(function: &FunctionSpec) -> Option<(&str, &[String])> {
-    match &function.trigger {
-        TriggerSpec::Http(http) if !function.disabled => Some((&http.route, &http.methods)),
-        _ => None,
-    }
+    let http = function.trigger.http().filter(|_| !function.disabled)?;
+    Some((&http.route, &http.methods))
 }

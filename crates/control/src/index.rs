@@ -56,6 +56,8 @@ impl Index {
         add(shim.as_os_str().as_encoded_bytes());
         add(format!("{:?}", prepared.interpreter.version).as_bytes());
         add(format!("{:?}", prepared.folder.filter).as_bytes());
+        // Says which script or handler it is.
+        add(prepared.folder.why.as_bytes());
         for (name, value) in inherited.iter().chain(&prepared.folder.settings) {
             if !OF_A_SESSION.contains(&name.as_str()) && !name.starts_with("INGLE_") {
                 add(format!("{name}={value}").as_bytes());

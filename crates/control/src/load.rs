@@ -16,11 +16,13 @@ use ingle_tasks::Tasks;
 use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{AppSpec, Fork, IdleTimeout, Isolation, ScalePlan, WarmWindow, WorkerOptions};
+use ingle_types::spec::{
+    AppSpec, Dialect, Fork, IdleTimeout, Isolation, ScalePlan, WarmWindow, WorkerOptions,
+};
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
-use ingle_worker::{Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
+use ingle_worker::{Bounds, Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
 use crate::confine::{self, Confined, Needs};
 use crate::error::Error;
@@ -156,7 +158,10 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         }
         None => with.variables.clone(),
     };
-    let (environment, settings) = worker_environment(prepared, &inherited, &shim, with.hostname);
+    let (environment, settings) = match folder.dialect {
+        Dialect::Lambda => lambda_environment(prepared, &inherited),
+        Dialect::AzureV1 | Dialect::AzureV2 => worker_environment(prepared, &inherited, &shim, with.hostname),
+    };
     let limits = limits(process_count, &folder.workers, cores());
     let options = ingle_worker::Options {
         python,
@@ -176,14 +181,15 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
             after_invocations: folder.workers.recycle_after,
             above_memory: folder.workers.recycle_memory,
         },
-        concurrency: folder.workers.concurrency,
+        // A handler gets one event at a time.
+        concurrency: if folder.dialect == Dialect::Lambda { Some(1) } else { folder.workers.concurrency },
         lanes_max,
         import_timeout: folder.workers.init_timeout.unwrap_or(IMPORT_TIMEOUT),
         development: true,
         spool: with.spool,
         debug_lines: with.debug_lines,
         debugging: with.debugging,
-        bounds: confine::bounds(&folder.sandbox),
+        bounds: bounds(folder),
         confinement,
     };
     let index = with.index.filter(|_| options.debugging.is_none());
@@ -250,6 +256,14 @@ fn confinement(
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
     let resolver = machine::resolver();
     Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver, temporary }))
+}
+
+fn bounds(folder: &AppFolder) -> Bounds {
+    let mut bounds = confine::bounds(&folder.sandbox);
+    if folder.dialect == Dialect::Lambda && folder.sandbox.response_bytes.is_none() {
+        bounds.response_bytes = ingle_apps::PAYLOAD_BYTES_MAX;
+    }
+    bounds
 }
 
 fn no_temporary(source: std::io::Error) -> ingle_worker::Error {
@@ -442,6 +456,23 @@ fn worker_environment(
     settings.insert("FUNCTIONS_APPLICATION_DIRECTORY".to_owned(), root.clone());
     settings.insert("AzureWebJobsScriptRoot".to_owned(), root);
     settings.insert("WEBSITE_HOSTNAME".to_owned(), hostname.to_owned());
+    (variables, settings)
+}
+
+/// What a handler finds in its environment: what is inherited, and what AWS's runtime sets.
+fn lambda_environment(
+    prepared: &Prepared,
+    inherited: &BTreeMap<String, String>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let mut variables: BTreeMap<String, String> = inherited
+        .iter()
+        .filter(|(name, _)| !name.starts_with("INGLE_"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let (early, settings) = ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version)
+        .into_iter()
+        .partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
+    variables.extend(early);
     (variables, settings)
 }
 

@@ -40,7 +40,7 @@ use ingle_types::event::{Completion, Delivery, Event, Invocation, Invoker};
 use ingle_types::faults::Faults;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::RecordSinkHandle;
-use ingle_types::spec::{AppSpec, Departures, FunctionSpec, MessageEncoding, OnDisconnect, TriggerSpec};
+use ingle_types::spec::{AppSpec, Departures, FunctionSpec, MessageEncoding, OnDisconnect};
 use ingle_worker::Pool;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -109,9 +109,9 @@ pub(crate) struct Function {
 impl Dispatcher {
     pub fn new(app: &AppSpec, options: Options, rooms: Rooms) -> Self {
         let function = |spec: &FunctionSpec| {
-            let crowded = match spec.trigger {
-                TriggerSpec::Http(_) => Crowded::of_callers(options.wait_max),
-                _ => Crowded::OldestNext,
+            let crowded = match spec.trigger.http() {
+                Some(_) => Crowded::of_callers(options.wait_max),
+                None => Crowded::OldestNext,
             };
             let bound = options.concurrency.get(&spec.name.as_str().to_lowercase());
             let function = Function {

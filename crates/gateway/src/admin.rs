@@ -346,6 +346,11 @@ pub(crate) fn payload(
     parameters: Vec<(String, String)>,
     body: Bytes,
 ) -> Datum {
+    if let TriggerSpec::Handler(_) = &function.trigger {
+        // What is no JSON the handler's worker refuses, as Lambda's does.
+        let event = if body.is_empty() { "{}".into() } else { String::from_utf8_lossy(&body) };
+        return Datum::Json(event.into_owned());
+    }
     let TriggerSpec::Http(trigger) = &function.trigger else {
         let wants_bytes =
             matches!(&function.trigger, TriggerSpec::Queue(queue) if queue.data_type == DataType::Binary);

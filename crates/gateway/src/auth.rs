@@ -24,6 +24,7 @@ mod limiter;
 mod local;
 
 use limiter::Limiter;
+pub(crate) use local::caller as caller_of;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-functions-key");
 const KEY_QUERY: &str = "code";

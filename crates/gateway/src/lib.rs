@@ -9,6 +9,7 @@
 //! | which function answers | [`route`], [`site`] |
 //! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
 //! | bodies in pieces | [`exchange`] |
+//! | the same for handlers of AWS Lambda | `lambda` |
 //! | keys, and who needs none | [`auth`] |
 //! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
@@ -27,6 +28,7 @@ pub mod cors;
 pub mod exchange;
 pub mod failure;
 pub mod hosts;
+mod lambda;
 pub mod limits;
 pub mod moved;
 pub mod request;

@@ -50,7 +50,7 @@ fn url(scheme: &str, head: &Parts) -> String {
 
 /// Each name once, in lower case. Repeated headers are joined with `,`; cookies with `; `, which is what separates
 /// cookies (RFC 6265, section 4.2.1).
-fn headers(head: &Parts) -> Vec<(String, String)> {
+pub(crate) fn headers(head: &Parts) -> Vec<(String, String)> {
     let joined = head.headers.keys().map(|name| (name.as_str().to_owned(), joined_values(head, name)));
     joined.collect()
 }

@@ -32,7 +32,7 @@ use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
 use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
-use crate::{azure, cors, failure, request, response};
+use crate::{azure, cors, failure, lambda, request, response};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -168,7 +168,7 @@ impl Service {
             return Ok(Served::Whole(answer));
         }
         let path = read_path(&head)?;
-        if azure::is_reserved(&path) {
+        if door.site.has_admin_doors && azure::is_reserved(&path) {
             return self.serve_azure(door, &head, &path, body).await.map(Served::Whole);
         }
         let (function, parameters) = find(&door.site, &head, &path)?;
@@ -183,6 +183,12 @@ impl Service {
         let _outstanding = outstanding;
         let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
         let _concurrent = door.concurrent(&head).await;
+        if door.site.handlers.contains(&function) {
+            let invocation = lambda::invocation(door, function, &head, &body);
+            let tasks = door.rooms.tasks.clone();
+            let answered = lambda::invoke(door.clone(), invocation);
+            return Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await));
+        }
         let request = request::http_request("http", &head, parameters, body);
         let (door, development) = (door.clone(), self.options.development);
         let tasks = door.rooms.tasks.clone();
@@ -304,12 +310,17 @@ async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, R
     Ok(whole)
 }
 
-/// W3C trace context of the caller; [`invocation`] makes one if there is none.
-fn trace(head: &Parts) -> Trace {
+/// W3C trace context of the caller, or a new one for the invocation.
+pub(crate) fn trace(head: &Parts, id: InvocationId) -> Trace {
     let text = |name: &str| {
         head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
-    Trace { parent: text("traceparent"), state: text("tracestate") }
+    let mut trace = Trace { parent: text("traceparent"), state: text("tracestate") };
+    if trace.parent.is_empty() {
+        let span = &InvocationId::random().uuid().simple().to_string()[..16];
+        trace.parent = format!("00-{}-{span}-01", id.uuid().simple());
+    }
+    trace
 }
 
 /// What is handed to the room that runs functions.
@@ -319,12 +330,8 @@ pub(crate) fn invocation(
     request: ingle_types::datum::HttpRequest,
     head: &Parts,
 ) -> Invocation {
-    let mut trace = trace(head);
     let id = InvocationId::random();
-    if trace.parent.is_empty() {
-        let span = &InvocationId::random().uuid().simple().to_string()[..16];
-        trace.parent = format!("00-{}-{span}-01", id.uuid().simple());
-    }
+    let trace = trace(head, id);
     let path = request.url.splitn(4, '/').nth(3).and_then(|rest| rest.split('?').next()).unwrap_or_default();
     let event = Event {
         summary: format!("{} /{path}", request.method),

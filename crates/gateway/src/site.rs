@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AppSpec, AuthLevel, BindingKind, CorsOptions, FunctionSpec, HttpOptions, TriggerSpec,
+    AppSpec, AuthLevel, BindingKind, CorsOptions, Dialect, FunctionSpec, HttpOptions, TriggerSpec,
 };
 
 use crate::response;
@@ -25,6 +25,10 @@ pub struct Site {
     pub(crate) levels: HashMap<FunctionName, AuthLevel>,
     /// Functions that take and give bodies in pieces.
     pub(crate) streaming: HashSet<FunctionName>,
+    /// Functions that take an event instead of the request.
+    pub(crate) handlers: HashSet<FunctionName>,
+    /// Whether `/admin` and `/runtime` are doors of Azure's, and no paths of the app.
+    pub(crate) has_admin_doors: bool,
     /// Everything below is told by the doors for tools only.
     pub(crate) functions: Vec<FunctionSpec>,
     pub(crate) problems: Vec<Problem>,
@@ -43,7 +47,7 @@ impl Site {
         let mut entries = Vec::new();
         let (mut response_bindings, mut levels) = (HashMap::new(), HashMap::new());
         for function in app.functions.iter().filter(|function| !function.disabled) {
-            let TriggerSpec::Http(trigger) = &function.trigger else { continue };
+            let Some(trigger) = function.trigger.http() else { continue };
             match Template::parse(&trigger.route) {
                 Ok(template) => {
                     response_bindings.insert(function.name.clone(), response_binding(function));
@@ -71,7 +75,9 @@ impl Site {
             http,
             cors: app.host.cors.clone(),
             levels,
-            streaming: streaming(&app.functions),
+            streaming: names(&app.functions, |function| function.streams),
+            handlers: names(&app.functions, |function| matches!(function.trigger, TriggerSpec::Handler(_))),
+            has_admin_doors: app.dialect != Dialect::Lambda,
             functions: app.functions.clone(),
             problems: app.problems.clone(),
             extension_bundle: app.host.extension_bundle.clone(),
@@ -88,8 +94,8 @@ impl Site {
     }
 }
 
-fn streaming(functions: &[FunctionSpec]) -> HashSet<FunctionName> {
-    functions.iter().filter(|function| function.streams).map(|function| function.name.clone()).collect()
+fn names(functions: &[FunctionSpec], is_one: impl Fn(&FunctionSpec) -> bool) -> HashSet<FunctionName> {
+    functions.iter().filter(|function| is_one(function)).map(|function| function.name.clone()).collect()
 }
 
 fn response_binding(function: &FunctionSpec) -> Option<String> {

@@ -105,6 +105,9 @@ pub(crate) struct AppArguments {
     /// Where queues and documents are kept [default: .ingle in the app's folder]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) state: Option<PathBuf>,
+    /// The handler of an app for AWS Lambda, e.g. app.handler
+    #[arg(long, value_name = "MODULE.FUNCTION")]
+    pub(crate) handler: Option<String>,
 }
 
 #[derive(Args, Debug, Clone)]

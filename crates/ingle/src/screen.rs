@@ -73,6 +73,7 @@ fn head(summary: &Generation, style: Style) -> String {
     let model = match summary.app.dialect {
         Dialect::AzureV1 => "Azure Functions v1",
         Dialect::AzureV2 => "Azure Functions v2",
+        Dialect::Lambda => "AWS Lambda",
     };
     let name = style.paint(Color::Bold, &summary.app.name);
     format!("ingle {} · {name} · {model}: {}", env!("CARGO_PKG_VERSION"), summary.prepared.folder.why)
@@ -136,6 +137,7 @@ fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
             (methods, format!("{base}{prefix}/{}", trigger.route.trim_start_matches('/')))
         }
+        TriggerSpec::Handler(_) => ("URL".to_owned(), format!("{base}/")),
         TriggerSpec::EventGrid => {
             let door = format!("{base}/runtime/webhooks/eventgrid?functionName={}", function.name);
             (function.trigger.kind().to_owned(), door)

@@ -53,6 +53,7 @@ impl Surroundings {
             state: arguments.state.clone(),
             means,
             isolation: None,
+            handler: arguments.handler.clone(),
         }
     }
 

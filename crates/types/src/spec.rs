@@ -11,6 +11,7 @@ use crate::problem::Problem;
 mod admission;
 mod binding;
 mod host;
+mod lambda;
 mod sandbox;
 mod trigger;
 mod workers;
@@ -18,10 +19,11 @@ mod workers;
 pub use admission::{AdmissionOptions, Departures, HOPS_MAX, OnDisconnect};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
+pub use lambda::LambdaOptions;
 pub use sandbox::{Egress, Isolation, SandboxOptions};
 pub use trigger::{
-    AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HttpTrigger, QueueTrigger,
-    RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
+    AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HandlerTrigger, HttpTrigger,
+    QueueTrigger, RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
 pub use workers::{Fork, IdleTimeout, ScalePlan, WarmUp, WarmWindow, WorkerOptions};
 
@@ -33,6 +35,8 @@ pub enum Dialect {
     AzureV1,
     /// Decorators in `function_app.py`.
     AzureV2,
+    /// A handler for AWS Lambda.
+    Lambda,
 }
 
 /// One unit of deploy, settings, isolation and scale.

@@ -48,7 +48,7 @@ fn is_app_of_ours(authority: &str) -> bool {
 
 /// Whom failures are counted against: the other end of the connection, or, behind a proxy on this machine, the address
 /// that this proxy saw (it adds it at the end).
-pub(super) fn caller(head: &Parts) -> IpAddr {
+pub(crate) fn caller(head: &Parts) -> IpAddr {
     let peer = peer(head).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     if !peer.is_loopback() {
         return peer;

@@ -40,6 +40,7 @@ fn trigger(trigger: &TriggerSpec) -> Value {
             }
             shown
         }
+        TriggerSpec::Handler(_) => json!({"type": "handler"}),
         TriggerSpec::EventGrid => json!({"type": "eventGridTrigger"}),
         TriggerSpec::Warmup => json!({"type": "warmupTrigger"}),
     }

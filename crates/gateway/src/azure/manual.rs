@@ -99,9 +99,10 @@ pub(super) fn event(
         TriggerSpec::Queue(_) => (Datum::Text(input.clone()), queue_metadata(input, now)),
         // The input has no meaning here: it is as if the schedule had come due now.
         TriggerSpec::Timer(trigger) => trigger.run_by_hand(now),
-        TriggerSpec::Documents(_) | TriggerSpec::EventGrid | TriggerSpec::Warmup => {
-            (Datum::Json(checked(input)?), Vec::new())
-        }
+        TriggerSpec::Documents(_)
+        | TriggerSpec::Handler(_)
+        | TriggerSpec::EventGrid
+        | TriggerSpec::Warmup => (Datum::Json(checked(input)?), Vec::new()),
         TriggerSpec::Blob(_) => {
             let message =
                 "this function is disabled, so nobody waits for its blobs; enable it to run it by hand";

@@ -62,7 +62,13 @@ async fn call_once(
 ) -> Result<Value, CommandError> {
     let folder = absolute(&arguments.at.folder);
     let state = Surroundings::state(&folder, arguments.at.state.as_ref());
-    let app = AppArguments { folder, python: None, functions: Vec::new(), state: arguments.at.state };
+    let app = AppArguments {
+        folder,
+        python: None,
+        functions: Vec::new(),
+        state: arguments.at.state,
+        handler: None,
+    };
     let means = surroundings.means().await;
     let read = surroundings.read_options(&app, means.clone());
     let prepared = prepare(&app.folder, &read, &mut progress(style, printer)).await?;

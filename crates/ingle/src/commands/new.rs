@@ -24,8 +24,13 @@ pub(crate) fn run(
         return Ok(0);
     };
     let template = template(wanted)?;
-    let app =
-        AppArguments { folder: arguments.folder.clone(), python: None, functions: Vec::new(), state: None };
+    let app = AppArguments {
+        folder: arguments.folder.clone(),
+        python: None,
+        functions: Vec::new(),
+        state: None,
+        handler: None,
+    };
     let read = ingle_apps::read(&arguments.folder, &surroundings.read_options(&app, None));
     let read = match read {
         // An app of folders that has none yet, as `ingle init --model v1 --sample none` leaves it.
@@ -48,6 +53,11 @@ pub(crate) fn run(
     let files = match read.dialect {
         Dialect::AzureV2 => vec![append(&read.root.join(&read.script_file), template, name)?],
         Dialect::AzureV1 => folder(&read.root, template, name)?,
+        Dialect::Lambda => {
+            let message =
+                "this folder holds a handler for AWS Lambda, and the templates are functions of Azure";
+            return Err(CommandError::new(USAGE, "E0703", message));
+        }
     };
     finish(&read.root, template, &files, style)
 }

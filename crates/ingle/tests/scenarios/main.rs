@@ -30,6 +30,7 @@ mod hot_keys;
 mod http;
 mod imports;
 mod keys;
+mod lambda;
 mod large_blobs;
 mod limits;
 mod log_levels;

@@ -19,9 +19,19 @@ pub enum TriggerSpec {
     Documents(DocumentsTrigger),
     EventGrid,
     Warmup,
+    Handler(HandlerTrigger),
 }
 
 impl TriggerSpec {
+    /// The route at which it takes requests, if it does.
+    pub fn http(&self) -> Option<&HttpTrigger> {
+        match self {
+            Self::Http(trigger) => Some(trigger),
+            Self::Handler(trigger) => trigger.url.as_ref(),
+            _ => None,
+        }
+    }
+
     /// One word for screens and JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -32,6 +42,7 @@ impl TriggerSpec {
             Self::Documents(_) => "documents",
             Self::EventGrid => "eventGrid",
             Self::Warmup => "warmup",
+            Self::Handler(_) => "handler",
         }
     }
 
@@ -44,8 +55,17 @@ impl TriggerSpec {
             Self::Blob(trigger) => format!("{}/{}", trigger.container, trigger.pattern),
             Self::Documents(trigger) => format!("{}/{}", trigger.database, trigger.container),
             Self::EventGrid | Self::Warmup => String::new(),
+            Self::Handler(trigger) => trigger.url.as_ref().map(|url| url.route.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// A function that takes any event as JSON and gives back JSON, such as a handler for AWS Lambda. Whatever has an event for it
+/// makes that JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandlerTrigger {
+    /// Where requests become events, as at a function URL.
+    pub url: Option<HttpTrigger>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

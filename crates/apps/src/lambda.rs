@@ -1,0 +1,242 @@
+//! A folder with a handler for AWS Lambda and nothing that says more about it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ingle_types::account::Account;
+use ingle_types::ids::FunctionName;
+use ingle_types::spec::{
+    AuthLevel, BindingKind, BindingSpec, DataType, DeclaredFunction, FunctionSpec, HandlerTrigger,
+    HostConfig, HttpOptions, HttpTrigger, LambdaOptions, SandboxOptions, TriggerSpec,
+};
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::folder::{AppFolder, read_bytes};
+
+/// What the console of AWS makes, so what a file of this name with this function is.
+const SCRIPT: &str = "lambda_function.py";
+const HANDLER: &str = "lambda_handler";
+/// As Lambda has it for a function that says nothing.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest event and result, in bytes (facts of Lambda, section 1.2).
+pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
+/// Of a worker whose app does not say how much it may have, in MB; that of `control`.
+const MEMORY_MB: u64 = 1536;
+const NAME_CHARACTERS_MAX: usize = 64;
+
+/// A handler, as `module.function` names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Handler {
+    /// The whole name.
+    pub(crate) name: String,
+    /// The module's file, relative to the folder.
+    pub(crate) script_file: String,
+    pub(crate) why: String,
+}
+
+/// The handler of a folder: the one that is named, or the one that every folder of a new function has.
+///
+/// # Errors
+/// What is named is no `module.function`.
+pub(crate) fn find(root: &Path, named: Option<(&str, &str)>) -> Result<Option<Handler>, Error> {
+    if let Some((name, source)) = named {
+        let Some(script_file) = script_of(root, name) else {
+            return Err(Error::NoHandler { name: name.to_owned(), named_by: source.to_owned() });
+        };
+        let why = format!("{name}, named by {source}");
+        return Ok(Some(Handler { name: name.to_owned(), script_file, why }));
+    }
+    let Ok(Some(source)) = read_bytes(&root.join(SCRIPT)) else { return Ok(None) };
+    if !String::from_utf8_lossy(&source).contains(HANDLER) {
+        return Ok(None);
+    }
+    let why = format!("{SCRIPT} with {HANDLER}");
+    Ok(Some(Handler { name: default_name(), script_file: SCRIPT.to_owned(), why }))
+}
+
+fn default_name() -> String {
+    format!("{}.{HANDLER}", SCRIPT.trim_end_matches(".py"))
+}
+
+/// `a/b.handler` and `a.b.handler` both mean the function `handler` of the module `a.b`. Nothing leads out of the folder
+/// (T-026).
+fn script_of(root: &Path, name: &str) -> Option<String> {
+    let (module, function) = name.rsplit_once('.')?;
+    let is_word = |word: &str| {
+        !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-'))
+    };
+    let module = module.replace('.', "/");
+    if !is_word(function) || !module.split('/').all(is_word) {
+        return None;
+    }
+    let package = format!("{module}/__init__.py");
+    let is_package = root.join(&package).is_file();
+    Some(if is_package { package } else { format!("{module}.py") })
+}
+
+/// What the app's one function is, before it is imported.
+pub(crate) fn declare(
+    folder_name: &str,
+    handler: &Handler,
+    options: &LambdaOptions,
+    sandbox: &SandboxOptions,
+) -> DeclaredFunction {
+    let name = name_of(folder_name);
+    let memory = sandbox.memory.map_or(MEMORY_MB, |bytes| bytes >> 20);
+    let settings = json!({
+        "type": "handler",
+        "timeout_seconds": options.timeout.unwrap_or(TIMEOUT).as_secs_f64(),
+        "memory_mb": memory,
+        "arn": format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", options.region),
+    });
+    DeclaredFunction {
+        name,
+        directory: String::new(),
+        script_file: handler.script_file.clone(),
+        entry_point: handler.name.clone(),
+        bindings: vec![settings.as_object().cloned().unwrap_or_else(Map::new)],
+        is_async: false,
+        streams: false,
+        file: Some(handler.script_file.clone()),
+        line: None,
+        disabled: false,
+        retry: None,
+    }
+}
+
+/// Stands for an account where there is none.
+const ACCOUNT: &str = "000000000000";
+
+/// The folder's name with what a function's name may hold.
+fn name_of(folder: &str) -> String {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    folder
+        .chars()
+        .take(NAME_CHARACTERS_MAX)
+        .map(|letter| if allowed(letter) { letter } else { '-' })
+        .collect()
+}
+
+/// How the function is served: one event at a time takes as long as Lambda lets it, at a URL of its own.
+pub(crate) fn host(options: &LambdaOptions) -> HostConfig {
+    HostConfig {
+        function_timeout: Some(options.timeout.unwrap_or(TIMEOUT)),
+        http: HttpOptions {
+            route_prefix: String::new(),
+            body_bytes_max: PAYLOAD_BYTES_MAX,
+            ..HttpOptions::default()
+        },
+        ..HostConfig::default()
+    }
+}
+
+/// The function that runs.
+pub(crate) fn function(declared: &DeclaredFunction, location: Option<String>) -> FunctionSpec {
+    let url =
+        HttpTrigger { route: "{*path}".to_owned(), methods: Vec::new(), auth_level: AuthLevel::Anonymous };
+    FunctionSpec {
+        name: FunctionName::new(&declared.name),
+        trigger: TriggerSpec::Handler(HandlerTrigger { url: Some(url) }),
+        trigger_parameter: "event".to_owned(),
+        bindings: vec![BindingSpec {
+            name: "$return".to_owned(),
+            kind: BindingKind::HttpOutput,
+            data_type: DataType::default(),
+            account: Account::default(),
+        }],
+        disabled: false,
+        retry: None,
+        is_async: false,
+        streams: false,
+        location,
+    }
+}
+
+/// What AWS's runtime sets for a function (facts of Lambda, section 1.7), but for what names its machine.
+pub fn variables(folder: &AppFolder, version: (u32, u32, u32)) -> Vec<(String, String)> {
+    let Some(declared) = folder.declared.first() else { return Vec::new() };
+    let setting = |name: &str| declared.bindings.first().and_then(|settings| settings.get(name));
+    let memory = setting("memory_mb").and_then(Value::as_u64).unwrap_or(MEMORY_MB);
+    let root = folder.root.display().to_string();
+    let region = folder.lambda.region.clone();
+    [
+        ("AWS_LAMBDA_FUNCTION_NAME", declared.name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", declared.name)),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_EXECUTION_ENV", format!("AWS_Lambda_python{}.{}", version.0, version.1)),
+        ("AWS_REGION", region.clone()),
+        ("AWS_DEFAULT_REGION", region),
+        ("_HANDLER", declared.entry_point.clone()),
+        ("LAMBDA_TASK_ROOT", root.clone()),
+        ("PWD", root),
+        ("TZ", ":UTC".to_owned()),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_console_s_file_is_known_by_its_function() {
+        let found =
+            find(folder(&[(SCRIPT, "def lambda_handler(event, context): ...")]).path(), None).unwrap();
+        let found = found.unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.script_file.as_str()),
+            ("lambda_function.lambda_handler", SCRIPT)
+        );
+        assert_eq!(find(folder(&[(SCRIPT, "x = 1")]).path(), None).unwrap(), None);
+        assert_eq!(find(folder(&[("app.py", "def lambda_handler(e, c): ...")]).path(), None).unwrap(), None);
+    }
+
+    /// T-026: no handler leads out of its folder.
+    #[test]
+    fn t_026_a_named_handler_is_a_function_of_the_folder() {
+        let root = folder(&[("package/__init__.py", ""), ("app.py", "")]);
+        let check = |name: &str, expected: Option<&str>| {
+            let found = find(root.path(), Some((name, "--handler"))).ok().flatten();
+            assert_eq!(found.map(|handler| handler.script_file).as_deref(), expected, "{name}");
+        };
+        check("app.handler", Some("app.py"));
+        check("src/orders.take", Some("src/orders.py"));
+        check("src.orders.take", Some("src/orders.py"));
+        check("package.take", Some("package/__init__.py"));
+        for bad in [
+            "app",
+            "",
+            ".",
+            "app.",
+            ".handler",
+            "../app.handler",
+            "/etc/x.y",
+            "a//b.c",
+            "a b.c",
+            "app.py.x y",
+        ] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn a_function_is_named_after_its_folder() {
+        assert_eq!(name_of("my.app (2)"), "my-app--2-");
+        assert_eq!(name_of(&"é".repeat(100)).len(), NAME_CHARACTERS_MAX);
+    }
+}

@@ -1,0 +1,109 @@
+//! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
+//!
+//! [`url_event`] makes the event of a request to a function URL, [`reply`] the response of what the handler returned. Shapes and
+//! rules are those that real ones were seen with (facts of Lambda, sections 3.8, 4.1 and 4.2).
+
+mod reply;
+mod url_event;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, StatusCode};
+use ingle_types::datum::{Body, Datum};
+use ingle_types::event::{Completion, Delivery, Event, Invocation};
+use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::log::InvocationRecord;
+use ingle_types::outcome::{Failure, Outcome, Outputs};
+
+use crate::caller::Client;
+use crate::failure;
+use crate::service::{Door, trace};
+
+/// The output under which a worker gives back what the handler returned.
+const RETURNED: &str = "$return";
+
+/// The invocation for a request to a function URL.
+pub(crate) fn invocation(door: &Door, function: FunctionName, head: &Parts, body: &Body) -> Invocation {
+    let (id, now) = (InvocationId::random(), door.rooms.clock.now());
+    let trace = trace(head, id);
+    let event = Event {
+        summary: format!("{} {}", head.method, head.uri.path()),
+        payload: Datum::Json(url_event::text(head, &body.joined(), id, now)),
+        metadata: Vec::new(),
+        delivery: Delivery::Direct,
+        received_at: now,
+        hop_count: trace.hop_count(),
+        trace,
+    };
+    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
+    Invocation { id, function, event, caller }
+}
+
+/// Runs it to its end, answers and leaves a record.
+pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation) -> Response<Bytes> {
+    let (id, function) = (invocation.id, invocation.function.clone());
+    let (received_at, summary) = (invocation.event.received_at, invocation.event.summary.clone());
+    let Completion { outcome, phases, effects, .. } = door.rooms.invoker.invoke(invocation).await;
+    let label = outcome.label();
+    let has_left = failure::is_for_nobody(&outcome);
+    let (mut response, failure) = answer(outcome);
+    if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    door.rooms.records.record(InvocationRecord {
+        id,
+        function,
+        received_at,
+        summary,
+        outcome: if failure.is_some() && label == "success" { "failed" } else { label },
+        status: Some(response.status().as_u16()).filter(|_| !has_left),
+        phases,
+        effects,
+        failure,
+    });
+    response
+}
+
+fn answer(outcome: Outcome) -> (Response<Bytes>, Option<Failure>) {
+    let failed = match outcome {
+        Outcome::Success(outputs) => match reply::respond(&returned(outputs)) {
+            Ok(response) => return (response, None),
+            Err(fault) => return (refused(StatusCode::BAD_GATEWAY), Some(fault.failure())),
+        },
+        failed => failed,
+    };
+    let Some(failure) = failed.failure() else { return (Response::default(), None) };
+    // Whatever the code did wrong is the gateway's 502; what never ran has the status that says so.
+    let status = match failure::status(&failed, failure) {
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => StatusCode::BAD_GATEWAY,
+        other => other,
+    };
+    (refused(status), Some(failure.clone()))
+}
+
+/// JSON text; a handler that returns nothing returns `null`.
+fn returned(outputs: Outputs) -> String {
+    match outputs.0.into_iter().find(|(name, _)| name == RETURNED) {
+        Some((_, Datum::Json(text))) => text,
+        _ => "null".to_owned(),
+    }
+}
+
+/// Tells nothing of what went wrong, which the log does.
+fn refused(status: StatusCode) -> Response<Bytes> {
+    let message = match status {
+        StatusCode::BAD_GATEWAY => "Internal Server Error",
+        status => status.canonical_reason().unwrap_or("Error"),
+    };
+    let body = match status {
+        StatusCode::BAD_GATEWAY => message.to_owned(),
+        _ => format!("{{\"Message\":\"{message}\"}}"),
+    };
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+}

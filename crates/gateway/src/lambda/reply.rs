@@ -1,0 +1,185 @@
+//! What a handler returned into a response: the rules of payload format 2.0 (facts of Lambda, section 4.2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use http::{Response, StatusCode};
+use ingle_types::outcome::{Blame, Failure};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::response;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Why a result is no response.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(super) enum Fault {
+    #[error("`statusCode` is {0}, which is no status from 200 to 599")]
+    Status(String),
+    #[error("`{0}` is not {1}")]
+    Member(&'static str, &'static str),
+    #[error("a header can't be sent: {0}")]
+    Header(String),
+    #[error("`body` is no base64, though `isBase64Encoded` says so")]
+    Base64,
+}
+
+impl Fault {
+    pub(super) fn failure(&self) -> Failure {
+        let message = format!("what the handler returned can't be sent: {self}");
+        let mut failure = Failure::new(Blame::App, "E0504", "InvalidResponse", message);
+        let hint = "return {\"statusCode\": 200, \"headers\": {…}, \"body\": \"text\"}, or any JSON without `statusCode`";
+        failure.hint = Some(hint.to_owned());
+        failure
+    }
+}
+
+/// An object with `statusCode` says what the response is; everything else is the body itself.
+pub(super) fn respond(text: &str) -> Result<Response<Bytes>, Fault> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(result)) if result.contains_key("statusCode") => described(&result),
+        Ok(Value::String(body)) => Ok(plain(body)),
+        // NaN is no JSON, and is sent as it is all the same.
+        _ => Ok(plain(text.to_owned())),
+    }
+}
+
+fn plain(body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn described(result: &Map<String, Value>) -> Result<Response<Bytes>, Fault> {
+    let mut response = Response::new(body(result)?);
+    *response.status_mut() = status(result.get("statusCode"))?;
+    let headers = response.headers_mut();
+    match result.get("headers") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(given)) => {
+            for (name, value) in given {
+                let (name, value) = header(name, &text_of(value))?;
+                headers.insert(name, value);
+            }
+        }
+        Some(_) => return Err(Fault::Member("headers", "an object")),
+    }
+    match result.get("cookies") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(cookies)) => {
+            for cookie in cookies {
+                headers.append(SET_COOKIE, header(SET_COOKIE.as_str(), &text_of(cookie))?.1);
+            }
+        }
+        Some(_) => return Err(Fault::Member("cookies", "a list")),
+    }
+    headers.entry(CONTENT_TYPE).or_insert(JSON);
+    Ok(response)
+}
+
+fn header(name: &str, value: &str) -> Result<(http::HeaderName, HeaderValue), Fault> {
+    response::header(name, value).map_err(|fault| Fault::Header(fault.to_string()))
+}
+
+/// A number, or a text that is one.
+fn status(value: Option<&Value>) -> Result<StatusCode, Fault> {
+    let number = match value {
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(text)) => text.parse().ok(),
+        _ => None,
+    };
+    let status = number.and_then(|number| u16::try_from(number).ok());
+    let status = status.filter(|status| (200..600).contains(status));
+    status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or_else(|| Fault::Status(value.unwrap_or(&Value::Null).to_string()))
+}
+
+fn body(result: &Map<String, Value>) -> Result<Bytes, Fault> {
+    let text = match result.get("body") {
+        None | Some(Value::Null) => return Ok(Bytes::new()),
+        Some(value) => text_of(value),
+    };
+    match result.get("isBase64Encoded") {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(Bytes::from(text)),
+        Some(Value::Bool(true)) => STANDARD.decode(text).map(Bytes::from).map_err(|_| Fault::Base64),
+        Some(_) => Err(Fault::Member("isBase64Encoded", "true or false")),
+    }
+}
+
+/// A text as it is, everything else as JSON.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(returned: &str, status: u16, content_type: &str, body: &[u8]) -> Response<Bytes> {
+        let response = respond(returned).unwrap();
+        assert_eq!(response.status(), status, "{returned}");
+        assert_eq!(response.headers()[CONTENT_TYPE], content_type, "{returned}");
+        assert_eq!(response.body().as_ref(), body, "{returned}");
+        response
+    }
+
+    #[test]
+    fn a_result_with_a_status_code_is_a_response() {
+        check(r#"{"statusCode": 200}"#, 200, "application/json", b"");
+        check(r#"{"statusCode": "201", "body": "made"}"#, 201, "application/json", b"made");
+        let page = r#"{"statusCode": 404, "headers": {"Content-Type": "text/html", "x-number": 7, "x-yes": true},
+            "cookies": ["a=1", "b=2; Secure"], "body": "<p>"}"#;
+        let response = check(page, 404, "text/html", b"<p>");
+        let cookies: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2; Secure"]);
+        assert_eq!(
+            (&response.headers()["x-number"], &response.headers()["x-yes"]),
+            (&HeaderValue::from_static("7"), &HeaderValue::from_static("true"))
+        );
+        check(
+            r#"{"statusCode": 200, "body": "/w==", "isBase64Encoded": true}"#,
+            200,
+            "application/json",
+            b"\xff",
+        );
+        check(
+            r#"{"statusCode": 200, "headers": null, "cookies": null, "body": null}"#,
+            200,
+            "application/json",
+            b"",
+        );
+    }
+
+    #[test]
+    fn every_other_result_is_the_body() {
+        check(r#"{"message": "hello"}"#, 200, "application/json", br#"{"message": "hello"}"#);
+        check(r#""hello""#, 200, "application/json", b"hello");
+        check("[1, 2]", 200, "application/json", b"[1, 2]");
+        check("null", 200, "application/json", b"null");
+        check("NaN", 200, "application/json", b"NaN");
+    }
+
+    /// T-046: no result ends anything but its own invocation.
+    #[test]
+    fn t_046_what_can_not_be_sent_is_named() {
+        let check = |returned: &str, part: &str| {
+            let fault = respond(returned).unwrap_err();
+            assert!(fault.to_string().contains(part), "{fault}");
+            assert_eq!(fault.failure().code, "E0504");
+        };
+        check(r#"{"statusCode": "test"}"#, "statusCode");
+        check(r#"{"statusCode": 99}"#, "99");
+        check(r#"{"statusCode": 100}"#, "100");
+        check(r#"{"statusCode": null}"#, "null");
+        check(r#"{"statusCode": 200, "headers": ["x"]}"#, "headers");
+        check(r#"{"statusCode": 200, "headers": {"a b": "c"}}"#, "a b");
+        check(r#"{"statusCode": 200, "headers": {"a": "c\r\nd: e"}}"#, "line break");
+        check(r#"{"statusCode": 200, "cookies": "a=b"}"#, "cookies");
+        check(r#"{"statusCode": 200, "body": "***", "isBase64Encoded": true}"#, "base64");
+        check(r#"{"statusCode": 200, "body": "x", "isBase64Encoded": "yes"}"#, "isBase64Encoded");
+    }
+}

@@ -1,0 +1,188 @@
+//! Handlers for AWS Lambda: what they see, what callers get, and what is wrong with some.
+
+use ingle_testkit::{App, Python, Request, on_each_python};
+use serde_json::{Value, json};
+
+on_each_python!(
+    a_handler_is_served_at_its_url,
+    a_handler_sees_what_lambda_shows,
+    results_become_responses,
+    what_a_handler_does_wrong_is_a_502,
+    a_handler_is_invoked_by_hand
+);
+
+/// Tells what it is given, or does what it is told to.
+const HANDLER: &str = r#"
+import decimal, json, os, sys, time
+
+count = 0
+
+def lambda_handler(event, context):
+    global count
+    count += 1
+    words = json.loads(event["body"]) if isinstance(event, dict) and event.get("body") else event
+    return DOES[words["do"]](event, context, words)
+
+def show(event, context, words):
+    return {
+        "event": event, "count": count, "name": context.function_name, "version": context.function_version,
+        "arn": context.invoked_function_arn, "memory": context.memory_limit_in_mb, "id": context.aws_request_id,
+        "group": context.log_group_name, "stream": context.log_stream_name, "client": context.client_context,
+        "identity": context.identity.cognito_identity_id, "remaining": context.get_remaining_time_in_millis(),
+        "environment": dict(os.environ), "folder": os.getcwd(), "path": sys.path[0],
+    }
+
+def fail(event, context, words):
+    raise KeyError("the order is gone")
+
+def sleep(event, context, words):
+    time.sleep(60)
+
+DOES = {
+    "show": show,
+    "fail": fail,
+    "sleep": sleep,
+    "return": lambda event, context, words: words["value"],
+    "leave": lambda event, context, words: os._exit(3),
+    "object": lambda event, context, words: {"a": object()},
+    "decimal": lambda event, context, words: {"price": decimal.Decimal("1.5"), "name": "é", "tuple": (1, 2)},
+}
+"#;
+
+fn app() -> App {
+    App::default().file("lambda_function.py", HANDLER)
+}
+
+fn call(words: &Value) -> Request {
+    call_at("/", words)
+}
+
+fn call_at(target: &str, words: &Value) -> Request {
+    Request::post(target, words.to_string()).header("content-type", "application/json")
+}
+
+fn a_handler_is_served_at_its_url(python: &Python) {
+    let server = App::folder("examples/lambda-url").start(python);
+    let answer = server.get("/some/path?name=Ada").status(200);
+    let found = answer.json();
+    assert_eq!((&found["message"], &found["function"]), (&json!("Hello Ada"), &json!("app")));
+    assert!(found["remaining"].as_u64().is_some_and(|left| (1..=3000).contains(&left)), "{found}");
+    assert_eq!(answer.header("set-cookie"), "greeted=1");
+    assert_eq!(server.get("/").status(200).header("set-cookie"), "greeted=2");
+    server.log("greeting Ada");
+}
+
+fn a_handler_sees_what_lambda_shows(python: &Python) {
+    let server = app().launch(python).variable("AWS_REGION", "eu-west-3").start();
+    let request = call(&json!({"do": "show"})).header("cookie", "a=b").header("x-test", "1");
+    let found = server.send(request).status(200).json();
+    let context = json!({
+        "name": "app", "version": "$LATEST", "arn": "arn:aws:lambda:eu-west-3:000000000000:function:app",
+        "memory": "1536", "group": "/aws/lambda/app", "client": null, "identity": null, "count": 1,
+    });
+    for (name, value) in context.as_object().unwrap() {
+        assert_eq!(&found[name], value, "{name}");
+    }
+    let stream = found["stream"].as_str().unwrap();
+    let (date, id) = stream.split_once("/[$LATEST]").unwrap();
+    assert_eq!((date.len(), id.len()), (10, 32), "{stream}");
+    assert_eq!(found["folder"], json!(server.folder()));
+    assert_eq!(found["path"], found["folder"]);
+    let event = &found["event"];
+    assert_eq!((&event["version"], &event["routeKey"]), (&json!("2.0"), &json!("$default")));
+    assert_eq!((&event["cookies"], &event["headers"]["x-test"]), (&json!(["a=b"]), &json!("1")));
+    assert_eq!(event["requestContext"]["requestId"], found["id"]);
+    assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
+    let expected = [
+        ("AWS_LAMBDA_FUNCTION_NAME", "app"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1536"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/app"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", stream),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_REGION", "eu-west-3"),
+        ("AWS_DEFAULT_REGION", "eu-west-3"),
+        ("_HANDLER", "lambda_function.lambda_handler"),
+        ("TZ", ":UTC"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(found["environment"][name], value, "{name}");
+    }
+    assert_eq!(found["environment"]["LAMBDA_TASK_ROOT"], found["folder"]);
+    let (major, minor) = python.version.split_once('.').unwrap();
+    assert_eq!(found["environment"]["AWS_EXECUTION_ENV"], format!("AWS_Lambda_python{major}.{minor}"));
+    // Nothing of Azure's host.
+    for name in ["FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsScriptRoot", "WEBSITE_HOSTNAME"] {
+        assert!(found["environment"].get(name).is_none(), "{name}");
+    }
+    // Paths of Azure's host are like any other.
+    let admin = call_at("/admin/host/status", &json!({"do": "return", "value": "mine"}));
+    assert_eq!(server.send(admin).status(200).text(), "mine");
+}
+
+fn results_become_responses(python: &Python) {
+    let server = app().start(python);
+    let returned = |value: Value| server.send(call(&json!({"do": "return", "value": value})));
+    assert_eq!(returned(json!({"a": [1, null]})).status(200).json(), json!({"a": [1, null]}));
+    assert_eq!(returned(json!("plain")).status(200).text(), "plain");
+    assert_eq!(returned(Value::Null).status(200).text(), "null");
+    let page = returned(json!({
+        "statusCode": 404, "headers": {"content-type": "text/html"}, "cookies": ["a=1"], "body": "<p>no</p>",
+    }));
+    let page = page.status(404);
+    assert_eq!((page.header("content-type"), page.header("set-cookie")), ("text/html", "a=1"));
+    assert_eq!(page.text(), "<p>no</p>");
+    let binary = returned(json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).status(200);
+    assert_eq!(binary.body.as_ref(), [0xff, 0]);
+    // As awslambdaric writes it, whose text is escaped before Python 3.12.
+    let written = server.send(call(&json!({"do": "decimal"}))).status(200);
+    let name = if matches!(python.version, "3.12" | "3.13") { "é" } else { "\\u00e9" };
+    assert_eq!(written.text(), format!("{{\"price\": 1.5, \"name\": \"{name}\", \"tuple\": [1, 2]}}"));
+}
+
+fn what_a_handler_does_wrong_is_a_502(python: &Python) {
+    let app = app().file("ingle.toml", "[lambda]\ntimeout = \"1s\"\n");
+    let server = app.launch(python).may_complain("").start();
+    let check = |words: Value, code: Value, part: &str| {
+        let answer = server.send(call(&words)).status(502);
+        assert_eq!(answer.text(), "Internal Server Error", "{words}");
+        let id = format!("inv_{}", answer.header("x-amzn-requestid").replace('-', ""));
+        let record = server.wait_for(part, |event| event["event"] == "invocation" && event["id"] == *id);
+        assert_eq!(record["failure"]["code"], code, "{record}");
+        assert!(record.to_string().contains(part), "{part}: {record}");
+    };
+    check(json!({"do": "fail"}), json!("E0301"), "the order is gone");
+    check(json!({"do": "object"}), json!("E0301"), "Runtime.MarshalError");
+    check(json!({"do": "sleep"}), json!("E0302"), "sleep");
+    check(json!({"do": "leave"}), json!("E0303"), "3");
+    check(json!({"do": "return", "value": {"statusCode": "test"}}), json!("E0504"), "statusCode");
+    // It goes on.
+    assert_eq!(server.send(call(&json!({"do": "return", "value": 1}))).status(200).text(), "1");
+}
+
+/// What is wrong with a handler is said with its place. Which Python it is does not matter.
+#[test]
+fn a_handler_that_can_not_be_one_is_named() {
+    let check = |files: &[(&str, &str)], handler: &str, code: &str, part: &str| {
+        let app = files.iter().fold(App::default(), |app, (path, text)| app.file(path, text));
+        let launch = app.launch(&Python::any()).argument("--handler").argument(handler).may_complain(code);
+        let started = launch.begin();
+        let told = started.wait_for(code, |event| event.to_string().contains(code));
+        assert!(told.to_string().contains(part), "{part}: {told}");
+    };
+    let app = ("app.py", "x = 1\nhandler = 7\nasync def later(event, context):\n    return 1\n");
+    check(&[app], "app.nothing", "E0212", "app.py has no function 'nothing'");
+    check(&[app], "app.handler", "E0212", "that can't be called");
+    check(&[app], "app.later", "E0214", "coroutine");
+    check(&[app], "other.handler", "E0213", "other.py");
+    check(&[app], "app", "E0215", "module.function");
+    check(&[("app.py", "import nothing_of_this_name\n")], "app.handler", "E0203", "nothing_of_this_name");
+    check(&[("app.py", "def handler(:\n")], "app.handler", "E0202", "app.py");
+}
+
+fn a_handler_is_invoked_by_hand(python: &Python) {
+    let launch = app().launch(python).argument("--handler").argument("lambda_function.lambda_handler");
+    let server = launch.start();
+    let answer = server.invoke("app", r#"{"do": "return", "value": {"statusCode": 200}}"#);
+    assert_eq!(answer["outputs"]["$return"], json!({"statusCode": 200}));
+}

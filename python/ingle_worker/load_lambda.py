@@ -1,0 +1,127 @@
+"""Handlers of AWS Lambda: one function, named as `module.function`, that takes an event and a context.
+
+What the handler sees is what AWS's own runtime shows it (facts of the Lambda runtime, sections 1.3 and 1.7). That is not needed
+here: a worker of Ingle hands the event over itself.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+import uuid
+
+from . import problems
+from .convert import encode_text
+from .lambda_context import LambdaContext
+from .load import where
+from .plan import Plan, is_async
+
+_STREAM = "AWS_LAMBDA_LOG_STREAM_NAME"
+# From these on text goes out as it is, and not as \u escapes.
+_PLAIN_TEXT_SINCE = (3, 12)
+
+
+def load(root, request, loaded):
+    """Imports the module of each handler."""
+    os.register_at_fork(after_in_child=_name_stream)
+    _name_stream()
+    for function in request.get("functions") or ():
+        _load_function(root, function, loaded)
+
+
+def _name_stream():
+    # Each execution environment logs to a stream of its own.
+    os.environ[_STREAM] = "%s/[$LATEST]%s" % (time.strftime("%Y/%m/%d", time.gmtime()), uuid.uuid4().hex)
+
+
+def _load_function(root, function, loaded):
+    name, script_file = function["name"], function["script_file"]
+    module_name, handler = function["entry_point"].rsplit(".", 1)
+    module_name = module_name.replace("/", ".")
+    if not os.path.isfile(os.path.join(root, script_file)):
+        loaded.report("E0213", "the handler's file %s does not exist" % script_file, function=name, file=script_file,
+                      fix="create it, or name another with --handler module.function")
+        return
+    try:
+        module = importlib.import_module(module_name)
+    except BaseException as error:
+        loaded.problems.append(problems.import_failed(error, name, script_file))
+        return
+    target = getattr(module, handler, None)
+    if not callable(target):
+        what = "has no function '%s'" % handler if target is None else "has a '%s' that can't be called" % handler
+        loaded.report("E0212", "%s %s" % (script_file, what), function=name, file=script_file, line=1,
+                      fix="define it, or name another with --handler module.function")
+        return
+    if is_async(target):
+        loaded.report("E0214", "the handler %s is a coroutine function, which Lambda calls and does not await" % handler,
+                      function=name, file=script_file, line=where(target)[1],
+                      fix="declare it with def, and use asyncio.run() in it")
+        return
+    file, line = where(target)
+    loaded.functions.append({
+        "name": name,
+        "directory": "",
+        "script_file": script_file,
+        "entry_point": handler,
+        "bindings": function["bindings"],
+        "is_async": False,
+        "file": file or script_file,
+        "line": line,
+    })
+    loaded.plans[name] = _plan(name, target, root, function["bindings"][0])
+
+
+def _plan(name, handler, root, settings):
+    plan = Plan(name, lambda event, context: handler(event, context), root)
+    timeout = settings["timeout_seconds"]
+    # Positional in AWS, so that a handler may name its parameters as it likes.
+    plan.decoders = {"event": _decode_event, "context": _context_decoder(settings, timeout)}
+    plan.inputs = ("event", "context")
+    plan.returned = encode_result
+    return plan
+
+
+def _decode_event(kind, value, payload, header):
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        raise UnmarshalError("Unable to unmarshal input: %s" % error) from None
+
+
+def _context_decoder(settings, timeout):
+    def decode(kind, value, payload, header):
+        return LambdaContext(header["id"], settings, time.time() + timeout)
+
+    return decode
+
+
+class UnmarshalError(Exception):
+    """AWS's `Runtime.UnmarshalError`: the event is no JSON."""
+
+
+class MarshalError(Exception):
+    """AWS's `Runtime.MarshalError`: what the handler returned can't be written as JSON."""
+
+
+UnmarshalError.__name__ = "Runtime.UnmarshalError"
+MarshalError.__name__ = "Runtime.MarshalError"
+
+
+def _decimal(value):
+    # Told by its name, as importing decimal takes longer than most handlers.
+    if type(value).__name__ == "Decimal" and type(value).__module__ == "decimal":
+        return float(value)
+    raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=sys.version_info < _PLAIN_TEXT_SINCE, default=_decimal)
+
+
+def encode_result(value):
+    """What the handler returned, as JSON text."""
+    try:
+        return encode_text("json", _ENCODER.encode(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MarshalError("Unable to marshal response: %s" % error) from None
