@@ -23,8 +23,8 @@ const MEMORY: u64 = 1536 << 20;
 /// Memory with which a worker gets as much of a busy machine as a program of the machine does (facts of Lambda).
 const MEMORY_OF_A_CORE: u64 = 1769 << 20;
 const PROCESSES_OF_A_WORKER: u64 = 1024;
-/// What the app says about itself, and what it may.
-const MANIFEST: &str = "ingle.toml";
+/// Where an app says what it is to see and may do.
+const SAYING: [&str; 4] = ["ingle.toml", "local.settings.json", ".venv", "venv"];
 /// For all workers of an app together, where nothing counts those of one.
 const PROCESSES: u64 = 4096;
 
@@ -201,9 +201,10 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
         machine::follow_links(path, &mut view.links);
     }
     // What an app may do is not for the app to say, even if the rest of its folder is its own.
-    let manifest = needs.root.join(MANIFEST);
-    if manifest.is_file() && write.iter().any(|path| manifest.starts_with(path)) {
-        view.mounts.push(machine::mount(machine::real(&manifest), Access::ReadOnly));
+    for path in SAYING.map(|name| needs.root.join(name)) {
+        if path.exists() && write.iter().any(|writable| path.starts_with(writable)) {
+            view.mounts.push(machine::mount(machine::real(&path), Access::ReadOnly));
+        }
     }
     let hidden = needs.hidden.iter().map(|path| machine::real(path));
     view.mounts.extend(hidden.map(|path| Mount { path, access: Access::Hidden, owner: None }));
@@ -234,6 +235,9 @@ pub(crate) fn variables(
     if temporary != Path::new("/tmp") {
         // They find /tmp by themselves.
         default("TMPDIR", temporary.display().to_string());
+        // The user has no line in the machine's list of them.
+        default("USER", "function".to_owned());
+        default("LOGNAME", "function".to_owned());
     }
     default("LANG", "C.UTF-8".to_owned());
     // Packages were compiled when they were installed. Bytecode of a file that is saved twice within a second is taken for
@@ -271,7 +275,7 @@ mod tests {
     #[test]
     fn what_an_app_may_do_is_not_for_the_app_to_say() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(MANIFEST), "[sandbox]\nwrite = [\".\"]\n").unwrap();
+        std::fs::write(folder.path().join(SAYING[0]), "[sandbox]\nwrite = [\".\"]\n").unwrap();
         let needs = Needs {
             root: folder.path(),
             python: Path::new("/usr/bin/python3"),
@@ -285,7 +289,7 @@ mod tests {
             let found = view
                 .mounts
                 .into_iter()
-                .find(|mount| mount.path == machine::real(&folder.path().join(MANIFEST)));
+                .find(|mount| mount.path == machine::real(&folder.path().join(SAYING[0])));
             found.map(|mount| mount.access)
         };
         let options = SandboxOptions { write: vec![PathBuf::from(".")], ..SandboxOptions::default() };

@@ -50,10 +50,11 @@ fn allow(mut ruleset: RulesetCreated, spec: &BoxSpec) -> io::Result<RulesetCreat
         ruleset = add(ruleset, path, read)?;
     }
     let hidden: Vec<&Path> = paths_with(spec, Access::Hidden).collect();
+    let kept: Vec<&Path> = paths_with(spec, Access::ReadOnly).collect();
     for mount in &spec.view.mounts {
         ruleset = match mount.access {
-            Access::ReadOnly | Access::Discarded => add_but(ruleset, &mount.path, read, &hidden)?,
-            Access::ReadWrite => add_but(ruleset, &mount.path, all, &hidden)?,
+            Access::ReadOnly | Access::Discarded => add_but(ruleset, &mount.path, read, (&hidden, &kept))?,
+            Access::ReadWrite => add_but(ruleset, &mount.path, all, (&hidden, &kept))?,
             Access::Hidden => ruleset,
         };
     }
@@ -72,16 +73,18 @@ fn add(ruleset: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::
 }
 
 /// A rule holds for all that is below, and none takes anything away from it. So a folder with something hidden below gets
-/// rules for what is in it, one by one: its entries of now, whose names alone can be listed.
+/// rules for what is in it, one by one: its entries of now. Names can be listed everywhere below, also those of what is hidden,
+/// and in the folder itself nothing new can be made.
 fn add_but(
     mut ruleset: RulesetCreated,
     path: &Path,
     access: BitFlags<AccessFs>,
-    hidden: &[&Path],
+    (hidden, kept): (&[&Path], &[&Path]),
 ) -> io::Result<RulesetCreated> {
     if hidden.contains(&path) {
         return Ok(ruleset);
     }
+    let access = if kept.contains(&path) { access & AccessFs::from_read(VERSION) } else { access };
     if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
         return add(ruleset, path, access);
     }
@@ -89,10 +92,20 @@ fn add_but(
     for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
         // A link is no entry of its own: where it leads to there is a rule, or there is none.
         if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
-            ruleset = add_but(ruleset, &entry.path(), access, hidden)?;
+            ruleset = add_but(ruleset, &entry.path(), access, (hidden, kept))?;
         }
     }
     Ok(ruleset)
+}
+
+/// Whether it keeps a process from changing any file that there is no rule for: its first versions let files be cut off
+/// (`truncate`, version 3).
+pub fn guards_all_files() -> bool {
+    let made = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::Truncate)
+        .and_then(Ruleset::create);
+    made.is_ok()
 }
 
 /// Whether this system has Landlock at all.

@@ -1,13 +1,14 @@
 //! What this machine has to confine functions with, found out by trying, and said in words for a person.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::boxes::{
     Access, BoxError, BoxSpec, Boxes, Identity, Mount, Network, Protection, Role, Scratch, Shortfall, View,
 };
 use crate::cgroup::{Cgroups, Controller};
+use crate::temporary::Temporary;
 use crate::{landlock, process};
 
 /// The means of a server to confine functions. Cheap to clone.
@@ -129,13 +130,23 @@ async fn try_box(boxes: &Boxes) -> Vec<Shortfall> {
 /// Whether root can give each app a user of its own where there are no namespaces, and end what that user runs: not where
 /// it has lost the rights to that.
 async fn try_plain_box(boxes: &Boxes, spec: BoxSpec) -> Option<Shortfall> {
-    let spec = BoxSpec { has_namespaces: false, network: Network::Host, asks: false, ..spec };
+    let missing = |reason: String| Some(shortfall(Protection::OwnUser, reason));
+    // One folder that is given to the user, as that for temporary files is; and one that is not, as the store's.
+    let folders = Temporary::new(spec.identity).and_then(|given| Ok((given, tempfile::tempdir()?)));
+    let (given, private) = match folders {
+        Ok(folders) => folders,
+        Err(error) => return missing(format!("a folder can't be given to another user: {error}")),
+    };
+    let mount = |path: &Path| Mount { path: path.to_owned(), access: Access::ReadWrite, owner: None };
+    let mut view = spec.view;
+    view.mounts.extend([given.path(), private.path()].map(mount));
+    let spec = BoxSpec { view, has_namespaces: false, network: Network::Host, asks: false, ..spec };
     match boxes.make(&spec).await {
         Ok((boxed, _port)) => {
-            let reason = |error| format!("processes of others can't be ended: {error}");
-            boxed.can_be_ended().err().map(|error| shortfall(Protection::OwnUser, reason(error)))
+            let ended = boxed.can_be_ended().err();
+            ended.and_then(|error| missing(format!("processes of others can't be ended: {error}")))
         }
-        Err(error) => Some(shortfall(Protection::OwnUser, with_cause(&error))),
+        Err(error) => missing(with_cause(&error)),
     }
 }
 

@@ -6,17 +6,19 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmodat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use tokio::time::Instant;
 
 /// Removes a folder and all that is in it. Links are removed, and not followed. One that is not there is no error.
 ///
 /// # Errors
-/// Those of the system, e.g. that the folder belongs to somebody else; then a part may be left. Also if somebody goes on
-/// writing into it.
+/// Those of the system, e.g. that the folder belongs to somebody else; then a part may be left. `TimedOut` if it takes longer
+/// than any tree does, as somebody goes on writing into it.
 pub fn tree(folder: &Path) -> io::Result<()> {
     match empty_top(folder) {
         Ok(()) | Err(Errno::NOENT) => {}
@@ -28,13 +30,19 @@ pub fn tree(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// A million files take a few seconds.
+const TIME_MAX: Duration = Duration::from_secs(60);
 /// Names that folders get when they are moved up; somebody may have taken some.
 const NAMES_TRIED: u64 = 1 << 20;
 
 fn empty_top(folder: &Path) -> Result<(), Errno> {
     let top = open(CWD, folder)?;
     let mut next = 0;
+    let until = Instant::now() + TIME_MAX;
     loop {
+        if Instant::now() > until {
+            return Err(Errno::TIMEDOUT);
+        }
         let names = names(top.as_fd())?;
         if names.is_empty() {
             return Ok(());
@@ -44,7 +52,7 @@ fn empty_top(folder: &Path) -> Result<(), Errno> {
                 continue;
             }
             // Also of a folder that its maker has made unreadable.
-            chmodat(&top, &name, Mode::RWXU, AtFlags::empty())?;
+            open_up(top.as_fd(), &name)?;
             let inner = open(top.as_fd(), &name)?;
             empty_into(inner.as_fd(), top.as_fd(), &mut next)?;
             unlinkat(&top, &name, AtFlags::REMOVEDIR)?;
@@ -59,7 +67,7 @@ fn empty_into(folder: BorrowedFd<'_>, top: BorrowedFd<'_>, next: &mut u64) -> Re
             continue;
         }
         // Moving a folder writes into it, as it knows the one above.
-        chmodat(folder, &name, Mode::RWXU, AtFlags::empty())?;
+        open_up(folder, &name)?;
         let until = *next + NAMES_TRIED;
         loop {
             *next += 1;
@@ -70,6 +78,15 @@ fn empty_into(folder: BorrowedFd<'_>, top: BorrowedFd<'_>, next: &mut u64) -> Re
         }
     }
     Ok(())
+}
+
+/// Gives us every right in a folder. It is opened first and never followed: whoever wrote it may put a link in its place meanwhile
+/// (T-010).
+fn open_up(folder: BorrowedFd<'_>, name: &CString) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat(folder, name, flags, Mode::empty())?;
+    // What is open without being read can be changed by this path alone.
+    chmod(format!("/proc/self/fd/{}", opened.as_raw_fd()), Mode::RWXU)
 }
 
 /// Whether it is gone; a folder with something in it is not.
@@ -113,6 +130,22 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     /// T-008, T-014: such a tree has ended a server that removed it level by level.
+    /// T-010: what is put in the place of a folder while it is removed is not followed.
+    #[test]
+    fn t_010_a_link_in_the_place_of_a_folder_is_not_followed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::create_dir(&victim).unwrap();
+        std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("swapped")).unwrap();
+        let top = open(CWD, folder.path()).unwrap();
+        assert!(open_up(top.as_fd(), &CString::new("swapped").unwrap()).is_err());
+        assert_eq!(std::fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o755);
+        open_up(top.as_fd(), &CString::new("victim").unwrap()).unwrap();
+        assert_eq!(std::fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
     #[test]
     fn a_tree_of_any_depth_is_removed() {
         let folder = tempfile::tempdir().unwrap();

@@ -2,16 +2,14 @@
 
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::Path;
-
-use tempfile::TempDir;
+use std::path::{Path, PathBuf};
 
 use crate::boxes::Identity;
 use crate::remove;
 
 /// The folder; it is removed when this is dropped.
 #[derive(Debug)]
-pub struct Temporary(TempDir);
+pub struct Temporary(PathBuf);
 
 impl Temporary {
     /// Makes one that nobody but the box's user may enter.
@@ -26,18 +24,18 @@ impl Temporary {
         if let Identity::Own { user } = identity {
             chown(folder.path(), Some(user), Some(user))?;
         }
-        Ok(Self(folder))
+        // It is removed in our own way: what functions leave there may be deeper than the library's goes.
+        Ok(Self(folder.keep()))
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.0
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Functions have written in it, maybe deeper than the library goes that made it. What is left the next restart of the
-        // machine removes.
+        // What is left, as somebody may go on writing, the next restart of the machine removes.
         remove::tree(self.path()).ok();
     }
 }

@@ -162,7 +162,9 @@ impl Builder<'_, '_> {
     /// link there would have them see what is beside that.
     fn check_interpreter(&self, expected: &Path) -> Result<(), Error> {
         let found = machine::real(&self.python());
-        if found == expected {
+        let programs = self.plan.environment.join("bin");
+        let is_own = machine::real(&programs) == machine::real(&self.plan.environment).join("bin");
+        if found == expected && is_own {
             return Ok(());
         }
         let tail = format!(

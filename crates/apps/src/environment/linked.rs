@@ -28,8 +28,13 @@ pub(super) fn folders(environment: &Path) -> Vec<PathBuf> {
     }
     // What is in the environment is seen with it.
     let environment = machine::real(environment);
-    let is_elsewhere = |path: &PathBuf| path.is_dir() && !machine::real(path).starts_with(&environment);
-    found.into_iter().filter(is_elsewhere).collect()
+    // A finder names a package by its folder, and a module without its ending.
+    let existing = |path: PathBuf| {
+        let module = path.with_extension("py");
+        [path, module].into_iter().find(|path| path.exists())
+    };
+    let is_elsewhere = |path: &PathBuf| !machine::real(path).starts_with(&environment);
+    found.into_iter().filter_map(existing).filter(is_elsewhere).collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -76,9 +81,12 @@ mod tests {
             at("other/package").display()
         );
         write("__editable___other_1_0_finder.py", table);
+        std::fs::write(at("other/single.py"), "").unwrap();
+        let single = format!("MAPPING: dict[str, str] = {{'single': '{}'}}\n", at("other/single").display());
+        write("__editable___single_1_0_finder.py", single);
         write("unrelated.py", format!("MAPPING = '{}'", at("library").display()));
         let found: Vec<PathBuf> = folders(&at("venv")).iter().map(|path| machine::real(path)).collect();
-        assert_eq!(found, ["library/src", "other/package", "relative"].map(at));
+        assert_eq!(found, ["library/src", "other/package", "other/single.py", "relative"].map(at));
         assert_eq!(folders(&at("library")), Vec::<PathBuf>::new());
     }
 }

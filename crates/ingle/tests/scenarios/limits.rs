@@ -2,7 +2,24 @@
 
 use ingle_testkit::{App, Python, on_each_python};
 
-on_each_python!(memory_is_limited_however_a_worker_comes_to_life);
+on_each_python!(
+    memory_is_limited_however_a_worker_comes_to_life,
+    t_020_an_app_of_thousands_of_functions_is_served
+);
+
+/// T-020: each is served, and none is in the way of the others.
+fn t_020_an_app_of_thousands_of_functions_is_served(python: &Python) {
+    let functions = r#"
+for number in range(3000):
+    def answer(req: func.HttpRequest) -> str:
+        return req.url.rsplit("n", 1)[1]
+    app.function_name(f"f{number}")(app.route(route=f"n{number}")(answer))
+"#;
+    let server = App::python(functions).start(python);
+    for number in [0, 1500, 2999] {
+        assert_eq!(server.get(&format!("/api/n{number}")).status(200).text(), number.to_string());
+    }
+}
 
 const APP: &str = r#"
 @app.route(route="bomb")

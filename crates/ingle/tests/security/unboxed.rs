@@ -64,6 +64,13 @@ fn t_010b_without_namespaces() {
     let server = without_namespaces(launch(&python, &secrets)).start();
     let Some(missing) = missing(&server) else { return };
     assert!(missing.iter().any(|one| one == "own user"), "{missing:?}");
+    // Who runs it can't look into it either: what it has in /proc is root's (T-002).
+    let memory = format!("/proc/{}/mem", server.process_id());
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(memory).unwrap()),
+        0,
+        "it can be dumped"
+    );
     let rows = attack(&server, &secrets);
     table::settle("Without namespaces, as an ordinary user", &rows);
     server.stop();
@@ -211,4 +218,19 @@ fn strict_is_refused(python: &Python) {
     for part in ["E0622", "user namespace", "file view", "own network"] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// What this machine allows is said, each protection by its name; and a server without a box says so aloud.
+#[test]
+fn what_is_active_is_said() {
+    let told = ingle_testkit::Call::new(&["doctor", "--security"]).run().code(0);
+    for protection in
+        ["user namespace", "own user", "file view", "own network", "system calls", "landlock", "memory limit"]
+    {
+        assert!(told.stdout.contains(protection), "{protection}: {}", told.stdout);
+    }
+    let (_folder, python) = python_for_all();
+    let app = App::folder("tests/security/neighbour");
+    let server = app.launch(&python).argument("--isolation").argument("off").text().start();
+    server.events().wait_for_line("not boxed: functions have every right of this server");
 }

@@ -17,12 +17,12 @@ pub(crate) fn all(stage: &mut Stage) {
     stage.row(
         "T-020",
         "register thousands of functions",
-        "tested in `crates/ingle/tests/scenarios/first_calls.rs`, and measured in docs/performance.md",
+        "tested in `scenarios::limits`, and measured in docs/performance.md",
     );
     stage.row(
         "T-022",
         "fill the disk of the host",
-        "what the store does then is tested in `scenarios::durability`",
+        "what the store does then is tested in `crates/store/src/tests/failures.rs`",
     );
 }
 

@@ -87,8 +87,8 @@ fn make(order: &Order<'_>, mut maker: UnixStream) -> Done {
     fork_keeper(order, shortfalls, Some(trees))
 }
 
-/// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)). What root writes,
-/// others can't go below.
+/// Processes of functions go first when the machine has no memory left (proc_pid_oom_score_adj(5)). What is written with
+/// CAP_SYS_RESOURCE, others can't go below.
 fn go_first() {
     std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).ok();
 }

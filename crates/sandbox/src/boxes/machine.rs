@@ -58,7 +58,13 @@ pub fn user_of(root: &Path, crowd: Crowd) -> u32 {
 /// As whom an app's processes run: root gives each a user of its own, where it can.
 pub fn identity(root: &Path, crowd: Crowd, strength: &Strength) -> Identity {
     match crate::process::user() {
-        (0, _) if strength.has(Protection::OwnUser) => Identity::Own { user: user_of(root, crowd) },
+        (0, _) if !strength.has(Protection::OwnUser) => Identity::Same { user: 0, group: 0 },
+        (0, _) if strength.has(Protection::UserNamespace) => Identity::Own { user: user_of(root, crowd) },
+        // The machine counts processes for each user, and another container may well have a folder of this name.
+        (0, _) => {
+            let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            Identity::Own { user: user_of(&Path::new(&machine).join(root), crowd) }
+        }
         (user, group) => Identity::Same { user, group },
     }
 }

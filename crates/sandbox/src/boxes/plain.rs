@@ -1,9 +1,12 @@
 //! A box without namespaces, as in most containers: the app's own user is all that it has of its own, if the server is root.
 //!
 //! What is not to be seen is kept from it by Landlock, and what is not to be called by seccomp (`enter`). As files can't be
-//! lent to that user here, it may need one right of root's to use what it is meant to see.
+//! lent to that user here, it needs one right of root's to use what only root may: the folders through which large inputs and
+//! outputs go are such, so workers have it. Landlock says nothing of times and attributes of files and of sockets in the file
+//! system, so these are open to who has it (docs/security.md).
 
 use rustix::fs::{Access as Mode, AtFlags, CWD};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use super::keeper::become_user;
@@ -15,14 +18,14 @@ use crate::landlock;
 const PASS_OVER: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
 
 /// From here on this process is the app's own user. Of the rights of root it keeps [`PASS_OVER`] if there is something in
-/// the view that this user can't use as it should, and Landlock can keep it from all else.
+/// the view that this user can't use as it should. That is an error where Landlock can't keep it from all other files.
 pub(crate) fn become_own_user(spec: &BoxSpec, user: u32) -> Done {
     become_user(user, user, true)?;
     // Becoming another user takes the rights that are in effect; they are still permitted.
-    let kept = if landlock::is_there() && !spec.view.mounts.iter().all(is_usable) {
-        permitted()? & PASS_OVER
-    } else {
-        CapabilitySet::empty()
+    let kept = match spec.view.mounts.iter().find(|mount| !is_usable(mount)) {
+        None => CapabilitySet::empty(),
+        Some(_) if landlock::guards_all_files() && permitted()?.contains(PASS_OVER) => PASS_OVER,
+        Some(mount) => return Err(Errno::ACCESS).at_path("let the user of the app use", &mount.path),
     };
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).at("give up rights")
@@ -46,7 +49,7 @@ fn is_usable(mount: &Mount) -> bool {
     };
     let mode = if mount.path.is_dir() { mode | Mode::EXEC_OK } else { mode };
     match rustix::fs::accessat(CWD, &mount.path, mode, AtFlags::EACCESS) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => true,
+        Ok(()) | Err(Errno::NOENT) => true,
         Err(_) => false,
     }
 }
