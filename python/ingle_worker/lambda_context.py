@@ -1,8 +1,13 @@
 """The context object of a Lambda handler (facts of the Lambda runtime, section 1.7)."""
 
+import json
 import os
 import sys
 import time
+
+
+# Of W3C's trace context, what is handed over.
+_TRACE = ("traceparent", "tracestate", "baggage")
 
 
 class CognitoIdentity:
@@ -18,10 +23,38 @@ class CognitoIdentity:
         return "CognitoIdentity([cognito_identity_id=None,cognito_identity_pool_id=None])"
 
 
+class _Named:
+    """An object whose attributes are the known members of another."""
+
+    __slots__ = ()
+
+    def __init__(self, members):
+        for name in self.__slots__:
+            setattr(self, name, members.get(name))
+
+    def __repr__(self):
+        return "%s([%s])" % (type(self).__name__, ",".join("%s=%s" % (name, getattr(self, name)) for name in self.__slots__))
+
+
+class Client(_Named):
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+
+
+class ClientContext(_Named):
+    """What the caller says of itself, in `X-Amz-Client-Context`."""
+
+    __slots__ = ("custom", "env", "client")
+
+    def __init__(self, members):
+        super().__init__(members)
+        if isinstance(self.client, dict):
+            self.client = Client(self.client)
+
+
 class LambdaContext:
     """Mirrors `awslambdaric.lambda_context.LambdaContext`."""
 
-    def __init__(self, request_id, settings, deadline):
+    def __init__(self, request_id, settings, deadline, client_context=None):
         self.aws_request_id = request_id
         self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
         self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
@@ -30,13 +63,23 @@ class LambdaContext:
         self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
         self.invoked_function_arn = settings["arn"]
         self.tenant_id = None
+        self._w3c = {}
         self.client_context = None
+        if client_context is not None:
+            self._take(json.loads(client_context[1]))
         self.identity = CognitoIdentity()
         self._deadline = deadline
 
+    def _take(self, sent):
+        # Trace context is not for the handler to see among what the client says of itself.
+        trace = sent.pop("w3c", None)
+        if isinstance(trace, dict):
+            self._w3c = {name: trace[name] for name in _TRACE if isinstance(trace.get(name), str)}
+        self.client_context = ClientContext(sent)
+
     def w3c(self):
-        """The trace context that a caller has handed over; none, here."""
-        return {}
+        """The trace context that the caller has handed over."""
+        return dict(self._w3c)
 
     def get_remaining_time_in_millis(self):
         """Milliseconds until the invocation is ended; 0 when the time is up."""

@@ -4,20 +4,23 @@ What the handler sees is what AWS's own runtime shows it (facts of the Lambda ru
 here: a worker of Ingle hands the event over itself.
 """
 
+import asyncio
 import importlib
 import json
 import os
+import re
 import sys
 import time
 import uuid
 
 from . import problems
-from .convert import encode_text
+from .convert import encode_bytes, encode_text
 from .lambda_context import LambdaContext
 from .load import where
 from .plan import Plan, is_async
 
 _STREAM = "AWS_LAMBDA_LOG_STREAM_NAME"
+_TRACE = "_X_AMZN_TRACE_ID"
 # From these on text goes out as it is, and not as \u escapes.
 _PLAIN_TEXT_SINCE = (3, 12)
 
@@ -26,8 +29,26 @@ def load(root, request, loaded):
     """Imports the module of each handler."""
     os.register_at_fork(after_in_child=_name_stream)
     _name_stream()
-    for function in request.get("functions") or ():
-        _load_function(root, function, loaded)
+    asyncio.set_event_loop_policy(_LoopInEachThread())
+    # A module may run a loop of its own while it is imported: on AWS none runs then.
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        for function in request.get("functions") or ():
+            _load_function(root, function, loaded)
+    finally:
+        asyncio._set_running_loop(running)
+
+
+class _LoopInEachThread(asyncio.DefaultEventLoopPolicy):
+    """Makes an event loop for whoever asks for one, as Python does in the main thread, where AWS runs handlers."""
+
+    def get_event_loop(self):
+        try:
+            return super().get_event_loop()
+        except RuntimeError:
+            self.set_event_loop(self.new_event_loop())
+            return super().get_event_loop()
 
 
 def _name_stream():
@@ -74,9 +95,18 @@ def _load_function(root, function, loaded):
 
 
 def _plan(name, handler, root, settings):
-    plan = Plan(name, lambda event, context: handler(event, context), root)
+    def call(event, context):
+        # By position, so that a handler may name its parameters as it likes.
+        result = handler(event, context)
+        if hasattr(type(result), "__await__"):
+            if hasattr(result, "close"):
+                result.close()
+            raise MarshalError("Unable to marshal response: Object of type %s is not JSON serializable" % (
+                type(result).__name__))
+        return result
+
+    plan = Plan(name, call, root)
     timeout = settings["timeout_seconds"]
-    # Positional in AWS, so that a handler may name its parameters as it likes.
     plan.decoders = {"event": _decode_event, "context": _context_decoder(settings, timeout)}
     plan.inputs = ("event", "context")
     plan.returned = encode_result
@@ -90,9 +120,20 @@ def _decode_event(kind, value, payload, header):
         raise UnmarshalError("Unable to unmarshal input: %s" % error) from None
 
 
+def _set_trace(trace):
+    """`traceparent` of W3C as X-Ray writes it, where its SDK looks for it."""
+    parts = trace[0].split("-") if trace else ()
+    if len(parts) == 4 and len(parts[1]) == 32:
+        os.environ[_TRACE] = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
+            parts[1][:8], parts[1][8:], parts[2], parts[3].endswith("1"))
+    else:
+        os.environ.pop(_TRACE, None)
+
+
 def _context_decoder(settings, timeout):
     def decode(kind, value, payload, header):
-        return LambdaContext(header["id"], settings, time.time() + timeout)
+        _set_trace(header.get("trace"))
+        return LambdaContext(header["id"], settings, time.time() + timeout, header["metadata"].get("client_context"))
 
     return decode
 
@@ -109,19 +150,32 @@ UnmarshalError.__name__ = "Runtime.UnmarshalError"
 MarshalError.__name__ = "Runtime.MarshalError"
 
 
-def _decimal(value):
-    # Told by its name, as importing decimal takes longer than most handlers.
-    if type(value).__name__ == "Decimal" and type(value).__module__ == "decimal":
-        return float(value)
+# Stands on both sides of a number that is to be written as it is.
+_MARK = uuid.uuid4().hex
+_MARKED = re.compile('"%s([^"]*)%s"' % (_MARK, _MARK))
+
+
+def _default(value):
+    # Not imported here, as that takes longer than most handlers.
+    decimal = sys.modules.get("decimal")
+    if decimal is not None and isinstance(value, decimal.Decimal):
+        return float("nan") if value.is_nan() else _MARK + str(value) + _MARK
+    if isinstance(value, bytes):
+        return value.decode()
     raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=sys.version_info < _PLAIN_TEXT_SINCE, default=_decimal)
+_ENCODER = json.JSONEncoder(ensure_ascii=sys.version_info < _PLAIN_TEXT_SINCE, default=_default)
 
 
 def encode_result(value):
-    """What the handler returned, as JSON text."""
+    """What the handler returned, as JSON text; bytes as they are."""
+    if isinstance(value, bytes):
+        return encode_bytes(value)
     try:
-        return encode_text("json", _ENCODER.encode(value))
+        text = _ENCODER.encode(value)
+        if _MARK in text:
+            text = _MARKED.sub(r"\1", text)
+        return encode_text("json", text)
     except (TypeError, ValueError, RecursionError) as error:
         raise MarshalError("Unable to marshal response: %s" % error) from None

@@ -44,6 +44,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     venv_module(root, &interpreters.default)?;
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
+    environment_with(root, &interpreters.default, "lambda", &CLIENTS_OF_LAMBDA)?;
     ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
@@ -149,6 +150,9 @@ fn environment_with(
     std::fs::write(&ready, wanted).with_context(|| format!("{} can't be written", ready.display()))?;
     Ok(program)
 }
+
+/// AWS's own runtime and client, with which Ingle's are compared.
+const CLIENTS_OF_LAMBDA: [&str; 2] = ["awslambdaric>=2.2,<5", "boto3>=1.40,<2"];
 
 /// What the tests of `ingle_testing` run with.
 const PYTEST: &str = "pytest>=8,<10";

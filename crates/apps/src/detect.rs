@@ -152,7 +152,13 @@ fn near_misses(root: &Path, script_file: &str) -> Vec<String> {
                     "{shown} uses azure.functions: rename it to {script_file}, or set PYTHON_SCRIPT_FILE_NAME={name}"
                 ));
             } else if matches!(name.as_str(), "main.py" | "app.py" | "handler.py" | "lambda_function.py") {
-                misses.push(format!("{shown} is Python, but uses no azure.functions"));
+                misses.push(match handler_in(&root.join(file)) {
+                    Some(handler) => {
+                        let module = name.trim_end_matches(".py");
+                        format!("{shown} may hold a handler of AWS Lambda: say --handler {module}.{handler}")
+                    }
+                    None => format!("{shown} is Python, but uses no azure.functions"),
+                });
             }
         } else if depth > 1 && (name == DEFAULT_SCRIPT || name == "host.json") {
             misses.push(format!("{folder} looks like an app: name that folder"));
@@ -168,6 +174,15 @@ fn near_misses(root: &Path, script_file: &str) -> Vec<String> {
     misses.dedup();
     misses.truncate(NEAR_MISSES_MAX);
     misses
+}
+
+/// The name of a function of two parameters that is called like a handler.
+fn handler_in(path: &Path) -> Option<String> {
+    let bytes = crate::folder::read_bytes(path).ok().flatten()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let names = text.lines().filter_map(|line| line.strip_prefix("def ")?.split_once('('));
+    let mut names = names.filter(|(name, rest)| name.contains("handler") && rest.contains(','));
+    names.next().map(|(name, _)| name.trim().to_owned())
 }
 
 fn mentions_functions(path: &Path) -> bool {

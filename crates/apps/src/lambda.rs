@@ -67,7 +67,9 @@ fn script_of(root: &Path, name: &str) -> Option<String> {
         !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-'))
     };
     let module = module.replace('.', "/");
-    if !is_word(function) || !module.split('/').all(is_word) {
+    // The ending of a file is no part of a module's name.
+    let has_ending = function == "py" || module.ends_with("/py");
+    if has_ending || !is_word(function) || !module.split('/').all(is_word) {
         return None;
     }
     let package = format!("{module}/__init__.py");
@@ -132,12 +134,20 @@ pub(crate) fn host(options: &LambdaOptions) -> HostConfig {
 }
 
 /// The function that runs.
-pub(crate) fn function(declared: &DeclaredFunction, location: Option<String>) -> FunctionSpec {
+pub(crate) fn function(
+    declared: &DeclaredFunction,
+    options: &LambdaOptions,
+    location: Option<String>,
+) -> FunctionSpec {
     let url =
         HttpTrigger { route: "{*path}".to_owned(), methods: Vec::new(), auth_level: AuthLevel::Anonymous };
     FunctionSpec {
         name: FunctionName::new(&declared.name),
-        trigger: TriggerSpec::Handler(HandlerTrigger { url: Some(url) }),
+        trigger: TriggerSpec::Handler(HandlerTrigger {
+            url: Some(url),
+            timeout: options.timeout.unwrap_or(TIMEOUT),
+            region: options.region.clone(),
+        }),
         trigger_parameter: "event".to_owned(),
         bindings: vec![BindingSpec {
             name: "$return".to_owned(),
@@ -228,7 +238,8 @@ mod tests {
             "/etc/x.y",
             "a//b.c",
             "a b.c",
-            "app.py.x y",
+            "app.py",
+            "app.py.handler",
         ] {
             check(bad, None);
         }

@@ -138,7 +138,7 @@ fn resolve_function(
     problems: &mut Vec<Problem>,
 ) -> Option<FunctionSpec> {
     if folder.dialect == Dialect::Lambda {
-        return Some(lambda::function(declared, location(declared)));
+        return Some(lambda::function(declared, &folder.lambda, location(declared)));
     }
     check_name(declared, problems);
     let Resolved { trigger, trigger_parameter, bindings } = bindings::resolve(folder, declared, problems)?;

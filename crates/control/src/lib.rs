@@ -19,6 +19,7 @@ pub mod confine;
 pub mod control;
 pub mod debug;
 mod error;
+mod handler;
 mod index;
 pub mod load;
 pub mod log_filter;

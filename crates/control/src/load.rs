@@ -22,10 +22,11 @@ use ingle_types::spec::{
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
 use ingle_worker::scale::Limits;
-use ingle_worker::{Bounds, Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
+use ingle_worker::{Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
 use crate::confine::{self, Confined, Needs};
 use crate::error::Error;
+use crate::handler;
 use crate::index::Index;
 
 /// Longest time for importing an app.
@@ -159,10 +160,11 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         None => with.variables.clone(),
     };
     let (environment, settings) = match folder.dialect {
-        Dialect::Lambda => lambda_environment(prepared, &inherited),
+        Dialect::Lambda => handler::environment(prepared, &inherited),
         Dialect::AzureV1 | Dialect::AzureV2 => worker_environment(prepared, &inherited, &shim, with.hostname),
     };
-    let limits = limits(process_count, &folder.workers, cores());
+    let workers = handler::worker_options(folder);
+    let limits = limits(process_count, &workers, cores());
     let options = ingle_worker::Options {
         python,
         shim: shim.clone(),
@@ -181,15 +183,14 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
             after_invocations: folder.workers.recycle_after,
             above_memory: folder.workers.recycle_memory,
         },
-        // A handler gets one event at a time.
-        concurrency: if folder.dialect == Dialect::Lambda { Some(1) } else { folder.workers.concurrency },
+        concurrency: workers.concurrency,
         lanes_max,
         import_timeout: folder.workers.init_timeout.unwrap_or(IMPORT_TIMEOUT),
         development: true,
         spool: with.spool,
         debug_lines: with.debug_lines,
         debugging: with.debugging,
-        bounds: bounds(folder),
+        bounds: handler::bounds(folder),
         confinement,
     };
     let index = with.index.filter(|_| options.debugging.is_none());
@@ -256,14 +257,6 @@ fn confinement(
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
     let resolver = machine::resolver();
     Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver, temporary }))
-}
-
-fn bounds(folder: &AppFolder) -> Bounds {
-    let mut bounds = confine::bounds(&folder.sandbox);
-    if folder.dialect == Dialect::Lambda && folder.sandbox.response_bytes.is_none() {
-        bounds.response_bytes = ingle_apps::PAYLOAD_BYTES_MAX;
-    }
-    bounds
 }
 
 fn no_temporary(source: std::io::Error) -> ingle_worker::Error {
@@ -459,23 +452,6 @@ fn worker_environment(
     (variables, settings)
 }
 
-/// What a handler finds in its environment: what is inherited, and what AWS's runtime sets.
-fn lambda_environment(
-    prepared: &Prepared,
-    inherited: &BTreeMap<String, String>,
-) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    let mut variables: BTreeMap<String, String> = inherited
-        .iter()
-        .filter(|(name, _)| !name.starts_with("INGLE_"))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let (early, settings) = ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version)
-        .into_iter()
-        .partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
-    variables.extend(early);
-    (variables, settings)
-}
-
 /// The program in the folder that it is really in, so that apps whose `.venv` leads to the same environment share a
 /// template. The program itself may be a link: by its place it knows its environment.
 fn without_links(python: &Path) -> PathBuf {
@@ -484,7 +460,7 @@ fn without_links(python: &Path) -> PathBuf {
 }
 
 /// Whether the interpreter, or a library that it starts with, looks at a variable only when it starts.
-fn is_read_at_start(name: &str) -> bool {
+pub(crate) fn is_read_at_start(name: &str) -> bool {
     const FIRST_PARTS: [&str; 6] = ["PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_"];
     matches!(name, "HOME" | "LANG" | "TZ") || FIRST_PARTS.iter().any(|part| name.starts_with(part))
 }

@@ -1,8 +1,10 @@
 //! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
 //!
-//! [`url_event`] makes the event of a request to a function URL, [`reply`] the response of what the handler returned. Shapes and
-//! rules are those that real ones were seen with (facts of Lambda, sections 3.8, 4.1 and 4.2).
+//! [`url_event`] makes the event of a request to a function URL, [`reply`] the response of what the handler returned; [`api`] is the
+//! call of AWS's API that runs a function, and [`error`] what its caller is told of a failure. Shapes and rules are those that real ones were seen with (facts of Lambda, sections 3.8, 4.1 and 4.2).
 
+pub(crate) mod api;
+mod error;
 mod reply;
 mod url_event;
 
@@ -19,18 +21,34 @@ use ingle_types::outcome::{Failure, Outcome, Outputs};
 
 use crate::caller::Client;
 use crate::failure;
+use crate::limits::Refusal;
 use crate::service::{Door, trace};
 
+/// Longest event and result, in bytes.
+const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 /// The output under which a worker gives back what the handler returned.
 const RETURNED: &str = "$return";
 
 /// The invocation for a request to a function URL.
-pub(crate) fn invocation(door: &Door, function: FunctionName, head: &Parts, body: &Body) -> Invocation {
+///
+/// # Errors
+/// The answer to a request whose event would be too long.
+pub(crate) fn invocation(
+    door: &Door,
+    function: FunctionName,
+    head: &Parts,
+    body: &Body,
+) -> Result<Invocation, Response<Bytes>> {
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(head, id);
+    let text = url_event::text(head, &body.joined(), (id, &trace), now);
+    // What is no text has grown by a third.
+    if text.len() as u64 > PAYLOAD_BYTES_MAX {
+        return Err(refused(StatusCode::PAYLOAD_TOO_LARGE));
+    }
     let event = Event {
         summary: format!("{} {}", head.method, head.uri.path()),
-        payload: Datum::Json(url_event::text(head, &body.joined(), id, now)),
+        payload: Datum::Json(text),
         metadata: Vec::new(),
         delivery: Delivery::Direct,
         received_at: now,
@@ -38,7 +56,17 @@ pub(crate) fn invocation(door: &Door, function: FunctionName, head: &Parts, body
         trace,
     };
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    Invocation { id, function, event, caller }
+    Ok(Invocation { id, function, event, caller })
+}
+
+/// A body that was not taken.
+pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
+    let mut response = refused(refusal.status());
+    if refusal.closes_connection() {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+    response
 }
 
 /// Runs it to its end, answers and leaves a record.
@@ -68,7 +96,7 @@ pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation) -> Response<
 
 fn answer(outcome: Outcome) -> (Response<Bytes>, Option<Failure>) {
     let failed = match outcome {
-        Outcome::Success(outputs) => match reply::respond(&returned(outputs)) {
+        Outcome::Success(outputs) => match reply::respond(returned(&outputs)) {
             Ok(response) => return (response, None),
             Err(fault) => return (refused(StatusCode::BAD_GATEWAY), Some(fault.failure())),
         },
@@ -83,11 +111,12 @@ fn answer(outcome: Outcome) -> (Response<Bytes>, Option<Failure>) {
     (refused(status), Some(failure.clone()))
 }
 
-/// JSON text; a handler that returns nothing returns `null`.
-fn returned(outputs: Outputs) -> String {
-    match outputs.0.into_iter().find(|(name, _)| name == RETURNED) {
-        Some((_, Datum::Json(text))) => text,
-        _ => "null".to_owned(),
+/// JSON text, or bytes as they are; a handler that returns nothing returns `null`.
+fn returned(outputs: &Outputs) -> Bytes {
+    match outputs.get(RETURNED) {
+        Some(Datum::Json(text)) => Bytes::copy_from_slice(text.as_bytes()),
+        Some(Datum::Bytes(bytes)) => bytes.clone(),
+        _ => Bytes::from_static(b"null"),
     }
 }
 

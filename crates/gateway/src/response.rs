@@ -229,7 +229,7 @@ impl Draft {
 
 /// Headers about the connection and the framing of the body. A wrong one would let a function end its response early
 /// and begin another (T-032).
-fn belongs_to_server(name: &HeaderName) -> bool {
+pub(crate) fn belongs_to_server(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, TRAILER, UPGRADE].contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }

@@ -167,7 +167,18 @@ impl Service {
         {
             return Ok(Served::Whole(answer));
         }
-        let path = read_path(&head)?;
+        let path = match (read_path(&head), &door.site.of_all_paths) {
+            // A function URL hands on what is no path for others, such as `/50%`.
+            (Err(_), Some(function)) => return self.serve_url(door, function.clone(), &head, body).await,
+            (path, _) => path?,
+        };
+        if !door.site.handlers.is_empty()
+            && let Some(named) = lambda::api::function_of(&path)
+        {
+            let _outstanding = self.enter(door)?;
+            let answer = lambda::api::invoke(door, &self.options.guard, head, &named, body);
+            return Ok(Served::Whole(answer.await.unwrap_or_else(std::convert::identity)));
+        }
         if door.site.has_admin_doors && azure::is_reserved(&path) {
             return self.serve_azure(door, &head, &path, body).await.map(Served::Whole);
         }
@@ -175,6 +186,9 @@ impl Service {
         // One that is not in the table can't be called at all.
         let level = door.site.levels.get(&function).copied().unwrap_or(AuthLevel::Admin);
         self.options.guard.check(&head, Requirement::Function(level, &function))?;
+        if door.site.handlers.contains(&function) {
+            return self.serve_url(door, function, &head, body).await;
+        }
         let outstanding = self.enter(door)?;
         if door.site.streaming.contains(&function) {
             let request = stream::Request { function, parameters, head, body };
@@ -183,18 +197,30 @@ impl Service {
         let _outstanding = outstanding;
         let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(refused)?;
         let _concurrent = door.concurrent(&head).await;
-        if door.site.handlers.contains(&function) {
-            let invocation = lambda::invocation(door, function, &head, &body);
-            let tasks = door.rooms.tasks.clone();
-            let answered = lambda::invoke(door.clone(), invocation);
-            return Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await));
-        }
         let request = request::http_request("http", &head, parameters, body);
         let (door, development) = (door.clone(), self.options.development);
         let tasks = door.rooms.tasks.clone();
         // Finished also when the caller goes away: its record is written then as well.
         let invocation = invocation(&door, function, request, &head);
         let answered = invoke(door, invocation, development);
+        Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await))
+    }
+
+    /// A request to a function URL.
+    async fn serve_url(
+        &self,
+        door: &Arc<Door>,
+        function: FunctionName,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Served, Response<Bytes>> {
+        let _outstanding = self.enter(door)?;
+        let body =
+            read_body(head, body, door.site.http.body_bytes_max).await.map_err(lambda::body_refused)?;
+        let _concurrent = door.concurrent(head).await;
+        let invocation = lambda::invocation(door, function, head, &body)?;
+        let answered = lambda::invoke(door.clone(), invocation);
+        let tasks = door.rooms.tasks.clone();
         Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await))
     }
 
@@ -296,7 +322,7 @@ fn find(site: &Site, head: &Parts, path: &RequestPath<'_>) -> Result<Found, Resp
 }
 
 /// The body in the pieces in which it comes; nothing is reserved for what is only announced.
-async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, Refusal> {
+pub(crate) async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Result<Body, Refusal> {
     let mut meter = BodyMeter::start(&head.headers, max)?;
     let mut whole = Body::default();
     while let Some(frame) = body.frame().await {

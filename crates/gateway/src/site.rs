@@ -27,6 +27,10 @@ pub struct Site {
     pub(crate) streaming: HashSet<FunctionName>,
     /// Functions that take an event instead of the request.
     pub(crate) handlers: HashSet<FunctionName>,
+    /// The one that takes every path, if there is one: also those that are none for others.
+    pub(crate) of_all_paths: Option<FunctionName>,
+    /// The region of AWS that they believe to be in.
+    pub(crate) region: String,
     /// Whether `/admin` and `/runtime` are doors of Azure's, and no paths of the app.
     pub(crate) has_admin_doors: bool,
     /// Everything below is told by the doors for tools only.
@@ -77,6 +81,8 @@ impl Site {
             levels,
             streaming: names(&app.functions, |function| function.streams),
             handlers: names(&app.functions, |function| matches!(function.trigger, TriggerSpec::Handler(_))),
+            of_all_paths: of_all_paths(&app.functions),
+            region: region(&app.functions),
             has_admin_doors: app.dialect != Dialect::Lambda,
             functions: app.functions.clone(),
             problems: app.problems.clone(),
@@ -96,6 +102,26 @@ impl Site {
 
 fn names(functions: &[FunctionSpec], is_one: impl Fn(&FunctionSpec) -> bool) -> HashSet<FunctionName> {
     functions.iter().filter(|function| is_one(function)).map(|function| function.name.clone()).collect()
+}
+
+fn of_all_paths(functions: &[FunctionSpec]) -> Option<FunctionName> {
+    let takes_all = |function: &&FunctionSpec| match &function.trigger {
+        TriggerSpec::Handler(handler) => handler.url.as_ref().is_some_and(|url| url.route == "{*path}"),
+        _ => false,
+    };
+    functions
+        .iter()
+        .filter(|function| !function.disabled)
+        .find(takes_all)
+        .map(|function| function.name.clone())
+}
+
+fn region(functions: &[FunctionSpec]) -> String {
+    let mut regions = functions.iter().filter_map(|function| match &function.trigger {
+        TriggerSpec::Handler(handler) => Some(handler.region.clone()),
+        _ => None,
+    });
+    regions.next().unwrap_or_default()
 }
 
 fn response_binding(function: &FunctionSpec) -> Option<String> {

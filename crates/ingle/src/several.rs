@@ -244,8 +244,12 @@ impl Care {
 /// Names and folders of the apps.
 fn folders(arguments: &StartArguments) -> Result<Vec<(String, PathBuf)>, CommandError> {
     let usage = |message: String| CommandError::new(USAGE, "E0703", message);
-    if arguments.debug.is_some() || arguments.clock.is_some() || !arguments.app.functions.is_empty() {
-        return Err(usage("--debug, --clock and --functions are for one app".to_owned()));
+    if arguments.debug.is_some()
+        || arguments.clock.is_some()
+        || !arguments.app.functions.is_empty()
+        || arguments.app.handler.is_some()
+    {
+        return Err(usage("--debug, --clock, --functions and --handler are for one app".to_owned()));
     }
     let folders = match &arguments.apps {
         Some(parent) => below(parent)?,
@@ -277,13 +281,17 @@ fn below(parent: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(parent).map_err(failed)? {
         let folder = entry.map_err(failed)?.path();
-        if ["host.json", "function_app.py"].iter().any(|file| folder.join(file).is_file()) {
+        if ["host.json", "function_app.py", "lambda_function.py"]
+            .iter()
+            .any(|file| folder.join(file).is_file())
+        {
             found.push(folder);
         }
     }
     if found.is_empty() {
         let message = format!("no folder in '{}' is an app", parent.display());
-        return Err(CommandError::new(USAGE, "E0703", message).hint("an app has a host.json"));
+        return Err(CommandError::new(USAGE, "E0703", message)
+            .hint("an app has a host.json, or a lambda_function.py"));
     }
     Ok(found)
 }

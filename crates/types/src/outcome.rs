@@ -101,6 +101,15 @@ pub struct Failure {
     pub suspect: bool,
     /// It will never go better: the event is put aside at once, whatever attempts it has left.
     pub is_final: bool,
+    /// How the worker's process ended, if that is what went wrong.
+    pub exit: Option<Exit>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Status(i32),
+    Signal(i32),
 }
 
 impl Failure {
@@ -118,6 +127,7 @@ impl Failure {
             bystander: false,
             suspect: false,
             is_final: false,
+            exit: None,
         }
     }
 

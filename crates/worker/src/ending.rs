@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_types::ids::InvocationId;
+use ingle_types::outcome::Exit;
 use tokio::sync::oneshot;
 
 use crate::output::Tail;
@@ -14,6 +15,8 @@ use crate::output::Tail;
 pub(crate) struct Ending {
     /// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.
     pub(crate) what: String,
+    /// The same as a number, if it is known.
+    pub(crate) exit: Option<Exit>,
     /// The last lines of standard error.
     pub(crate) tail: String,
     /// The invocation that called `os._exit`, when that is how it ended.
@@ -41,6 +44,10 @@ pub(crate) fn crashed_thread(tail: &str) -> Option<u64> {
     let line = tail.lines().rev().find_map(|line| line.trim_start().strip_prefix("Current thread 0x"))?;
     let digits: String = line.chars().take_while(char::is_ascii_hexdigit).collect();
     u64::from_str_radix(&digits, 16).ok()
+}
+
+pub(crate) fn exit_of(status: ExitStatus) -> Exit {
+    status.signal().map_or_else(|| Exit::Status(status.code().unwrap_or(0)), Exit::Signal)
 }
 
 /// `exited with status 3`, `was ended by signal 11 (SIGSEGV)`.

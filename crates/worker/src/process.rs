@@ -12,6 +12,7 @@ use bytes::Bytes;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
+use ingle_types::outcome::Exit;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use crate::birth::{Body, Maker};
 use crate::bounds::{Bounds, Verdict, log_cut};
 use crate::control::Control;
 use crate::debug::Debugging;
-use crate::ending::{Ending, LastWords, crashed_thread, describe};
+use crate::ending::{Ending, LastWords, crashed_thread, describe, exit_of};
 use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::home::{self, Quarters};
@@ -142,6 +143,7 @@ impl Worker {
             // The sender lives in `self`, so this is unreachable; say something true all the same.
             Ok(None) | Err(_) => Arc::new(Ending {
                 what: "ended".to_owned(),
+                exit: None,
                 tail: String::new(),
                 culprit: None,
                 timed_out: None,
@@ -178,6 +180,14 @@ impl Worker {
             let was_killed = status.as_ref().is_ok_and(|status| status.signal() == Some(KILLED));
             let tail = last_words.tail.text();
             Ending {
+                exit: match (&exiting, &status) {
+                    (Some((_, status)), _) => {
+                        // What a status is cut to by the system (_exit(2)).
+                        Some(Exit::Status(i32::try_from(*status & 0xff).unwrap_or_default()))
+                    }
+                    (None, Ok(status)) => Some(exit_of(*status)),
+                    (None, Err(_)) => None,
+                },
                 what: match (&exiting, status) {
                     _ if state.killed_because.is_some() => state.killed_because.take().unwrap_or_default(),
                     (Some((_, status)), _) => format!("ended itself with os._exit({status})"),

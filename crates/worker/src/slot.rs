@@ -331,7 +331,7 @@ impl Slot {
         );
         failure.location = innermost(&stack, &self.worker.root);
         failure.traceback = stack;
-        failure.hint = Some("raise functionTimeout in host.json, or find out what it waits for".to_owned());
+        failure.hint = Some("raise functionTimeout in host.json (of a handler: timeout in [lambda] of ingle.toml), or find out what it waits for".to_owned());
         Outcome::TimedOut(failure)
     }
 

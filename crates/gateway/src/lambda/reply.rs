@@ -20,8 +20,12 @@ pub(super) enum Fault {
     Status(String),
     #[error("`{0}` is not {1}")]
     Member(&'static str, &'static str),
+    #[error("it is no JSON: {0}")]
+    NoJson(String),
     #[error("a header can't be sent: {0}")]
     Header(String),
+    #[error("there are too many headers")]
+    TooManyHeaders,
     #[error("`body` is no base64, though `isBase64Encoded` says so")]
     Base64,
 }
@@ -37,17 +41,18 @@ impl Fault {
 }
 
 /// An object with `statusCode` says what the response is; everything else is the body itself.
-pub(super) fn respond(text: &str) -> Result<Response<Bytes>, Fault> {
-    match serde_json::from_str(text) {
+pub(super) fn respond(returned: Bytes) -> Result<Response<Bytes>, Fault> {
+    match serde_json::from_slice(&returned) {
         Ok(Value::Object(result)) if result.contains_key("statusCode") => described(&result),
-        Ok(Value::String(body)) => Ok(plain(body)),
-        // NaN is no JSON, and is sent as it is all the same.
-        _ => Ok(plain(text.to_owned())),
+        Ok(Value::String(body)) => Ok(plain(Bytes::from(body))),
+        Ok(_) => Ok(plain(returned)),
+        // Python writes numbers such as NaN all the same.
+        Err(error) => Err(Fault::NoJson(error.to_string())),
     }
 }
 
-fn plain(body: String) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
+fn plain(body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
@@ -61,7 +66,10 @@ fn described(result: &Map<String, Value>) -> Result<Response<Bytes>, Fault> {
         Some(Value::Object(given)) => {
             for (name, value) in given {
                 let (name, value) = header(name, &text_of(value))?;
-                headers.insert(name, value);
+                // A wrong length would let a function end its response early and begin another (T-032).
+                if !response::belongs_to_server(&name) {
+                    headers.try_insert(name, value).map_err(|_| Fault::TooManyHeaders)?;
+                }
             }
         }
         Some(_) => return Err(Fault::Member("headers", "an object")),
@@ -70,12 +78,15 @@ fn described(result: &Map<String, Value>) -> Result<Response<Bytes>, Fault> {
         None | Some(Value::Null) => {}
         Some(Value::Array(cookies)) => {
             for cookie in cookies {
-                headers.append(SET_COOKIE, header(SET_COOKIE.as_str(), &text_of(cookie))?.1);
+                let (name, value) = header(SET_COOKIE.as_str(), &text_of(cookie))?;
+                headers.try_append(name, value).map_err(|_| Fault::TooManyHeaders)?;
             }
         }
         Some(_) => return Err(Fault::Member("cookies", "a list")),
     }
-    headers.entry(CONTENT_TYPE).or_insert(JSON);
+    if !headers.contains_key(CONTENT_TYPE) {
+        headers.try_insert(CONTENT_TYPE, JSON).map_err(|_| Fault::TooManyHeaders)?;
+    }
     Ok(response)
 }
 
@@ -120,7 +131,7 @@ mod tests {
 
     #[track_caller]
     fn check(returned: &str, status: u16, content_type: &str, body: &[u8]) -> Response<Bytes> {
-        let response = respond(returned).unwrap();
+        let response = respond(Bytes::copy_from_slice(returned.as_bytes())).unwrap();
         assert_eq!(response.status(), status, "{returned}");
         assert_eq!(response.headers()[CONTENT_TYPE], content_type, "{returned}");
         assert_eq!(response.body().as_ref(), body, "{returned}");
@@ -154,20 +165,29 @@ mod tests {
         );
     }
 
+    /// T-032: what is about the connection is for the server to say.
+    #[test]
+    fn t_032_a_handler_does_not_frame_its_response() {
+        let returned = r#"{"statusCode": 200, "body": "hello", "headers":
+            {"Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "close", "x-own": "1"}}"#;
+        let response = check(returned, 200, "application/json", b"hello");
+        let names: Vec<&str> = response.headers().keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, ["x-own", "content-type"]);
+    }
+
     #[test]
     fn every_other_result_is_the_body() {
         check(r#"{"message": "hello"}"#, 200, "application/json", br#"{"message": "hello"}"#);
         check(r#""hello""#, 200, "application/json", b"hello");
         check("[1, 2]", 200, "application/json", b"[1, 2]");
         check("null", 200, "application/json", b"null");
-        check("NaN", 200, "application/json", b"NaN");
     }
 
     /// T-046: no result ends anything but its own invocation.
     #[test]
     fn t_046_what_can_not_be_sent_is_named() {
         let check = |returned: &str, part: &str| {
-            let fault = respond(returned).unwrap_err();
+            let fault = respond(Bytes::copy_from_slice(returned.as_bytes())).unwrap_err();
             assert!(fault.to_string().contains(part), "{fault}");
             assert_eq!(fault.failure().code, "E0504");
         };
@@ -175,6 +195,10 @@ mod tests {
         check(r#"{"statusCode": 99}"#, "99");
         check(r#"{"statusCode": 100}"#, "100");
         check(r#"{"statusCode": null}"#, "null");
+        check("NaN", "no JSON");
+        check(r#"{"statusCode": 500, "x": NaN}"#, "no JSON");
+        let many: Vec<String> = (0..40_000).map(|number| format!("\"h{number}\": 1")).collect();
+        check(&format!("{{\"statusCode\": 200, \"headers\": {{{}}}}}", many.join(",")), "too many");
         check(r#"{"statusCode": 200, "headers": ["x"]}"#, "headers");
         check(r#"{"statusCode": 200, "headers": {"a b": "c"}}"#, "a b");
         check(r#"{"statusCode": 200, "headers": {"a": "c\r\nd: e"}}"#, "line break");

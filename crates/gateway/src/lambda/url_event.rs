@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
 use http::request::Parts;
+use ingle_types::event::Trace;
 use ingle_types::ids::InvocationId;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -87,7 +88,12 @@ impl Serialize for Pairs {
 }
 
 /// The event as JSON text.
-pub(super) fn text(head: &Parts, body: &[u8], id: InvocationId, now: SystemTime) -> String {
+pub(super) fn text(
+    head: &Parts,
+    body: &[u8],
+    (id, trace): (InvocationId, &Trace),
+    now: SystemTime,
+) -> String {
     let sent = headers(head);
     let of = |name: &str| sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let host = of(HOST.as_str()).unwrap_or_else(|| LOCALHOST.to_owned());
@@ -103,7 +109,7 @@ pub(super) fn text(head: &Parts, body: &[u8], id: InvocationId, now: SystemTime)
         raw_path: head.uri.path(),
         raw_query_string: head.uri.query().unwrap_or_default(),
         cookies: cookies.collect(),
-        headers: Pairs(with_forwarded(&sent, port, &source_ip)),
+        headers: Pairs(with_added(&sent, (port, &source_ip), trace)),
         query_string_parameters: Pairs(query(head.uri.query().unwrap_or_default())),
         request_context: RequestContext {
             account_id: "anonymous",
@@ -139,16 +145,32 @@ fn split(host: &str) -> (&str, &str) {
 }
 
 /// What was sent, without cookies, which have a place of their own, and with what a gateway adds.
-fn with_forwarded(sent: &[(String, String)], port: &str, source_ip: &str) -> Vec<(String, String)> {
-    let added = [("x-forwarded-for", source_ip), ("x-forwarded-port", port), ("x-forwarded-proto", "http")];
+fn with_added(
+    sent: &[(String, String)],
+    (port, source_ip): (&str, &str),
+    trace: &Trace,
+) -> Vec<(String, String)> {
+    let added = [
+        ("x-forwarded-for", source_ip.to_owned()),
+        ("x-forwarded-port", port.to_owned()),
+        ("x-forwarded-proto", "http".to_owned()),
+        ("x-amzn-trace-id", root_of(trace)),
+    ];
     let mut all: Vec<(String, String)> =
         sent.iter().filter(|(name, _)| name != COOKIE.as_str()).cloned().collect();
     for (name, value) in added {
         if !all.iter().any(|(known, _)| known == name) {
-            all.push((name.to_owned(), value.to_owned()));
+            all.push((name.to_owned(), value));
         }
     }
     all
+}
+
+/// The trace as X-Ray writes it: the id of W3C's `traceparent` in two parts.
+fn root_of(trace: &Trace) -> String {
+    let id = trace.parent.split('-').nth(1).unwrap_or_default();
+    let (first, rest) = id.split_at_checked(8).unwrap_or((id, ""));
+    format!("Root=1-{first}-{rest}")
 }
 
 /// Text as it is; everything else as base64. Forms are not text there.
@@ -188,7 +210,9 @@ mod tests {
     fn event_of(request: http::request::Builder, body: &[u8], id: InvocationId) -> Value {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let now = UNIX_EPOCH + Duration::from_millis(1_768_232_249_123);
-        serde_json::from_str(&text(&head, body, id, now)).unwrap()
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+        let trace = Trace { parent, state: String::new() };
+        serde_json::from_str(&text(&head, body, (id, &trace), now)).unwrap()
     }
 
     /// The members, and their shapes, of facts 4.1.
@@ -209,6 +233,7 @@ mod tests {
                 "host": "f.localhost:7071", "x-many": "1,2", "user-agent": "test",
                 "content-type": "application/json; charset=utf-8", "x-forwarded-for": "0.0.0.0",
                 "x-forwarded-port": "7071", "x-forwarded-proto": "http",
+                "x-amzn-trace-id": "Root=1-0af76519-16cd43dd8448eb211c80319c",
             },
             "queryStringParameters": {"a": "1,2", "b": "x y"},
             "requestContext": {

@@ -1,6 +1,6 @@
 //! Handlers for AWS Lambda: what they see, what callers get, and what is wrong with some.
 
-use ingle_testkit::{App, Python, Request, on_each_python};
+use ingle_testkit::{App, Python, Request, on_each_python, workspace};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -13,7 +13,7 @@ on_each_python!(
 
 /// Tells what it is given, or does what it is told to.
 const HANDLER: &str = r#"
-import decimal, json, os, sys, time
+import asyncio, decimal, json, os, sys, time
 
 count = 0
 
@@ -35,6 +35,11 @@ def show(event, context, words):
 def fail(event, context, words):
     raise KeyError("the order is gone")
 
+async def later():
+    return "later"
+
+asyncio.run(later())
+
 def sleep(event, context, words):
     time.sleep(60)
 
@@ -43,9 +48,11 @@ DOES = {
     "fail": fail,
     "sleep": sleep,
     "return": lambda event, context, words: words["value"],
+    "loop": lambda event, context, words: asyncio.get_event_loop().run_until_complete(later()),
+    "coroutine": lambda event, context, words: later(),
     "leave": lambda event, context, words: os._exit(3),
     "object": lambda event, context, words: {"a": object()},
-    "decimal": lambda event, context, words: {"price": decimal.Decimal("1.5"), "name": "é", "tuple": (1, 2)},
+    "decimal": lambda event, context, words: {"price": decimal.Decimal("1.50"), "name": "é", "tuple": (1, 2)},
 }
 "#;
 
@@ -115,6 +122,13 @@ fn a_handler_sees_what_lambda_shows(python: &Python) {
     for name in ["FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsScriptRoot", "WEBSITE_HOSTNAME"] {
         assert!(found["environment"].get(name).is_none(), "{name}");
     }
+    assert!(found["environment"]["_X_AMZN_TRACE_ID"].as_str().is_some_and(|trace| {
+        let root = event["headers"]["x-amzn-trace-id"].as_str().unwrap();
+        root.starts_with("Root=1-") && trace.starts_with(root)
+    }));
+    // So is what is no path for others.
+    let odd = call_at("/50%/a%00/../b", &json!({"do": "show"}));
+    assert_eq!(server.send(odd).status(200).json()["event"]["rawPath"], "/50%/a%00/../b");
     // Paths of Azure's host are like any other.
     let admin = call_at("/admin/host/status", &json!({"do": "return", "value": "mine"}));
     assert_eq!(server.send(admin).status(200).text(), "mine");
@@ -134,10 +148,14 @@ fn results_become_responses(python: &Python) {
     assert_eq!(page.text(), "<p>no</p>");
     let binary = returned(json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).status(200);
     assert_eq!(binary.body.as_ref(), [0xff, 0]);
+    // What is about the connection is left out (T-032).
+    let framed =
+        returned(json!({"statusCode": 200, "headers": {"Content-Length": "1"}, "body": "h\u{e9}llo"}));
+    assert_eq!(framed.status(200).text(), "h\u{e9}llo");
     // As awslambdaric writes it, whose text is escaped before Python 3.12.
     let written = server.send(call(&json!({"do": "decimal"}))).status(200);
     let name = if matches!(python.version, "3.12" | "3.13") { "é" } else { "\\u00e9" };
-    assert_eq!(written.text(), format!("{{\"price\": 1.5, \"name\": \"{name}\", \"tuple\": [1, 2]}}"));
+    assert_eq!(written.text(), format!("{{\"price\": 1.50, \"name\": \"{name}\", \"tuple\": [1, 2]}}"));
 }
 
 fn what_a_handler_does_wrong_is_a_502(python: &Python) {
@@ -153,11 +171,87 @@ fn what_a_handler_does_wrong_is_a_502(python: &Python) {
     };
     check(json!({"do": "fail"}), json!("E0301"), "the order is gone");
     check(json!({"do": "object"}), json!("E0301"), "Runtime.MarshalError");
+    check(json!({"do": "coroutine"}), json!("E0301"), "Object of type coroutine is not JSON serializable");
     check(json!({"do": "sleep"}), json!("E0302"), "sleep");
-    check(json!({"do": "leave"}), json!("E0303"), "3");
+    check(json!({"do": "leave"}), json!("E0303"), "os._exit(3)");
     check(json!({"do": "return", "value": {"statusCode": "test"}}), json!("E0504"), "statusCode");
-    // It goes on.
+    // It goes on, with a loop of its own as on AWS.
+    assert_eq!(server.send(call(&json!({"do": "loop"}))).status(200).text(), "later");
     assert_eq!(server.send(call(&json!({"do": "return", "value": 1}))).status(200).text(), "1");
+}
+
+/// Events that end the worker, and what Lambda's platform says then (facts of Lambda, section 1.11).
+const ENDINGS: &str = r#"
+import boto3, json, sys
+from botocore.config import Config
+client = boto3.client("lambda", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="test",
+                      aws_secret_access_key="test", config=Config(retries={"max_attempts": 0}))
+for name in ("sleep", "leave", "exit", "large"):
+    answer = client.invoke(FunctionName="arn:aws:lambda:us-east-1:000000000000:function:app:$LATEST", Payload=json.dumps({"do": name}))
+    print(json.dumps([name, answer["FunctionError"], json.loads(answer["Payload"].read())]))
+for more in ({"FunctionName": "nobody"}, {"Qualifier": "prod"}, {"Payload": "{"}, {"InvocationType": "Event"},
+             {"Payload": "1" * 6_291_557}, {"InvocationType": "DryRun"}):
+    try:
+        print(json.dumps(client.invoke(**dict({"FunctionName": "app"}, **more))["StatusCode"]))
+    except client.exceptions.ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        print(json.dumps([status, error.response["Error"]["Code"], error.response["Error"]["Message"][:60]]))
+"#;
+
+/// Invocations through AWS's own client are what AWS's own runtime makes of them. Which Python it is does not matter.
+#[test]
+fn callers_get_what_lambda_gives_them() {
+    let program = workspace().join("target/venvs/lambda/bin/python");
+    assert!(program.exists(), "no boto3 and awslambdaric: run `cargo xtask setup`");
+    let clients = Python { version: "3", program };
+    let server = App::folder("tests/lambda").launch(&clients).may_complain("").start();
+    let (endpoint, folder) = (format!("http://{}", server.address()), server.folder().display().to_string());
+    let compare = std::fs::read_to_string(server.folder().join("compare.py")).unwrap();
+    assert_eq!(clients.run(&compare, &[&endpoint, "app", &folder]), "{\"compared\": 24}");
+    let told = clients.run(ENDINGS, &[&endpoint]);
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected = [
+        ("sleep", "Sandbox.Timedout", "Error: Task timed out after 3.00 seconds"),
+        ("leave", "Runtime.ExitError", "Error: Runtime exited with error: exit status 7"),
+        ("exit", "Runtime.ExitError", "Error: Runtime exited without providing a reason"),
+        ("large", "Function.ResponseSizeTooLarge", "payload size (6291556 bytes)."),
+    ];
+    for ((name, kind, message), told) in expected.into_iter().zip(&told) {
+        assert_eq!(
+            (&told[0], &told[1], &told[2]["errorType"]),
+            (&json!(name), &json!("Unhandled"), &json!(kind))
+        );
+        assert!(told[2]["errorMessage"].as_str().unwrap().ends_with(message), "{told}");
+    }
+    let refused = [
+        json!([
+            404,
+            "ResourceNotFoundException",
+            "Function not found: arn:aws:lambda:us-east-1:000000000000:fu"
+        ]),
+        json!([
+            404,
+            "ResourceNotFoundException",
+            "Function not found: arn:aws:lambda:us-east-1:000000000000:fu"
+        ]),
+        json!([
+            400,
+            "InvalidRequestContentException",
+            "Could not parse request body into json: Could not parse payl"
+        ]),
+        json!([
+            400,
+            "InvalidParameterValueException",
+            "Ingle does not run functions asynchronously yet: use the inv"
+        ]),
+        json!([
+            413,
+            "RequestTooLargeException",
+            "Request must be smaller than 6291556 bytes for the InvokeFun"
+        ]),
+        json!(204),
+    ];
+    assert_eq!(told[4..], refused);
 }
 
 /// What is wrong with a handler is said with its place. Which Python it is does not matter.

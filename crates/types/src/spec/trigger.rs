@@ -1,6 +1,6 @@
 //! What starts a function.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -66,6 +66,10 @@ impl TriggerSpec {
 pub struct HandlerTrigger {
     /// Where requests become events, as at a function URL.
     pub url: Option<HttpTrigger>,
+    /// Longest time of one event, which callers are told of.
+    pub timeout: Duration,
+    /// The region of AWS that the function believes to be in.
+    pub region: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -101,6 +101,7 @@ pub(super) fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) 
         return Outcome::Failed(memory_exceeded(shortage, ending));
     }
     let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
+    failure.exit = ending.exit;
     if other.is_some() || elsewhere {
         let other = other.map(|other| format!(" ({other})")).unwrap_or_default();
         failure.message = format!("{} because of another invocation{other}", failure.message);
@@ -150,6 +151,7 @@ mod tests {
     fn ending(culprit: Option<InvocationId>) -> Ending {
         Ending {
             what: "was ended by signal 11 (SIGSEGV)".to_owned(),
+            exit: Some(ingle_types::outcome::Exit::Signal(11)),
             tail: "dump".to_owned(),
             culprit,
             timed_out: None,

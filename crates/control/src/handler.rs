@@ -1,0 +1,48 @@
+//! What is otherwise for handlers of AWS Lambda than for functions of Azure.
+
+use std::collections::BTreeMap;
+
+use ingle_apps::AppFolder;
+use ingle_types::spec::{Dialect, ScalePlan, WorkerOptions};
+use ingle_worker::Bounds;
+
+use crate::confine;
+use crate::load::{Prepared, is_read_at_start};
+
+/// A worker of a handler gets one event at a time, so there are as many of them as there are events, up to the processors.
+pub(crate) fn worker_options(folder: &AppFolder) -> WorkerOptions {
+    let wished = folder.workers.clone();
+    match folder.dialect {
+        Dialect::Lambda => WorkerOptions {
+            plan: wished.plan.or(Some(ScalePlan::Consumption)),
+            concurrency: Some(1),
+            ..wished
+        },
+        Dialect::AzureV1 | Dialect::AzureV2 => wished,
+    }
+}
+
+pub(crate) fn bounds(folder: &AppFolder) -> Bounds {
+    let mut bounds = confine::bounds(&folder.sandbox);
+    if folder.dialect == Dialect::Lambda && folder.sandbox.response_bytes.is_none() {
+        bounds.response_bytes = ingle_apps::PAYLOAD_BYTES_MAX;
+    }
+    bounds
+}
+
+/// What a handler finds in its environment: what is inherited, and what AWS's runtime sets.
+pub(crate) fn environment(
+    prepared: &Prepared,
+    inherited: &BTreeMap<String, String>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let mut variables: BTreeMap<String, String> = inherited
+        .iter()
+        .filter(|(name, _)| !name.starts_with("INGLE_"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let (early, settings) = ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version)
+        .into_iter()
+        .partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
+    variables.extend(early);
+    (variables, settings)
+}

@@ -1,0 +1,286 @@
+//! `POST /2015-03-31/functions/{name}/invocations`: the call of AWS's Lambda API that runs a function and waits for its result, as
+//! boto3, the AWS CLI and other functions make it (facts of Lambda, sections 3.2, 3.3 and 1.11).
+//!
+//! It stands on the port of the function URL. Whoever may call the doors below `/admin` of an Azure app may call it; a signature
+//! is neither asked for nor looked at.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use ingle_tasks::{Detach, TaskKind};
+use ingle_types::datum::Datum;
+use ingle_types::event::{Completion, Delivery, Event, Invocation};
+use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::log::InvocationRecord;
+use ingle_types::outcome::{Failure, Outcome};
+use ingle_types::spec::{FunctionSpec, HandlerTrigger, TriggerSpec};
+use serde_json::{Value, json};
+
+use super::{error, returned};
+use crate::auth::{Guard, Requirement};
+use crate::caller::Client;
+use crate::failure;
+use crate::limits::Refusal;
+use crate::route::path::RequestPath;
+use crate::service::{Door, read_body, trace};
+
+const VERSION: &str = "2015-03-31";
+const LATEST: &str = "$LATEST";
+/// Longest `X-Amz-Client-Context`, in bytes as it is sent.
+const CLIENT_CONTEXT_MAX: usize = 3583;
+
+/// The function that a path of this API names, as it is named there.
+pub(crate) fn function_of(path: &RequestPath<'_>) -> Option<String> {
+    match path.segments.as_slice() {
+        [version, functions, name, invocations]
+            if version == VERSION && functions == "functions" && invocations == "invocations" =>
+        {
+            Some(name.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Answers a call.
+///
+/// # Errors
+/// The answer to one who may not make it.
+pub(crate) async fn invoke(
+    door: &Arc<Door>,
+    guard: &Guard,
+    head: Parts,
+    named: &str,
+    body: Incoming,
+) -> Result<Response<Bytes>, Response<Bytes>> {
+    guard.check(&head, Requirement::Admin)?;
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if head.method != Method::POST {
+        return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedException", "use POST"));
+    }
+    let qualifier = head.uri.query().and_then(|query| crate::request::first_query_value(query, "Qualifier"));
+    let (function, handler) = find(door, named, qualifier.as_deref())?;
+    let client_context = client_context(text("x-amz-client-context"))?;
+    let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(too_large)?;
+    let event = event(&body.joined())?;
+    match text("x-amz-invocation-type") {
+        "" | "RequestResponse" => {}
+        "DryRun" => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
+        "Event" => {
+            let message =
+                "Ingle does not run functions asynchronously yet: use the invocation type RequestResponse";
+            return Err(refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message));
+        }
+        other => {
+            let message =
+                format!("Value '{other}' at 'invocationType' is none of Event, RequestResponse, DryRun");
+            return Err(refused(StatusCode::BAD_REQUEST, "ValidationException", &message));
+        }
+    }
+    let (id, now) = (InvocationId::random(), door.rooms.clock.now());
+    let trace = trace(&head, id);
+    let event = Event {
+        summary: "invoke".to_owned(),
+        payload: Datum::Json(event),
+        metadata: client_context
+            .map(|context| ("client_context".to_owned(), Datum::Json(context)))
+            .into_iter()
+            .collect(),
+        delivery: Delivery::Direct,
+        received_at: now,
+        hop_count: trace.hop_count(),
+        trace,
+    };
+    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
+    let invocation = Invocation { id, function, event, caller };
+    let tasks = door.rooms.tasks.clone();
+    Ok(Detach::new(tasks, TaskKind::Invocation, run(door.clone(), handler, invocation)).await)
+}
+
+async fn run(door: Arc<Door>, handler: HandlerTrigger, invocation: Invocation) -> Response<Bytes> {
+    let (id, function) = (invocation.id, invocation.function.clone());
+    let (received_at, summary) = (invocation.event.received_at, invocation.event.summary.clone());
+    let Completion { outcome, phases, effects, .. } = door.rooms.invoker.invoke(invocation).await;
+    let has_left = failure::is_for_nobody(&outcome);
+    let response = answer(&outcome, &handler, id);
+    door.rooms.records.record(InvocationRecord {
+        id,
+        function,
+        received_at,
+        summary,
+        outcome: outcome.label(),
+        status: Some(response.status().as_u16()).filter(|_| !has_left),
+        phases,
+        effects,
+        failure: outcome.failure().cloned(),
+    });
+    response
+}
+
+/// A function that fails is no error of the call: its status is 200, and a header tells.
+fn answer(outcome: &Outcome, handler: &HandlerTrigger, id: InvocationId) -> Response<Bytes> {
+    let mut response = match (outcome, outcome.failure()) {
+        (Outcome::Success(outputs), _) => with_status(StatusCode::OK, returned(outputs)),
+        (_, None) => with_status(StatusCode::OK, String::new()),
+        (_, Some(failure)) if failure.started => {
+            let mut response = with_status(StatusCode::OK, error::text(failure, handler.timeout, id));
+            response.headers_mut().insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
+            response
+        }
+        (outcome, Some(failure)) => not_run(outcome, failure),
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.uuid().to_string()) {
+        headers.insert("x-amzn-requestid", value);
+    }
+    headers.insert("x-amz-executed-version", HeaderValue::from_static(LATEST));
+    response
+}
+
+fn not_run(outcome: &Outcome, failure: &Failure) -> Response<Bytes> {
+    if failure::status(outcome, failure) == StatusCode::TOO_MANY_REQUESTS {
+        let body = json!({"Type": "User", "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "message": "Rate Exceeded."});
+        return error_of(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", &body);
+    }
+    let message = format!("{} ({})", failure.message, failure.code);
+    let body = json!({"Type": "Service", "Message": message});
+    error_of(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", &body)
+}
+
+fn find(
+    door: &Door,
+    named: &str,
+    qualifier: Option<&str>,
+) -> Result<(FunctionName, HandlerTrigger), Response<Bytes>> {
+    let (name, own) = split(named);
+    let qualifier = own.or(qualifier);
+    let is_named = |function: &&FunctionSpec| function.name.as_str() == name && !function.disabled;
+    let found = door.site.functions.iter().find(is_named).and_then(|function| match &function.trigger {
+        TriggerSpec::Handler(handler) => Some((function.name.clone(), handler.clone())),
+        _ => None,
+    });
+    match found {
+        Some(found) if qualifier.is_none_or(|qualifier| qualifier == LATEST) => Ok(found),
+        _ => {
+            let qualifier = qualifier.map(|qualifier| format!(":{qualifier}")).unwrap_or_default();
+            let arn = format!("arn:aws:lambda:{}:000000000000:function:{name}{qualifier}", door.site.region);
+            let body = json!({"Type": "User", "Message": format!("Function not found: {arn}")});
+            Err(error_of(StatusCode::NOT_FOUND, "ResourceNotFoundException", &body))
+        }
+    }
+}
+
+/// `name`, `account:name`, `account:function:name` or a whole ARN, each with a qualifier or without.
+fn split(named: &str) -> (&str, Option<&str>) {
+    let parts: Vec<&str> = named.split(':').collect();
+    let is_account = |part: &str| part.len() == 12 && part.bytes().all(|byte| byte.is_ascii_digit());
+    match parts.as_slice() {
+        ["arn", _, "lambda", _, _, "function", name, rest @ ..] => (name, rest.first().copied()),
+        [account, "function", name, rest @ ..] if is_account(account) => (name, rest.first().copied()),
+        [account, name, rest @ ..] if is_account(account) => (name, rest.first().copied()),
+        [name, rest @ ..] => (name, rest.first().copied()),
+        [] => (named, None),
+    }
+}
+
+/// No payload is an empty event.
+fn event(body: &[u8]) -> Result<String, Response<Bytes>> {
+    if body.is_empty() {
+        return Ok("{}".to_owned());
+    }
+    let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(|error| error.to_string());
+    let text = parsed.and_then(|_| String::from_utf8(body.to_vec()).map_err(|error| error.to_string()));
+    text.map_err(|error| {
+        let message =
+            format!("Could not parse request body into json: Could not parse payload into json: {error}");
+        refused(StatusCode::BAD_REQUEST, "InvalidRequestContentException", &message)
+    })
+}
+
+fn client_context(sent: &str) -> Result<Option<String>, Response<Bytes>> {
+    if sent.is_empty() {
+        return Ok(None);
+    }
+    let decoded = (sent.len() <= CLIENT_CONTEXT_MAX).then(|| STANDARD.decode(sent).ok()).flatten();
+    let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+    let is_object = |text: &String| matches!(serde_json::from_str(text), Ok(Value::Object(_)));
+    text.filter(is_object).map(Some).ok_or_else(|| {
+        let message = "Client context must be a valid Base64-encoded JSON object of at most 3583 bytes.";
+        refused(StatusCode::BAD_REQUEST, "InvalidRequestContentException", message)
+    })
+}
+
+fn too_large(refusal: Refusal) -> Response<Bytes> {
+    match refusal.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let message = "Request must be smaller than 6291556 bytes for the InvokeFunction operation";
+            refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", message)
+        }
+        status => refused(status, "InvalidRequestContentException", &refusal.to_string()),
+    }
+}
+
+/// Old clients look for one of the two spellings, new ones for the header.
+fn refused(status: StatusCode, kind: &'static str, message: &str) -> Response<Bytes> {
+    error_of(status, kind, &json!({"Type": "User", "Message": message, "message": message}))
+}
+
+fn error_of(status: StatusCode, kind: &'static str, body: &Value) -> Response<Bytes> {
+    let mut response = with_status(status, body.to_string());
+    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));
+    response
+}
+
+fn with_status(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_named_in_many_ways() {
+        let check = |named: &str, name: &str, qualifier: Option<&str>| {
+            assert_eq!(split(named), (name, qualifier), "{named}");
+        };
+        check("f", "f", None);
+        check("f:prod", "f", Some("prod"));
+        check("123456789012:f", "f", None);
+        check("123456789012:function:f:$LATEST", "f", Some("$LATEST"));
+        check("arn:aws:lambda:us-east-1:123456789012:function:f", "f", None);
+        check("arn:aws-cn:lambda:cn-north-1:123456789012:function:f:7", "f", Some("7"));
+        check("", "", None);
+    }
+
+    #[test]
+    fn an_event_is_any_json() {
+        for (sent, expected) in [("", "{}"), ("null", "null"), ("[1]", "[1]"), (" \"x\" ", " \"x\" ")] {
+            assert_eq!(event(sent.as_bytes()).unwrap(), expected);
+        }
+        for bad in [&b"{"[..], b"nothing", b"\"\xff\"", b"{} {}"] {
+            let refused = event(bad).unwrap_err();
+            assert_eq!(refused.status(), 400);
+            assert_eq!(refused.headers()["x-amzn-errortype"], "InvalidRequestContentException");
+        }
+    }
+
+    #[test]
+    fn a_client_context_is_an_object_in_base64() {
+        assert_eq!(client_context("").unwrap(), None);
+        assert_eq!(client_context(&STANDARD.encode("{\"custom\":{}}")).unwrap().unwrap(), "{\"custom\":{}}");
+        for bad in
+            ["***", &STANDARD.encode("7"), &STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(3000)))]
+        {
+            assert_eq!(client_context(bad).unwrap_err().status(), 400, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a caller is told of a function that failed: the JSON that Lambda's runtime and its platform make of it (facts of Lambda,
+//! sections 1.3 and 1.11).
+
+use std::time::Duration;
+
+use ingle_types::ids::InvocationId;
+use ingle_types::outcome::{Exit, Failure};
+use serde::Serialize;
+
+use super::PAYLOAD_BYTES_MAX;
+
+/// What the runtime says, in its order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuntimeError<'a> {
+    error_message: &'a str,
+    error_type: &'a str,
+    request_id: String,
+    stack_trace: Vec<String>,
+}
+
+/// What the platform says when the runtime can't.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlatformError<'a> {
+    error_type: &'a str,
+    error_message: String,
+}
+
+/// The error as JSON text. `timeout`: longest time of an invocation of this function.
+pub(super) fn text(failure: &Failure, timeout: Duration, id: InvocationId) -> String {
+    let id = id.uuid().to_string();
+    let exit = |exit: Exit| platform("Runtime.ExitError", format!("RequestId: {id} Error: {}", ended(exit)));
+    match (failure.code, failure.exit) {
+        ("E0302", _) => {
+            let seconds = timeout.as_secs_f64();
+            let message = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
+            platform("Sandbox.Timedout", message)
+        }
+        ("E0316", _) => {
+            let message = format!(
+                "Response payload size exceeded maximum allowed payload size ({PAYLOAD_BYTES_MAX} bytes)."
+            );
+            platform("Function.ResponseSizeTooLarge", message)
+        }
+        ("E0314", _) => exit(Exit::Signal(KILLED)),
+        ("E0303", Some(how)) => exit(how),
+        // Lambda's worker ends with its function; ours goes on, but the caller is told the same.
+        _ if failure.kind == "SystemExit" => exit(Exit::Status(exit_status(&failure.message))),
+        _ => runtime(failure, id),
+    }
+}
+
+const KILLED: i32 = 9;
+
+fn ended(exit: Exit) -> String {
+    match exit {
+        Exit::Status(0) => "Runtime exited without providing a reason".to_owned(),
+        Exit::Status(status) => format!("Runtime exited with error: exit status {status}"),
+        Exit::Signal(KILLED) => "Runtime exited with error: signal: killed".to_owned(),
+        Exit::Signal(11) => "Runtime exited with error: signal: segmentation fault".to_owned(),
+        Exit::Signal(6) => "Runtime exited with error: signal: aborted".to_owned(),
+        Exit::Signal(15) => "Runtime exited with error: signal: terminated".to_owned(),
+        Exit::Signal(number) => format!("Runtime exited with error: signal: {number}"),
+    }
+}
+
+/// Of `sys.exit(argument)`, as the worker tells it: nothing is 0, and what is no number 1.
+fn exit_status(message: &str) -> i32 {
+    let argument = message.split_once("sys.exit(").and_then(|(_, rest)| rest.split_once(");"));
+    match argument.map(|(argument, _)| argument) {
+        Some("None" | "") => 0,
+        argument => argument.and_then(|argument| argument.parse().ok()).unwrap_or(1),
+    }
+}
+
+fn platform(kind: &str, message: String) -> String {
+    let error = PlatformError { error_type: kind, error_message: message };
+    serde_json::to_string(&error).unwrap_or_default()
+}
+
+fn runtime(failure: &Failure, id: String) -> String {
+    let stack_trace =
+        if failure.kind.starts_with("Runtime.") { Vec::new() } else { stack(&failure.traceback) };
+    let error = RuntimeError {
+        error_message: &failure.message,
+        error_type: &failure.kind,
+        request_id: id,
+        stack_trace,
+    };
+    serde_json::to_string(&error).unwrap_or_default()
+}
+
+/// The frames of the exception itself, which stands last; each with the first line of its source and without marks below that.
+fn stack(traceback: &str) -> Vec<String> {
+    let own = traceback.rsplit("Traceback (most recent call last):\n").next().unwrap_or_default();
+    let mut frames: Vec<String> = Vec::new();
+    let mut has_source = false;
+    for line in own.lines() {
+        let is_frame = line.starts_with("  File \"") && line.contains(", in ");
+        if is_frame || line.starts_with("  [Previous line repeated ") {
+            frames.push(format!("{line}\n"));
+            has_source = false;
+        } else if let Some(source) = line.strip_prefix("    ") {
+            let is_mark =
+                !source.trim().is_empty() && source.chars().all(|letter| matches!(letter, ' ' | '~' | '^'));
+            if let Some(frame) = frames.last_mut().filter(|_| !has_source && !is_mark) {
+                frame.push_str(&format!("{line}\n"));
+                has_source = true;
+            }
+        } else {
+            // The exception, or the place of a syntax error.
+            break;
+        }
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use ingle_types::outcome::Blame;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn failure(code: &'static str, kind: &str, message: &str) -> Failure {
+        Failure::new(Blame::App, code, kind, message)
+    }
+
+    #[track_caller]
+    fn check(failure: &Failure, kind: &str, message: &str) {
+        let id = InvocationId::random();
+        let found: Value = serde_json::from_str(&text(failure, Duration::from_secs(1), id)).unwrap();
+        let message = message.replace("ID", &id.uuid().to_string());
+        assert_eq!((&found["errorType"], &found["errorMessage"]), (&json!(kind), &json!(message)));
+    }
+
+    #[test]
+    fn what_the_platform_ends_it_tells_in_its_words() {
+        let timed_out = "RequestId: ID Error: Task timed out after 1.00 seconds";
+        check(&failure("E0302", "FunctionTimeout", "…"), "Sandbox.Timedout", timed_out);
+        let large = "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
+        check(&failure("E0316", "ResponseTooLarge", "…"), "Function.ResponseSizeTooLarge", large);
+        let killed = "RequestId: ID Error: Runtime exited with error: signal: killed";
+        check(&failure("E0314", "MemoryLimitExceeded", "…"), "Runtime.ExitError", killed);
+        let ended = |exit| Failure { exit: Some(exit), ..failure("E0303", "WorkerEnded", "…") };
+        check(&ended(Exit::Signal(9)), "Runtime.ExitError", killed);
+        let status = "RequestId: ID Error: Runtime exited with error: exit status 127";
+        check(&ended(Exit::Status(127)), "Runtime.ExitError", status);
+        let nothing = "RequestId: ID Error: Runtime exited without providing a reason";
+        check(&ended(Exit::Status(0)), "Runtime.ExitError", nothing);
+        let told =
+            |argument: &str| format!("the function called sys.exit({argument}); return or raise instead");
+        check(&failure("E0301", "SystemExit", &told("None")), "Runtime.ExitError", nothing);
+        check(&failure("E0301", "SystemExit", &told("127")), "Runtime.ExitError", status);
+        let one = "RequestId: ID Error: Runtime exited with error: exit status 1";
+        check(&failure("E0301", "SystemExit", &told("'why'")), "Runtime.ExitError", one);
+    }
+
+    #[test]
+    fn an_exception_is_told_with_its_own_frames() {
+        let traceback = "Traceback (most recent call last):\n  File \"/app/a.py\", line 1, in inner\n    one()\nKeyError: 1\n\n\
+            During handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  \
+            File \"/app/a.py\", line 8, in handler\n    raise ValueError(\n        \"boo\")\n    ~~~~~^^^^\n  File \"<string>\", line 2, in x\n  [Previous line repeated 2 more times]\nValueError: boo\n    more\n";
+        let raised = Failure { traceback: traceback.to_owned(), ..failure("E0301", "ValueError", "boo") };
+        let id = InvocationId::random();
+        let expected = format!(
+            "{{\"errorMessage\":\"boo\",\"errorType\":\"ValueError\",\"requestId\":\"{}\",\"stackTrace\":[{},{},{}]}}",
+            id.uuid(),
+            json!("  File \"/app/a.py\", line 8, in handler\n    raise ValueError(\n"),
+            json!("  File \"<string>\", line 2, in x\n"),
+            json!("  [Previous line repeated 2 more times]\n"),
+        );
+        assert_eq!(text(&raised, Duration::ZERO, id), expected);
+        let marshal =
+            Failure { traceback: traceback.to_owned(), ..failure("E0301", "Runtime.MarshalError", "no") };
+        assert!(text(&marshal, Duration::ZERO, id).ends_with("\"stackTrace\":[]}"));
+    }
+}
