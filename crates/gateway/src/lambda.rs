@@ -14,15 +14,14 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use ingle_types::datum::{Body, Datum};
-use ingle_types::event::{Completion, Delivery, Event, Invocation};
+use ingle_types::event::{Delivery, Event, Invocation};
 use ingle_types::ids::{FunctionName, InvocationId};
-use ingle_types::log::InvocationRecord;
 use ingle_types::outcome::{Failure, Outcome, Outputs};
 
 use crate::caller::Client;
 use crate::failure;
 use crate::limits::Refusal;
-use crate::service::{Door, trace};
+use crate::service::{Door, run, trace};
 
 /// Longest event and result, in bytes.
 const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
@@ -71,26 +70,11 @@ pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
 
 /// Runs it to its end, answers and leaves a record.
 pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation) -> Response<Bytes> {
-    let (id, function) = (invocation.id, invocation.function.clone());
-    let (received_at, summary) = (invocation.event.received_at, invocation.event.summary.clone());
-    let Completion { outcome, phases, effects, .. } = door.rooms.invoker.invoke(invocation).await;
-    let label = outcome.label();
-    let has_left = failure::is_for_nobody(&outcome);
-    let (mut response, failure) = answer(outcome);
+    let id = invocation.id;
+    let mut response = run(&door, invocation, |_, outcome| answer(outcome)).await;
     if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
-    door.rooms.records.record(InvocationRecord {
-        id,
-        function,
-        received_at,
-        summary,
-        outcome: if failure.is_some() && label == "success" { "failed" } else { label },
-        status: Some(response.status().as_u16()).filter(|_| !has_left),
-        phases,
-        effects,
-        failure,
-    });
     response
 }
 

@@ -373,6 +373,18 @@ pub(crate) fn invocation(
 }
 
 async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> Response<Bytes> {
+    let (function, answering) = (invocation.function.clone(), door.clone());
+    run(&door, invocation, move |id, outcome| reply(&answering.site, &function, id, outcome, development))
+        .await
+}
+
+/// Runs an invocation to its end, answers and leaves a record. `reply` makes the response of what came of it, and says what is
+/// wrong, also with a result that can't be sent.
+pub(crate) async fn run(
+    door: &Door,
+    invocation: Invocation,
+    reply: impl FnOnce(InvocationId, Outcome) -> (Response<Bytes>, Option<Failure>),
+) -> Response<Bytes> {
     let function = invocation.function.clone();
     let (id, received_at) = (invocation.id, invocation.event.received_at);
     let summary = invocation.event.summary.clone();
@@ -380,7 +392,7 @@ async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> R
     let Completion { outcome, phases, effects, .. } = completion;
     let label = outcome.label();
     let has_left = failure::is_for_nobody(&outcome);
-    let (response, failure) = reply(&door.site, &function, id, outcome, development);
+    let (response, failure) = reply(id, outcome);
     door.rooms.records.record(InvocationRecord {
         id,
         function,

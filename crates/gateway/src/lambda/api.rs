@@ -15,9 +15,8 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind};
 use ingle_types::datum::Datum;
-use ingle_types::event::{Completion, Delivery, Event, Invocation};
+use ingle_types::event::{Delivery, Event, Invocation};
 use ingle_types::ids::{FunctionName, InvocationId};
-use ingle_types::log::InvocationRecord;
 use ingle_types::outcome::{Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, HandlerTrigger, TriggerSpec};
 use serde_json::{Value, json};
@@ -28,7 +27,7 @@ use crate::caller::Client;
 use crate::failure;
 use crate::limits::Refusal;
 use crate::route::path::RequestPath;
-use crate::service::{Door, read_body, trace};
+use crate::service::{Door, read_body, run, trace};
 
 const VERSION: &str = "2015-03-31";
 const LATEST: &str = "$LATEST";
@@ -99,27 +98,12 @@ pub(crate) async fn invoke(
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
     let invocation = Invocation { id, function, event, caller };
     let tasks = door.rooms.tasks.clone();
-    Ok(Detach::new(tasks, TaskKind::Invocation, run(door.clone(), handler, invocation)).await)
+    Ok(Detach::new(tasks, TaskKind::Invocation, call(door.clone(), handler, invocation)).await)
 }
 
-async fn run(door: Arc<Door>, handler: HandlerTrigger, invocation: Invocation) -> Response<Bytes> {
-    let (id, function) = (invocation.id, invocation.function.clone());
-    let (received_at, summary) = (invocation.event.received_at, invocation.event.summary.clone());
-    let Completion { outcome, phases, effects, .. } = door.rooms.invoker.invoke(invocation).await;
-    let has_left = failure::is_for_nobody(&outcome);
-    let response = answer(&outcome, &handler, id);
-    door.rooms.records.record(InvocationRecord {
-        id,
-        function,
-        received_at,
-        summary,
-        outcome: outcome.label(),
-        status: Some(response.status().as_u16()).filter(|_| !has_left),
-        phases,
-        effects,
-        failure: outcome.failure().cloned(),
-    });
-    response
+async fn call(door: Arc<Door>, handler: HandlerTrigger, invocation: Invocation) -> Response<Bytes> {
+    let told = |id, outcome: Outcome| (answer(&outcome, &handler, id), outcome.failure().cloned());
+    run(&door, invocation, told).await
 }
 
 /// A function that fails is no error of the call: its status is 200, and a header tells.
