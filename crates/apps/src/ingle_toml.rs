@@ -36,7 +36,7 @@
 //! isolation = "default"    # or "strict", "gvisor", "off"
 //! egress = ["db.example.com:5432"] # what functions may connect to; or "all", "none"; all that is public if absent
 //! memory = "512MB"         # of one worker
-//! cpu = 0.5                # cores of one worker
+//! cpu = 0.5                # cores of one worker, or "memory"
 //! processes = 1024         # and threads, of one worker
 //! open_files = 1024        # of one process
 //! temporary = "512MB"      # size of /tmp

@@ -9,7 +9,7 @@ use ingle_sandbox::cgroup::Limits;
 use ingle_sandbox::egress::policy::{Policy, Target};
 use ingle_sandbox::gvisor::Gvisor;
 use ingle_sandbox::means::Strength;
-use ingle_types::spec::{Egress, Isolation, SandboxOptions};
+use ingle_types::spec::{CpuQuota, Egress, Isolation, SandboxOptions};
 use ingle_worker::{Bounds, Confinement};
 
 use crate::error::{Error, GvisorLack};
@@ -161,14 +161,20 @@ pub(crate) fn bounds(options: &SandboxOptions) -> Bounds {
 }
 
 /// What one worker may use.
-pub(crate) fn limits(options: &SandboxOptions) -> Limits {
+pub(crate) fn limits(options: &SandboxOptions, isolation: Isolation) -> Limits {
     let memory = options.memory.unwrap_or(MEMORY);
     // As on Lambda: so much processor as memory, in proportion.
     let proportional = memory as f64 / MEMORY_OF_A_CORE as f64;
+    // Who asks for the strictest box shares the machine with others whom they don't trust; everybody else would see their
+    // functions wait while processors are idle.
+    let quota = options.cpu.or((isolation == Isolation::Strict).then_some(CpuQuota::OfMemory));
     Limits {
         memory: Some(memory),
         cpu_weight: Some((proportional * 100.0).clamp(1.0, 10_000.0) as u16),
-        cpu_quota: options.cpu,
+        cpu_quota: quota.map(|quota| match quota {
+            CpuQuota::Cores(cores) => cores,
+            CpuQuota::OfMemory => proportional,
+        }),
         pids: Some(options.processes.unwrap_or(PROCESSES_OF_A_WORKER)),
     }
 }
@@ -269,6 +275,30 @@ mod tests {
         {
             check(harmless, &[]);
         }
+    }
+
+    /// T-012, T-013, T-021: what a worker may use, if the app says nothing, or something.
+    #[test]
+    fn a_worker_has_limits() {
+        let usual = SandboxOptions::default();
+        let free = limits(&usual, Isolation::Default);
+        assert_eq!((free.memory, free.pids), (Some(1536 << 20), Some(1024)));
+        assert_eq!((free.cpu_weight, free.cpu_quota), (Some(86), None));
+        let quota = |options: &SandboxOptions, isolation| {
+            let quota = limits(options, isolation).cpu_quota;
+            quota.map(|cores| (cores * 1000.0).round() / 1000.0)
+        };
+        let memory = Some(1769 << 19);
+        let of_memory = SandboxOptions { cpu: Some(CpuQuota::OfMemory), memory, ..usual.clone() };
+        let cores = SandboxOptions { cpu: Some(CpuQuota::Cores(1.5)), memory, ..usual.clone() };
+        assert_eq!(quota(&usual, Isolation::Strict), Some(0.868));
+        assert_eq!(quota(&of_memory, Isolation::Default), Some(0.5));
+        for isolation in [Isolation::Default, Isolation::Strict] {
+            assert_eq!(quota(&cores, isolation), Some(1.5));
+        }
+        let small = SandboxOptions { memory: Some(32 << 20), processes: Some(8), ..usual };
+        let small = limits(&small, Isolation::Default);
+        assert_eq!((small.memory, small.pids, small.cpu_weight), (Some(32 << 20), Some(8), Some(1)));
     }
 
     /// An app that may write into its own folder still can't say what it may.

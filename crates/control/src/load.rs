@@ -253,7 +253,7 @@ fn confinement(
     };
     let mut spec = confine::box_spec(&needs, &folder.sandbox, (identity, network), &means.strength);
     spec.gvisor = gvisor;
-    let limits = confine::limits(&folder.sandbox);
+    let limits = confine::limits(&folder.sandbox, isolation);
     let rules = (network != Network::Host).then(|| Arc::new(Rules::new(policy)));
     let resolver = machine::resolver();
     Ok(Some(Confinement { means, spec: Arc::new(spec), limits, rules, resolver, temporary }))

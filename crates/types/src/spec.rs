@@ -20,7 +20,7 @@ pub use admission::{AdmissionOptions, Departures, HOPS_MAX, OnDisconnect};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
 pub use lambda::LambdaOptions;
-pub use sandbox::{Egress, Isolation, SandboxOptions};
+pub use sandbox::{CpuQuota, Egress, Isolation, SandboxOptions};
 pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HandlerTrigger, HttpTrigger,
     QueueTrigger, RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,

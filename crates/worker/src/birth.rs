@@ -203,7 +203,7 @@ impl Newborn {
         let Started { process, number, ended, listener } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let machine = under_gvisor.then(|| Machine { boxed: boxed.clone(), number });
-        let quarters = Quarters { cell: None, group, machine };
+        let quarters = Quarters::of_machine(group, machine);
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended), _boxed: boxed.clone() };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))

@@ -19,6 +19,8 @@ use crate::pool::Pool;
 
 /// Between two looks at what uses the processor, as long as something is in work.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// From the first work to the first look, with which the later ones are compared. Most calls are over by then.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// An invocation that has lasted for so long may be one that computes.
 const LONG: Duration = Duration::from_millis(20);
 /// One that has used the processor for so long does.
@@ -166,15 +168,17 @@ impl Pool {
         let pool = self.clone();
         let looking = async move {
             while !pool.state().stopping {
-                if !pool.look_at_manners().await {
-                    pool.0.courtesy.is_parked.store(true, Ordering::Release);
-                    // What began before that has told nobody.
-                    if !pool.has_work() && !pool.state().stopping {
-                        pool.0.courtesy.work.notified().await;
-                    }
-                    pool.0.courtesy.is_parked.store(false, Ordering::Release);
+                if pool.look_at_manners().await {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
                 }
-                tokio::time::sleep(LOOK_AGAIN).await;
+                pool.0.courtesy.is_parked.store(true, Ordering::Release);
+                // What began before that has told nobody.
+                if !pool.has_work() && !pool.state().stopping {
+                    pool.0.courtesy.work.notified().await;
+                }
+                pool.0.courtesy.is_parked.store(false, Ordering::Release);
+                tokio::time::sleep(FIRST_LOOK).await;
             }
         };
         drop(self.0.tasks.spawn(TaskKind::Supervisor, "courtesy", looking));
@@ -196,8 +200,9 @@ impl Pool {
                 let oldest = oldest.filter(|since| now.saturating_duration_since(*since) >= LONG);
                 (state.in_work, Work { oldest, completed: state.completed })
             };
-            // Until it is in its own group it computes in that of its box.
-            if now.saturating_duration_since(worker.made_at) < JOIN_AFTER + LONG {
+            // Until it is in its own group it computes in that of its box; some stay there.
+            let has_joined = now.saturating_duration_since(worker.made_at) >= JOIN_AFTER + LONG;
+            if !has_joined || worker.quarters.stays_at_home() {
                 let young = young.get_or_insert_default();
                 young.oldest = young.oldest.into_iter().chain(work.oldest).min();
                 young.completed += work.completed;

@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ use crate::templates::NO_WORKER;
 
 /// When a new worker joins its control group. Most first calls are over by then.
 pub(crate) const JOIN_AFTER: Duration = Duration::from_millis(250);
+/// A family of more processes stays in the group of its box, which has the same limits: each move stops all forks of the
+/// machine for a moment, and those that fork for ever (T-013) would be moved for as long as that.
+const FAMILY_MAX: usize = 32;
 /// Times that the group of a box is looked through for what a worker has forked there.
 const FAMILY_PASSES: usize = 5;
 /// When the next quarters are made, behind a fork: the first call of what was forked needs the processor more.
@@ -161,11 +164,14 @@ impl Group {
             if worker.speaker.has_ended() {
                 return Ok(());
             }
-            group.0.leaf.attach(process)?;
             // Without a namespace of its own nothing tells what is its.
-            if worker.quarters.cell.is_some() {
-                from.and_then(|from| from.group).iter().for_each(|from| group.take_family(process, from));
+            let from = from.and_then(|from| from.group).filter(|_| worker.quarters.cell.is_some());
+            if from.as_ref().is_some_and(|from| from.family(process).len() > FAMILY_MAX) {
+                worker.quarters.stays_at_home.store(true, Ordering::Relaxed);
+                return Ok(());
             }
+            group.0.leaf.attach(process)?;
+            from.iter().for_each(|from| group.take_family(process, from));
             Ok::<(), io::Error>(())
         });
         if let Ok(Err(error)) = moved.await {
@@ -174,16 +180,24 @@ impl Group {
         }
     }
 
-    /// Moves in what a process has forked elsewhere: all that is in its namespace of processes.
-    fn take_family(&self, leader: u32, from: &Self) {
+    /// What of this group is in the namespace of a process: itself, and what it has forked.
+    fn family(&self, leader: u32) -> Vec<i32> {
         let namespace = |process: i32| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
-        let Some(home) = i32::try_from(leader).ok().and_then(namespace) else { return };
-        // What forks while it is moved leaves some behind, fewer each time.
+        let Some(home) = i32::try_from(leader).ok().and_then(namespace) else { return Vec::new() };
+        let all = self.0.leaf.processes().into_iter();
+        all.filter(|process| namespace(*process).as_ref() == Some(&home)).collect()
+    }
+
+    /// Moves in what a process has forked elsewhere.
+    fn take_family(&self, leader: u32, from: &Self) {
+        // What forks while it is moved leaves some behind, fewer each time; of what does nothing else, the rest stays.
         for _ in 0..FAMILY_PASSES {
-            let left: Vec<i32> = from.0.leaf.processes();
-            let left = left.into_iter().filter(|process| namespace(*process).as_ref() == Some(&home));
+            let left = from.family(leader);
+            if left.len() > FAMILY_MAX {
+                return;
+            }
             // Those that have ended meanwhile are no error.
-            if left.filter_map(|process| self.0.leaf.attach(process.unsigned_abs()).ok()).count() == 0 {
+            if left.iter().filter(|process| self.0.leaf.attach(process.unsigned_abs()).is_ok()).count() == 0 {
                 return;
             }
         }
@@ -244,6 +258,19 @@ pub(crate) struct Quarters {
     pub(crate) group: Option<Group>,
     /// A machine under gVisor, of which the process that the server knows is a part.
     pub(crate) machine: Option<Machine>,
+    /// It counts in the group of its box, as it had too many processes to be moved.
+    stays_at_home: AtomicBool,
+}
+
+impl Quarters {
+    /// For a worker under gVisor.
+    pub(crate) fn of_machine(group: Option<Group>, machine: Option<Machine>) -> Self {
+        Self { group, machine, ..Self::default() }
+    }
+
+    pub(crate) fn stays_at_home(&self) -> bool {
+        self.stays_at_home.load(Ordering::Relaxed)
+    }
 }
 
 /// The box of one revision, made when it is needed first, and made anew when it has died.
@@ -405,7 +432,7 @@ impl Home {
 
     async fn make_quarters(boxed: &Boxed, confinement: &Confinement) -> Result<Quarters, BoxError> {
         let cell = if confinement.spec.has_namespaces { Some(boxed.cell().await?) } else { None };
-        Ok(Quarters { cell, group: confinement.group(), machine: None })
+        Ok(Quarters { cell, group: confinement.group(), ..Quarters::default() })
     }
 
     /// Sees to it that the next worker finds quarters. To be called when nobody waits.

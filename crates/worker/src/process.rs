@@ -440,8 +440,14 @@ impl Worker {
         status.await.ok().flatten()
     }
 
-    /// Takes no new work from now on.
+    /// Takes no new work from now on, and what it has in work is to be done.
     pub(crate) fn drain(&self) {
+        self.take_no_more();
+        self.be_left_in_peace();
+    }
+
+    /// Takes no new work from now on.
+    pub(crate) fn take_no_more(&self) {
         let mut state = self.state();
         if state.phase != Phase::Gone {
             state.phase = Phase::Draining;
@@ -449,9 +455,12 @@ impl Worker {
         // Closing our end of an idle lane ends its thread.
         state.idle.clear();
         drop(state);
-        // The pool looks no more at how it behaves: what it has in work is to be done.
-        self.quarters.group.iter().for_each(home::Group::leave_in_peace);
         self.signals.changed.notify_one();
+    }
+
+    /// The pool looks no more at how it behaves.
+    pub(crate) fn be_left_in_peace(&self) {
+        self.quarters.group.iter().for_each(home::Group::leave_in_peace);
     }
 
     /// Resident memory in bytes, read from the system at most every [`MEMORY_AGE_MAX`].

@@ -2,6 +2,7 @@
 
 mod outcome;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use outcome::{ended_failure, innermost, not_read};
 
 /// How long a worker may take to tell where a function hangs, before it is ended.
 const STACKS_LIMIT: Duration = Duration::from_millis(300);
+/// How long of that it gives way to others, if it does: with all processors taken it might never get to tell.
+const STACKS_PATIENCE: Duration = Duration::from_millis(150);
 /// How long the other invocations of a worker may go on after one of them was over its time.
 const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
 
@@ -301,9 +304,21 @@ impl Slot {
         }
     }
 
+    /// Where its functions are.
+    async fn stacks(&self) -> HashMap<String, String> {
+        let told = self.worker.stacks(STACKS_LIMIT);
+        tokio::pin!(told);
+        tokio::select! {
+            stacks = &mut told => return stacks,
+            () = tokio::time::sleep(STACKS_PATIENCE) => self.worker.be_left_in_peace(),
+        }
+        told.await
+    }
+
     async fn time_out(&self, id: InvocationId, deadline: Option<Instant>) -> Outcome {
-        self.worker.drain();
-        let stacks = self.worker.stacks(STACKS_LIMIT).await;
+        // Who computes for ever goes on doing so until it is ended, and to give way is still right.
+        self.worker.take_no_more();
+        let stacks = self.stacks().await;
         let stack = stacks.get(&id.uuid().to_string()).cloned().unwrap_or_default();
         self.worker.state().timed_out = Some(id);
         let worker = self.worker.clone();
@@ -316,6 +331,7 @@ impl Slot {
             worker.kill();
         };
         if self.worker.state().in_work > 1 {
+            self.worker.be_left_in_peace();
             drop(self.tasks.spawn(TaskKind::WorkerPort, format!("{} end", self.worker.id), end));
         } else {
             self.worker.kill();

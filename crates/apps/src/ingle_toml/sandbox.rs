@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ingle_types::spec::{Egress, Isolation, SandboxOptions};
+use ingle_types::spec::{CpuQuota, Egress, Isolation, SandboxOptions};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -19,7 +19,7 @@ pub(super) struct Sandbox {
     isolation: Option<Spanned<String>>,
     egress: Option<Spanned<Destinations>>,
     memory: Option<Spanned<String>>,
-    cpu: Option<Spanned<f64>>,
+    cpu: Option<Spanned<Cpu>>,
     processes: Option<Spanned<i64>>,
     open_files: Option<Spanned<i64>>,
     temporary: Option<Spanned<String>>,
@@ -41,6 +41,13 @@ enum Destinations {
     List(Vec<String>),
 }
 
+#[derive(Deserialize, Clone)]
+#[serde(untagged)]
+enum Cpu {
+    Cores(f64),
+    Word(String),
+}
+
 impl Reader<'_> {
     pub(super) fn sandbox(&mut self, sandbox: Sandbox) -> SandboxOptions {
         "sandbox".clone_into(&mut self.table);
@@ -54,7 +61,7 @@ impl Reader<'_> {
                 |text| memory_size(text).filter(|bytes| *bytes >= MEMORY_MIN),
                 "at least \"32MB\"",
             ),
-            cpu: sandbox.cpu.and_then(|cpu| self.cores(&cpu)),
+            cpu: sandbox.cpu.and_then(|cpu| self.quota(&cpu)),
             processes: self.amount("processes", sandbox.processes, 8),
             open_files: self.amount("open_files", sandbox.open_files, 64),
             temporary: self.converted("temporary", sandbox.temporary, memory_size, size),
@@ -92,12 +99,15 @@ impl Reader<'_> {
         }
     }
 
-    fn cores(&mut self, cpu: &Spanned<f64>) -> Option<f64> {
-        let cores = *cpu.get_ref();
-        if (0.01..=CPU_MAX).contains(&cores) {
-            return Some(cores);
-        }
-        self.wrong("cpu", cpu.span().start, &cores.to_string(), "a number of cores from 0.01 on");
+    fn quota(&mut self, cpu: &Spanned<Cpu>) -> Option<CpuQuota> {
+        let found = match cpu.get_ref() {
+            Cpu::Cores(cores) if (0.01..=CPU_MAX).contains(cores) => return Some(CpuQuota::Cores(*cores)),
+            Cpu::Word(word) if word == "memory" => return Some(CpuQuota::OfMemory),
+            Cpu::Cores(cores) => cores.to_string(),
+            Cpu::Word(word) => format!("{word:?}"),
+        };
+        let wanted = "a number of cores from 0.01 on, or \"memory\" for a part of one in proportion to it";
+        self.wrong("cpu", cpu.span().start, &found, wanted);
         None
     }
 

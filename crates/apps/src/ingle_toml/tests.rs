@@ -97,6 +97,17 @@ fn what_is_wrong_is_named_with_its_line() {
     check("[workers\n", 1, "ingle.toml can't be read");
 }
 
+/// T-021: a number of cores, or what memory gives.
+#[test]
+fn the_processor_is_shared_by_cores_or_by_memory() {
+    let quota = |value: &str| parse(&format!("[sandbox]\ncpu = {value}\n")).sandbox.cpu;
+    assert_eq!(quota("0.5"), Some(CpuQuota::Cores(0.5)));
+    assert_eq!(quota("2"), Some(CpuQuota::Cores(2.0)));
+    assert_eq!(quota("\"memory\""), Some(CpuQuota::OfMemory));
+    check("[sandbox]\ncpu = 0\n", 2, "sandbox.cpu is 0");
+    check("[sandbox]\ncpu = \"all\"\n", 2, "\"memory\"");
+}
+
 /// S-015: an entry with something wrong in it is left out, and the others stay.
 #[test]
 fn what_is_wrong_with_a_part_of_the_day_is_named_with_its_line() {

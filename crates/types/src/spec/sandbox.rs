@@ -37,6 +37,15 @@ pub enum Egress {
     Only(Vec<String>),
 }
 
+/// How much processor time a worker may use, also when nobody else wants any.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum CpuQuota {
+    /// So many cores.
+    Cores(f64),
+    /// In proportion to the memory that it may have, as on AWS Lambda.
+    OfMemory,
+}
+
 /// What is said about the box of an app; what is not said is the caller's to choose.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct SandboxOptions {
@@ -44,8 +53,8 @@ pub struct SandboxOptions {
     pub egress: Option<Egress>,
     /// Memory of one worker, in bytes.
     pub memory: Option<u64>,
-    /// Processor time of one worker, in cores; in proportion to its memory when absent.
-    pub cpu: Option<f64>,
+    /// Processor time of one worker at most.
+    pub cpu: Option<CpuQuota>,
     /// Processes and threads of one worker.
     pub processes: Option<u64>,
     /// Descriptors of one process.
