@@ -2,7 +2,7 @@
 
 use super::*;
 use ingle_types::schedule::{TimeZone, Weekdays, Window};
-use ingle_types::spec::{Departures, WarmWindow};
+use ingle_types::spec::{CpuQuota, Departures, WarmWindow};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> IngleToml {

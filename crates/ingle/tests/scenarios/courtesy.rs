@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ingle_testkit::{App, Python, Server, on_each_python};
 
-on_each_python!(who_computes_gives_way_until_it_is_done);
+on_each_python!(who_computes_gives_way_until_it_is_done, a_large_family_is_not_moved);
 
 const APP: &str = r#"
 @app.route(route="hello")
@@ -59,6 +59,48 @@ fn who_computes_gives_way_until_it_is_done(python: &Python) {
         server.events().look_until("a worker that does not", || (!gives_way()).then_some(()));
         fs::remove_file(&enough).unwrap();
         fs::remove_file(server.folder().join("begun")).unwrap();
+    }
+}
+
+const FORKS: &str = r#"
+GROUPS = open("/proc/self/cgroup").read()
+
+@app.route(route="end")
+def end(req: func.HttpRequest) -> str:
+    os._exit(1)
+
+@app.route(route="forks/{count}")
+def forks(req: func.HttpRequest) -> str:
+    children = []
+    for _ in range(int(req.route_params["count"])):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        children.append(child)
+    until = time.monotonic() + 2
+    while open("/proc/self/cgroup").read() == GROUPS and time.monotonic() < until:
+        time.sleep(0.01)
+    for child in children:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    return "stayed" if open("/proc/self/cgroup").read() == GROUPS else "moved"
+"#;
+
+/// T-013: a worker joins a group of its own with what it has forked, but not with hundreds, which would keep all others from
+/// forking meanwhile.
+fn a_large_family_is_not_moved(python: &Python) {
+    let server = App::python(FORKS).start(python);
+    server.get("/api/forks/0").status(200);
+    if server.events().look_until("a worker", || idle_file(&server)).is_none() {
+        no_groups();
+        return;
+    }
+    for (count, expected) in [(3, "moved"), (60, "stayed")] {
+        // The next worker is new, so it is not in its own group yet.
+        server.get("/api/end").status(502);
+        let answer = server.get(&format!("/api/forks/{count}"));
+        assert_eq!(answer.status(200).text(), expected, "{count} children");
     }
 }
 
