@@ -45,7 +45,10 @@ class Attack:
     at_once: int = 1
 
 
+# What calls alone do, made as the attacks are: their client takes its part of the processors, too.
+NO_ATTACK = Attack("does nothing, as often as it is asked", "app", "floods/lines", {"lines": 0})
 ATTACKS = [
+    NO_ATTACK,
     Attack("never ends", "hurried", "bombs/spin"),
     Attack("never ends, eight at once", "hurried", "bombs/spin", at_once=8),
     Attack("never ends, in one call of C", "hurried", "bombs/spin_in_c"),

@@ -12,7 +12,7 @@ from events import LATE_S, TIMERS, EventResults
 from figures import Figure, megabytes, per_second, percentile, ratio, seconds
 from many import ManyResults
 from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
-from neighbour import NeighbourResults
+from neighbour import NO_ATTACK, NeighbourResults
 from overload import CAPACITY, TIMES, OverloadResults
 from reload import WATCHERS, ReloadResults
 from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS
@@ -145,7 +145,7 @@ def of_boxes(boxes: BoxResults) -> List[Target]:
 
 
 def of_neighbour(neighbour: NeighbourResults) -> List[Target]:
-    return [Target(f"a neighbour's p99 while an app {name}, to that at rest", neighbour.ratio(name), times, 1.25) for name in neighbour.during]
+    return [Target(f"a neighbour's p99 while an app {name}, to that at rest", neighbour.ratio(name), times, 1.25) for name in neighbour.during if name != NO_ATTACK.name]
 
 
 def times(value: float) -> str:

@@ -1,7 +1,8 @@
 //! Which app a request is for: the first label of the host that it names.
 //!
 //! `shop.localhost:7071` is the app `shop`, and so is `shop.example.org`: what stands behind the first dot is the
-//! business of whoever leads names to this machine. A server with one app serves it under every name.
+//! business of whoever leads names to this machine. A server with one app serves it under every name, and one with a project
+//! of functions its APIs under every name that is none of a function.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +13,9 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+use crate::apis::{Apis, Chosen, Matched};
 use crate::failure;
+use crate::lambda;
 use crate::service::Service;
 
 /// Names of apps that a refusal tells.
@@ -28,20 +31,31 @@ pub enum Hosts {
         /// Refusals say which apps there are.
         development: bool,
     },
+    /// Functions by label, which have URLs there, and the APIs in front of them.
+    Project { services: BTreeMap<String, Arc<Service>>, apis: Apis },
+}
+
+/// Who answers a request.
+pub(crate) enum Host<'a> {
+    Of(&'a Arc<Service>),
+    /// A function behind an API, and what the request is there.
+    Behind(&'a Arc<Service>, Matched),
 }
 
 impl Hosts {
     /// The app that a request is for.
     ///
     /// # Errors
-    /// The answer (404) when the host belongs to none.
-    pub(crate) fn choose(&self, head: &Parts) -> Result<&Arc<Service>, Response<Bytes>> {
+    /// The answer (404) when the host belongs to none, or that of an API which has no such route.
+    pub(crate) fn choose(&self, head: &Parts) -> Result<Host<'_>, Response<Bytes>> {
+        let named = || host(head).and_then(label);
         let (services, development) = match self {
-            Self::Any(service) => return Ok(service),
+            Self::Any(service) => return Ok(Host::Of(service)),
             Self::ByLabel { services, development } => (services, *development),
+            Self::Project { services, apis } => return behind(services, apis, head, named()),
         };
-        let named = host(head).and_then(label);
-        named.as_ref().and_then(|label| services.get(label)).ok_or_else(|| {
+        let named = named();
+        named.as_ref().and_then(|label| services.get(label)).map(Host::Of).ok_or_else(|| {
             let what = named.map_or_else(
                 || "the request does not name an app".to_owned(),
                 |label| format!("there is no app '{label}' here"),
@@ -50,6 +64,35 @@ impl Hosts {
             let hint = development.then(|| hint(&names));
             failure::refusal(StatusCode::NOT_FOUND, "E0511", &what, hint.as_deref())
         })
+    }
+}
+
+/// A name as a part of a host's name.
+pub fn label_of(name: &str) -> String {
+    name.chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' })
+        .collect()
+}
+
+/// AWS's API for functions names them in its path, under every host.
+fn behind<'a>(
+    services: &'a BTreeMap<String, Arc<Service>>,
+    apis: &'a Apis,
+    head: &Parts,
+    label: Option<String>,
+) -> Result<Host<'a>, Response<Bytes>> {
+    if let Some(service) = label.and_then(|label| services.get(&label)) {
+        return Ok(Host::Of(service));
+    }
+    if let Some(named) = lambda::api::name_in(head.uri.path()) {
+        // Any of them can say that there is no such function.
+        if let Some(service) = services.get(&label_of(&named)).or_else(|| services.values().next()) {
+            return Ok(Host::Of(service));
+        }
+    }
+    match apis.choose(head) {
+        Chosen::Function(service, matched) => Ok(Host::Behind(service, matched)),
+        Chosen::Answer(answer) => Err(answer),
     }
 }
 

@@ -1,23 +1,30 @@
 //! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
 //!
-//! [`url_event`] makes the event of a request to a function URL, [`reply`] the response of what the handler returned; [`api`] is the
+//! [`url_event`] makes the event of a request to a function URL or an HTTP API, [`reply`] the response of what the handler returned, [`rest_event`] and [`rest_reply`] the same for a REST API; [`api`] is the
 //! call of AWS's API that runs a function, and [`error`] what its caller is told of a failure. Shapes and rules are those that real ones were seen with (facts of Lambda, sections 3.8, 4.1 and 4.2).
 
 pub(crate) mod api;
 mod error;
 mod reply;
+mod rest_event;
+mod rest_reply;
 mod url_event;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use ingle_types::datum::{Body, Datum};
 use ingle_types::event::{Delivery, Event, Invocation};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Failure, Outcome, Outputs};
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 
+use self::reply::Fault;
+use crate::apis::{self, Format, Matched, Route};
 use crate::caller::Client;
 use crate::failure;
 use crate::limits::Refusal;
@@ -28,7 +35,31 @@ const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 /// The output under which a worker gives back what the handler returned.
 const RETURNED: &str = "$return";
 
-/// The invocation for a request to a function URL.
+/// Stands for an account where there is none.
+const ACCOUNT: &str = "000000000000";
+/// How long a REST API waits for a function; an HTTP API waits a second more.
+const REST_PATIENCE: Duration = Duration::from_secs(29);
+
+/// An object with its members in this order; no name is there twice.
+struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Pairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The invocation for a request to a function URL, or to an API that has matched it.
 ///
 /// # Errors
 /// The answer to a request whose event would be too long.
@@ -40,7 +71,13 @@ pub(crate) fn invocation(
 ) -> Result<Invocation, Response<Bytes>> {
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(head, id);
-    let text = url_event::text(head, &body.joined(), (id, &trace), now);
+    let matched = head.extensions.get::<Matched>();
+    let text = match matched {
+        Some(matched) if matched.route.format != Format::Http2 => {
+            rest_event::text(head, &body.joined(), (id, &trace), matched, now)
+        }
+        matched => url_event::text(head, &body.joined(), (id, &trace), matched, now),
+    };
     // What is no text has grown by a third.
     if text.len() as u64 > PAYLOAD_BYTES_MAX {
         return Err(refused(StatusCode::PAYLOAD_TOO_LARGE));
@@ -69,30 +106,98 @@ pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
 }
 
 /// Runs it to its end, answers and leaves a record.
-pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation) -> Response<Bytes> {
+pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
     let id = invocation.id;
-    let mut response = run(&door, invocation, |_, outcome| answer(outcome)).await;
+    let mut response = run(&door, invocation, |_, outcome| source.answer(outcome)).await;
     if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
     response
 }
 
-fn answer(outcome: Outcome) -> (Response<Bytes>, Option<Failure>) {
-    let failed = match outcome {
-        Outcome::Success(outputs) => match reply::respond(returned(&outputs)) {
-            Ok(response) => return (response, None),
-            Err(fault) => return (refused(StatusCode::BAD_GATEWAY), Some(fault.failure())),
-        },
-        failed => failed,
-    };
-    let Some(failure) = failed.failure() else { return (Response::default(), None) };
-    // Whatever the code did wrong is the gateway's 502; what never ran has the status that says so.
-    let status = match failure::status(&failed, failure) {
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => StatusCode::BAD_GATEWAY,
-        other => other,
-    };
-    (refused(status), Some(failure.clone()))
+/// Where a request came from, which decides what its answer looks like.
+pub(crate) enum Source {
+    Url,
+    /// The route of an API, with the headers of the request.
+    Api(Arc<Route>, HeaderMap),
+}
+
+impl Source {
+    pub(crate) fn of(head: &Parts) -> Self {
+        match head.extensions.get::<Matched>() {
+            Some(matched) => Self::Api(matched.route.clone(), head.headers.clone()),
+            None => Self::Url,
+        }
+    }
+
+    /// How long its callers wait.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Url => None,
+            Self::Api(route, _) => Some(match route.format {
+                Format::Rest { .. } => REST_PATIENCE,
+                Format::Http1 | Format::Http2 => REST_PATIENCE + Duration::from_secs(1),
+            }),
+        }
+    }
+
+    /// The answer to who has waited for so long.
+    pub(crate) fn too_late(&self) -> Response<Bytes> {
+        match self {
+            Self::Api(route, _) if route.format == Format::Http2 || route.format == Format::Http1 => {
+                apis::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+            }
+            _ => apis::message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+        }
+    }
+
+    fn answer(self, outcome: Outcome) -> (Response<Bytes>, Option<Failure>) {
+        let failed = match outcome {
+            Outcome::Success(outputs) => match self.respond(returned(&outputs)) {
+                Ok(response) => return (response, None),
+                Err(fault) => return (self.failed(StatusCode::BAD_GATEWAY), Some(fault.failure())),
+            },
+            failed => failed,
+        };
+        let Some(failure) = failed.failure() else { return (Response::default(), None) };
+        // Whatever the code did wrong is the gateway's 502; what never ran has the status that says so.
+        let status = match failure::status(&failed, failure) {
+            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => StatusCode::BAD_GATEWAY,
+            other => other,
+        };
+        (self.failed(status), Some(failure.clone()))
+    }
+
+    fn respond(&self, returned: Bytes) -> Result<Response<Bytes>, Fault> {
+        match self {
+            Self::Api(route, asked) if route.format != Format::Http2 => {
+                let mut response = rest_reply::respond(&route.format, asked, &returned)?;
+                apis::decorate(route, asked, response.headers_mut());
+                Ok(response)
+            }
+            Self::Api(route, asked) => {
+                let mut response = reply::respond(returned)?;
+                apis::decorate(route, asked, response.headers_mut());
+                Ok(response)
+            }
+            Self::Url => reply::respond(returned),
+        }
+    }
+
+    /// Facts of Lambda, section 4.2: the three say the same in three ways.
+    fn failed(&self, status: StatusCode) -> Response<Bytes> {
+        let Self::Api(route, asked) = self else { return refused(status) };
+        let is_rest = matches!(route.format, Format::Rest { .. });
+        let mut response = match status {
+            StatusCode::BAD_GATEWAY if is_rest => apis::message(status, "Internal server error"),
+            StatusCode::BAD_GATEWAY => {
+                apis::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+            }
+            other => apis::message(other, other.canonical_reason().unwrap_or("Error")),
+        };
+        apis::decorate(route, asked, response.headers_mut());
+        response
+    }
 }
 
 /// JSON text, or bytes as they are; a handler that returns nothing returns `null`.

@@ -9,7 +9,7 @@
 //! | which function answers | [`route`], [`site`] |
 //! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
 //! | bodies in pieces | [`exchange`] |
-//! | the same for handlers of AWS Lambda | `lambda` |
+//! | the same for handlers of AWS Lambda, and which of several answers | `lambda`, [`apis`] |
 //! | keys, and who needs none | [`auth`] |
 //! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
@@ -20,6 +20,7 @@
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
+pub mod apis;
 pub mod auth;
 mod azure;
 pub mod blobs;

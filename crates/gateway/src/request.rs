@@ -97,8 +97,26 @@ pub(crate) fn first_query_value(raw: &str, key: &str) -> Option<String> {
     fitting.next().map(|(_, value)| decode_form(value))
 }
 
+/// Keys and values of a query string as HTML forms write it, in their order.
+pub(crate) fn pairs(raw: &str) -> Vec<(String, String)> {
+    let items = raw.split('&').filter(|item| !item.is_empty());
+    items
+        .map(|item| item.split_once('=').unwrap_or((item, "")))
+        .map(|(key, value)| (decode_form(key), decode_form(value)))
+        .collect()
+}
+
+/// A part of a path: `%41` is a byte, `+` is itself. What is no escape stays; bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn decoded(text: &str) -> String {
+    decode(text, false)
+}
+
 /// `+` is a space, `%41` a byte. A `%` that begins no escape stays; bytes that are not UTF-8 become U+FFFD.
 fn decode_form(text: &str) -> String {
+    decode(text, true)
+}
+
+fn decode(text: &str, is_form: bool) -> String {
     if !text.contains(['%', '+']) {
         return text.to_owned();
     }
@@ -106,7 +124,7 @@ fn decode_form(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let (byte, remaining) = match first {
-            b'+' => (b' ', after),
+            b'+' if is_form => (b' ', after),
             b'%' => escape(after).unwrap_or((b'%', after)),
             _ => (*first, after),
         };

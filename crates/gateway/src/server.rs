@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::admin::Admin;
 use crate::auth::Peer;
-use crate::hosts::Hosts;
+use crate::hosts::{Host, Hosts};
 use crate::{caller, service};
 
 /// How long a client may take to send the head of a request (T-033).
@@ -135,9 +135,13 @@ async fn connection(stream: TcpStream, peer: Peer, hosts: Arc<Hosts>, stop: Stop
         let working = answers.begin();
         let hosts = hosts.clone();
         async move {
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
             let mut response = match hosts.choose(&head) {
-                Ok(service) => service.answer(head, body).await,
+                Ok(Host::Of(service)) => service.answer(head, body).await,
+                Ok(Host::Behind(service, matched)) => {
+                    head.extensions.insert(matched);
+                    service.answer(head, body).await
+                }
                 Err(refused) => service::whole(refused),
             };
             if let Either::Right(pieces) = response.body_mut() {

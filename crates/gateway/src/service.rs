@@ -25,6 +25,7 @@ use ingle_types::spec::AuthLevel;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::apis::Matched;
 use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::exchange::Pieces;
@@ -167,6 +168,14 @@ impl Service {
         {
             return Ok(Served::Whole(answer));
         }
+        if let Some(matched) = head.extensions.get::<Matched>()
+            && let Some(function) = door.site.handlers.iter().next()
+        {
+            if matched.route.is_guarded {
+                self.options.guard.check(&head, Requirement::Function(AuthLevel::Function, function))?;
+            }
+            return self.serve_url(door, function.clone(), &head, body).await;
+        }
         let path = match (read_path(&head), &door.site.of_all_paths) {
             // A function URL hands on what is no path for others, such as `/50%`.
             (Err(_), Some(function)) => return self.serve_url(door, function.clone(), &head, body).await,
@@ -219,9 +228,15 @@ impl Service {
             read_body(head, body, door.site.http.body_bytes_max).await.map_err(lambda::body_refused)?;
         let _concurrent = door.concurrent(head).await;
         let invocation = lambda::invocation(door, function, head, &body)?;
-        let answered = lambda::invoke(door.clone(), invocation);
+        let source = lambda::Source::of(head);
+        let patience = source.patience();
+        let answered = lambda::invoke(door.clone(), invocation, source);
         let tasks = door.rooms.tasks.clone();
-        Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, answered).await))
+        let answered = Detach::new(tasks, TaskKind::Invocation, answered);
+        let Some(patience) = patience else { return Ok(Served::Whole(answered.await)) };
+        // The function goes on; only nobody waits for it any more.
+        let answered = tokio::time::timeout(patience, answered).await;
+        Ok(Served::Whole(answered.unwrap_or_else(|_elapsed| lambda::Source::of(head).too_late())))
     }
 
     /// A door for Azure's tools; the caller is asked for a key before the body is read.

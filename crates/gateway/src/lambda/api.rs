@@ -46,6 +46,12 @@ pub(crate) fn function_of(path: &RequestPath<'_>) -> Option<String> {
     }
 }
 
+/// The name of the function that a path of this API names, without account and qualifier.
+pub(crate) fn name_in(path: &str) -> Option<String> {
+    let named = function_of(&RequestPath::parse(path).ok()?)?;
+    Some(split(&named).0.to_owned())
+}
+
 /// Answers a call.
 ///
 /// # Errors

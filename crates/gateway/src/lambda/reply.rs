@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::response;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a result is no response.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(super) enum Fault {
     Status(String),
     #[error("`{0}` is not {1}")]
     Member(&'static str, &'static str),
+    #[error("it is no object with members")]
+    NoObject,
+    #[error("`{0}` is no member of a response")]
+    Unknown(String),
     #[error("it is no JSON: {0}")]
     NoJson(String),
     #[error("a header can't be sent: {0}")]
@@ -90,12 +94,12 @@ fn described(result: &Map<String, Value>) -> Result<Response<Bytes>, Fault> {
     Ok(response)
 }
 
-fn header(name: &str, value: &str) -> Result<(http::HeaderName, HeaderValue), Fault> {
+pub(super) fn header(name: &str, value: &str) -> Result<(http::HeaderName, HeaderValue), Fault> {
     response::header(name, value).map_err(|fault| Fault::Header(fault.to_string()))
 }
 
 /// A number, or a text that is one.
-fn status(value: Option<&Value>) -> Result<StatusCode, Fault> {
+pub(super) fn status(value: Option<&Value>) -> Result<StatusCode, Fault> {
     let number = match value {
         Some(Value::Number(number)) => number.as_u64(),
         Some(Value::String(text)) => text.parse().ok(),
@@ -121,7 +125,7 @@ fn body(result: &Map<String, Value>) -> Result<Bytes, Fault> {
 }
 
 /// A text as it is, everything else as JSON.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

@@ -1,4 +1,4 @@
-//! The event of a request to a function URL: payload format 2.0 (facts of Lambda, section 4.1).
+//! The event of a request to a function URL or to an HTTP API: payload format 2.0 (facts of Lambda, section 4.1).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,21 +11,22 @@ use http::request::Parts;
 use ingle_types::event::Trace;
 use ingle_types::ids::InvocationId;
 use serde::Serialize;
-use serde::ser::{SerializeMap as _, Serializer};
 
+use super::rest_event::path;
+use super::{ACCOUNT, Pairs};
+use crate::apis::{DEFAULT, Matched};
 use crate::auth::caller_of;
-use crate::request::{headers, query};
+use crate::request::{decoded, headers, query};
 
-const DEFAULT: &str = "$default";
 /// Where a request names no host.
-const LOCALHOST: &str = "localhost";
+pub(super) const LOCALHOST: &str = "localhost";
 
 /// Members in the order in which AWS writes them; what is absent is not there at all.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UrlEvent<'a> {
     version: &'static str,
-    route_key: &'static str,
+    route_key: &'a str,
     raw_path: &'a str,
     raw_query_string: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -33,6 +34,8 @@ struct UrlEvent<'a> {
     headers: Pairs,
     #[serde(skip_serializing_if = "Pairs::is_empty")]
     query_string_parameters: Pairs,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    path_parameters: Pairs,
     request_context: RequestContext<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
@@ -43,15 +46,14 @@ struct UrlEvent<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestContext<'a> {
-    /// Nobody is asked who they are.
     account_id: &'static str,
     api_id: &'a str,
     domain_name: &'a str,
     domain_prefix: &'a str,
     http: HttpPart<'a>,
     request_id: String,
-    route_key: &'static str,
-    stage: &'static str,
+    route_key: &'a str,
+    stage: &'a str,
     /// As web servers log it, e.g. `12/Jan/2026:15:37:29 +0000`.
     time: String,
     /// Milliseconds since 1970.
@@ -68,30 +70,12 @@ struct HttpPart<'a> {
     user_agent: String,
 }
 
-/// An object with its members in this order; no name is there twice.
-struct Pairs(Vec<(String, String)>);
-
-impl Pairs {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Pairs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-/// The event as JSON text.
+/// The event as JSON text; `matched` is the route of an HTTP API.
 pub(super) fn text(
     head: &Parts,
     body: &[u8],
     (id, trace): (InvocationId, &Trace),
+    matched: Option<&Matched>,
     now: SystemTime,
 ) -> String {
     let sent = headers(head);
@@ -103,29 +87,31 @@ pub(super) fn text(
     let cookies = cookies.split(';').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned);
     let source_ip = caller_of(head).to_string();
     let (body, is_base64_encoded) = encoded(&head.headers, body);
+    let route = Route::of(matched, head);
     let event = UrlEvent {
         version: "2.0",
-        route_key: DEFAULT,
-        raw_path: head.uri.path(),
+        route_key: &route.key,
+        raw_path: &route.path,
         raw_query_string: head.uri.query().unwrap_or_default(),
         cookies: cookies.collect(),
         headers: Pairs(with_added(&sent, (port, &source_ip), trace)),
         query_string_parameters: Pairs(query(head.uri.query().unwrap_or_default())),
+        path_parameters: Pairs(route.parameters),
         request_context: RequestContext {
-            account_id: "anonymous",
-            api_id: prefix,
+            account_id: route.account,
+            api_id: route.api.unwrap_or(prefix),
             domain_name: domain,
             domain_prefix: prefix,
             http: HttpPart {
                 method: head.method.as_str(),
-                path: head.uri.path(),
+                path: &route.path,
                 protocol: "HTTP/1.1",
                 source_ip,
                 user_agent: of(USER_AGENT.as_str()).unwrap_or_default(),
             },
             request_id: id.uuid().to_string(),
-            route_key: DEFAULT,
-            stage: DEFAULT,
+            route_key: &route.key,
+            stage: route.stage,
             time: DateTime::<Utc>::from(now).format("%d/%b/%Y:%H:%M:%S +0000").to_string(),
             time_epoch: now
                 .duration_since(UNIX_EPOCH)
@@ -138,8 +124,51 @@ pub(super) fn text(
     serde_json::to_string(&event).unwrap_or_default()
 }
 
+/// What is otherwise behind an HTTP API than at a URL.
+struct Route<'a> {
+    key: String,
+    path: String,
+    parameters: Vec<(String, String)>,
+    account: &'static str,
+    api: Option<&'a str>,
+    stage: &'a str,
+}
+
+impl<'a> Route<'a> {
+    fn of(matched: Option<&'a Matched>, head: &Parts) -> Self {
+        let sent = head.uri.path();
+        let Some(matched) = matched else {
+            return Self {
+                key: DEFAULT.to_owned(),
+                path: sent.to_owned(),
+                parameters: Vec::new(),
+                // Nobody is asked who they are.
+                account: "anonymous",
+                api: None,
+                stage: DEFAULT,
+            };
+        };
+        let route = &*matched.route;
+        let key = match route.method.as_deref() {
+            _ if route.path == DEFAULT => DEFAULT.to_owned(),
+            method => format!("{} {}", method.unwrap_or("ANY"), route.path),
+        };
+        // A URL hands on what was sent, an HTTP API what it means. One with a stage shows it.
+        let path = decoded(&path(matched, sent));
+        let parameters = matched.parameters.iter().map(|(name, value)| (name.clone(), decoded(value)));
+        Self {
+            key,
+            path: if route.stage == DEFAULT { path } else { format!("/{}{path}", route.stage) },
+            parameters: parameters.collect(),
+            account: ACCOUNT,
+            api: Some(&route.api),
+            stage: &route.stage,
+        }
+    }
+}
+
 /// A host with its port, which is 80 if it has none. An IPv6 address stands in brackets.
-fn split(host: &str) -> (&str, &str) {
+pub(super) fn split(host: &str) -> (&str, &str) {
     let parts = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     parts.unwrap_or((host, "80"))
 }
@@ -167,14 +196,14 @@ fn with_added(
 }
 
 /// The trace as X-Ray writes it: the id of W3C's `traceparent` in two parts.
-fn root_of(trace: &Trace) -> String {
+pub(super) fn root_of(trace: &Trace) -> String {
     let id = trace.parent.split('-').nth(1).unwrap_or_default();
     let (first, rest) = id.split_at_checked(8).unwrap_or((id, ""));
     format!("Root=1-{first}-{rest}")
 }
 
 /// Text as it is; everything else as base64. Forms are not text there.
-fn encoded(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
+pub(super) fn encoded(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);
     }
@@ -212,7 +241,7 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_millis(1_768_232_249_123);
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
         let trace = Trace { parent, state: String::new() };
-        serde_json::from_str(&text(&head, body, (id, &trace), now)).unwrap()
+        serde_json::from_str(&text(&head, body, (id, &trace), None, now)).unwrap()
     }
 
     /// The members, and their shapes, of facts 4.1.

@@ -1,0 +1,319 @@
+//! APIs of AWS in front of functions: which of several functions answers a request, and as what it sees it.
+//!
+//! One route has a method or none for all, and a path in which `{id}` is one segment and `{rest+}`, at its end, is all that
+//! follows. As at AWS (facts of Lambda, section 5.3) text goes before `{id}`, `{id}` before `{rest+}`, all of them before
+//! `$default`, and a method before none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::request::decoded;
+use crate::service::Service;
+
+/// The path of the route that takes what no other does.
+pub const DEFAULT: &str = "$default";
+/// Every origin.
+const ANY: &str = "*";
+
+/// How an event and its answer look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Payload format 1.0, with the rules of a REST API. Bodies of these media types are bytes.
+    Rest { binary_types: Vec<String> },
+    /// Payload format 1.0 of an HTTP API.
+    Http1,
+    /// Payload format 2.0 of an HTTP API.
+    Http2,
+}
+
+/// Rules for pages of other origins. An empty list says nothing about its part.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cors {
+    pub origins: Vec<String>,
+    pub methods: Vec<String>,
+    pub headers: Vec<String>,
+    pub exposed_headers: Vec<String>,
+    pub credentials: bool,
+    pub max_age: Option<Duration>,
+}
+
+/// A route of an API.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    pub format: Format,
+    /// Upper case; `None` for any.
+    pub method: Option<String>,
+    /// `/items/{id}`, `/files/{path+}` or [`DEFAULT`].
+    pub path: String,
+    /// `Prod`, or `$default`.
+    pub stage: String,
+    /// The id of the API, as functions see it.
+    pub api: String,
+    pub cors: Option<Cors>,
+    /// At AWS something asks callers who they are. Here they need a key, where functions ask for keys.
+    pub is_guarded: bool,
+}
+
+/// The routes of a project, with what answers them.
+#[derive(Default)]
+pub struct Apis {
+    routes: Vec<Known>,
+}
+
+struct Known {
+    route: Arc<Route>,
+    segments: Vec<Segment>,
+    service: Arc<Service>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Segment {
+    Text(String),
+    One(String),
+    Rest(String),
+    /// Of [`DEFAULT`].
+    Everything,
+}
+
+/// What a request matched. It travels with the request's head.
+#[derive(Clone, Debug)]
+pub(crate) struct Matched {
+    pub(crate) route: Arc<Route>,
+    /// As they were sent.
+    pub(crate) parameters: Vec<(String, String)>,
+    /// Whether a stage stands before the path that was sent.
+    pub(crate) has_stage: bool,
+}
+
+/// Who answers.
+pub(crate) enum Chosen<'a> {
+    Function(&'a Arc<Service>, Matched),
+    Answer(Response<Bytes>),
+}
+
+impl Apis {
+    pub fn add(&mut self, route: Route, service: Arc<Service>) {
+        let segments = segments(&route.path);
+        self.routes.push(Known { route: Arc::new(route), segments, service });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// Who answers a request, or the answer of an API for what it does not have.
+    pub(crate) fn choose(&self, head: &Parts) -> Chosen<'_> {
+        let path = head.uri.path();
+        // At AWS a REST API has its stage in front of all paths, where a proxy in between may have left it.
+        let within = |known: &Known| {
+            let stage = &known.route.stage;
+            let rest = path.strip_prefix('/')?.strip_prefix(stage.as_str())?;
+            (stage != DEFAULT && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+        };
+        let plain = self.best(head, |_| Some(path));
+        let found = plain.map(|found| (found, false));
+        let found = found.or_else(|| self.best(head, within).map(|found| (found, true)));
+        let Some(((known, parameters), has_stage)) = found else { return Chosen::Answer(self.unknown(head)) };
+        if head.method == Method::OPTIONS
+            && known.route.method.as_deref() != Some("OPTIONS")
+            && let Some(cors) = &known.route.cors
+        {
+            return Chosen::Answer(preflight(&known.route, cors, &head.headers));
+        }
+        Chosen::Function(&known.service, Matched { route: known.route.clone(), parameters, has_stage })
+    }
+
+    /// The route that fits best. For `OPTIONS` also one that answers for its other methods.
+    fn best<'a>(
+        &self,
+        head: &Parts,
+        path: impl Fn(&Known) -> Option<&'a str>,
+    ) -> Option<(&Known, Vec<(String, String)>)> {
+        let is_options = head.method == Method::OPTIONS;
+        let mut best: Option<(Rank, &Known, Vec<(String, String)>)> = None;
+        for known in &self.routes {
+            let has_method =
+                known.route.method.as_deref().is_none_or(|method| method == head.method.as_str());
+            if !has_method && !(is_options && known.route.cors.is_some()) {
+                continue;
+            }
+            let Some(parameters) = path(known).and_then(|path| matches(known, path)) else { continue };
+            let is_for_method = has_method && known.route.method.is_some();
+            let rank = Rank { segments: known.segments.iter().map(Segment::rank).collect(), is_for_method };
+            if best.as_ref().is_none_or(|(other, ..)| rank.is_before(other)) {
+                best = Some((rank, known, parameters));
+            }
+        }
+        best.map(|(_, known, parameters)| (known, parameters))
+    }
+
+    /// REST APIs say of all that they don't have that a token is missing.
+    fn unknown(&self, head: &Parts) -> Response<Bytes> {
+        let are_rest = self.routes.iter().all(|known| matches!(known.route.format, Format::Rest { .. }));
+        if are_rest && !self.routes.is_empty() {
+            return message(StatusCode::FORBIDDEN, "Missing Authentication Token");
+        }
+        tracing::debug!(method = %head.method, path = head.uri.path(), "no API has this route");
+        message(StatusCode::NOT_FOUND, "Not Found")
+    }
+}
+
+struct Rank {
+    /// Smaller goes before greater, segment by segment.
+    segments: Vec<u8>,
+    is_for_method: bool,
+}
+
+impl Rank {
+    fn is_before(&self, other: &Self) -> bool {
+        match self.segments.cmp(&other.segments) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Greater => false,
+            // What is in the file first wins.
+            std::cmp::Ordering::Equal => self.is_for_method && !other.is_for_method,
+        }
+    }
+}
+
+impl Segment {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Text(_) => 0,
+            Self::One(_) => 1,
+            Self::Rest(_) => 2,
+            Self::Everything => 3,
+        }
+    }
+}
+
+fn segments(path: &str) -> Vec<Segment> {
+    if path == DEFAULT {
+        return vec![Segment::Everything];
+    }
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    parts
+        .map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) => match name.strip_suffix('+') {
+                Some(name) => Segment::Rest(name.to_owned()),
+                None => Segment::One(name.to_owned()),
+            },
+            None => Segment::Text(part.to_owned()),
+        })
+        .collect()
+}
+
+/// The values of its parameters, as they were sent. A slash at the end makes no other path.
+fn matches(known: &Known, path: &str) -> Option<Vec<(String, String)>> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut rest = (!path.is_empty()).then_some(path);
+    let mut parameters = Vec::new();
+    for segment in &known.segments {
+        let next =
+            || rest.map(|rest| rest.split_once('/').map_or((rest, None), |(one, rest)| (one, Some(rest))));
+        match segment {
+            Segment::Everything => return Some(Vec::new()),
+            Segment::Rest(name) => {
+                parameters.push((name.clone(), rest?.to_owned()));
+                return Some(parameters);
+            }
+            Segment::Text(text) => {
+                let (one, remaining) = next()?;
+                if one != text && decoded(one) != *text {
+                    return None;
+                }
+                rest = remaining;
+            }
+            Segment::One(name) => {
+                let (one, remaining) = next()?;
+                if one.is_empty() {
+                    return None;
+                }
+                parameters.push((name.clone(), one.to_owned()));
+                rest = remaining;
+            }
+        }
+    }
+    rest.is_none().then_some(parameters)
+}
+
+pub(crate) fn message(status: StatusCode, text: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(format!("{{\"message\":\"{text}\"}}")));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+}
+
+/// The answer to the question of a browser. A REST API gives the same to everybody.
+fn preflight(route: &Route, cors: &Cors, asked: &HeaderMap) -> Response<Bytes> {
+    let is_rest = matches!(route.format, Format::Rest { .. });
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = if is_rest { StatusCode::OK } else { StatusCode::NO_CONTENT };
+    let headers = response.headers_mut();
+    let Some(origin) = allowed_origin(cors, asked, is_rest) else { return response };
+    let mut insert = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    };
+    insert("access-control-allow-origin", origin);
+    for (name, list) in
+        [("access-control-allow-methods", &cors.methods), ("access-control-allow-headers", &cors.headers)]
+    {
+        if !list.is_empty() {
+            insert(name, list.join(","));
+        }
+    }
+    if cors.credentials {
+        insert("access-control-allow-credentials", "true".to_owned());
+    }
+    if let Some(age) = cors.max_age {
+        insert("access-control-max-age", age.as_secs().to_string());
+    }
+    response
+}
+
+/// What an HTTP API adds to an answer; a REST API leaves that to the function.
+pub(crate) fn decorate(route: &Route, asked: &HeaderMap, answered: &mut HeaderMap) {
+    let Some(cors) = route.cors.as_ref().filter(|_| !matches!(route.format, Format::Rest { .. })) else {
+        return;
+    };
+    let Some(origin) = allowed_origin(cors, asked, false) else { return };
+    let mut insert = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            answered.insert(name, value);
+        }
+    };
+    insert("access-control-allow-origin", &origin);
+    if !cors.exposed_headers.is_empty() {
+        insert("access-control-expose-headers", &cors.exposed_headers.join(","));
+    }
+    if cors.credentials {
+        insert("access-control-allow-credentials", "true");
+    }
+}
+
+/// The origin to name, if the one that asks is allowed.
+fn allowed_origin(cors: &Cors, asked: &HeaderMap, is_rest: bool) -> Option<String> {
+    if is_rest {
+        return cors.origins.first().cloned();
+    }
+    let origin = asked.get(http::header::ORIGIN)?.to_str().ok()?;
+    if cors.origins.iter().any(|allowed| allowed == ANY) && !cors.credentials {
+        return Some(ANY.to_owned());
+    }
+    let fits = |allowed: &String| {
+        allowed == ANY
+            || allowed == origin
+            || allowed.strip_suffix('*').is_some_and(|start| origin.starts_with(start))
+    };
+    cors.origins.iter().any(fits).then(|| origin.to_owned())
+}
+
+#[cfg(test)]
+mod tests;
