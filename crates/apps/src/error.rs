@@ -29,6 +29,9 @@ pub enum Error {
         /// Where it is named.
         named_by: String,
     },
+    /// The file that describes the functions of a project is no tree of keys and values.
+    #[error("{file}:{line}: {what}")]
+    Project { file: String, line: u32, what: String },
     #[error("{} can't be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", no_interpreter(found))]
@@ -77,6 +80,7 @@ impl Error {
             Self::NoApp { .. } => "E0103",
             Self::BothModels { .. } => "E0104",
             Self::NoHandler { .. } => "E0215",
+            Self::Project { .. } => "E0115",
             Self::Unreadable { .. } => "E0106",
             Self::NoInterpreter { .. } => "E0601",
             Self::Install { .. } | Self::Cache { .. } | Self::Program { .. } => "E0603",
@@ -88,7 +92,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::FolderMissing(_) | Self::NotAFolder(_) | Self::NoApp { .. } => Blame::Caller,
-            Self::BothModels { .. } | Self::NoHandler { .. } => Blame::App,
+            Self::BothModels { .. } | Self::NoHandler { .. } | Self::Project { .. } => Blame::App,
             Self::Install { blame, .. } => *blame,
             Self::Unreadable { .. }
             | Self::NoInterpreter { .. }
@@ -114,6 +118,9 @@ impl Error {
             Self::NoHandler { named_by, .. } => Some(format!(
                 "write {named_by} as \"lambda_function.lambda_handler\", for lambda_handler in lambda_function.py"
             )),
+            Self::Project { file, .. } => {
+                Some(format!("mend {file}; AWS's own tools would refuse it, too"))
+            }
             Self::Unreadable { .. } => Some("check the permissions of the file".to_owned()),
             Self::NoInterpreter { .. } => {
                 Some("install Python 3.9 to 3.13, or name one: --python /path/to/python3".to_owned())

@@ -245,7 +245,7 @@ fn setting_of<'a>(
         .filter(|value| !value.is_empty())
 }
 
-fn existing_folder(root: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn existing_folder(root: &Path) -> Result<PathBuf, Error> {
     match root.canonicalize() {
         Ok(path) if path.is_dir() => Ok(path),
         Ok(path) => Err(Error::NotAFolder(path)),

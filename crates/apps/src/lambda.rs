@@ -61,7 +61,7 @@ fn default_name() -> String {
 
 /// `a/b.handler` and `a.b.handler` both mean the function `handler` of the module `a.b`. Nothing leads out of the folder
 /// (T-026).
-fn script_of(root: &Path, name: &str) -> Option<String> {
+pub(crate) fn script_of(root: &Path, name: &str) -> Option<String> {
     let (module, function) = name.rsplit_once('.')?;
     let is_word = |word: &str| {
         !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-'))

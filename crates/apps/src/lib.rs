@@ -14,6 +14,7 @@
 //! | bindings and their properties | `bindings` |
 //! | duplicate names, filters, conflicts of routes | `resolve` |
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
+//! | projects of SAM and the Serverless Framework | [`project`] |
 
 mod bench;
 mod bindings;
@@ -31,6 +32,7 @@ mod interpreter;
 pub mod json_place;
 mod lambda;
 mod local_settings;
+pub mod project;
 pub mod python_names;
 mod requirements;
 mod resolve;

@@ -11,7 +11,13 @@
 //! wall-clock time fits. So it neither pauses in the repeated hour nor bunches up behind the gap.
 //!
 //! An interval counts elapsed time and does not see zones at all.
+//!
+//! # Expressions of AWS
+//!
+//! [`Schedule::parse_aws`] reads `cron(…)`, `rate(…)` and `at(…)`. Their hours are those of EventBridge Scheduler: a time
+//! that does not exist is left out, one that exists twice runs the first time.
 
+mod aws;
 mod cron;
 mod info;
 mod next;
@@ -21,7 +27,7 @@ mod zone;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::clock::unix_ms;
 use cron::Cron;
@@ -44,6 +50,9 @@ pub struct Schedule {
 enum Rule {
     Cron(Cron),
     Every(Duration),
+    Aws(aws::Cron),
+    /// A wall-clock time, once.
+    At(NaiveDateTime),
 }
 
 /// What is wrong with a schedule.
@@ -75,12 +84,31 @@ impl Schedule {
         Ok(Self { text, rule })
     }
 
+    /// Reads an expression of Amazon EventBridge and its Scheduler: `cron({minute} {hour} {day} {month} {day of week}
+    /// {year})`, `rate({number} {unit})` or `at({yyyy}-{mm}-{dd}T{hh}:{mm}:{ss})`.
+    ///
+    /// One of day and day of the week is `?`. Days of the week are 1 (Sunday) to 7. `L`, `W` and `#` are known where
+    /// AWS knows them. A unit is minute, hour or day, with an `s` unless the number is 1.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what to write instead; also for a day that never comes.
+    pub fn parse_aws(text: &str) -> Result<Self, ScheduleError> {
+        let rule = aws::parse(text)?;
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok(Self { text, rule })
+    }
+
     /// The first occurrence strictly after `time`. For an interval that is `time` plus the interval. `None` after the
     /// end of the calendar.
     pub fn next_after(&self, time: SystemTime, zone: TimeZone) -> Option<SystemTime> {
         match &self.rule {
             Rule::Every(interval) => time.checked_add(*interval),
             Rule::Cron(cron) => next::next_after(cron, utc(time)?, zone.0).map(system_time),
+            Rule::Aws(cron) => cron.next_after(utc(time)?, zone.0).map(system_time),
+            Rule::At(local) => {
+                let instant = next::instants(*local, zone.0).0.or_else(|| next::after_gap(*local, zone.0))?;
+                Some(system_time(instant)).filter(|instant| *instant > time)
+            }
         }
     }
 
@@ -93,7 +121,7 @@ impl Schedule {
                 let passed = u32::try_from(passed).unwrap_or(u32::MAX);
                 interval.checked_mul(passed).and_then(|passed| first.checked_add(passed)).unwrap_or(first)
             }
-            Rule::Cron(_) => self.search_back(first, time, zone),
+            Rule::Cron(_) | Rule::Aws(_) | Rule::At(_) => self.search_back(first, time, zone),
         }
     }
 

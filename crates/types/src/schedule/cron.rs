@@ -27,7 +27,7 @@ struct Field {
     fix: &'static str,
 }
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "january",
     "february",
     "march",
@@ -41,7 +41,8 @@ const MONTHS: [&str; 12] = [
     "november",
     "december",
 ];
-const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+pub(super) const WEEKDAYS: [&str; 7] =
+    ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 const FIELDS: [Field; 6] = [
     Field { name: "second", min: 0, max: 59, names: &[], fix: "seconds are 0 to 59" },
@@ -60,13 +61,13 @@ const FIELDS: [Field; 6] = [
 
 /// A word of the text and where it starts, in characters from 1.
 #[derive(Clone, Copy)]
-struct Word<'a> {
-    text: &'a str,
-    position: usize,
+pub(super) struct Word<'a> {
+    pub(super) text: &'a str,
+    pub(super) position: usize,
 }
 
 impl Word<'_> {
-    fn fail(self, what: String, fix: &str) -> ScheduleError {
+    pub(super) fn fail(self, what: String, fix: &str) -> ScheduleError {
         ScheduleError { position: self.position, what, fix: fix.to_owned() }
     }
 }
@@ -176,24 +177,24 @@ impl Cron {
     }
 }
 
-fn has(set: u64, number: u32) -> bool {
+pub(super) fn has(set: u64, number: u32) -> bool {
     set >> number & 1 == 1
 }
 
 /// The smallest number of the set that is `from` or more.
-fn at_least(set: u64, from: u32) -> Option<u32> {
+pub(super) fn at_least(set: u64, from: u32) -> Option<u32> {
     let rest = set.checked_shr(from)?;
     (rest != 0).then(|| from + rest.trailing_zeros())
 }
 
-fn first_of_next_month(date: NaiveDate) -> Option<NaiveDate> {
+pub(super) fn first_of_next_month(date: NaiveDate) -> Option<NaiveDate> {
     match date.month() {
         12 => NaiveDate::from_ymd_opt(date.year() + 1, 1, 1),
         month => NaiveDate::from_ymd_opt(date.year(), month + 1, 1),
     }
 }
 
-fn words(text: &str) -> Vec<Word<'_>> {
+pub(super) fn words(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut rest = text;
     let mut position = 1;
@@ -286,7 +287,7 @@ fn value(field: &Field, word: Word<'_>) -> Result<u32, ScheduleError> {
     }
 }
 
-fn plain_number(text: &str) -> Option<u32> {
+pub(super) fn plain_number(text: &str) -> Option<u32> {
     let plain = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }

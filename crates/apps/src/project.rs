@@ -1,0 +1,287 @@
+//! Projects of AWS SAM (`template.yaml`) and of the Serverless Framework (`serverless.yml`): which functions a folder
+//! has, and what starts them.
+//!
+//! Reading is pure: files of the folder in, a [`Project`] out. Nothing is run, and nothing is asked of AWS. Each part of
+//! the file that does something at AWS and nothing here is in [`Project::ignored`] with its line, so that nothing is
+//! silently without effect. What is wrong is in [`Project::problems`]: the function that it belongs to is left out, and
+//! the others are there.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | YAML and JSON with lines | `node`, `yaml` |
+//! | `Ref`, `Fn::Sub`, conditions | `intrinsics`, `resources` |
+//! | `${self:custom.x}` | `serverless::variables` |
+//! | functions and events of a template | `sam` |
+//! | functions and events of a serverless.yml | `serverless` |
+//! | what both have | `function`, `http`, `findings`, `place` |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ingle_types::problem::Problem;
+
+use crate::folder::{existing_folder, read_bytes};
+use crate::{Error, encoding};
+use node::{Fault, Node};
+
+mod findings;
+mod function;
+mod http;
+mod intrinsics;
+mod node;
+mod place;
+mod resources;
+mod sam;
+mod serverless;
+mod sources;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+/// Largest file in bytes: that of a template at AWS.
+const FILE_BYTES_MAX: usize = 1 << 20;
+const TEMPLATES: [&str; 3] = ["template.yaml", "template.yml", "template.json"];
+const SERVERLESS: [&str; 3] = ["serverless.yml", "serverless.yaml", "serverless.json"];
+/// Where AWS is if nobody says it.
+const REGION: &str = "us-east-1";
+
+/// What the caller knows besides the folder.
+#[derive(Clone, Debug, Default)]
+pub struct ProjectOptions {
+    /// The environment of the process, for `${env:NAME}` and `AWS_REGION`.
+    pub environment: BTreeMap<String, String>,
+    /// `${opt:stage}` of a serverless.yml.
+    pub stage: Option<String>,
+    /// Wins over the file's own.
+    pub region: Option<String>,
+    /// Values for `Parameters` of a template, `${param:name}` and `${opt:name}` of a serverless.yml.
+    pub parameters: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProjectKind {
+    Sam,
+    Serverless,
+}
+
+/// A folder with several functions for AWS Lambda.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Project {
+    pub kind: ProjectKind,
+    /// `template.yaml`, relative to the folder.
+    pub file: PathBuf,
+    /// More files of the folder that were read, relative to it: a change of one is a change of the project.
+    pub included: Vec<PathBuf>,
+    /// Where AWS would be, for `AWS_REGION` and ARNs.
+    pub region: String,
+    /// In the order of the file.
+    pub functions: Vec<ProjectFunction>,
+    /// In the order of their lines.
+    pub ignored: Vec<Ignored>,
+    /// In the order of their lines. A function with an error is not among `functions`.
+    pub problems: Vec<Problem>,
+}
+
+/// Something in the file that has no effect here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ignored {
+    /// Counted from 1; of several places the first.
+    pub line: u32,
+    /// `Policies of Hello, Bye`.
+    pub what: String,
+    /// Half a sentence.
+    pub why: String,
+}
+
+/// One function of a project.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProjectFunction {
+    /// Its key in the file: the logical id of a template.
+    pub id: String,
+    /// What callers at AWS name it by; of all functions another one.
+    pub name: String,
+    /// `module.function`, the module by its path from `code`.
+    pub handler: String,
+    /// `python3.12`.
+    pub runtime: Option<String>,
+    /// Its folder, or a zip file, relative to the project's folder; empty for that folder itself.
+    pub code: PathBuf,
+    /// Longest time of one event.
+    pub timeout: Duration,
+    pub memory_mb: u64,
+    /// Environment variables, but those that Lambda sets by itself.
+    pub variables: BTreeMap<String, String>,
+    /// Folders or zip files like `code`, in the order in which they go over each other below `/opt`.
+    pub layers: Vec<PathBuf>,
+    pub sources: Vec<EventSource>,
+    /// Where it begins.
+    pub line: u32,
+}
+
+/// What starts a function.
+#[derive(Clone, PartialEq, Debug)]
+pub enum EventSource {
+    Http(HttpSource),
+    Schedule(ScheduleSource),
+    Queue(QueueSource),
+    Bucket(BucketSource),
+}
+
+/// A route of an API, or the function's own URL.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HttpSource {
+    pub api: Api,
+    /// `GET`; `None` for any.
+    pub method: Option<String>,
+    /// `/items/{id}` or `/files/{path+}`. `$default` is every path that no other route of the API has; a URL has it.
+    pub path: String,
+    /// `Prod`, which a REST API has in front of its paths at AWS; `$default` of an API or URL that has none there.
+    pub stage: String,
+    pub cors: Option<Cors>,
+    /// What lets only some callers through at AWS, e.g. `the authorizer Users`. Here it is not asked.
+    pub guard: Option<String>,
+    pub line: u32,
+}
+
+/// Which kind of HTTP door, which decides how an event and its answer look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Api {
+    Rest {
+        /// Its key in the file, or the id of the one that is made if there is none.
+        id: String,
+        /// Media types whose bodies are bytes: `image/png`, `*/*`.
+        binary_types: Vec<String>,
+    },
+    Http {
+        id: String,
+        payload: Payload,
+    },
+    Url,
+}
+
+/// The format of the events of an HTTP API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Payload {
+    V1,
+    V2,
+}
+
+/// Rules for requests from pages of other origins. An empty list says nothing about its part.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cors {
+    pub origins: Vec<String>,
+    pub methods: Vec<String>,
+    pub headers: Vec<String>,
+    pub exposed_headers: Vec<String>,
+    pub credentials: bool,
+    /// For how long a browser may keep them.
+    pub max_age: Option<Duration>,
+}
+
+/// A schedule of EventBridge.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ScheduleSource {
+    /// The rule's own name, or the event's key.
+    pub name: String,
+    /// As written; `ingle_types::schedule::Schedule::parse_aws` has accepted it.
+    pub expression: String,
+    /// IANA's name of a time zone; UTC if absent.
+    pub zone: Option<String>,
+    /// Of EventBridge Scheduler, which sends `input` or an empty event. A rule without input sends a description of itself.
+    pub is_scheduler: bool,
+    pub enabled: bool,
+    /// The event, instead of the description of the occurrence.
+    pub input: Option<serde_json::Value>,
+    pub line: u32,
+}
+
+/// A queue of SQS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QueueSource {
+    /// Its name, not its ARN.
+    pub queue: String,
+    /// Most messages in one event.
+    pub batch_size: u32,
+    /// How long is waited for a full batch.
+    pub window: Duration,
+    /// The answer names the messages that failed (`ReportBatchItemFailures`).
+    pub reports_failures: bool,
+    pub enabled: bool,
+    /// Most events at once (`MaximumConcurrency`).
+    pub concurrency: Option<u32>,
+    pub line: u32,
+}
+
+/// Changes in a bucket of S3.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BucketSource {
+    pub bucket: String,
+    /// `s3:ObjectCreated:*`.
+    pub events: Vec<String>,
+    /// Of the object's key.
+    pub prefix: Option<String>,
+    pub suffix: Option<String>,
+    pub line: u32,
+}
+
+/// Reads the project of a folder; `None` if it has none.
+///
+/// # Errors
+/// The folder or its file can't be read at all: E0115 with the line, e.g. for a syntax error.
+pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Error> {
+    let root = existing_folder(root)?;
+    let mut found: Option<Project> = None;
+    for name in TEMPLATES.into_iter().chain(SERVERLESS) {
+        let Some(bytes) = read_bytes(&root.join(name))? else { continue };
+        let is_template = TEMPLATES.contains(&name);
+        if is_template && !looks_like_template(&bytes) {
+            continue;
+        }
+        if let Some(project) = &mut found {
+            let why = format!("{} is the project's file", project.file.display());
+            project.ignored.push(Ignored { line: 1, what: name.to_owned(), why });
+            continue;
+        }
+        let read_one = || {
+            let tree = tree(name, bytes)?;
+            if is_template {
+                sam::read(&root, name, &tree, options)
+            } else {
+                serverless::read(&root, name, &tree, options).map(Some)
+            }
+        };
+        found = read_one().map_err(|Fault { line, what }| Error::Project {
+            file: name.to_owned(),
+            line,
+            what,
+        })?;
+    }
+    Ok(found)
+}
+
+/// Other tools have files of this name, too.
+fn looks_like_template(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    ["AWS::Serverless", "AWS::Lambda::Function"].iter().any(|word| text.contains(word))
+}
+
+/// The tree of a file, by its ending.
+fn tree(name: &str, bytes: Vec<u8>) -> Result<Node, Fault> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(Fault::new(1, format!("the file has more than {} MiB", FILE_BYTES_MAX >> 20)));
+    }
+    let text = encoding::text(bytes, name)
+        .map_err(|problem| Fault::new(problem.line.unwrap_or(1), problem.message.clone()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if name.ends_with(".json") { yaml::parse_json(text) } else { yaml::parse(text) }
+}
+
+/// Where AWS is: what the caller says, then the file, then the environment.
+fn region(options: &ProjectOptions, of_file: Option<String>) -> String {
+    let of_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .iter()
+        .find_map(|name| options.environment.get(*name).filter(|region| !region.is_empty()));
+    options.region.clone().or(of_file).or(of_environment.cloned()).unwrap_or_else(|| REGION.to_owned())
+}

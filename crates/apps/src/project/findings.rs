@@ -1,0 +1,190 @@
+//! What reading a project finds besides functions: problems, and what has no effect here. And values of the kinds that
+//! settings have, with a finding for every other.
+
+use std::ops::RangeInclusive;
+
+use ingle_types::problem::{Problem, Severity};
+
+use super::Ignored;
+use super::node::{Kind, Member, Node};
+
+/// Names that are listed before the rest is only counted.
+const SUBJECTS_SHOWN: usize = 3;
+
+/// Collects while a project is read.
+pub(super) struct Findings {
+    /// The file, relative to the project's folder.
+    pub(super) file: String,
+    /// The function that is being read.
+    pub(super) function: Option<String>,
+    problems: Vec<Problem>,
+    groups: Vec<Group>,
+}
+
+/// The same thing, ignored in several places.
+struct Group {
+    line: u32,
+    what: String,
+    subjects: Vec<String>,
+    why: String,
+}
+
+impl Findings {
+    pub(super) fn new(file: impl Into<String>) -> Self {
+        Self { file: file.into(), function: None, problems: Vec::new(), groups: Vec::new() }
+    }
+
+    /// Problems in the order of their lines, and what is ignored, in the same order.
+    pub(super) fn finish(mut self) -> (Vec<Problem>, Vec<Ignored>) {
+        self.problems.sort_by_key(|problem| problem.line);
+        self.groups.sort_by_key(|group| group.line);
+        let ignored = self.groups.iter().map(Group::shown).collect();
+        (self.problems, ignored)
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// Something that has no effect.
+    pub(super) fn ignore(&mut self, line: u32, what: impl Into<String>, why: impl Into<String>) {
+        let (what, why) = (what.into(), why.into());
+        if !self.groups.iter().any(|group| (group.line, &group.what, &group.why) == (line, &what, &why)) {
+            self.groups.push(Group { line, what, subjects: Vec::new(), why });
+        }
+    }
+
+    /// Something that has no effect, and stands in several places: `Policies` of this function and of that.
+    pub(super) fn ignore_of(&mut self, line: u32, what: &str, subject: &str, why: &str) {
+        let same = |group: &&mut Group| !group.subjects.is_empty() && group.what == what && group.why == why;
+        match self.groups.iter_mut().find(same) {
+            Some(group) if group.subjects.iter().any(|known| known == subject) => {}
+            Some(group) => {
+                group.line = group.line.min(line);
+                group.subjects.push(subject.to_owned());
+            }
+            None => {
+                let subjects = vec![subject.to_owned()];
+                self.groups.push(Group { line, what: what.to_owned(), subjects, why: why.to_owned() });
+            }
+        }
+    }
+
+    /// Something that is wrong; the function that is being read does not run.
+    pub(super) fn wrong(&mut self, code: &str, line: u32, what: impl Into<String>, fix: impl Into<String>) {
+        let mut problem = Problem::error(code, what).at(self.file.clone(), Some(line)).fix(fix);
+        problem.function.clone_from(&self.function);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// A value of another kind than `what` takes.
+    pub(super) fn wrong_kind(&mut self, node: &Node, what: &str, wanted: &str) {
+        match &node.kind {
+            Kind::Unknown(unknown) if unknown.is_error => {
+                let fix = "write a value, a fallback behind a comma, or set what it names";
+                self.wrong("E0118", node.line, format!("{what} has no value: {}", unknown.why), fix);
+            }
+            Kind::Unknown(unknown) => self.ignore(node.line, what, unknown.why.clone()),
+            _ => {
+                let found = format!("{what} is {}", node.describe());
+                self.wrong("E0116", node.line, found, format!("write {wanted}"));
+            }
+        }
+    }
+
+    pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+        match node.scalar() {
+            Some(text) if !node.is_null() => Some(text.to_owned()),
+            _ => {
+                self.wrong_kind(node, what, "a text");
+                None
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, node: &Node, what: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let Some(text) = node.scalar() else {
+            self.wrong_kind(node, what, "a whole number");
+            return None;
+        };
+        let digits = !text.is_empty() && text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.then(|| text.parse().ok()).flatten().filter(|number| range.contains(number));
+        if number.is_none() {
+            let fix = format!("write a whole number from {} to {}", range.start(), range.end());
+            self.wrong("E0116", node.line, format!("{what} is `{}`", shortened(text)), fix);
+        }
+        number
+    }
+
+    pub(super) fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+        let flag = node.flag();
+        if flag.is_none() {
+            self.wrong_kind(node, what, "true or false");
+        }
+        flag
+    }
+
+    /// The members of a map; none, with a finding, if it is something else. A value that is empty is an empty map.
+    pub(super) fn members<'a>(&mut self, node: &'a Node, what: &str) -> &'a [Member] {
+        if !matches!(node.kind, Kind::Map(_)) && !node.is_null() {
+            self.wrong_kind(node, what, "a map of keys and values");
+        }
+        node.members()
+    }
+
+    /// The items of a list; none, with a finding, if it is something else.
+    pub(super) fn items<'a>(&mut self, node: &'a Node, what: &str) -> &'a [Node] {
+        if !matches!(node.kind, Kind::List(_)) && !node.is_null() {
+            self.wrong_kind(node, what, "a list");
+        }
+        node.items()
+    }
+
+    /// One text, or a list of them.
+    pub(super) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+        match &node.kind {
+            Kind::List(items) => items.iter().filter_map(|item| self.text(item, what)).collect(),
+            _ => self.text(node, what).into_iter().collect(),
+        }
+    }
+
+    /// A member that is optional, read by one of the functions above.
+    pub(super) fn optional<Value>(
+        &mut self,
+        node: &Node,
+        key: &str,
+        read: impl FnOnce(&mut Self, &Node, &str) -> Option<Value>,
+    ) -> Option<Value> {
+        let value = node.get(key)?;
+        read(self, value, key)
+    }
+}
+
+impl Group {
+    fn shown(&self) -> Ignored {
+        let shown = self.subjects.iter().take(SUBJECTS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        let what = match self.subjects.len().checked_sub(SUBJECTS_SHOWN) {
+            _ if self.subjects.is_empty() => self.what.clone(),
+            Some(more @ 1..) => format!("{} of {shown} and {more} more", self.what),
+            _ => format!("{} of {shown}", self.what),
+        };
+        Ignored { line: self.line, what, why: self.why.clone() }
+    }
+}
+
+/// A value for a message: files may hold anything.
+pub(super) fn shortened(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 80;
+    let mut short: String = text
+        .chars()
+        .take(CHARACTERS_MAX)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
+    if text.chars().nth(CHARACTERS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}

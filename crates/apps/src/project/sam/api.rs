@@ -1,0 +1,102 @@
+//! APIs of a template, and what of them concerns a route.
+
+use super::super::findings::Findings;
+use super::super::http;
+use super::super::node::{Kind, Member, Node};
+use super::super::resources::Kind as ResourceKind;
+use super::super::{Api, Cors, Payload};
+use super::{Template, merged};
+
+/// The APIs that SAM makes for routes that name none.
+const IMPLICIT_REST: &str = "ServerlessRestApi";
+const IMPLICIT_HTTP: &str = "ServerlessHttpApi";
+const IMPLICIT_STAGE: &str = "Prod";
+
+const APPLIED: [&str; 7] =
+    ["StageName", "Cors", "CorsConfiguration", "BinaryMediaTypes", "Name", "Description", "Tags"];
+
+/// What a route has from its API.
+pub(super) struct Door {
+    pub(super) api: Api,
+    pub(super) stage: String,
+    pub(super) cors: Option<Cors>,
+    /// Who is let in, if the route does not say it.
+    pub(super) guard: Option<String>,
+}
+
+/// The API that a route names, or the one that SAM would make. `None`, with a finding, if it is none of the template.
+pub(super) fn door(
+    findings: &mut Findings,
+    template: &Template<'_>,
+    wanted: ResourceKind,
+    named: Option<&Node>,
+) -> Option<Door> {
+    let (section, implicit) = match wanted {
+        ResourceKind::RestApi => ("Api", IMPLICIT_REST),
+        _ => ("HttpApi", IMPLICIT_HTTP),
+    };
+    let mut id = implicit.to_owned();
+    let mut properties = Node::new(Kind::Map(Vec::new()), 1);
+    if let Some(node) = named {
+        id = findings.text(node, "the API")?;
+        let resource = template.resources.get(id.as_str()).copied();
+        let Some(resource) = resource.filter(|resource| ResourceKind::of(resource) == Some(wanted)) else {
+            let what = format!("the template has no AWS::Serverless::{section} `{id}`");
+            findings.wrong("E0116", node.line, what, "write !Ref and the key of one, or leave it out");
+            return None;
+        };
+        if let Some(own) = resource.get("Properties") {
+            properties = own.clone();
+        }
+    }
+    if let Some(globals) = template.globals.and_then(|globals| globals.get(section)) {
+        properties = merged(globals, properties);
+    }
+    let default_stage = if wanted == ResourceKind::RestApi { IMPLICIT_STAGE } else { http::DEFAULT };
+    let stage = findings.optional(&properties, "StageName", Findings::text);
+    let cors = properties.get("Cors").or(properties.get("CorsConfiguration"));
+    let cors = cors.and_then(|node| http::cors(findings, node));
+    let api = match wanted {
+        ResourceKind::RestApi => {
+            let types = properties.get("BinaryMediaTypes");
+            let types = types.map(|node| findings.texts(node, "BinaryMediaTypes")).unwrap_or_default();
+            // SAM writes the slash as JSON pointers do.
+            let binary_types = types.iter().map(|name| name.replace("~1", "/")).collect();
+            Api::Rest { id, binary_types }
+        }
+        _ => Api::Http { id, payload: Payload::V2 },
+    };
+    let guard = properties.get("Auth").and_then(|auth| guard(auth, None));
+    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, guard })
+}
+
+/// Who is let in by an `Auth`, with `otherwise` if it does not say.
+pub(super) fn guard(auth: &Node, otherwise: Option<String>) -> Option<String> {
+    let authorizer = auth.get("Authorizer").or(auth.get("DefaultAuthorizer")).and_then(Node::scalar);
+    let needs_key = auth.get("ApiKeyRequired").and_then(Node::flag);
+    match (authorizer, needs_key) {
+        (Some("NONE"), Some(true)) | (None, Some(true)) => Some("an API key".to_owned()),
+        (Some("NONE"), _) => None,
+        (Some(name), _) => Some(format!("the authorizer {name}")),
+        (None, _) => otherwise,
+    }
+}
+
+/// What of an API has no effect.
+pub(super) fn note_ignored(findings: &mut Findings, member: &Member) {
+    let properties = member.value.get("Properties").map_or(&[][..], Node::members);
+    note_properties(findings, properties, &member.key);
+}
+
+/// Properties of an API, or those that `Globals` has for all.
+pub(super) fn note_properties(findings: &mut Findings, properties: &[Member], subject: &str) {
+    for property in properties.iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
+        let why = match property.key.as_str() {
+            "Auth" => "callers are not asked who they are",
+            "DefinitionBody" | "DefinitionUri" => "routes are those of the functions' events",
+            "Domain" => "names and certificates belong to the server in front",
+            _ => "it is not applied here",
+        };
+        findings.ignore_of(property.line, &property.key, subject, why);
+    }
+}

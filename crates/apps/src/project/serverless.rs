@@ -1,0 +1,425 @@
+//! Projects of the Serverless Framework, as its version 3 writes them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::findings::Findings;
+use super::intrinsics::{Evaluator, Scope};
+use super::node::{Fault, Kind, Member, Node};
+use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, function, place, resources};
+use variables::Variables;
+
+mod events;
+mod variables;
+
+/// As the framework has them for a function that says nothing.
+const TIMEOUT_SECONDS: u64 = 6;
+const MEMORY_MB: u64 = 1024;
+/// As many as CloudFormation takes resources.
+const FUNCTIONS_MAX: usize = 500;
+
+/// Keys of the file that are read, or that say nothing about how functions run.
+const APPLIED: [&str; 17] = [
+    "service",
+    "provider",
+    "functions",
+    "layers",
+    "package",
+    "resources",
+    "custom",
+    "params",
+    "plugins",
+    "frameworkVersion",
+    "configValidationMode",
+    "variablesResolutionMode",
+    "disabledDeprecations",
+    "deprecationNotificationMode",
+    "org",
+    "app",
+    "tenant",
+];
+const APPLIED_OF_PROVIDER: [&str; 18] = [
+    "name",
+    "runtime",
+    "timeout",
+    "memorySize",
+    "environment",
+    "stage",
+    "region",
+    "layers",
+    "httpApi",
+    "apiGateway",
+    "s3",
+    "architecture",
+    "stackName",
+    "tags",
+    "stackTags",
+    "profile",
+    "deploymentBucket",
+    "deploymentMethod",
+];
+const APPLIED_OF_FUNCTION: [&str; 15] = [
+    "handler",
+    "name",
+    "runtime",
+    "timeout",
+    "memorySize",
+    "environment",
+    "layers",
+    "events",
+    "url",
+    "package",
+    "httpApi",
+    "description",
+    "tags",
+    "architecture",
+    "image",
+];
+
+/// Why a key has no effect.
+fn why_not_applied(key: &str) -> &'static str {
+    match key {
+        "iam" | "role" | "iamRoleStatements" | "iamManagedPolicies" => "functions have no role at AWS here",
+        "vpc" => "what a function may reach is decided by `egress` in ingle.toml",
+        "tracing" | "logs" | "logRetentionInDays" => "logs and traces are Ingle's own",
+        "reservedConcurrency" | "provisionedConcurrency" | "snapStart" | "versionFunctions" => {
+            "workers are decided about by `[workers]` in ingle.toml"
+        }
+        "onError" | "destinations" | "maximumRetryAttempts" | "maximumEventAge" => {
+            "there are no asynchronous invocations yet"
+        }
+        "useDotenv" => "variables of .env are not read; set them in the environment",
+        "apiKeys" | "usagePlan" => "callers are not asked who they are",
+        _ => "it is not applied here",
+    }
+}
+
+/// Reads a serverless.yml.
+///
+/// # Errors
+/// It is no map, grows past its bounds, or is of another provider than AWS.
+pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOptions) -> Result<Project, Fault> {
+    if !matches!(tree.kind, Kind::Map(_)) {
+        return Err(Fault::new(tree.line, format!("the file is {}, and not a map", tree.describe())));
+    }
+    let mut findings = Findings::new(file);
+    let mut variables = Variables::new(root, tree, options);
+    let provider = provider(&mut findings, &mut variables)?;
+    let part =
+        |variables: &mut Variables<'_>, key: &str| tree.get(key).map(|node| variables.fill(node)).transpose();
+    let functions = part(&mut variables, "functions")?
+        .map_or(Ok(Vec::new()), |node| joined(&mut findings, &node, "functions"))?;
+    if functions.len() > FUNCTIONS_MAX {
+        return Err(Fault::new(tree.line, format!("there are more than {FUNCTIONS_MAX} functions")));
+    }
+    let layers = part(&mut variables, "layers")?;
+    let package = part(&mut variables, "package")?;
+    let listed = part(&mut variables, "resources")?;
+    let stacks = listed.as_ref().map_or(&[][..], |node| {
+        if node.items().is_empty() { std::slice::from_ref(node) } else { node.items() }
+    });
+    let mut resource_nodes = Vec::new();
+    for stack in stacks {
+        if let Some(node) = stack.get("Resources") {
+            resource_nodes.extend(findings.members(node, "Resources").iter().cloned());
+        }
+    }
+    for resource in &resource_nodes {
+        resources::note_unserved(&mut findings, resource);
+    }
+    let service = service(&mut findings, &mut variables)?;
+    let prefix = format!("{service}-{}", variables.stage);
+    let made = made_by_framework(&functions, layers.as_ref(), &prefix);
+    let known = made.iter().map(|(id, node)| (id.as_str(), node));
+    let stack = stacks.first();
+    let scope = Scope {
+        resources: resource_nodes
+            .iter()
+            .map(|member| (member.key.as_str(), &member.value))
+            .chain(known)
+            .collect(),
+        parameters: stack.and_then(|stack| stack.get("Parameters")),
+        mappings: stack.and_then(|stack| stack.get("Mappings")),
+        conditions: stack.and_then(|stack| stack.get("Conditions")),
+        given: &options.parameters,
+        region: &variables.region,
+        stack: &prefix,
+    };
+    let mut evaluator = Evaluator::new(scope);
+    let empty = || Node::new(Kind::Map(Vec::new()), 1);
+    let provider = evaluator.evaluate(&provider)?.unwrap_or_else(empty);
+    note_ignored(&mut findings, tree, &provider, package.as_ref());
+    let shared = shared_variables(&mut findings, &provider);
+    let mut reader = Reader {
+        root,
+        prefix: &prefix,
+        stage: &variables.stage,
+        provider: &provider,
+        package: package.as_ref(),
+        layers: layers.as_ref(),
+        shared,
+        findings,
+    };
+    let mut found = Vec::new();
+    for function in functions {
+        let Some(value) = evaluator.evaluate(&function.value)? else { continue };
+        found.extend(reader.checked(&Member { value, ..function }));
+    }
+    let functions = function::distinct(&mut reader.findings, found);
+    let (problems, ignored) = reader.findings.finish();
+    let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
+    Ok(Project { kind: ProjectKind::Serverless, file, included, region, functions, ignored, problems })
+}
+
+/// The provider, with stage and region decided on the way.
+fn provider(findings: &mut Findings, variables: &mut Variables<'_>) -> Result<Node, Fault> {
+    let Some(written) = variables.tree.get("provider") else {
+        return Err(Fault::new(variables.tree.line, "the file has no `provider`"));
+    };
+    for (key, given) in
+        [("stage", variables.options.stage.is_some()), ("region", variables.options.region.is_some())]
+    {
+        let Some(node) = written.get(key).filter(|_| !given) else { continue };
+        let filled = variables.fill(node)?;
+        let Some(text) = findings.text(&filled, &format!("the {key}")) else { continue };
+        if key == "stage" {
+            variables.stage = text;
+        } else {
+            variables.region = text;
+        }
+    }
+    let filled = variables.fill(written)?;
+    // `provider: aws` is its name alone.
+    let name = if filled.scalar().is_some() { Some(&filled) } else { filled.get("name") };
+    match name.and_then(Node::scalar) {
+        Some("aws") => {}
+        Some(other) => {
+            let what = format!("the provider is {other}, and only functions for aws are served");
+            return Err(Fault::new(filled.line, what));
+        }
+        None => findings.wrong("E0116", filled.line, "the provider has no name", "write name: aws"),
+    }
+    Ok(filled)
+}
+
+/// The name of the service.
+fn service(findings: &mut Findings, variables: &mut Variables<'_>) -> Result<String, Fault> {
+    let Some(node) = variables.tree.get("service") else {
+        let line = variables.tree.line;
+        findings.wrong("E0116", line, "the service has no name", "write service: and a name, e.g. orders");
+        return Ok("service".to_owned());
+    };
+    let node = variables.fill(node)?;
+    let name = node.get("name").unwrap_or(&node);
+    Ok(findings.text(name, "the service's name").unwrap_or_else(|| "service".to_owned()))
+}
+
+/// A map, or a list of maps that are one.
+fn joined(findings: &mut Findings, node: &Node, what: &str) -> Result<Vec<Member>, Fault> {
+    let Kind::List(items) = &node.kind else { return Ok(findings.members(node, what).to_vec()) };
+    let members: Vec<Member> = items.iter().flat_map(|item| findings.members(item, what).to_vec()).collect();
+    Node::map(members, node.line).map(|map| map.members().to_vec())
+}
+
+/// What references to the framework's own resources find: each function and layer, as CloudFormation would have it.
+fn made_by_framework(functions: &[Member], layers: Option<&Node>, prefix: &str) -> Vec<(String, Node)> {
+    let resource = |kind: &str, property: &str, name: Node, line: u32| {
+        let member = |key: &str, value: Node| Member { key: key.to_owned(), line, value };
+        let properties = Node::new(Kind::Map(vec![member(property, name)]), line);
+        Node::new(
+            Kind::Map(vec![member("Type", Node::text(kind, line)), member("Properties", properties)]),
+            line,
+        )
+    };
+    let mut made = Vec::new();
+    for function in functions {
+        let default = || Node::text(format!("{prefix}-{}", function.key), function.line);
+        let name = function.value.get("name").cloned().unwrap_or_else(default);
+        let node = resource("AWS::Lambda::Function", "FunctionName", name, function.line);
+        made.push((format!("{}LambdaFunction", normalized(&function.key)), node));
+    }
+    for layer in layers.map_or(&[][..], Node::members) {
+        let name = Node::text(layer.key.clone(), layer.line);
+        let node = resource("AWS::Lambda::LayerVersion", "LayerName", name, layer.line);
+        made.push((layer_id(&layer.key), node));
+    }
+    made
+}
+
+fn layer_id(key: &str) -> String {
+    format!("{}LambdaLayer", normalized(key))
+}
+
+/// A key as it is in the framework's logical ids.
+fn normalized(key: &str) -> String {
+    let key = key.replace('-', "Dash").replace('_', "Underscore");
+    let mut letters = key.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn note_ignored(findings: &mut Findings, tree: &Node, provider: &Node, package: Option<&Node>) {
+    for member in tree.members().iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
+        findings.ignore(member.line, &member.key, why_not_applied(&member.key));
+    }
+    for member in provider.members().iter().filter(|one| !APPLIED_OF_PROVIDER.contains(&one.key.as_str())) {
+        findings.ignore(member.line, format!("{} of the provider", member.key), why_not_applied(&member.key));
+    }
+    for member in package.map_or(&[][..], Node::members) {
+        if matches!(member.key.as_str(), "patterns" | "include" | "exclude") {
+            let why = "a function sees the whole folder of its code";
+            findings.ignore(member.line, format!("{} of the package", member.key), why);
+        }
+    }
+    for plugin in tree.get("plugins").map_or(&[][..], Node::items) {
+        let name = plugin.scalar().unwrap_or_default();
+        let why = match name {
+            "serverless-python-requirements" => "requirements.txt is installed anyway",
+            _ => "plugins are not run",
+        };
+        findings.ignore(plugin.line, format!("the plugin {name}"), why);
+    }
+}
+
+/// The variables that all functions have.
+fn shared_variables(findings: &mut Findings, provider: &Node) -> BTreeMap<String, String> {
+    let environment = provider.get("environment");
+    environment.map(|node| function::variables(findings, node)).unwrap_or_default()
+}
+
+struct Reader<'a> {
+    root: &'a Path,
+    /// Of names: service and stage.
+    prefix: &'a str,
+    stage: &'a str,
+    provider: &'a Node,
+    package: Option<&'a Node>,
+    layers: Option<&'a Node>,
+    shared: BTreeMap<String, String>,
+    findings: Findings,
+}
+
+impl Reader<'_> {
+    /// One function; `None` if something about it is wrong.
+    fn checked(&mut self, member: &Member) -> Option<ProjectFunction> {
+        let errors = self.findings.errors();
+        self.findings.function = Some(member.key.clone());
+        let function = self.function(member);
+        self.findings.function = None;
+        function.filter(|_| self.findings.errors() == errors)
+    }
+
+    fn function(&mut self, member: &Member) -> Option<ProjectFunction> {
+        let (id, config) = (member.key.as_str(), &member.value);
+        if config.is_null() {
+            self.findings.wrong(
+                "E0116",
+                member.line,
+                format!("the function {id} is empty"),
+                "write its handler",
+            );
+            return None;
+        }
+        self.findings.members(config, &format!("the function {id}"));
+        if config.get("image").is_some() {
+            self.findings.ignore(
+                member.line,
+                format!("the function {id}"),
+                "container images are not served",
+            );
+            return None;
+        }
+        let runtime = config.get("runtime").or(self.provider.get("runtime"));
+        let runtime = runtime.and_then(|node| self.findings.text(node, "runtime"));
+        if let Some(runtime) = runtime.as_deref().filter(|runtime| !function::is_served(runtime)) {
+            self.findings.ignore(member.line, format!("the function {id}"), function::unserved(runtime));
+            return None;
+        }
+        for key in config.members().iter().filter(|one| !APPLIED_OF_FUNCTION.contains(&one.key.as_str())) {
+            self.findings.ignore_of(key.line, &key.key, id, why_not_applied(&key.key));
+        }
+        let code = self.code(config)?;
+        let Some(handler) = config.get("handler") else {
+            let what = format!("the function {id} has no handler");
+            self.findings.wrong("E0116", member.line, what, "write handler: module.function");
+            return None;
+        };
+        let handler = function::handler(&mut self.findings, &self.root.join(&code), handler);
+        let name = match config.get("name") {
+            Some(node) => self.findings.text(node, "name")?,
+            None => format!("{}-{id}", self.prefix),
+        };
+        let name = function::name(&mut self.findings, &name, member.line);
+        let mut number = |key: &str, range, default| {
+            let node = config.get(key).or(self.provider.get(key));
+            node.and_then(|node| self.findings.number(node, key, range)).unwrap_or(default)
+        };
+        let timeout = number("timeout", function::TIMEOUT_RANGE, TIMEOUT_SECONDS);
+        let memory_mb = number("memorySize", function::MEMORY_RANGE, MEMORY_MB);
+        let variables = self.variables(config);
+        let layers = self.layers(id, config);
+        let door = events::Door { provider: self.provider, stage: self.stage };
+        let sources = events::read(&mut self.findings, &door, id, config);
+        Some(ProjectFunction {
+            id: id.to_owned(),
+            name: name?,
+            handler: handler?,
+            runtime,
+            code,
+            timeout: Duration::from_secs(timeout),
+            memory_mb,
+            variables,
+            layers,
+            sources,
+            line: member.line,
+        })
+    }
+
+    /// The whole folder, or a zip that was made already.
+    fn code(&mut self, config: &Node) -> Option<PathBuf> {
+        let artifact = |package: &Node| package.get("artifact").cloned();
+        let own = config.get("package").and_then(artifact);
+        match own.or_else(|| self.package.and_then(artifact)) {
+            Some(node) => place::code(&mut self.findings, self.root, &node, "artifact"),
+            None => Some(PathBuf::new()),
+        }
+    }
+
+    fn variables(&mut self, config: &Node) -> BTreeMap<String, String> {
+        let mut variables = self.shared.clone();
+        let Some(node) = config.get("environment") else { return variables };
+        // An empty value takes a shared one away.
+        for member in node.members().iter().filter(|member| member.value.is_null()) {
+            variables.remove(&member.key);
+        }
+        variables.extend(function::variables(&mut self.findings, node));
+        variables
+    }
+
+    fn layers(&mut self, id: &str, config: &Node) -> Vec<PathBuf> {
+        let Some(list) = config.get("layers").or(self.provider.get("layers")) else { return Vec::new() };
+        let declared = self.layers.map_or(&[][..], Node::members);
+        let mut found = Vec::new();
+        for item in self.findings.items(list, "layers") {
+            let layer = declared
+                .iter()
+                .find(|layer| item.reference.as_deref() == Some(layer_id(&layer.key).as_str()));
+            let content = layer
+                .map(|layer| (layer, layer.value.get("path").or(layer.value.at(&["package", "artifact"]))));
+            match content {
+                Some((_, Some(content))) => {
+                    found.extend(place::code(&mut self.findings, self.root, content, "the layer"))
+                }
+                Some((layer, None)) => {
+                    let what = format!("the layer {} has no path", layer.key);
+                    self.findings.wrong("E0116", layer.line, what, "write path: and its folder");
+                }
+                None => {
+                    let why = "its content is not in this folder; name what it has in requirements.txt";
+                    self.findings.ignore_of(item.line, "a layer", id, why);
+                }
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,115 @@
+//! Schedules and queues, as both kinds of projects name them.
+
+use std::time::Duration;
+
+use ingle_types::schedule::{Schedule, TimeZone};
+
+use super::QueueSource;
+use super::findings::{Findings, shortened};
+use super::node::{Kind, Node};
+use super::resources::name_in_arn;
+
+/// As Lambda takes them for SQS (facts of Lambda, section 3.9).
+const BATCH_DEFAULT: u32 = 10;
+const BATCH_RANGE: std::ops::RangeInclusive<u64> = 1..=10_000;
+const WINDOW_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 0..=300;
+const CONCURRENCY_RANGE: std::ops::RangeInclusive<u64> = 2..=1000;
+const REPORTS_FAILURES: &str = "ReportBatchItemFailures";
+
+/// An expression that AWS would take.
+pub(super) fn expression(findings: &mut Findings, node: &Node) -> Option<String> {
+    let text = findings.text(node, "the schedule")?;
+    match Schedule::parse_aws(&text) {
+        Ok(_) => Some(text),
+        Err(error) => {
+            let what = format!("the schedule `{}` can't be read: {error}", shortened(&text));
+            findings.wrong("E0243", node.line, what, error.fix);
+            None
+        }
+    }
+}
+
+/// The name of a time zone.
+pub(super) fn zone(findings: &mut Findings, node: &Node) -> Option<String> {
+    let text = findings.text(node, "the time zone")?;
+    if text.parse::<TimeZone>().is_err() {
+        let what = format!("there is no time zone `{}`", shortened(&text));
+        findings.wrong("E0238", node.line, what, "write a name of the IANA database, e.g. Europe/Berlin");
+        return None;
+    }
+    Some(text)
+}
+
+/// What a schedule sends: JSON in a text, or a map.
+pub(super) fn input(findings: &mut Findings, node: &Node) -> Option<serde_json::Value> {
+    let text = match &node.kind {
+        Kind::Scalar { text, .. } => text,
+        Kind::List(_) | Kind::Map(_) => return Some(node.to_json()),
+        Kind::Unknown(_) => {
+            findings.wrong_kind(node, "the input", "JSON");
+            return None;
+        }
+    };
+    let parsed = serde_json::from_str(text);
+    if parsed.is_err() {
+        findings.wrong(
+            "E0116",
+            node.line,
+            "the input of the schedule is no JSON",
+            "write e.g. '{\"key\": \"value\"}'",
+        );
+    }
+    parsed.ok()
+}
+
+/// The name of a queue from its ARN.
+pub(super) fn queue_name(findings: &mut Findings, node: &Node) -> Option<String> {
+    let text = findings.text(node, "the queue")?;
+    let name = name_in_arn(&text, "sqs").map(str::to_owned);
+    if name.is_none() {
+        let fix = "write !GetAtt Queue.Arn for a queue of this file, or an ARN as arn:aws:sqs:us-east-1:000000000000:name";
+        findings.wrong("E0116", node.line, format!("`{}` is no ARN of a queue", shortened(&text)), fix);
+    }
+    name
+}
+
+/// How the properties of a queue's event are called.
+pub(super) struct QueueWords {
+    pub(super) batch_size: &'static str,
+    pub(super) window: &'static str,
+    pub(super) response: &'static str,
+    pub(super) enabled: &'static str,
+    pub(super) concurrency: &'static str,
+}
+
+/// The rest of a queue's event.
+pub(super) fn queue(
+    findings: &mut Findings,
+    name: String,
+    properties: &Node,
+    words: &QueueWords,
+    line: u32,
+) -> QueueSource {
+    let mut number = |node: &Node, key: &str, range| {
+        node.get(key)
+            .and_then(|node| findings.number(node, key, range))
+            .and_then(|number| u32::try_from(number).ok())
+    };
+    let batch_size = number(properties, words.batch_size, BATCH_RANGE).unwrap_or(BATCH_DEFAULT);
+    let window = number(properties, words.window, WINDOW_SECONDS_RANGE).unwrap_or(0);
+    let scaling = properties.get("ScalingConfig").unwrap_or(properties);
+    let concurrency = number(scaling, words.concurrency, CONCURRENCY_RANGE);
+    let mut reports_failures = false;
+    if let Some(node) = properties.get(words.response) {
+        for kind in findings.texts(node, words.response) {
+            reports_failures |= kind == REPORTS_FAILURES;
+            if kind != REPORTS_FAILURES {
+                let what = format!("`{}` is no response of a function to a queue", shortened(&kind));
+                findings.wrong("E0116", node.line, what, format!("write {REPORTS_FAILURES}"));
+            }
+        }
+    }
+    let enabled = findings.optional(properties, words.enabled, Findings::flag).unwrap_or(true);
+    let window = Duration::from_secs(u64::from(window));
+    QueueSource { queue: name, batch_size, window, reports_failures, enabled, concurrency, line }
+}

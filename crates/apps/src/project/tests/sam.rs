@@ -1,0 +1,548 @@
+//! Templates of AWS SAM.
+
+use super::*;
+
+/// The shape that `sam init` makes.
+const HELLO_WORLD: &str = r#"AWSTemplateFormatVersion: "2010-09-09"
+Transform: AWS::Serverless-2016-10-31
+Description: >
+  shop
+
+  A template with one function.
+
+Globals:
+  Function:
+    Timeout: 5
+    LoggingConfig:
+      LogFormat: JSON
+
+Resources:
+  HelloFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: hello/
+      Handler: app.lambda_handler
+      Runtime: python3.12
+      Architectures:
+        - x86_64
+      Events:
+        Hello:
+          Type: Api
+          Properties:
+            Path: /hello
+            Method: get
+
+Outputs:
+  Api:
+    Value: !Sub "https://${ServerlessRestApi}.execute-api.${AWS::Region}.amazonaws.com/Prod/hello/"
+  Role:
+    Value: !GetAtt HelloFunctionRole.Arn
+"#;
+
+#[test]
+fn a_new_template_is_read() {
+    let files = [("template.yaml", HELLO_WORLD), ("hello/app.py", "")];
+    check_with(
+        &files,
+        &ProjectOptions::default(),
+        "
+15 HelloFunction = HelloFunction: app.lambda_handler in `hello`, python3.12, 5s, 128 MB
+  24 rest ServerlessRestApi Prod: GET /hello
+ignored 11: LoggingConfig of HelloFunction: logs and traces are Ingle's own
+",
+    );
+}
+
+pub(super) const SHOP: &str = r#"Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]
+Parameters:
+  Stage: {Type: String, Default: dev}
+  Levels: {Type: CommaDelimitedList, Default: "INFO, DEBUG"}
+  Size: {Type: Number, Default: 512}
+  Secret: {Type: String, NoEcho: true}
+  Image: {Type: "AWS::SSM::Parameter::Value<String>", Default: /x/y}
+Mappings:
+  Stages:
+    dev: {Workers: "2"}
+    prod: {Workers: "20"}
+Conditions:
+  IsProduction: !Equals [!Ref Stage, prod]
+  IsDevelopment: !Not [!Condition IsProduction]
+  Both: !And [!Condition IsProduction, !Condition IsDevelopment]
+  Either: !Or [!Condition IsProduction, !Condition IsDevelopment]
+Globals:
+  Function:
+    Runtime: python3.11
+    CodeUri: src
+    MemorySize: !Ref Size
+    Layers: [!Ref CommonLayer]
+    Environment:
+      Variables:
+        STAGE: !Ref Stage
+        LEVEL: !Select [1, !Ref Levels]
+        PORT: 8080
+        DEBUG: true
+  Api:
+    Cors: "'*'"
+    BinaryMediaTypes: [image~1png]
+    TracingEnabled: true
+  HttpApi:
+    CorsConfiguration:
+      AllowOrigins: [https://shop.example]
+      AllowMethods: [GET, POST]
+      AllowCredentials: true
+      MaxAge: 600
+Resources:
+  CommonLayer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {LayerName: common, ContentUri: layers/common, CompatibleRuntimes: [python3.11]}
+  MoreLayer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {ContentUri: layers/more.zip}
+  Orders:
+    Type: AWS::SQS::Queue
+    Properties: {QueueName: !Sub "orders-${Stage}", VisibilityTimeout: 60}
+  Jobs:
+    Type: AWS::SQS::Queue
+    Properties: {FifoQueue: true}
+  Uploads:
+    Type: AWS::S3::Bucket
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties: {TableName: !Join ["-", [items, !Ref Stage]]}
+  Role:
+    Type: AWS::IAM::Role
+  Api:
+    Type: AWS::Serverless::Api
+    Properties:
+      StageName: !Ref Stage
+      Auth: {DefaultAuthorizer: Users, Authorizers: {Users: {UserPoolArn: x}}}
+  Take:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: !Sub "${AWS::StackName}-take"
+      Handler: orders.take
+      Timeout: 30
+      Policies: [SQSPollerPolicy: {QueueName: !GetAtt Orders.QueueName}]
+      Layers: [!Ref MoreLayer, "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV2:40"]
+      Environment:
+        Variables:
+          LEVEL: WARNING
+          QUEUE_URL: !Ref Orders
+          QUEUE_ARN: {"Fn::GetAtt": [Orders, Arn]}
+          TABLE: !Ref Table
+          TABLE_ARN: !GetAtt Table.Arn
+          BUCKET: !Ref Uploads
+          OTHER: !GetAtt Resize.Arn
+          OTHER_NAME: !Ref Resize
+          WORKERS: !FindInMap [Stages, !Ref Stage, Workers]
+          MODE: !If [IsProduction, live, test]
+          NOTHING: !If [IsProduction, live, !Ref AWS::NoValue]
+          EITHER: !If [Either, yes-either, no]
+          BOTH: !If [Both, x, y]
+          PLACE: !Sub "${AWS::Region}/${AWS::AccountId}/${!Literal}"
+          MIXED: !Sub ["${A}-${Stage}", {A: !Ref Size}]
+          PART: !Select [1, !Split ["/", "a/b/c"]]
+          SECRET: !Ref Secret
+          IMAGE: !Ref Image
+          IMPORTED: !ImportValue other-stack
+          ROLE: !GetAtt Role.Arn
+          STREAM: !GetAtt Table.StreamArn
+          AWS_REGION: eu-west-1
+      Events:
+        Message:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt Orders.Arn
+            BatchSize: 5
+            MaximumBatchingWindowInSeconds: 20
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: {MaximumConcurrency: 4}
+            FilterCriteria: {Filters: []}
+        Job:
+          Type: SQS
+          Properties: {Queue: !GetAtt Jobs.Arn, Enabled: false}
+        Foreign:
+          Type: SQS
+          Properties: {Queue: "arn:aws:sqs:eu-west-1:123456789012:foreign"}
+        Post: {Type: HttpApi, Properties: {Path: "/orders/{id}", Method: POST}}
+        Rest: {Type: HttpApi}
+        Old: {Type: HttpApi, Properties: {Path: /old, PayloadFormatVersion: "1.0", Auth: {Authorizer: Tokens}}}
+        Topic: {Type: SNS, Properties: {Topic: x}}
+  Resize:
+    Type: AWS::Serverless::Function
+    DependsOn: Uploads
+    Properties:
+      Handler: images/resize.handler
+      FunctionUrlConfig: {AuthType: NONE, Cors: {AllowOrigins: ["*"], AllowHeaders: [x-a]}}
+      Events:
+        Upload:
+          Type: S3
+          Properties:
+            Bucket: !Ref Uploads
+            Events: s3:ObjectCreated:*
+            Filter: {S3Key: {Rules: [{Name: prefix, Value: in/}, {Name: suffix, Value: .png}]}}
+        Nightly:
+          Type: Schedule
+          Properties: {Schedule: cron(0 2 * * ? *), Input: '{"full": true}', Enabled: !If [IsProduction, true, false]}
+        Often:
+          Type: ScheduleV2
+          Properties: {ScheduleExpression: rate(5 minutes), ScheduleExpressionTimezone: Europe/Berlin, Name: often, FlexibleTimeWindow: {Mode: "OFF"}}
+        Any: {Type: Api, Properties: {Path: "/images/{proxy+}", Method: ANY, RestApiId: !Ref Api}}
+        Open: {Type: Api, Properties: {Path: /open, Method: any, RestApiId: !Ref Api, Auth: {Authorizer: NONE}}}
+        Key: {Type: Api, Properties: {Path: /key, Method: put, Auth: {ApiKeyRequired: true}}}
+  Production:
+    Type: AWS::Serverless::Function
+    Condition: IsProduction
+    Properties: {Handler: a.b}
+  Node:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: index.handler, Runtime: nodejs20.x}
+  Container:
+    Type: AWS::Serverless::Function
+    Properties: {PackageType: Image, ImageUri: x}
+  Inline:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: index.handler, InlineCode: "def handler(e, c): ..."}
+  Remote:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: index.handler, CodeUri: s3://bucket/key.zip}
+  Plain:
+    Type: AWS::Lambda::Function
+    Properties:
+      Handler: plain.handler
+      Runtime: python3.13
+      Code: src
+      Role: !GetAtt Role.Arn
+      VpcConfig: {SubnetIds: [x]}
+      Events: {Ignored: {Type: Api}}
+"#;
+
+#[test]
+fn an_app_with_everything_is_read() {
+    let files = [
+        ("template.yaml", SHOP),
+        ("src/orders.py", ""),
+        ("layers/common/python/a.py", ""),
+        ("layers/more.zip", ""),
+    ];
+    let found = project(&files, &options(&[("AWS_REGION", "eu-west-1")], None, &[]));
+    let text = shown(&found).replace(&found.functions[0].name, "STACK-take");
+    assert_shown(&text, include_str!("shop.txt"));
+}
+
+#[track_caller]
+fn assert_shown(found: &str, expected: &str) {
+    assert_eq!(found.trim_end(), expected.trim_end(), "\n{found}");
+}
+
+#[test]
+fn parameters_and_conditions_follow_what_is_given() {
+    let files =
+        [("template.yaml", SHOP), ("src/orders.py", ""), ("layers/common/", ""), ("layers/more.zip", "")];
+    let found = project(&files, &options(&[], None, &[("Stage", "prod"), ("Secret", "s3cret")]));
+    let take = &found.functions[0];
+    let variable = |name: &str| take.variables.get(name).map(String::as_str);
+    assert_eq!(variable("WORKERS"), Some("20"));
+    assert_eq!(variable("MODE"), Some("live"));
+    assert_eq!(variable("NOTHING"), Some("live"));
+    assert_eq!(variable("SECRET"), Some("s3cret"));
+    assert_eq!(variable("PLACE"), Some("us-east-1/000000000000/${Literal}"));
+    assert!(found.functions.iter().any(|function| function.id == "Production"));
+}
+
+const JSON: &str = r#"{
+  "Resources": {
+    "Hello": {
+      "Type": "AWS::Lambda::Function",
+      "Properties": {
+        "Handler": "app.handler",
+        "Runtime": "python3.9",
+        "Code": ".",
+        "Environment": {"Variables": {"SELF": {"Fn::Sub": "${AWS::Partition}-${Queue.Arn}"}}}
+      }
+    },
+    "Queue": {"Type": "AWS::SQS::Queue"}
+  }
+}"#;
+
+#[test]
+fn templates_may_be_json() {
+    let expected = "
+3 Hello = Hello: app.handler in ``, python3.9, 3s, 128 MB
+  SELF=aws-arn:aws:sqs:us-east-1:000000000000:Queue
+";
+    check_with(&[("template.json", JSON)], &ProjectOptions::default(), expected);
+    // JSON is YAML.
+    check_with(&[("template.yaml", JSON)], &ProjectOptions::default(), expected);
+}
+
+/// One function whose properties begin in line 4.
+fn one(properties: &str) -> String {
+    format!("Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n{properties}")
+}
+
+#[track_caller]
+fn check_wrong(properties: &str, expected: &str) {
+    let template = one(properties);
+    let found =
+        project(&[("template.yaml", &template), ("a.py", ""), ("text.txt", "")], &ProjectOptions::default());
+    let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    let first = problems.first().map(|problem| problem.replace("\n  fix:", "; fix:")).unwrap_or_default();
+    assert_eq!(first, expected, "{problems:?}");
+    assert_eq!(found.problems[0].function.as_deref(), Some("F"));
+    assert!(found.functions.is_empty(), "{properties}");
+}
+
+#[test]
+fn what_is_wrong_has_its_line_code_and_fix() {
+    let at = |line: u32, code: &str, rest: &str| format!("error[{code}] template.yaml:{line}: {rest}");
+    check_wrong(
+        "      CodeUri: .\n",
+        &at(2, "E0116", "the function F has no Handler; fix: write Handler: module.function"),
+    );
+    check_wrong(
+        "      Handler: a.b\n      Timeout: 10s\n",
+        &at(6, "E0116", "Timeout is `10s`; fix: write a whole number from 1 to 5400"),
+    );
+    check_wrong("      Handler: [a.b]\n", &at(5, "E0116", "the handler is a list; fix: write a text"));
+    check_wrong(
+        "      Handler: a.b\n      MemorySize: 64\n",
+        &at(6, "E0116", "MemorySize is `64`; fix: write a whole number from 128 to 32768"),
+    );
+    check_wrong(
+        "      Handler: a.b\n      CodeUri: src/\n",
+        &at(
+            6,
+            "E0117",
+            "CodeUri is `src/`, which is not there; fix: make src/, or name the folder that holds the code, from the folder of template.yaml",
+        ),
+    );
+    check_wrong(
+        "      Handler: a.b\n      CodeUri: text.txt\n",
+        &at(
+            6,
+            "E0117",
+            "CodeUri is `text.txt`, which is no folder and no zip file; fix: name a folder, or a file that ends in .zip",
+        ),
+    );
+    check_wrong(
+        "      Handler: a.b\n      FunctionName: a b\n",
+        &at(
+            2,
+            "E0116",
+            "`a b` can't be the name of a function; fix: write at most 64 letters, digits, hyphens and underscores",
+        ),
+    );
+    check_wrong(
+        "      Handler: a.b\n      Environment:\n        Variables: {A-B: 1}\n",
+        &at(7, "E0116", "`A-B` can't be the name of a variable; fix: write letters, digits and underscores"),
+    );
+    check_wrong(
+        "      Handler: a.b\n      Environment:\n        Variables: {A: [1]}\n",
+        &at(7, "E0116", "the variable A is a list; fix: write a text or a number"),
+    );
+    check_wrong(
+        "      Handler: a.b\n      Environment:\n        Variables: {A: !Sub [x]}\n",
+        &at(
+            7,
+            "E0118",
+            "the variable A has no value: `Fn::Sub` has not the arguments that CloudFormation wants; fix: write a value, a fallback behind a comma, or set what it names",
+        ),
+    );
+    check_wrong(
+        "      Handler: a.b\n      Events: [x]\n",
+        &at(6, "E0116", "Events is a list; fix: write a map of keys and values"),
+    );
+}
+
+#[test]
+fn wrong_events_have_their_lines() {
+    let event = |text: &str| format!("      Handler: a.b\n      Events:\n        E: {text}\n");
+    let at = |code: &str, rest: &str| format!("error[{code}] template.yaml:7: {rest}");
+    check_wrong(
+        &event("{Properties: {}}"),
+        &at("E0116", "the event E has no Type; fix: write Api, HttpApi, Schedule, ScheduleV2, SQS or S3"),
+    );
+    check_wrong(
+        &event("{Type: Api, Properties: {Path: /a}}"),
+        &at("E0116", "the event E has no Method; fix: write Method below its Properties"),
+    );
+    check_wrong(
+        &event("{Type: Api, Properties: {Path: a, Method: get}}"),
+        &at(
+            "E0116",
+            "`a` is no path of an API; fix: write /, and parameters as whole segments: /items/{id}, or at the end /files/{path+}",
+        ),
+    );
+    check_wrong(
+        &event("{Type: Api, Properties: {Path: /a, Method: fetch}}"),
+        &at(
+            "E0116",
+            "`fetch` is no method; fix: write any, or one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        ),
+    );
+    check_wrong(
+        &event("{Type: Api, Properties: {Path: /a, Method: get, RestApiId: Other}}"),
+        &at(
+            "E0116",
+            "the template has no AWS::Serverless::Api `Other`; fix: write !Ref and the key of one, or leave it out",
+        ),
+    );
+    check_wrong(
+        &event("{Type: Schedule, Properties: {Schedule: cron(0 9 * * * *)}}"),
+        &at(
+            "E0243",
+            "the schedule `cron(0 9 * * * *)` can't be read: day and day of week are both given, at character 14; fix: write `?` for the one that does not matter, e.g. cron(0 9 * * ? *)",
+        ),
+    );
+    check_wrong(
+        &event("{Type: Schedule, Properties: {Schedule: rate(1 day), Input: '{'}}"),
+        &at("E0116", "the input of the schedule is no JSON; fix: write e.g. '{\"key\": \"value\"}'"),
+    );
+    check_wrong(
+        &event(
+            "{Type: ScheduleV2, Properties: {ScheduleExpression: rate(1 day), ScheduleExpressionTimezone: Berlin}}",
+        ),
+        &at(
+            "E0238",
+            "there is no time zone `Berlin`; fix: write a name of the IANA database, e.g. Europe/Berlin",
+        ),
+    );
+    check_wrong(
+        &event("{Type: SQS, Properties: {Queue: orders}}"),
+        &at(
+            "E0116",
+            "`orders` is no ARN of a queue; fix: write !GetAtt Queue.Arn for a queue of this file, or an ARN as arn:aws:sqs:us-east-1:000000000000:name",
+        ),
+    );
+    check_wrong(
+        &event("{Type: SQS, Properties: {Queue: 'arn:aws:sqs:a:1:q', BatchSize: 0}}"),
+        &at("E0116", "BatchSize is `0`; fix: write a whole number from 1 to 10000"),
+    );
+    check_wrong(
+        &event("{Type: S3, Properties: {Bucket: b}}"),
+        &at("E0116", "the event E has no Events; fix: write Events below its Properties"),
+    );
+}
+
+/// T-026: nothing leads out of the project's folder.
+#[test]
+fn t_026_code_and_handlers_stay_in_the_project() {
+    for code in ["..", "../other", "/etc"] {
+        let expected = format!(
+            "error[E0221] template.yaml:6: CodeUri is `{code}`, which is not in the project's folder; fix: move the code into the project's folder"
+        );
+        check_wrong(&format!("      Handler: a.b\n      CodeUri: {code}\n"), &expected);
+    }
+    for handler in ["../../x.main", "/etc/x.main", "a", "a.py"] {
+        let expected = format!(
+            "error[E0215] template.yaml:5: the handler `{handler}` is no module.function; fix: write module.function, e.g. app.lambda_handler for lambda_handler in app.py"
+        );
+        check_wrong(&format!("      Handler: {handler}\n"), &expected);
+    }
+}
+
+#[test]
+fn one_wrong_function_does_not_stop_the_others() {
+    let template =
+        format!("{HELLO}  Bad:\n    Type: AWS::Serverless::Function\n    Properties: {{CodeUri: .}}\n");
+    let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+    let ids: Vec<&str> = found.functions.iter().map(|function| function.id.as_str()).collect();
+    assert_eq!(ids, ["Hello"]);
+    assert_eq!(found.problems.len(), 1);
+    assert_eq!((found.problems[0].function.as_deref(), found.problems[0].line), (Some("Bad"), Some(5)));
+}
+
+#[test]
+fn two_functions_have_two_names() {
+    let function = |id: &str| {
+        format!(
+            "  {id}:\n    Type: AWS::Serverless::Function\n    Properties: {{Handler: a.b, FunctionName: same}}\n"
+        )
+    };
+    let template = format!("Resources:\n{}{}", function("One"), function("Two"));
+    let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+    assert_eq!(found.functions.len(), 1);
+    check_findings(
+        &[("template.yaml", &template)],
+        "error",
+        &[
+            "error[E0116] template.yaml:5: another function has the name same, too; fix: give one of them another name",
+        ],
+    );
+}
+
+#[test]
+fn what_is_ignored_is_said_once_for_all() {
+    let function = |id: &str| {
+        format!(
+            "  {id}:\n    Type: AWS::Serverless::Function\n    Properties: {{Handler: a.b, Policies: [x], Role: y}}\n"
+        )
+    };
+    let functions: String = ["A", "B", "C", "D", "E"].map(function).concat();
+    let template = format!("Resources:\n{functions}");
+    check_findings(
+        &[("template.yaml", &template)],
+        "ignored",
+        &[
+            "ignored 4: Policies of A, B, C and 2 more: functions have no role at AWS here",
+            "ignored 4: Role of A, B, C and 2 more: functions have no role at AWS here",
+        ],
+    );
+}
+
+#[test]
+fn only_python_that_can_run_is_served() {
+    for (runtime, served) in [
+        ("python3.8", true),
+        ("python3.13", true),
+        ("python3.7", false),
+        ("python3.14", false),
+        ("python2.7", false),
+        ("python3", false),
+        ("python3.+9", false),
+        ("provided.al2023", false),
+        ("java21", false),
+    ] {
+        let template = one(&format!("      Handler: a.b\n      Runtime: {runtime}\n"));
+        let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+        assert_eq!(found.functions.len() == 1, served, "{runtime}");
+        assert_eq!(found.ignored.len(), usize::from(!served), "{runtime}");
+        assert!(found.problems.is_empty(), "{runtime}");
+    }
+}
+
+/// References that go in circles end, and what they would give is left out.
+#[test]
+fn circles_end() {
+    let template = "Conditions:\n  A: !Condition B\n  B: !Condition A\nResources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {QueueName: !Ref R}\n  R:\n    Type: AWS::SQS::Queue\n    Properties: {QueueName: !GetAtt Q.QueueName}\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Environment: {Variables: {Q: !Ref Q, A: !If [A, x, y], Z: z}}\n";
+    let found = project(&[("template.yaml", template)], &ProjectOptions::default());
+    let variables: Vec<&str> = found.functions[0].variables.keys().map(String::as_str).collect();
+    assert_eq!(variables, ["Z"]);
+    assert_eq!(found.ignored.len(), 2, "{:?}", found.ignored);
+    let mut conditions = "Conditions:\n".to_owned();
+    for number in 0..2000 {
+        conditions.push_str(&format!("  C{number}: !And [!Condition C{0}, !Condition C{0}]\n", number + 1));
+    }
+    let template = format!(
+        "{conditions}{}",
+        one("      Handler: a.b\n      Environment: {Variables: {A: !If [C0, x, y]}}\n")
+    );
+    let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+    assert!(found.functions[0].variables.is_empty());
+}
+
+/// What references repeat is bounded as what aliases repeat.
+#[test]
+fn references_are_no_bombs() {
+    let long = "x".repeat(200_000);
+    let references = "${P}".repeat(100);
+    let template = format!(
+        "Parameters:\n  P: {{Type: String, Default: {long}}}\n{}",
+        one(&format!("      Handler: a.b\n      Environment: {{Variables: {{A: !Sub \"{references}\"}}}}\n"))
+    );
+    let folder = folder(&[("template.yaml", &template)]);
+    let error = read(folder.path(), &ProjectOptions::default()).unwrap_err();
+    assert_eq!(error.code(), "E0115");
+    assert!(error.to_string().contains("MiB of text"), "{error}");
+}
