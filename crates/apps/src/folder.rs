@@ -12,6 +12,7 @@ use ingle_types::spec::{
 };
 
 use crate::json_place::{self, Document, Node};
+use crate::project::Member;
 use crate::{
     Error, bindings, detect, encoding, function_json, host_json, ingle_toml, lambda, local_settings,
     requirements,
@@ -50,6 +51,8 @@ pub struct ReadOptions {
     pub isolation: Option<Isolation>,
     /// The handler of AWS Lambda that is meant, as `module.function`; it wins over the app's own word.
     pub handler: Option<String>,
+    /// The function of a project that is meant.
+    pub member: Option<Member>,
 }
 
 /// What stands in a folder. The functions of a v2 app are not known before its code is imported.
@@ -158,19 +161,27 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let zone = bindings::default_zone(|name| {
         setting_of(&options.environment, &local.values, name).filter(|value| !value.trim().is_empty())
     });
-    let mut own = ingle_toml::read(&root, &zone)?;
+    let member = options.member.as_ref();
+    let mut own = ingle_toml::read(member.map_or(&root, |member| &member.root), &zone)?;
     if let Some(region) =
         ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| find(&options.environment, name))
     {
         region.clone_into(&mut own.lambda.region);
     }
-    let named = options.handler.as_deref().map(|name| (name, "--handler"));
-    let named =
-        named.or(own.lambda.handler.as_deref().map(|name| (name, "handler in [lambda] of ingle.toml")));
+    let place = member.map(Member::place);
+    let named = member.zip(place.as_deref()).map(|(member, place)| (&*member.function.handler, place));
+    let named = named.or(options.handler.as_deref().map(|name| (name, "--handler")));
+    let handler = own.lambda.handler.clone();
+    let named = named.or(handler.as_deref().map(|name| (name, "handler in [lambda] of ingle.toml")));
+    if let Some(member) = member {
+        lambda::take_over(member, &mut own.lambda, &mut own.sandbox);
+    }
     let detected = detect::detect(&root, script, named)?;
     let settings = detect_settings(&options.environment, &local.values);
-    let folder_name =
-        root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned());
+    let folder_name = match member {
+        Some(member) => member.function.name.clone(),
+        None => root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned()),
+    };
     let host = match &detected.handler {
         Some(_) => {
             host_json::Host { config: lambda::host(&own.lambda), problems: Vec::new(), notes: Vec::new() }
@@ -194,6 +205,8 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     problems.extend(own.problems);
     let mut notes = local.notes;
     notes.extend(host.notes);
+    let mut values = local.values;
+    values.extend(member.iter().flat_map(|member| member.function.variables.clone()));
     let mut config = host.config;
     config.cors = local.cors;
     Ok(AppFolder {
@@ -204,7 +217,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         script_file: detected.script_file,
         declared: functions.declared,
         host: config,
-        settings: local.values,
+        settings: values,
         port: local.port,
         requirements: requirements.requirements,
         workers: own.workers,

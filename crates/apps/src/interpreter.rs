@@ -36,7 +36,7 @@ pub struct Interpreter {
     pub problems: Vec<Problem>,
 }
 
-/// Chooses: `--python`, the active environment, the app's own, `.python-version`, PATH, pyenv. Starts at most a few
+/// Chooses: `--python`, the active environment, the app's own, `.python-version`, the runtime of a project's function, PATH, pyenv. Starts at most a few
 /// short processes, and none for a virtual environment or a pyenv version.
 ///
 /// # Errors
@@ -50,6 +50,7 @@ pub fn choose_interpreter(folder: &AppFolder, options: &ReadOptions) -> Result<I
         None => search
             .environments(&mut found)
             .or_else(|| search.version_file(&mut found, &mut problems))
+            .or_else(|| search.runtime(&mut found))
             .or_else(|| search.path(&mut found))
             .or_else(|| search.newest_pyenv(&mut found)),
     };
@@ -123,6 +124,24 @@ impl Search<'_> {
         }
     }
 
+    /// `python3.12` of a project's function, if it is here.
+    fn runtime(&self, found: &mut Vec<String>) -> Option<Interpreter> {
+        let member = self.options.member.as_ref()?;
+        let runtime = member.function.runtime.as_deref()?;
+        let why = format!("Runtime of {}", member.place());
+        let version = runtime.strip_prefix("python")?;
+        if let Some(home) = pyenv::find(&self.pyenv_root(), version) {
+            return Self::accept(self.pyenv(&home, &why), found);
+        }
+        match self.on_path(runtime).next() {
+            Some(path) => Self::accept(self.probe(&path, &why), found),
+            None => {
+                found.push(format!("{runtime}, the {why}, is not installed"));
+                None
+            }
+        }
+    }
+
     fn environments(&self, found: &mut Vec<String>) -> Option<Interpreter> {
         if let Some(active) = self.variable("VIRTUAL_ENV") {
             let why = "the active virtual environment";
@@ -130,10 +149,13 @@ impl Search<'_> {
                 return Some(interpreter);
             }
         }
-        [".venv", "venv", "env"].iter().find_map(|name| {
-            let root = self.folder.root.join(name);
+        let project = self.options.member.iter().map(|member| (&member.root, "the project"));
+        let places = std::iter::once((&self.folder.root, "the app")).chain(project);
+        let mut named = places.flat_map(|place| [".venv", "venv", "env"].map(|name| (place, name)));
+        named.find_map(|((folder, place), name)| {
+            let root = folder.join(name);
             let is_environment = root.join("pyvenv.cfg").is_file();
-            let candidate = is_environment.then(|| environment_at(&root, &format!("{name} in the app")))?;
+            let candidate = is_environment.then(|| environment_at(&root, &format!("{name} in {place}")))?;
             Self::accept(candidate, found)
         })
     }

@@ -1,6 +1,6 @@
 //! A folder with a handler for AWS Lambda and nothing that says more about it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ingle_types::account::Account;
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::folder::{AppFolder, read_bytes};
+use crate::project::{Api, EventSource, Member};
 
 /// What the console of AWS makes, so what a file of this name with this function is.
 const SCRIPT: &str = "lambda_function.py";
@@ -75,6 +76,19 @@ pub(crate) fn script_of(root: &Path, name: &str) -> Option<String> {
     let package = format!("{module}/__init__.py");
     let is_package = root.join(&package).is_file();
     Some(if is_package { package } else { format!("{module}.py") })
+}
+
+/// What the file of a project says of one of its functions, unless ingle.toml does.
+pub(crate) fn take_over(member: &Member, options: &mut LambdaOptions, sandbox: &mut SandboxOptions) {
+    let function = &member.function;
+    options.timeout.get_or_insert(function.timeout);
+    options.region.clone_from(&member.region);
+    options.has_url = function.sources.iter().any(|source| match source {
+        EventSource::Http(http) => http.api == Api::Url,
+        EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => false,
+    });
+    options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
+    sandbox.memory.get_or_insert(function.memory_mb << 20);
 }
 
 /// What the app's one function is, before it is imported.
@@ -144,7 +158,7 @@ pub(crate) fn function(
     FunctionSpec {
         name: FunctionName::new(&declared.name),
         trigger: TriggerSpec::Handler(HandlerTrigger {
-            url: Some(url),
+            url: options.has_url.then_some(url),
             timeout: options.timeout.unwrap_or(TIMEOUT),
             region: options.region.clone(),
         }),
@@ -169,6 +183,7 @@ pub fn variables(folder: &AppFolder, version: (u32, u32, u32)) -> Vec<(String, S
     let setting = |name: &str| declared.bindings.first().and_then(|settings| settings.get(name));
     let memory = setting("memory_mb").and_then(Value::as_u64).unwrap_or(MEMORY_MB);
     let root = folder.root.display().to_string();
+    let packages = packages(&folder.lambda.layers, folder.setting("PYTHONPATH"), version);
     let region = folder.lambda.region.clone();
     [
         ("AWS_LAMBDA_FUNCTION_NAME", declared.name.clone()),
@@ -185,8 +200,19 @@ pub fn variables(folder: &AppFolder, version: (u32, u32, u32)) -> Vec<(String, S
         ("TZ", ":UTC".to_owned()),
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
     ]
+    .into_iter()
+    .chain(packages.map(|paths| ("PYTHONPATH", paths)))
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .collect()
+}
+
+/// Where Python finds the packages of layers, as if they lay over each other below `/opt`.
+fn packages(layers: &[PathBuf], own: Option<&str>, (major, minor, _): (u32, u32, u32)) -> Option<String> {
+    let of_version = format!("python/lib/python{major}.{minor}/site-packages");
+    let folders = layers.iter().rev().flat_map(|layer| [layer.join(&of_version), layer.join("python")]);
+    let paths = folders.filter(|folder| folder.is_dir()).map(|folder| folder.display().to_string());
+    let paths: Vec<String> = own.map(str::to_owned).into_iter().chain(paths).collect();
+    (!layers.is_empty() && !paths.is_empty()).then(|| paths.join(":"))
 }
 
 #[cfg(test)]

@@ -120,6 +120,41 @@ pub struct ProjectFunction {
     pub line: u32,
 }
 
+/// One of the functions of a project, as an app of its own.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Member {
+    /// The project's folder.
+    pub root: PathBuf,
+    /// The project's file, relative to it.
+    pub file: PathBuf,
+    pub region: String,
+    pub function: ProjectFunction,
+}
+
+impl Member {
+    /// The folder with its code.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(&self.function.code)
+    }
+
+    /// `template.yaml:12`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file.display(), self.function.line)
+    }
+}
+
+impl Project {
+    /// Its functions, if `root` is its folder.
+    pub fn members<'a>(&'a self, root: &'a Path) -> impl Iterator<Item = Member> + 'a {
+        self.functions.iter().map(|function| Member {
+            root: root.to_owned(),
+            file: self.file.clone(),
+            region: self.region.clone(),
+            function: function.clone(),
+        })
+    }
+}
+
 /// What starts a function.
 #[derive(Clone, PartialEq, Debug)]
 pub enum EventSource {

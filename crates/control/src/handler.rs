@@ -30,7 +30,7 @@ pub(crate) fn bounds(folder: &AppFolder) -> Bounds {
     bounds
 }
 
-/// What a handler finds in its environment: what is inherited, and what AWS's runtime sets.
+/// What a handler finds in its environment: what is inherited, its own, and what AWS's runtime sets.
 pub(crate) fn environment(
     prepared: &Prepared,
     inherited: &BTreeMap<String, String>,
@@ -40,8 +40,9 @@ pub(crate) fn environment(
         .filter(|(name, _)| !name.starts_with("INGLE_"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let (early, settings) = ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version)
-        .into_iter()
+    let own = prepared.folder.settings.clone().into_iter();
+    let (early, settings) = own
+        .chain(ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version))
         .partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
     variables.extend(early);
     (variables, settings)

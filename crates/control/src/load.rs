@@ -74,6 +74,14 @@ pub async fn prepare(
     Ok(Prepared { folder, interpreter, environment, debugger: None })
 }
 
+/// The folder in which the states of all functions of a project are, if this is one of them.
+fn of_all(state: &Path) -> Option<PathBuf> {
+    state
+        .parent()
+        .filter(|parent| parent.file_name().is_some_and(|name| name == ".ingle"))
+        .map(Path::to_owned)
+}
+
 /// Whether this machine has what a class of isolation is made of.
 fn check_isolation(isolation: Isolation, means: Option<&Means>) -> Result<(), Error> {
     match (isolation, means) {
@@ -230,6 +238,7 @@ fn confinement(
     read.extend(prepared.environment.linked.iter().cloned());
     let paths = folder.settings.get("PYTHONPATH").into_iter().flat_map(|paths| paths.split(':'));
     read.extend(paths.map(PathBuf::from).filter(|path| path.is_absolute()));
+    read.extend(folder.lambda.layers.iter().cloned());
     let identity = machine::identity(&folder.root, Crowd::Functions, &means.strength);
     let temporary = if means.strength.has(Protection::FileView) {
         None
@@ -242,7 +251,12 @@ fn confinement(
         shim,
         read,
         write: with.spool.iter().cloned().chain(temporary.iter().map(|one| one.path().to_owned())).collect(),
-        hidden: with.state.iter().cloned().collect(),
+        hidden: with
+            .state
+            .iter()
+            .cloned()
+            .chain(with.state.iter().filter_map(|state| of_all(state)))
+            .collect(),
     };
     let policy = confine::policy(&folder.sandbox, &folder.settings);
     // An editor comes in over the host's loopback.

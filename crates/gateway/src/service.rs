@@ -326,7 +326,12 @@ fn find(site: &Site, head: &Parts, path: &RequestPath<'_>) -> Result<Found, Resp
             }
             Err(response)
         }
-        Match::NotFound if path.segments.is_empty() && matches!(head.method, Method::GET | Method::HEAD) => {
+        // Nothing of Azure's is at a function of Lambda.
+        Match::NotFound
+            if site.has_admin_doors
+                && path.segments.is_empty()
+                && matches!(head.method, Method::GET | Method::HEAD) =>
+        {
             Err(azure::home::page(site.home_page))
         }
         Match::NotFound => {

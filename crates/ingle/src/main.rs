@@ -13,6 +13,7 @@ mod keys;
 mod mend;
 mod moved;
 mod printer;
+mod project;
 mod screen;
 mod serve;
 mod server;

@@ -1,4 +1,4 @@
-//! `ingle start` with several apps: one port, one printer, one stop; everything else is each app's own.
+//! `ingle start` with several apps, or with a project of functions: one port, one printer, one stop; everything else is each app's own.
 //!
 //! An app that can't be served does not keep the others from it: its callers are told what is wrong, and it is tried
 //! again when its files change.
@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ingle_apps::ReadOptions;
+use ingle_apps::project::{Member, Project};
 use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{Event, absolute};
-use ingle_gateway::hosts::Hosts;
+use ingle_gateway::hosts::{Hosts, label_of};
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ use crate::commands::start::{PORT_DEFAULT, Signals, parents, plan, progress};
 use crate::exit::{CommandError, USAGE};
 use crate::keys::{Key, Keys, Typed};
 use crate::printer::{Color, Printer, Style, of_app};
+use crate::project;
 use crate::screen;
 use crate::serve::{changed_files, end, extra};
 use crate::server::{Apps, Server, Shared};
@@ -60,10 +63,17 @@ pub(crate) async fn run(
     style: Style,
     (printer, tasks): (&Printer, &Tasks),
     mut signals: Signals,
+    project: Option<Project>,
 ) -> Result<u8, CommandError> {
     let began = Instant::now();
-    let folders = folders(arguments)?;
-    let count = folders.len();
+    let members = match &project {
+        Some(project) => of_project(arguments, project)?,
+        None => folders(arguments)?,
+    };
+    if let Some(project) = &project {
+        printer.text(project::told(project, style));
+    }
+    let count = members.len();
     let address = SocketAddr::new(arguments.address, arguments.port.unwrap_or(PORT_DEFAULT));
     let parents = parents(arguments.zygote_memory, surroundings).await?;
     let means = parents.means.clone();
@@ -81,15 +91,22 @@ pub(crate) async fn run(
         started,
     };
     let mut services = BTreeMap::new();
-    for (name, folder) in folders {
+    for member in members {
         let seen = (surroundings, means.clone());
-        let plan = plan_of(arguments, (&name, folder), seen, printer)?;
+        let plan = plan_of(arguments, &member, seen, printer)?;
+        let name = member.name;
         let entrance = Entrance::new(&plan);
         services.insert(name.clone(), entrance.service.clone());
         let care = Care { printer: printer.of_app(&name), ..care.clone() };
         drop(tasks.spawn(TaskKind::Supervisor, format!("app {name}"), tend(name, plan, entrance, care)));
     }
-    server.serve(Hosts::ByLabel { services, development: !arguments.hide_errors });
+    server.serve(match &project {
+        Some(project) => {
+            let apis = project::apis(project, &services);
+            Hosts::Project { services, apis }
+        }
+        None => Hosts::ByLabel { services, development: !arguments.hide_errors },
+    });
     let all = async {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
@@ -100,7 +117,7 @@ pub(crate) async fn run(
     tokio::select! {
         all = all => {
             let took = began.elapsed().as_millis();
-            printer.text(ready(&server, all, took, style));
+            printer.text(ready(&server, (all, project.as_ref()), took, style));
             attend(&mut signals, &reload, (printer, style)).await;
         }
         () = signals.next() => {}
@@ -241,16 +258,47 @@ impl Care {
     }
 }
 
-/// Names and folders of the apps.
-fn folders(arguments: &StartArguments) -> Result<Vec<(String, PathBuf)>, CommandError> {
-    let usage = |message: String| CommandError::new(USAGE, "E0703", message);
+/// One app.
+struct Served {
+    /// As hosts name it.
+    name: String,
+    folder: PathBuf,
+    /// Of a project.
+    member: Option<Member>,
+}
+
+/// The functions of a project.
+fn of_project(arguments: &StartArguments, project: &Project) -> Result<Vec<Served>, CommandError> {
+    check_arguments(arguments)?;
+    let root = absolute(&arguments.app.folder);
+    let mut named = BTreeMap::new();
+    for member in project.members(&root) {
+        let (name, place) = (label_of(&member.function.name), member.place());
+        let served = Served { name: name.clone(), folder: member.folder(), member: Some(member) };
+        if named.insert(name.clone(), served).is_some() {
+            let message = format!("{place}: another function would be '{name}', too");
+            return Err(CommandError::new(USAGE, "E0703", message).hint("give them names that differ"));
+        }
+    }
+    Ok(named.into_values().collect())
+}
+
+fn check_arguments(arguments: &StartArguments) -> Result<(), CommandError> {
     if arguments.debug.is_some()
         || arguments.clock.is_some()
         || !arguments.app.functions.is_empty()
         || arguments.app.handler.is_some()
     {
-        return Err(usage("--debug, --clock, --functions and --handler are for one app".to_owned()));
+        let message = "--debug, --clock, --functions and --handler are for one app".to_owned();
+        return Err(CommandError::new(USAGE, "E0703", message));
     }
+    Ok(())
+}
+
+/// Names and folders of the apps.
+fn folders(arguments: &StartArguments) -> Result<Vec<Served>, CommandError> {
+    let usage = |message: String| CommandError::new(USAGE, "E0703", message);
+    check_arguments(arguments)?;
     let folders = match &arguments.apps {
         Some(parent) => below(parent)?,
         None => std::iter::once(&arguments.app.folder).chain(&arguments.more).cloned().collect(),
@@ -269,7 +317,7 @@ fn folders(arguments: &StartArguments) -> Result<Vec<(String, PathBuf)>, Command
             return Err(usage(message).hint("give the folders names that differ"));
         }
     }
-    Ok(named.into_iter().collect())
+    Ok(named.into_iter().map(|(name, folder)| Served { name, folder, member: None }).collect())
 }
 
 /// The apps in a folder.
@@ -298,22 +346,25 @@ fn below(parent: &Path) -> Result<Vec<PathBuf>, CommandError> {
 
 /// The name of a folder as a part of a host's name.
 fn name_of(folder: &Path) -> String {
-    let name = folder.file_name().map_or_else(|| "app".into(), |name| name.to_string_lossy());
-    name.chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' })
-        .collect()
+    label_of(&folder.file_name().map_or_else(|| "app".into(), |name| name.to_string_lossy()))
 }
 
 fn plan_of(
     arguments: &StartArguments,
-    (name, folder): (&str, PathBuf),
+    Served { name, folder, member }: &Served,
     seen: (&Surroundings, Option<Means>),
     printer: &Printer,
 ) -> Result<Plan, CommandError> {
-    let plan = plan(arguments, folder, seen, &printer.of_app(name))?;
-    // Each has a folder of its own in the one that was chosen.
-    let state = arguments.app.state.as_ref().map_or(plan.state, |state| state.join(name));
-    Ok(Plan { state, host: format!("{name}.localhost"), ..plan })
+    let plan = plan(arguments, folder.clone(), seen, &printer.of_app(name))?;
+    // Each has a folder of its own in the one that was chosen, and functions in that of their project, as many may have one
+    // folder.
+    let chosen = arguments.app.state.as_ref();
+    let state = match member {
+        Some(member) => project::state(member, chosen),
+        None => chosen.map_or(plan.state, |state| state.join(name)),
+    };
+    let read = ReadOptions { member: member.clone(), state: Some(state.clone()), ..plan.read };
+    Ok(Plan { state, read, host: format!("{name}.localhost"), is_lazy: true, ..plan })
 }
 
 fn watcher(printer: &Printer) -> Option<Watcher> {
@@ -331,7 +382,12 @@ fn cores() -> usize {
 }
 
 /// That all apps were tried: `{"event":"ready", …}` or some lines; docs/cli.md has the shape.
-fn ready(server: &Server, mut all: Vec<Started>, took_ms: u128, style: Style) -> String {
+fn ready(
+    server: &Server,
+    (mut all, project): (Vec<Started>, Option<&Project>),
+    took_ms: u128,
+    style: Style,
+) -> String {
     all.sort_by(|one, other| one.name.cmp(&other.name));
     let address = server.shared.address;
     if style.json {
@@ -345,6 +401,14 @@ fn ready(server: &Server, mut all: Vec<Started>, took_ms: u128, style: Style) ->
     let without = if bad == 0 { String::new() } else { format!(", {bad} can't be served") };
     let first = all.first().map_or("app", |app| &app.name);
     let keys = if Keys::are_read(style) { ", h shows the keys" } else { "" };
+    if let Some(project) = project {
+        let first = format!(
+            "{word} in {took_ms} ms · {} functions{without} · http://{address} · Ctrl-C stops{keys}",
+            all.len()
+        );
+        let routes = project::routes(project, &address.to_string(), address.port(), style);
+        return std::iter::once(first).chain(routes).collect::<Vec<_>>().join("\n");
+    }
     format!(
         "{word} in {took_ms} ms · {} apps{without} · http://{first}.localhost:{}/ and so on · Ctrl-C stops{keys}",
         all.len(),

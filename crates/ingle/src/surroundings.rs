@@ -54,6 +54,7 @@ impl Surroundings {
             means,
             isolation: None,
             handler: arguments.handler.clone(),
+            member: None,
         }
     }
 

@@ -2,11 +2,14 @@
 //! for this call.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use ingle_apps::ReadOptions;
+use ingle_apps::project::Member;
 use ingle_control::{absolute, prepare};
 use ingle_gateway::hosts::Hosts;
 use ingle_tasks::{TaskKind, Tasks};
@@ -21,6 +24,7 @@ use crate::commands::start::{planned_faults, progress};
 use crate::commands::state::payload;
 use crate::exit::{APP, CommandError, MACHINE, USAGE};
 use crate::printer::{Printer, Style, harmless, write_out};
+use crate::project;
 use crate::server::Server;
 use crate::surroundings::Surroundings;
 
@@ -39,13 +43,19 @@ pub(crate) async fn run(
     let body = payload(&arguments.data)?;
     let query = query(&arguments)?;
     let folder = absolute(&arguments.at.folder);
-    let state = Surroundings::state(&folder, arguments.at.state.as_ref());
+    let member = project::member(&folder, &arguments.function, surroundings)?;
+    let state = match &member {
+        Some(member) => project::state(member, arguments.at.state.as_ref()),
+        None => Surroundings::state(&folder, arguments.at.state.as_ref()),
+    };
     let tasks = Tasks::new();
     if let Some(client) = Client::connect(&state, &tasks).await {
         return Ok(show(&call(client, &query, body).await?, style));
     }
     let printer = Printer::start(style, &tasks);
-    let answer = call_once(arguments, surroundings, (&printer, style), &tasks, (&query, body)).await;
+    let at = (member.as_ref().map_or(folder, Member::folder), state);
+    let read = ReadOptions { member, state: Some(at.1.clone()), ..ReadOptions::default() };
+    let answer = call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body)).await;
     drop(printer);
     // What was said before an error stands before it.
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
@@ -54,23 +64,16 @@ pub(crate) async fn run(
 
 /// Starts a server for one call, and stops it.
 async fn call_once(
-    arguments: InvokeArguments,
+    ((folder, state), of_member): ((PathBuf, PathBuf), ReadOptions),
     surroundings: &Surroundings,
     (printer, style): (&Printer, Style),
     tasks: &Tasks,
     (query, body): (&[(String, String)], Bytes),
 ) -> Result<Value, CommandError> {
-    let folder = absolute(&arguments.at.folder);
-    let state = Surroundings::state(&folder, arguments.at.state.as_ref());
-    let app = AppArguments {
-        folder,
-        python: None,
-        functions: Vec::new(),
-        state: arguments.at.state,
-        handler: None,
-    };
+    let app =
+        AppArguments { folder, python: None, functions: Vec::new(), state: of_member.state, handler: None };
     let means = surroundings.means().await;
-    let read = surroundings.read_options(&app, means.clone());
+    let read = ReadOptions { member: of_member.member, ..surroundings.read_options(&app, means.clone()) };
     let prepared = prepare(&app.folder, &read, &mut progress(style, printer)).await?;
     let plan = Plan {
         folder: app.folder,

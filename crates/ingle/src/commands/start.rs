@@ -29,7 +29,7 @@ use crate::printer::{Printer, Style};
 use crate::serve::serve;
 use crate::server::Server;
 use crate::surroundings::Surroundings;
-use crate::{debug, faults, screen, several};
+use crate::{debug, faults, project, screen, several};
 
 pub(crate) const PORT_DEFAULT: u16 = 7071;
 
@@ -42,10 +42,14 @@ pub(crate) async fn run(
     let printer = Printer::start(style, &tasks);
     // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.
     let signals = Signals::listen(arguments.clock.is_some());
-    let code = if arguments.names_several() {
-        several::run(&arguments, surroundings, style, (&printer, &tasks), signals).await
-    } else {
-        run_one(&arguments, surroundings, style, (&printer, &tasks), signals).await
+    let rooms = (&printer, &tasks);
+    let project = if arguments.names_several() { Ok(None) } else { project::find(&arguments, surroundings) };
+    let code = match project {
+        Err(error) => Err(error),
+        Ok(None) if !arguments.names_several() => {
+            run_one(&arguments, surroundings, style, rooms, signals).await
+        }
+        Ok(project) => several::run(&arguments, surroundings, style, rooms, signals, project).await,
     };
     drop(printer);
     // What was said before an error stands before it.

@@ -44,6 +44,7 @@ mod overload;
 mod payloads;
 mod poison;
 mod processes;
+mod project;
 mod reload;
 mod restaurant;
 mod retries;

@@ -1,0 +1,201 @@
+//! A project of functions for AWS Lambda: each is served as an app of its own, with the project's APIs in front of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ingle_apps::project::{
+    Api, EventSource, HttpSource, Member, Payload, Project, ProjectKind, ProjectOptions,
+};
+use ingle_control::absolute;
+use ingle_gateway::apis::{self, Apis, Format, Route};
+use ingle_gateway::hosts::label_of;
+use ingle_gateway::service::Service;
+use serde_json::{Value, json};
+
+use crate::cli::StartArguments;
+use crate::exit::{APP, CommandError, USAGE};
+use crate::printer::{Color, Style, harmless};
+use crate::screen;
+use crate::surroundings::Surroundings;
+
+/// Files of an app for Azure Functions, which may have such a project's file for its deployment.
+const OF_AZURE: [&str; 2] = ["host.json", "function_app.py"];
+
+/// The project of the folder that is to be served, if it is one.
+pub(crate) fn find(
+    arguments: &StartArguments,
+    surroundings: &Surroundings,
+) -> Result<Option<Project>, CommandError> {
+    let folder = absolute(&arguments.app.folder);
+    if arguments.app.handler.is_some() {
+        return Ok(None);
+    }
+    let Some(project) = read(&folder, surroundings)? else { return Ok(None) };
+    if project.functions.is_empty() {
+        let problems: Vec<String> = project.problems.iter().map(ToString::to_string).collect();
+        let why = if problems.is_empty() {
+            "it names no function in Python".to_owned()
+        } else {
+            problems.join("\n")
+        };
+        let message = format!("{} has nothing that can be served: {why}", project.file.display());
+        return Err(CommandError::new(APP, "E0115", message));
+    }
+    Ok(Some(project))
+}
+
+/// The function of this name, if the folder is a project.
+pub(crate) fn member(
+    folder: &Path,
+    name: &str,
+    surroundings: &Surroundings,
+) -> Result<Option<Member>, CommandError> {
+    let Some(project) = read(folder, surroundings)? else { return Ok(None) };
+    let mut members = project.members(folder);
+    let found = members.find(|member| member.function.name == name || member.function.id == name);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<&str> = project.functions.iter().map(|function| &*function.name).collect();
+        let message = format!("{} has no function '{name}'", project.file.display());
+        CommandError::new(USAGE, "E0703", message).hint(format!("its functions: {}", names.join(", ")))
+    })
+}
+
+/// What is kept of a function: in its project's folder, as many functions may have one folder.
+pub(crate) fn state(member: &Member, chosen: Option<&PathBuf>) -> PathBuf {
+    Surroundings::state(&member.root, chosen).join(label_of(&member.function.name))
+}
+
+fn read(folder: &Path, surroundings: &Surroundings) -> Result<Option<Project>, CommandError> {
+    if !folder.is_dir() || OF_AZURE.iter().any(|file| folder.join(file).is_file()) {
+        return Ok(None);
+    }
+    let options = ProjectOptions { environment: surroundings.variables.clone(), ..ProjectOptions::default() };
+    ingle_apps::project::read(folder, &options).map_err(|error| ingle_control::Error::from(error).into())
+}
+
+/// Its APIs, before the functions with these labels.
+pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>) -> Apis {
+    let mut apis = Apis::default();
+    for (function, http) in http_sources(project) {
+        let (Some(service), Some(route)) = (services.get(&label_of(function)), route(http)) else { continue };
+        apis.add(route, service.clone());
+    }
+    apis
+}
+
+fn http_sources(project: &Project) -> impl Iterator<Item = (&str, &HttpSource)> {
+    project.functions.iter().flat_map(|function| {
+        function.sources.iter().filter_map(|source| match source {
+            EventSource::Http(http) => Some((&*function.name, http)),
+            EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => None,
+        })
+    })
+}
+
+/// None of a URL, which is the function's own.
+fn route(http: &HttpSource) -> Option<Route> {
+    let (format, api) = match &http.api {
+        Api::Rest { id, binary_types } => (Format::Rest { binary_types: binary_types.clone() }, id),
+        Api::Http { id, payload: Payload::V1 } => (Format::Http1, id),
+        Api::Http { id, payload: Payload::V2 } => (Format::Http2, id),
+        Api::Url => return None,
+    };
+    let cors = http.cors.clone().map(|cors| apis::Cors {
+        origins: cors.origins,
+        methods: cors.methods,
+        headers: cors.headers,
+        exposed_headers: cors.exposed_headers,
+        credentials: cors.credentials,
+        max_age: cors.max_age,
+    });
+    Some(Route {
+        format,
+        method: http.method.clone(),
+        path: http.path.clone(),
+        stage: http.stage.clone(),
+        api: api.to_ascii_lowercase(),
+        cors,
+        is_guarded: http.guard.is_some(),
+    })
+}
+
+/// What starts functions at AWS and nothing here yet: line and words.
+fn not_yet(project: &Project) -> impl Iterator<Item = (u32, String)> {
+    project.functions.iter().flat_map(|function| {
+        function.sources.iter().filter_map(move |source| {
+            let (line, what) = match source {
+                EventSource::Http(http) => {
+                    let guard = http.guard.as_ref()?;
+                    let path = &http.path;
+                    let text = format!("{guard} of {path}: not asked here; with `--auth` callers need a key");
+                    return Some((http.line, text));
+                }
+                EventSource::Schedule(schedule) => {
+                    (schedule.line, format!("schedule {}", schedule.expression))
+                }
+                EventSource::Queue(queue) => (queue.line, format!("queue {}", queue.queue)),
+                EventSource::Bucket(bucket) => (bucket.line, format!("bucket {}", bucket.bucket)),
+            };
+            Some((line, format!("{what} of {}: Ingle does not send such events yet", function.name)))
+        })
+    })
+}
+
+fn kind(project: &Project) -> &'static str {
+    match project.kind {
+        ProjectKind::Sam => "SAM",
+        ProjectKind::Serverless => "Serverless",
+    }
+}
+
+/// What is known of it before a function is served: `{"event":"project", …}` or some lines; docs/lambda.md has the shape.
+pub(crate) fn told(project: &Project, style: Style) -> String {
+    let file = project.file.display().to_string();
+    if style.json {
+        let ignored =
+            project.ignored.iter().map(|one| json!({"line": one.line, "what": one.what, "why": one.why}));
+        let ignored: Vec<Value> = ignored.collect();
+        let not_yet: Vec<Value> =
+            not_yet(project).map(|(line, what)| json!({"line": line, "what": what})).collect();
+        let functions: Vec<&str> = project.functions.iter().map(|function| &*function.name).collect();
+        return json!({"event": "project", "kind": kind(project), "file": file, "functions": functions,
+            "ignored": ignored, "notYet": not_yet, "problems": project.problems})
+        .to_string();
+    }
+    let count = project.functions.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let mut lines = vec![format!("{} project {file}: {count} function{plural}", kind(project))];
+    lines.extend(screen::problems(&project.problems, style));
+    for (line, what) in not_yet(project) {
+        lines.push(style.paint(Color::Yellow, &harmless(&format!("  {file}:{line} {what}"))));
+    }
+    for one in &project.ignored {
+        let text = format!("  {file}:{} {}: no effect here, {}", one.line, one.what, one.why);
+        lines.push(style.paint(Color::Dim, &harmless(&text)));
+    }
+    lines.join("\n")
+}
+
+/// A line for each route and URL.
+pub(crate) fn routes(project: &Project, address: &str, port: u16, style: Style) -> Vec<String> {
+    let routes: Vec<(String, String, &str)> = http_sources(project)
+        .map(|(function, http)| {
+            let method = http.method.clone().unwrap_or_else(|| "ANY".to_owned());
+            let target = match (&http.api, http.path.as_str()) {
+                (Api::Url, _) => format!("http://{}.localhost:{port}/", label_of(function)),
+                (_, apis::DEFAULT) => format!("http://{address}/ and every other path"),
+                (_, path) => format!("http://{address}{path}"),
+            };
+            (method, target, function)
+        })
+        .collect();
+    let width = routes.iter().map(|(_, target, _)| target.len()).max().unwrap_or_default();
+    let line = |(method, target, function): &(String, String, &str)| {
+        harmless(&format!(
+            "  {method:6} {} {function}",
+            style.paint(Color::Bold, &format!("{target:width$}"))
+        ))
+    };
+    routes.iter().map(line).collect()
+}
