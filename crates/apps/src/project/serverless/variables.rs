@@ -17,6 +17,8 @@ use crate::folder::read_bytes;
 const NESTED_MAX: usize = 32;
 /// Values within each other, through all that is referred to.
 const LEVELS_MAX: usize = 3 * DEPTH_MAX;
+/// Keys that are compared at the cost of one value.
+const STEPS_OF_NODE: usize = 16;
 /// Files of one project.
 const FILES_MAX: usize = 64;
 
@@ -262,10 +264,15 @@ impl<'a> Variables<'a> {
         }
         match keys {
             [] => Ok(if node.is_null() { None } else { Some(self.fill(node)?) }),
-            [key, rest @ ..] => match child(node, key) {
-                Some(child) => self.walk(child, rest),
-                None => Ok(None),
-            },
+            [key, rest @ ..] => {
+                // Looking for a key costs more in a large map.
+                let steps = node.members().len() / STEPS_OF_NODE;
+                self.budget.take(Size { nodes: steps, ..Size::default() }, node.line)?;
+                match child(node, key) {
+                    Some(child) => self.walk(child, rest),
+                    None => Ok(None),
+                }
+            }
         }
     }
 

@@ -281,6 +281,20 @@ fn what_is_wrong_has_its_line() {
     );
 }
 
+#[test]
+fn an_input_that_is_not_known_is_not_sent() {
+    let text = "service: a\nprovider: aws\nfunctions:\n  f:\n    handler: a.b\n    events:\n      - schedule: {rate: rate(1 day), input: {key: '${ssm:/x}'}}\n";
+    check_with(
+        &[("serverless.yml", text)],
+        &ProjectOptions::default(),
+        "
+4 f = a-dev-f: a.b in ``, -, 6s, 1024 MB
+  7 rule f-schedule-1: rate(1 day) UTC
+ignored 7: the input: `ssm:/x` is kept at AWS
+",
+    );
+}
+
 /// A name of many functions, of which each has ten of the next.
 #[test]
 fn variables_are_no_bombs() {
