@@ -325,9 +325,9 @@ impl<'a> Variables<'a> {
         let bytes = read_bytes(&self.root.join(path)).ok().flatten();
         let Some(bytes) = bytes else { return Err(format!("the file {shown} can't be read")) };
         match ending.as_deref() {
-            Some("yml" | "yaml" | "json") => {
-                tree(&name, bytes).map_err(|fault| format!("{shown}:{}: {}", fault.line, fault.what))
-            }
+            Some("yml" | "yaml" | "json") => tree(&name, bytes)
+                .map(|loaded| loaded.root)
+                .map_err(|fault| format!("{shown}:{}: {}", fault.line, fault.what)),
             Some("js" | "cjs" | "mjs" | "ts") => {
                 Err(format!("the file {shown} is a program, and is not run"))
             }

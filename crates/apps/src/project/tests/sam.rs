@@ -532,6 +532,24 @@ fn circles_end() {
     assert!(found.functions[0].variables.is_empty());
 }
 
+/// A function that is there twice is one function, and somebody should know.
+#[test]
+fn a_key_that_is_there_twice_is_said() {
+    check_with(
+        &[(
+            "template.yaml",
+            &format!(
+                "{HELLO}  Hello:\n    Type: AWS::Serverless::Function\n    Properties: {{Handler: b.c}}\n"
+            ),
+        )],
+        &ProjectOptions::default(),
+        "
+5 Hello = Hello: b.c in ``, -, 3s, 128 MB
+ignored 2: the key Hello: the same key is there again further down, and counts
+",
+    );
+}
+
 /// What a function can't do without, and nobody knows.
 #[test]
 fn a_function_without_a_known_handler_is_left_out_with_a_word() {
