@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ingle_apps::funcignore::FuncIgnore;
+use ingle_apps::project::{self, Project, ProjectOptions};
 use ingle_apps::{AppFolder, ReadOptions, json_place};
 use ingle_gateway::request;
 use ingle_gateway::response::{self, respond};
@@ -23,6 +24,7 @@ use ingle_types::datum::{Datum, HttpRequest, HttpResponse};
 use ingle_types::expression::{BindingData, Template, fill_settings};
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::{Problem, Severity};
+use ingle_types::schedule::{Schedule, TimeZone};
 use ingle_worker::wire::frame::{Frame, FrameReader};
 use ingle_worker::wire::message::FromWorker;
 use serde_json::Value;
@@ -32,7 +34,7 @@ use tokio::io::AsyncReadExt;
 pub(crate) type Target = fn(&[u8]) -> bool;
 
 /// Every target with the name of its corpus and of its libFuzzer program.
-pub(crate) const TARGETS: [(&str, Target); 13] = [
+pub(crate) const TARGETS: [(&str, Target); 16] = [
     ("route", route),
     ("response", response),
     ("request", request),
@@ -46,6 +48,9 @@ pub(crate) const TARGETS: [(&str, Target); 13] = [
     ("frame", frame),
     ("message", message),
     ("query", query),
+    ("template", template),
+    ("serverless", serverless),
+    ("aws_schedule", aws_schedule),
 ];
 
 /// The text before the first line end, and what follows it.
@@ -331,6 +336,73 @@ pub(crate) fn query(data: &[u8]) -> bool {
     true
 }
 
+/// A `template.yaml`, read from disk.
+pub(crate) fn template(data: &[u8]) -> bool {
+    project("template.yaml", data).is_some_and(|project| !project.functions.is_empty())
+}
+
+/// A `serverless.yml`, read from disk, with a file that it may include.
+pub(crate) fn serverless(data: &[u8]) -> bool {
+    project("serverless.yml", data).is_some_and(|project| !project.functions.is_empty())
+}
+
+/// The project of a folder with this file, if it has one.
+fn project(name: &str, data: &[u8]) -> Option<Project> {
+    let root = scratch().join(name);
+    let files: [(&str, &[u8]); 3] =
+        [(name, data), ("more.yml", b"a: ${self:service}\nb: {c: 1}\n"), ("src/app.py", b"")];
+    write_files(&root, &files);
+    let lines =
+        u32::try_from(data.iter().filter(|byte| b"\r\n".contains(byte)).count() + 2).unwrap_or(u32::MAX);
+    let project = match project::read(&root, &ProjectOptions::default()) {
+        Ok(project) => project?,
+        Err(ingle_apps::Error::Project { line, what, .. }) => {
+            assert!((1..=lines).contains(&line) && !what.is_empty(), "{line}: {what}");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    for function in &project.functions {
+        assert!((1..=lines).contains(&function.line), "{function:?}");
+        assert!(function.code.is_relative() && !function.handler.contains(".."), "{function:?}");
+    }
+    assert!(
+        project.ignored.iter().all(|ignored| (1..=lines).contains(&ignored.line)),
+        "{:?}",
+        project.ignored
+    );
+    for problem in &project.problems {
+        assert!(
+            problem.line.is_some_and(|line| (1..=lines).contains(&line)) && problem.fix.is_some(),
+            "{problem:?}"
+        );
+    }
+    Some(project)
+}
+
+/// A schedule expression of AWS: each occurrence is later than the one before, and what was read is written as it was.
+pub(crate) fn aws_schedule(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    let schedule = match Schedule::parse_aws(&text) {
+        Ok(schedule) => schedule,
+        Err(error) => {
+            assert!(
+                (1..=text.chars().count() + 1).contains(&error.position) && !error.fix.is_empty(),
+                "{error:?}"
+            );
+            return false;
+        }
+    };
+    assert_eq!(Schedule::parse_aws(&schedule.to_string()).as_ref(), Ok(&schedule));
+    let mut time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    for _ in 0..3 {
+        let Some(next) = schedule.next_after(time, TimeZone::UTC) else { break };
+        assert!(next > time, "{schedule}");
+        time = next;
+    }
+    true
+}
+
 fn documents() -> &'static [Value] {
     static DOCUMENTS: OnceLock<Vec<Value>> = OnceLock::new();
     DOCUMENTS.get_or_init(|| {
@@ -349,7 +421,13 @@ fn read_folder(files: &[(&str, &[u8])], kind: &str) -> Option<AppFolder> {
     let root = scratch().join(kind);
     let is_v1 = files.iter().any(|(name, _)| name.ends_with("function.json"));
     let script: &[(&str, &[u8])] = if is_v1 { &[] } else { &[("function_app.py", b"")] };
-    for (name, content) in files.iter().chain(script) {
+    write_files(&root, files);
+    write_files(&root, script);
+    ingle_apps::read(&root, &ReadOptions::default()).ok()
+}
+
+fn write_files(root: &Path, files: &[(&str, &[u8])]) {
+    for (name, content) in files {
         let path = root.join(name);
         let written = path
             .parent()
@@ -358,7 +436,6 @@ fn read_folder(files: &[(&str, &[u8])], kind: &str) -> Option<AppFolder> {
             .and_then(|_| std::fs::write(path, content));
         assert!(written.is_ok(), "the scratch folder can't be written: {written:?}");
     }
-    ingle_apps::read(&root, &ReadOptions::default()).ok()
 }
 
 /// A folder for each thread, in memory where the system has such a place, as each input is a file.

@@ -23,7 +23,9 @@ use ingle_types::problem::Problem;
 
 use crate::folder::{existing_folder, read_bytes};
 use crate::{Error, encoding};
-use node::{Fault, Node};
+use findings::shortened;
+use node::Fault;
+use yaml::Loaded;
 
 mod findings;
 mod function;
@@ -279,19 +281,35 @@ pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Er
             project.ignored.push(Ignored { line: 1, what: name.to_owned(), why });
             continue;
         }
-        let read_one = || {
-            let tree = tree(name, bytes)?;
-            if is_template {
-                sam::read(&root, name, &tree, options)
-            } else {
-                serverless::read(&root, name, &tree, options).map(Some)
-            }
-        };
-        found = read_one().map_err(|Fault { line, what }| Error::Project {
+        found = read_one(&root, name, bytes, options).map_err(|Fault { line, what }| Error::Project {
             file: name.to_owned(),
             line,
             what,
         })?;
+    }
+    Ok(found)
+}
+
+fn read_one(
+    root: &Path,
+    name: &str,
+    bytes: Vec<u8>,
+    options: &ProjectOptions,
+) -> Result<Option<Project>, Fault> {
+    let Loaded { root: tree, doubles } = tree(name, bytes)?;
+    let mut found = if TEMPLATES.contains(&name) {
+        sam::read(root, name, &tree, options)?
+    } else {
+        Some(serverless::read(root, name, &tree, options)?)
+    };
+    if let Some(project) = &mut found {
+        let doubles = doubles.into_iter().map(|(line, key)| Ignored {
+            line,
+            what: format!("the key {}", shortened(&key)),
+            why: "the same key is there again further down, and counts".to_owned(),
+        });
+        project.ignored.extend(doubles);
+        project.ignored.sort_by_key(|ignored| ignored.line);
     }
     Ok(found)
 }
@@ -303,7 +321,7 @@ fn looks_like_template(bytes: &[u8]) -> bool {
 }
 
 /// The tree of a file, by its ending.
-fn tree(name: &str, bytes: Vec<u8>) -> Result<Node, Fault> {
+fn tree(name: &str, bytes: Vec<u8>) -> Result<Loaded, Fault> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(Fault::new(1, format!("the file has more than {} MiB", FILE_BYTES_MAX >> 20)));
     }

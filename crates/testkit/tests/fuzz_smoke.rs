@@ -15,7 +15,7 @@ const KEPT_MAX: usize = 256;
 const INPUT_BYTES_MAX: usize = 2048;
 
 /// Pieces that reach further than bytes drawn at random do.
-const PIECES: [&str; 68] = [
+const PIECES: [&str; 82] = [
     "/",
     "..",
     "%2e",
@@ -84,6 +84,20 @@ const PIECES: [&str; 68] = [
     "ORDER BY ",
     "yyyy",
     "{sys.utcnow:",
+    "${self:",
+    "${env:A, 'b'}",
+    "${file(more.yml)}",
+    "!Ref ",
+    "!Sub ",
+    "!If [",
+    "!Join [a, ",
+    "&x ",
+    "*x",
+    "<<: ",
+    "\n  ",
+    "- ",
+    ": ",
+    "L#W?",
 ];
 
 /// Marsaglia's xorshift with 64 bits ("Xorshift RNGs", 2003).
@@ -222,6 +236,9 @@ walks! {
     frame = 0x1111_2222_3333_4444,
     message = 0xabcd_ef01_2345_6789,
     query = 0x2718_2818_2845_9045,
+    template = 0x3141_5926_5358_9793,
+    serverless = 0x1618_0339_8874_9894,
+    aws_schedule = 0x1414_2135_6237_3095,
 }
 
 #[test]

@@ -3,13 +3,16 @@
 
 use std::ops::RangeInclusive;
 
-use ingle_types::problem::{Problem, Severity};
+use ingle_types::problem::Problem;
 
 use super::Ignored;
 use super::node::{Kind, Member, Node};
 
 /// Names that are listed before the rest is only counted.
 const SUBJECTS_SHOWN: usize = 3;
+/// Findings that are listed; nobody reads more, and each new one is compared with all.
+const PROBLEMS_MAX: usize = 200;
+const GROUPS_MAX: usize = 1000;
 
 /// Collects while a project is read.
 pub(super) struct Findings {
@@ -18,40 +21,81 @@ pub(super) struct Findings {
     /// The function that is being read.
     pub(super) function: Option<String>,
     problems: Vec<Problem>,
+    /// With those that are not listed.
+    errors: usize,
     groups: Vec<Group>,
+    groups_left_out: usize,
 }
 
 /// The same thing, ignored in several places.
 struct Group {
     line: u32,
     what: String,
+    /// The first of them.
     subjects: Vec<String>,
+    /// The last one, as a subject comes with all that is said about it.
+    last: String,
+    count: usize,
     why: String,
 }
 
 impl Findings {
     pub(super) fn new(file: impl Into<String>) -> Self {
-        Self { file: file.into(), function: None, problems: Vec::new(), groups: Vec::new() }
+        Self {
+            file: file.into(),
+            function: None,
+            problems: Vec::new(),
+            errors: 0,
+            groups: Vec::new(),
+            groups_left_out: 0,
+        }
     }
 
     /// Problems in the order of their lines, and what is ignored, in the same order.
     pub(super) fn finish(mut self) -> (Vec<Problem>, Vec<Ignored>) {
         self.problems.sort_by_key(|problem| problem.line);
         self.groups.sort_by_key(|group| group.line);
-        let ignored = self.groups.iter().map(Group::shown).collect();
+        let mut ignored: Vec<Ignored> = self.groups.iter().map(Group::shown).collect();
+        if let Some(last) = ignored.last().filter(|_| self.groups_left_out > 0) {
+            let what = format!("{} more", self.groups_left_out);
+            ignored.push(Ignored { line: last.line, what, why: "the list is too long".to_owned() });
+        }
+        if let Some(line) = self.problems.last().and_then(|last| last.line)
+            && self.errors > self.problems.len()
+        {
+            let what = format!("there are {} more errors", self.errors - self.problems.len());
+            let fix = "mend those above first";
+            self.problems.push(Problem::error("E0116", what).at(self.file, Some(line)).fix(fix));
+        }
         (self.problems, ignored)
     }
 
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
-        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.errors
     }
 
     /// Something that has no effect.
     pub(super) fn ignore(&mut self, line: u32, what: impl Into<String>, why: impl Into<String>) {
         let (what, why) = (what.into(), why.into());
         if !self.groups.iter().any(|group| (group.line, &group.what, &group.why) == (line, &what, &why)) {
-            self.groups.push(Group { line, what, subjects: Vec::new(), why });
+            self.add(Group { line, what, subjects: Vec::new(), last: String::new(), count: 0, why });
+        }
+    }
+
+    fn add(&mut self, group: Group) {
+        if self.groups.len() < GROUPS_MAX {
+            self.groups.push(group);
+        } else {
+            self.groups_left_out += 1;
+        }
+    }
+
+    /// A function that is not served; without a word if it was said why.
+    pub(super) fn left_out(&mut self, line: u32, id: &str) {
+        let what = format!("the function {id}");
+        if !self.groups.iter().any(|group| group.line == line && group.what == what) {
+            self.ignore(line, what, "what it needs is not known here");
         }
     }
 
@@ -59,14 +103,18 @@ impl Findings {
     pub(super) fn ignore_of(&mut self, line: u32, what: &str, subject: &str, why: &str) {
         let same = |group: &&mut Group| !group.subjects.is_empty() && group.what == what && group.why == why;
         match self.groups.iter_mut().find(same) {
-            Some(group) if group.subjects.iter().any(|known| known == subject) => {}
+            Some(group) if group.last == subject => {}
             Some(group) => {
                 group.line = group.line.min(line);
-                group.subjects.push(subject.to_owned());
+                group.count += 1;
+                subject.clone_into(&mut group.last);
+                if group.subjects.len() < SUBJECTS_SHOWN {
+                    group.subjects.push(subject.to_owned());
+                }
             }
             None => {
-                let subjects = vec![subject.to_owned()];
-                self.groups.push(Group { line, what: what.to_owned(), subjects, why: why.to_owned() });
+                let (what, why, last) = (what.to_owned(), why.to_owned(), subject.to_owned());
+                self.add(Group { line, what, subjects: vec![last.clone()], last, count: 1, why });
             }
         }
     }
@@ -75,7 +123,11 @@ impl Findings {
     pub(super) fn wrong(&mut self, code: &str, line: u32, what: impl Into<String>, fix: impl Into<String>) {
         let mut problem = Problem::error(code, what).at(self.file.clone(), Some(line)).fix(fix);
         problem.function.clone_from(&self.function);
-        if !self.problems.contains(&problem) {
+        if self.problems.contains(&problem) {
+            return;
+        }
+        self.errors += 1;
+        if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
         }
     }
@@ -165,11 +217,11 @@ impl Findings {
 
 impl Group {
     fn shown(&self) -> Ignored {
-        let shown = self.subjects.iter().take(SUBJECTS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        let what = match self.subjects.len().checked_sub(SUBJECTS_SHOWN) {
+        let shown = self.subjects.join(", ");
+        let what = match self.count - self.subjects.len() {
             _ if self.subjects.is_empty() => self.what.clone(),
-            Some(more @ 1..) => format!("{} of {shown} and {more} more", self.what),
-            _ => format!("{} of {shown}", self.what),
+            0 => format!("{} of {shown}", self.what),
+            more => format!("{} of {shown} and {more} more", self.what),
         };
         Ignored { line: self.line, what, why: self.why.clone() }
     }

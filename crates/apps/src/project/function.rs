@@ -16,6 +16,9 @@ const NAME_CHARACTERS_MAX: usize = 64;
 /// Minor versions of Python 3 that can run.
 const MINORS: std::ops::RangeInclusive<u32> = 8..=13;
 
+/// Of one function, as Lambda takes them.
+const LAYERS_MAX: usize = 5;
+
 /// Variables that Lambda sets and that nobody else may (facts of Lambda, section 1.7).
 const RESERVED: [&str; 11] = [
     "_HANDLER",
@@ -100,6 +103,17 @@ pub(super) fn variables(findings: &mut Findings, node: &Node) -> BTreeMap<String
         }
     }
     found
+}
+
+/// The layers that a function names.
+pub(super) fn layers<'a>(findings: &mut Findings, node: &'a Node) -> &'a [Node] {
+    let layers = findings.items(node, "the layers");
+    if layers.len() > LAYERS_MAX {
+        let what = format!("there are {} layers", layers.len());
+        findings.wrong("E0116", node.line, what, format!("write at most {LAYERS_MAX}"));
+        return &[];
+    }
+    layers
 }
 
 /// Leaves out what has the name of one before it.

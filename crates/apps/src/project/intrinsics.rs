@@ -192,8 +192,12 @@ impl<'a> Evaluator<'a> {
             return Ok(unknown(&format!("the template has no resource `{id}`"), line));
         };
         let Some(kind) = resources::Kind::of(resource) else {
-            let kind = resource.get("Type").and_then(Node::scalar).unwrap_or("resource");
-            return Ok(unknown(&format!("{id} is of type {kind}, which Ingle does not have"), line));
+            let kind = resource.get("Type").and_then(Node::scalar);
+            let kind = kind.map_or_else(
+                || "not known here".to_owned(),
+                |kind| format!("of type {kind}, which Ingle does not have"),
+            );
+            return Ok(unknown(&format!("{id} is {kind}"), line));
         };
         let name = match self.name(id, resource, kind)? {
             Ok(name) => name,

@@ -203,6 +203,16 @@ impl Node {
         Size { text: size.text + keys, height: size.height + 1, ..size }
     }
 
+    /// A value below, or this one, that can't be known.
+    pub(super) fn unknown_within(&self) -> Option<&Node> {
+        match &self.kind {
+            Kind::Scalar { .. } => None,
+            Kind::Unknown(_) => Some(self),
+            Kind::List(items) => items.iter().find_map(Node::unknown_within),
+            Kind::Map(members) => members.iter().find_map(|member| member.value.unknown_within()),
+        }
+    }
+
     /// The same tree as something that stands at another line: of another file.
     pub(super) fn moved_to(mut self, line: u32) -> Self {
         self.line = line;

@@ -1,7 +1,7 @@
 //! Resources of a template that Ingle has, and what references to them give.
 
 use super::findings::Findings;
-use super::node::{Member, Node};
+use super::node::{Kind as NodeKind, Member, Node};
 
 /// Properties of queues and buckets that say no more than a name does.
 const NAMING: [&str; 4] = ["QueueName", "FifoQueue", "BucketName", "Tags"];
@@ -85,6 +85,10 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
     let (line, id) = (resource.line, resource.key.as_str());
     let kind = resource.value.get("Type").and_then(Node::scalar).unwrap_or_default();
     let (type_name, known) = (format!("the type {kind}"), Kind::of(&resource.value));
+    if let NodeKind::Unknown(unknown) = &resource.value.kind {
+        findings.ignore(line, format!("the resource {id}"), unknown.why.clone());
+        return;
+    }
     match known {
         Some(Kind::Table) => findings.ignore_of(line, &type_name, id, "only its name is known here"),
         Some(Kind::Queue | Kind::Bucket) => {

@@ -95,7 +95,7 @@ pub(super) fn read(
         return Err(Fault::new(listed.line, format!("there are more than {RESOURCES_MAX} resources")));
     }
     let region = super::region(options, None);
-    let stack = root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned());
+    let stack = stack_name(root);
     let scope = Scope {
         resources: listed.members().iter().map(|member| (member.key.as_str(), &member.value)).collect(),
         parameters: tree.get("Parameters"),
@@ -119,6 +119,12 @@ pub(super) fn read(
     let file = PathBuf::from(file);
     let included = Vec::new();
     Ok(Some(Project { kind: ProjectKind::Sam, file, included, region, functions, ignored, problems }))
+}
+
+/// The folder's name with what a stack's name may hold.
+fn stack_name(root: &Path) -> String {
+    let name = root.file_name().map_or_else(|| "app".into(), |name| name.to_string_lossy());
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect()
 }
 
 fn is_sam(tree: &Node) -> bool {
@@ -191,7 +197,12 @@ impl Reader<'_> {
                     self.findings.function = Some(member.key.clone());
                     let function = self.function(member, kind == "AWS::Serverless::Function")?;
                     self.findings.function = None;
-                    functions.extend(function.filter(|_| self.findings.errors() == errors));
+                    if self.findings.errors() == errors {
+                        match function {
+                            Some(function) => functions.push(function),
+                            None => self.findings.left_out(member.line, &member.key),
+                        }
+                    }
                 }
                 Some(ResourceKind::RestApi | ResourceKind::HttpApi) => {
                     api::note_ignored(&mut self.findings, member)
@@ -221,6 +232,10 @@ impl Reader<'_> {
         }
         for property in properties.members().iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
             self.findings.ignore_of(property.line, &property.key, id, why_not_applied(&property.key));
+        }
+        if let Some(build) = member.value.at(&["Metadata", "BuildMethod"]) {
+            let why = "requirements.txt is installed, and nothing else is built";
+            self.findings.ignore_of(build.line, "BuildMethod", id, why);
         }
         let Some(code) = self.code(&properties, is_serverless) else { return Ok(None) };
         let Some(handler) = properties.get("Handler") else {
@@ -299,7 +314,7 @@ impl Reader<'_> {
     fn layers(&mut self, id: &str, properties: &Node) -> Vec<PathBuf> {
         let Some(list) = properties.get("Layers") else { return Vec::new() };
         let mut found = Vec::new();
-        for item in self.findings.items(list, "Layers") {
+        for item in function::layers(&mut self.findings, list) {
             let layer = item.reference.as_deref().and_then(|id| self.template.resources.get(id));
             let content = layer
                 .and_then(|layer| layer.get("Properties"))

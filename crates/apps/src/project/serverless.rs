@@ -306,7 +306,13 @@ impl Reader<'_> {
         self.findings.function = Some(member.key.clone());
         let function = self.function(member);
         self.findings.function = None;
-        function.filter(|_| self.findings.errors() == errors)
+        if self.findings.errors() > errors {
+            return None;
+        }
+        if function.is_none() {
+            self.findings.left_out(member.line, &member.key);
+        }
+        function
     }
 
     fn function(&mut self, member: &Member) -> Option<ProjectFunction> {
@@ -400,7 +406,7 @@ impl Reader<'_> {
         let Some(list) = config.get("layers").or(self.provider.get("layers")) else { return Vec::new() };
         let declared = self.layers.map_or(&[][..], Node::members);
         let mut found = Vec::new();
-        for item in self.findings.items(list, "layers") {
+        for item in function::layers(&mut self.findings, list) {
             let layer = declared
                 .iter()
                 .find(|layer| item.reference.as_deref() == Some(layer_id(&layer.key).as_str()));

@@ -6,7 +6,7 @@ use ingle_types::schedule::{Schedule, TimeZone};
 
 use super::QueueSource;
 use super::findings::{Findings, shortened};
-use super::node::{Kind, Node};
+use super::node::Node;
 use super::resources::name_in_arn;
 
 /// As Lambda takes them for SQS (facts of Lambda, section 3.9).
@@ -42,14 +42,11 @@ pub(super) fn zone(findings: &mut Findings, node: &Node) -> Option<String> {
 
 /// What a schedule sends: JSON in a text, or a map.
 pub(super) fn input(findings: &mut Findings, node: &Node) -> Option<serde_json::Value> {
-    let text = match &node.kind {
-        Kind::Scalar { text, .. } => text,
-        Kind::List(_) | Kind::Map(_) => return Some(node.to_json()),
-        Kind::Unknown(_) => {
-            findings.wrong_kind(node, "the input", "JSON");
-            return None;
-        }
-    };
+    if let Some(unknown) = node.unknown_within() {
+        findings.wrong_kind(unknown, "the input", "JSON");
+        return None;
+    }
+    let Some(text) = node.scalar() else { return Some(node.to_json()) };
     let parsed = serde_json::from_str(text);
     if parsed.is_err() {
         findings.wrong(

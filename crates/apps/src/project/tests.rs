@@ -185,11 +185,6 @@ fn what_is_no_tree_is_an_error_with_its_line() {
     let template = |rest: &str| format!("# AWS::Serverless\nResources:\n{rest}");
     check_unreadable(
         "template.yaml",
-        &template("  A: 1\n  B: 2\n  A: 3\n"),
-        "template.yaml:5: the key `A` is there twice",
-    );
-    check_unreadable(
-        "template.yaml",
         "- AWS::Serverless",
         "template.yaml:1: the template is a list, and not a map",
     );

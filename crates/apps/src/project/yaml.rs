@@ -1,36 +1,97 @@
 //! From text to a tree: YAML 1.2 with CloudFormation's short forms (`!Ref x`), anchors and merge keys; and JSON.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::node::{Budget, DEPTH_MAX, Fault, Kind, Member, Node, Size};
 use crate::json_place;
 
+/// Keys that are there twice and are listed.
+const DOUBLES_MAX: usize = 1000;
+/// What the parser says of a line within brackets that is not further to the right than the key before them.
+const OUTDENTED: [&str; 2] = ["invalid indentation", "invalid indentation in flow construct"];
+/// Text that is parsed anew because of such lines, in bytes.
+const ANEW_BYTES_MAX: usize = 4 << 20;
+/// Spaces that put such a line right.
+const INDENT_MAX: usize = 512;
+
+/// A file that was read.
+#[derive(Debug, PartialEq)]
+pub(super) struct Loaded {
+    pub(super) root: Node,
+    /// Keys that a map has again further down, with their lines. The last one counts, as for CloudFormation.
+    pub(super) doubles: Vec<(u32, String)>,
+}
+
 /// Reads one document.
+///
+/// YAML 1.2 wants what is in brackets to be indented, the closing one, too. People don't do so, and the readers of SAM and
+/// of the Serverless Framework let them; so such lines are moved to the right.
 ///
 /// # Errors
 /// The first place that can't be read, or where the bounds of a tree are passed.
-pub(super) fn parse(text: &str) -> Result<Node, Fault> {
-    let mut loader = Loader { open: Vec::new(), anchors: HashMap::new(), root: None, budget: Budget::new() };
+pub(super) fn parse(text: &str) -> Result<Loaded, Fault> {
+    parse_anew(text, ANEW_BYTES_MAX)
+}
+
+fn parse_anew(text: &str, mut left: usize) -> Result<Loaded, Fault> {
+    let mut moved: Vec<&str> = Vec::new();
+    let mut shifts: BTreeSet<usize> = BTreeSet::new();
+    let mut found = parse_once(text);
+    while let Err(fault) = &found
+        && OUTDENTED.contains(&fault.what.as_str())
+    {
+        let line = usize::try_from(fault.line).unwrap_or(0).saturating_sub(1);
+        if moved.is_empty() {
+            moved = text.split('\n').collect();
+        }
+        let indent = moved.iter().map(|line| line.len() - line.trim_start().len()).max().unwrap_or(0) + 1;
+        let longer = text.len() + (shifts.len() + 1) * indent;
+        let (Some(rest), true) = (left.checked_sub(longer), indent <= INDENT_MAX) else { break };
+        // A line that was moved already is wrong in another way.
+        if !shifts.insert(line) {
+            break;
+        }
+        left = rest;
+        let spaces = " ".repeat(indent);
+        let lines = moved.iter().enumerate();
+        let lines =
+            lines.map(|(number, line)| [if shifts.contains(&number) { &spaces } else { "" }, *line].concat());
+        found = parse_once(&lines.collect::<Vec<_>>().join("\n"));
+    }
+    found
+}
+
+fn parse_once(text: &str) -> Result<Loaded, Fault> {
+    let mut loader = Loader {
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        doubles: Vec::new(),
+        budget: Budget::new(),
+    };
     for event in Parser::new_from_str(text) {
         let (event, span) =
             event.map_err(|error| Fault::new(line_number(error.marker().line()), error.info()))?;
         loader.event(event, line_number(span.start.line()))?;
     }
-    Ok(loader.root.unwrap_or_else(|| Node::plain("", 1)))
+    let root = loader.root.unwrap_or_else(|| Node::plain("", 1));
+    Ok(Loaded { root, doubles: loader.doubles })
 }
 
 /// Reads one JSON value into the same kind of tree.
 ///
 /// # Errors
 /// As [`parse`].
-pub(super) fn parse_json(text: &str) -> Result<Node, Fault> {
+pub(super) fn parse_json(text: &str) -> Result<Loaded, Fault> {
     let document = json_place::read(text).map_err(|error| Fault::new(error.line, error.message))?;
-    from_json(&document.root, DEPTH_MAX)
+    let mut doubles = Vec::new();
+    let root = from_json(&document.root, DEPTH_MAX, &mut doubles)?;
+    Ok(Loaded { root, doubles })
 }
 
-fn from_json(node: &json_place::Node, depth: usize) -> Result<Node, Fault> {
+fn from_json(node: &json_place::Node, depth: usize, doubles: &mut Vec<(u32, String)>) -> Result<Node, Fault> {
     let line = node.line;
     let Some(depth) = depth.checked_sub(1) else { return Err(too_deep(line)) };
     Ok(match &node.kind {
@@ -39,15 +100,16 @@ fn from_json(node: &json_place::Node, depth: usize) -> Result<Node, Fault> {
         json_place::Kind::Number(text) => Node::plain(text.clone(), line),
         json_place::Kind::Text(text) => Node::text(text.clone(), line),
         json_place::Kind::List(items) => {
-            let items = items.iter().map(|item| from_json(item, depth)).collect::<Result<_, _>>()?;
+            let items = items.iter().map(|item| from_json(item, depth, doubles)).collect::<Result<_, _>>()?;
             Node::new(Kind::List(items), line)
         }
         json_place::Kind::Object(members) => {
-            let member = |member: &json_place::Member| {
-                let value = from_json(&member.value, depth)?;
-                Ok(Member { key: member.key.clone(), line: member.line, value })
-            };
-            Node::map(members.iter().map(member).collect::<Result<_, _>>()?, line)?
+            let mut found = Vec::new();
+            for json_place::Member { key, line, value } in members {
+                let value = from_json(value, depth, doubles)?;
+                found.push(Member { key: key.clone(), line: *line, value });
+            }
+            Node::new(Kind::Map(distinct(found, doubles)), line)
         }
     })
 }
@@ -66,6 +128,7 @@ struct Loader {
     /// What has a name; its size is kept, so that an alias costs what it repeats.
     anchors: HashMap<usize, (Node, Size)>,
     root: Option<Node>,
+    doubles: Vec<(u32, String)>,
     budget: Budget,
 }
 
@@ -125,7 +188,9 @@ impl Loader {
                 let Some(open) = self.open.pop() else { return Ok(()) };
                 let node = match open.values {
                     Values::List(items) => Node::new(Kind::List(items), open.line),
-                    Values::Map { members, merged, .. } => merge(members, merged, open.line)?,
+                    Values::Map { members, merged, .. } => {
+                        merge(distinct(members, &mut self.doubles), merged, open.line)?
+                    }
                 };
                 let size = Size { nodes: open.size.nodes + 1, height: open.size.height + 1, ..open.size };
                 self.complete(node, size, open.anchor, open.function)
@@ -215,7 +280,22 @@ fn merge(mut members: Vec<Member>, merged: Vec<Node>, line: u32) -> Result<Node,
             members.extend(others.into_iter().filter(|member| known.insert(member.key.clone())));
         }
     }
-    Node::map(members, line)
+    Ok(Node::new(Kind::Map(members), line))
+}
+
+/// Of members with one key the last. Such files are not refused, as CloudFormation doesn't.
+fn distinct(members: Vec<Member>, doubles: &mut Vec<(u32, String)>) -> Vec<Member> {
+    let mut seen = HashSet::new();
+    let mut kept = Vec::new();
+    for member in members.into_iter().rev() {
+        if seen.insert(member.key.clone()) {
+            kept.push(member);
+        } else if doubles.len() < DOUBLES_MAX {
+            doubles.push((member.line, member.key));
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 /// `!GetAtt` is `Fn::GetAtt`, `!Ref` is `Ref`. Tags of YAML itself are none.
@@ -234,7 +314,7 @@ mod tests {
     /// The tree as JSON, or line and words of what is wrong.
     fn shown(text: &str) -> String {
         match parse(text) {
-            Ok(node) => node.to_json().to_string(),
+            Ok(loaded) => loaded.root.to_json().to_string(),
             Err(fault) => format!("{}: {}", fault.line, fault.what),
         }
     }
@@ -276,7 +356,7 @@ mod tests {
 
     #[test]
     fn everything_knows_its_line() {
-        let node = parse("# comment\na:\n  b: 1\n  c:\n    - x\n    - y: !Ref z\n").unwrap();
+        let node = parse("# comment\na:\n  b: 1\n  c:\n    - x\n    - y: !Ref z\n").unwrap().root;
         let b = &node.at(&["a"]).unwrap().member("b").unwrap();
         assert_eq!((b.line, b.value.line), (3, 3));
         let y = node.at(&["a", "c"]).unwrap().items()[1].member("y").unwrap();
@@ -285,7 +365,6 @@ mod tests {
 
     #[test]
     fn what_is_wrong_has_its_line() {
-        assert_eq!(shown("a: 1\nb: 2\na: 3\n"), "3: the key `a` is there twice");
         assert_eq!(shown("a: 1\n---\nb: 2\n"), "2: there is a second document behind `---`");
         assert_eq!(shown("? [a]\n: 1\n"), "1: a key is a list");
         assert_eq!(shown("a: &x [*x]"), "1: an alias names what it stands in itself");
@@ -294,10 +373,34 @@ mod tests {
             let fault = parse(text).expect_err(text);
             assert!(fault.line >= 1 && fault.line <= line + 1, "{text}: {fault:?}");
         }
+    }
+
+    /// CloudFormation takes the last, and so does Ingle; but says it.
+    #[test]
+    fn of_two_values_of_a_key_the_last_counts() {
+        let check = |loaded: Loaded| {
+            assert_eq!(loaded.root.to_json().to_string(), r#"{"b":{"c":4},"a":3}"#);
+            assert_eq!(loaded.doubles, [(2, "c".to_owned()), (1, "a".to_owned())]);
+        };
+        check(parse("a: 1\nb: {c: 2,\nc: 4}\na: 3\n").unwrap());
+        check(parse_json("{\"a\": 1,\n\"b\": {\"c\": 2,\n\"c\": 4},\n\"a\": 3}").unwrap());
+    }
+
+    /// As the readers of SAM and of the Serverless Framework take it.
+    #[test]
+    fn brackets_need_no_indentation() {
+        let text = "a:\n  b: [\n    x,\n  ]\n  c: {\n  d: 1,\n\"e\": [\n{f: !Ref g}\n]\n}\nh: i\n";
+        assert_eq!(shown(text), r#"{"a":{"b":["x"],"c":{"d":1,"e":[{"f":{"Ref":"g"}}]}},"h":"i"}"#);
+        let root = parse(text).unwrap().root;
         assert_eq!(
-            parse_json("{\"a\": 1,\n\"a\": 2}").unwrap_err(),
-            Fault::new(2, "the key `a` is there twice")
+            (root.at(&["a", "c"]).unwrap().member("e").unwrap().line, root.member("h").unwrap().line),
+            (7, 11)
         );
+        // Block maps are as strict as ever, and the search for an end has one.
+        assert!(shown("a:\n    b: 1\n  c: 2\n").starts_with("3: "), "{}", shown("a:\n    b: 1\n  c: 2\n"));
+        let long = format!("a:\n  b: [\n{}  ]\n", "x,\n".repeat(100));
+        assert!(parse_anew(&long, long.len() * 10).unwrap_err().what.starts_with("invalid indentation"));
+        assert!(parse_anew(&long, long.len() * 1000).is_ok());
     }
 
     /// A few hundred bytes must not become gigabytes.

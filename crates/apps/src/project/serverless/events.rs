@@ -8,6 +8,8 @@ use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, Schedule
 /// The framework's own ids of its APIs.
 const REST_API: &str = "ApiGatewayRestApi";
 const HTTP_API: &str = "HttpApi";
+/// Types of events that are served.
+const SERVED: [&str; 5] = ["http", "httpApi", "schedule", "sqs", "s3"];
 const CREATED: &str = "s3:ObjectCreated:*";
 
 const QUEUE_WORDS: QueueWords = QueueWords {
@@ -33,8 +35,14 @@ pub(super) fn read(findings: &mut Findings, door: &Door<'_>, id: &str, config: &
     let Some(events) = config.get("events") else { return found };
     for event in findings.items(events, "events") {
         let [member, others @ ..] = event.members() else {
-            let fix = "write e.g. - httpApi: GET /hello";
-            findings.wrong("E0116", event.line, format!("an event is {}", event.describe()), fix);
+            match event.scalar().filter(|kind| !kind.is_empty() && !SERVED.contains(kind)) {
+                // `- alexaSkill` says all there is to say.
+                Some(kind) => note_unserved(findings, event.line, id, kind),
+                None => {
+                    let fix = "write e.g. - httpApi: GET /hello";
+                    findings.wrong("E0116", event.line, format!("an event is {}", event.describe()), fix);
+                }
+            }
             continue;
         };
         if let Some(other) = others.first() {
@@ -49,13 +57,15 @@ pub(super) fn read(findings: &mut Findings, door: &Door<'_>, id: &str, config: &
             "schedule" => found.extend(schedules(findings, id, found.len(), member)),
             "sqs" => found.extend(queue(findings, member).map(EventSource::Queue)),
             "s3" => found.extend(bucket(findings, door, member).map(EventSource::Bucket)),
-            other => {
-                let why = format!("events of type {} are not served", shortened(other));
-                findings.ignore(member.line, format!("an event of {id}"), why);
-            }
+            other => note_unserved(findings, member.line, id, other),
         }
     }
     found
+}
+
+fn note_unserved(findings: &mut Findings, line: u32, id: &str, kind: &str) {
+    let why = format!("events of type {} are not served", shortened(kind));
+    findings.ignore(line, format!("an event of {id}"), why);
 }
 
 fn note_others(findings: &mut Findings, node: &Node, event: &str, known: &[&str]) {

@@ -17,6 +17,8 @@ use crate::folder::read_bytes;
 const NESTED_MAX: usize = 32;
 /// Values within each other, through all that is referred to.
 const LEVELS_MAX: usize = 3 * DEPTH_MAX;
+/// Keys that are compared at the cost of one value.
+const STEPS_OF_NODE: usize = 16;
 /// Files of one project.
 const FILES_MAX: usize = 64;
 
@@ -262,10 +264,15 @@ impl<'a> Variables<'a> {
         }
         match keys {
             [] => Ok(if node.is_null() { None } else { Some(self.fill(node)?) }),
-            [key, rest @ ..] => match child(node, key) {
-                Some(child) => self.walk(child, rest),
-                None => Ok(None),
-            },
+            [key, rest @ ..] => {
+                // Looking for a key costs more in a large map.
+                let steps = node.members().len() / STEPS_OF_NODE;
+                self.budget.take(Size { nodes: steps, ..Size::default() }, node.line)?;
+                match child(node, key) {
+                    Some(child) => self.walk(child, rest),
+                    None => Ok(None),
+                }
+            }
         }
     }
 
@@ -318,9 +325,9 @@ impl<'a> Variables<'a> {
         let bytes = read_bytes(&self.root.join(path)).ok().flatten();
         let Some(bytes) = bytes else { return Err(format!("the file {shown} can't be read")) };
         match ending.as_deref() {
-            Some("yml" | "yaml" | "json") => {
-                tree(&name, bytes).map_err(|fault| format!("{shown}:{}: {}", fault.line, fault.what))
-            }
+            Some("yml" | "yaml" | "json") => tree(&name, bytes)
+                .map(|loaded| loaded.root)
+                .map_err(|fault| format!("{shown}:{}: {}", fault.line, fault.what)),
             Some("js" | "cjs" | "mjs" | "ts") => {
                 Err(format!("the file {shown} is a program, and is not run"))
             }

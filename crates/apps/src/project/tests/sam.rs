@@ -532,6 +532,86 @@ fn circles_end() {
     assert!(found.functions[0].variables.is_empty());
 }
 
+/// A function that is there twice is one function, and somebody should know.
+#[test]
+fn a_key_that_is_there_twice_is_said() {
+    check_with(
+        &[(
+            "template.yaml",
+            &format!(
+                "{HELLO}  Hello:\n    Type: AWS::Serverless::Function\n    Properties: {{Handler: b.c}}\n"
+            ),
+        )],
+        &ProjectOptions::default(),
+        "
+5 Hello = Hello: b.c in ``, -, 3s, 128 MB
+ignored 2: the key Hello: the same key is there again further down, and counts
+",
+    );
+}
+
+/// What a function can't do without, and nobody knows.
+#[test]
+fn a_function_without_a_known_handler_is_left_out_with_a_word() {
+    let template = format!("Parameters:\n  H: {{Type: String}}\n{}", one("      Handler: !Ref H\n"));
+    check_with(
+        &[("template.yaml", &template)],
+        &ProjectOptions::default(),
+        "
+ignored 4: the function F: what it needs is not known here
+ignored 7: the handler: the parameter H has no default and is not given
+",
+    );
+}
+
+/// Names that are made of names, each within many lists: what is on the stack at once has a bound.
+#[test]
+fn references_within_values_within_references_end() {
+    let mut resources = String::new();
+    for number in 0..200 {
+        let (open, close) = ("!Join ['', [".repeat(12), "]]".repeat(12));
+        let next = format!("{open}!Ref Q{}{close}", number + 1);
+        resources.push_str(&format!(
+            "  Q{number}:\n    Type: AWS::SQS::Queue\n    Properties: {{QueueName: {next}}}\n"
+        ));
+    }
+    let function = one("      Handler: a.b\n      Environment: {Variables: {A: !Ref Q0, B: b}}\n");
+    let found = project(&[("template.yaml", &format!("{function}{resources}"))], &ProjectOptions::default());
+    assert_eq!(found.functions[0].variables.keys().collect::<Vec<_>>(), ["B"]);
+}
+
+#[test]
+fn more_layers_than_lambda_takes_are_refused() {
+    check_wrong(
+        "      Handler: a.b\n      Layers: [a, b, c, d, e, f]\n",
+        "error[E0116] template.yaml:6: there are 6 layers; fix: write at most 5",
+    );
+}
+
+#[test]
+fn what_is_built_is_said() {
+    let template = one("      Handler: a.b\n    Metadata: {BuildMethod: makefile}\n");
+    check_findings(
+        &[("template.yaml", &template)],
+        "ignored",
+        &["ignored 6: BuildMethod of F: requirements.txt is installed, and nothing else is built"],
+    );
+}
+
+/// A file with thousands of mistakes is read in time, and its list has an end.
+#[test]
+fn findings_have_an_end() {
+    let wrong: String = (0..20_000).map(|number| format!("          A-{number}: x\n")).collect();
+    let reserved: String = (0..10_000).map(|number| format!("          AWS_LAMBDA_{number}: x\n")).collect();
+    let template =
+        one(&format!("      Handler: a.b\n      Environment:\n        Variables:\n{wrong}{reserved}"));
+    let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+    let last = found.problems.last().unwrap();
+    assert_eq!((found.problems.len(), last.message.as_str()), (201, "there are 19800 more errors"));
+    let last = found.ignored.last().unwrap();
+    assert_eq!((found.ignored.len(), last.what.as_str()), (1001, "9000 more"));
+}
+
 /// What references repeat is bounded as what aliases repeat.
 #[test]
 fn references_are_no_bombs() {

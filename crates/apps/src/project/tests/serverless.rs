@@ -81,6 +81,7 @@ functions:
       - http: {path: 'orders/{id}/', method: any, cors: {origins: [https://a.test], headers: [x-a], allowCredentials: true}, private: true}
       - http: {path: /raw, method: post, integration: lambda}
       - sns: topic
+      - alexaSkill
   node:
     handler: index.handler
     runtime: nodejs20.x
@@ -239,11 +240,11 @@ fn variables_without_value_are_errors_with_their_line() {
 
 #[test]
 fn a_variable_that_nobody_needs_does_no_harm() {
-    let text = "service: a\nprovider: aws\ncustom: {x: '${env:NONE}', y: '${ssm:/a}'}\nfunctions:\n  f: {handler: a.b}\n";
+    let text = "service: a\nprovider: aws\ncustom: {x: '${env:NONE}', y: '${ssm:/a}'}\nresources: {Resources: {R: '${file(none.yml)}'}}\nfunctions:\n  f: {handler: a.b}\n";
     check_with(
         &[("serverless.yml", text)],
         &ProjectOptions::default(),
-        "5 f = a-dev-f: a.b in ``, -, 6s, 1024 MB",
+        "6 f = a-dev-f: a.b in ``, -, 6s, 1024 MB\nignored 4: the resource R: `${file(none.yml)}` is not set anywhere",
     );
 }
 
@@ -278,6 +279,20 @@ fn what_is_wrong_has_its_line() {
     check_wrong(
         "    handler: ../a.b\n",
         "error[E0215] serverless.yml:5: the handler `../a.b` is no module.function",
+    );
+}
+
+#[test]
+fn an_input_that_is_not_known_is_not_sent() {
+    let text = "service: a\nprovider: aws\nfunctions:\n  f:\n    handler: a.b\n    events:\n      - schedule: {rate: rate(1 day), input: {key: '${ssm:/x}'}}\n";
+    check_with(
+        &[("serverless.yml", text)],
+        &ProjectOptions::default(),
+        "
+4 f = a-dev-f: a.b in ``, -, 6s, 1024 MB
+  7 rule f-schedule-1: rate(1 day) UTC
+ignored 7: the input: `ssm:/x` is kept at AWS
+",
     );
 }
 
