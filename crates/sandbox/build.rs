@@ -14,7 +14,7 @@ use std::process::{Command, exit};
 
 fn main() {
     let source = "entry/entry.rs";
-    println!("cargo::rerun-if-changed={source}");
+    println!("cargo::rerun-if-changed=entry");
     println!("cargo::rerun-if-changed=build.rs");
     let variable = |name: &str| env::var_os(name).unwrap_or_default();
     let target = PathBuf::from(variable("OUT_DIR")).join("ingle_entry.so");

@@ -327,6 +327,57 @@ mod tests {
         assert_eq!(access(&SandboxOptions::default()), None);
     }
 
+    /// T-012, T-013: what an app says of its workers' limits, and what they are when it says nothing.
+    #[test]
+    fn t_012_settings_become_limits() {
+        let plain = SandboxOptions::default();
+        let found = limits(&plain);
+        assert_eq!((found.memory, found.pids, found.cpu_quota), (Some(1536 << 20), Some(1024), None));
+        assert_eq!(found.cpu_weight, Some(86), "1536 of 1769 MB, in hundredths");
+        let own = SandboxOptions {
+            memory: Some(256 << 20),
+            processes: Some(128),
+            cpu: Some(0.5),
+            ..SandboxOptions::default()
+        };
+        let found = limits(&own);
+        assert_eq!((found.memory, found.pids, found.cpu_quota), (Some(256 << 20), Some(128), Some(0.5)));
+        let weight = |memory: u64| {
+            limits(&SandboxOptions { memory: Some(memory), ..SandboxOptions::default() }).cpu_weight
+        };
+        assert_eq!(weight(MEMORY_OF_A_CORE), Some(100), "as much as any program of the machine");
+        assert_eq!(weight(2 * MEMORY_OF_A_CORE), Some(200));
+        // The system takes numbers from 1 to 10000.
+        assert_eq!((weight(0), weight(1), weight(u64::MAX)), (Some(1), Some(1), Some(10_000)));
+    }
+
+    /// T-012: where nothing counts the processes of one worker, a box has no more of them than one may have.
+    #[test]
+    fn t_012_a_box_has_a_limit_of_processes_in_any_case() {
+        let folder = tempfile::tempdir().unwrap();
+        let needs = Needs {
+            root: folder.path(),
+            python: Path::new("/usr/bin/python3"),
+            shim: Path::new("/usr"),
+            read: Vec::new(),
+            write: Vec::new(),
+            hidden: Vec::new(),
+        };
+        let most = |processes: Option<u64>, strength: &Strength| {
+            let options = SandboxOptions { processes, ..SandboxOptions::default() };
+            let identity = Identity::Same { user: 1000, group: 1000 };
+            box_spec(&needs, &options, (identity, Network::Host), strength).processes_max
+        };
+        let counted = Strength::default();
+        assert_eq!((most(None, &counted), most(Some(128), &counted)), (4096, 4096));
+        assert_eq!(most(Some(5000), &counted), 5000);
+        let uncounted = Strength::new([ingle_sandbox::boxes::Shortfall {
+            protection: Protection::ProcessLimit,
+            reason: "no control groups".to_owned(),
+        }]);
+        assert_eq!((most(None, &uncounted), most(Some(128), &uncounted)), (1024, 128));
+    }
+
     #[test]
     fn the_environment_is_built_from_nothing() {
         let inherited = ["SECRET", "DATABASE_URL", "LANG", "LC_ALL", "HOME", "PATH", "INGLE_X", "LD_PRELOAD"]

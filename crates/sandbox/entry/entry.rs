@@ -9,7 +9,11 @@
 #![no_std]
 #![allow(non_camel_case_types, reason = "names of C")]
 
+mod filter;
+
 use core::ffi::{c_char, c_int, c_long, c_void};
+
+use filter::{FORBID_NAMESPACES, Instruction, SETNS, UNSHARE};
 
 type Object = *mut c_void;
 
@@ -66,23 +70,18 @@ const API_VERSION: c_int = 3;
 const CLONE_NEWNS: c_long = 0x0002_0000;
 const CLONE_NEWIPC: c_long = 0x0800_0000;
 const CLONE_NEWPID: c_long = 0x2000_0000;
-const EPERM: u32 = 1;
 
 #[cfg(target_arch = "x86_64")]
 mod number {
     use core::ffi::c_long;
     pub const CAPSET: c_long = 126;
-    pub const SETNS: c_long = 308;
     pub const SECCOMP: c_long = 317;
-    pub const UNSHARE: c_long = 272;
 }
 #[cfg(target_arch = "aarch64")]
 mod number {
     use core::ffi::c_long;
     pub const CAPSET: c_long = 91;
-    pub const SETNS: c_long = 268;
     pub const SECCOMP: c_long = 277;
-    pub const UNSHARE: c_long = 97;
 }
 // The same everywhere.
 const LANDLOCK_CREATE_RULESET: c_long = 444;
@@ -134,7 +133,7 @@ extern "C" fn fork_into_cell(_module: Object, arguments: Object) -> Object {
             return core::ptr::null_mut();
         }
         // Whatever is forked next gets its number from the cell.
-        if syscall(number::SETNS, c_long::from(numbers), CLONE_NEWPID) != 0 {
+        if syscall(SETNS, c_long::from(numbers), CLONE_NEWPID) != 0 {
             return PyErr_SetFromErrno(PyExc_OSError);
         }
         PyOS_BeforeFork();
@@ -165,11 +164,11 @@ unsafe fn enter(mounts: c_int, directory: *const c_char) -> bool {
     // SAFETY: the calls get numbers, and addresses of what lives in this function.
     unsafe {
         // Its own /tmp and /proc. This makes the root the current folder.
-        if syscall(number::SETNS, c_long::from(mounts), CLONE_NEWNS) != 0 {
+        if syscall(SETNS, c_long::from(mounts), CLONE_NEWNS) != 0 {
             return false;
         }
         // Shared memory of System V outlives who made it, and would be counted for nobody then (T-013).
-        if syscall(number::UNSHARE, CLONE_NEWIPC) != 0 {
+        if syscall(UNSHARE, CLONE_NEWIPC) != 0 {
             return false;
         }
         // A folder that is not there any more is found missing by whoever needs it.
@@ -214,44 +213,19 @@ unsafe fn separate() {
 }
 
 #[repr(C)]
-struct Instruction {
-    code: u16,
-    when_true: u8,
-    when_false: u8,
-    value: u32,
-}
-
-#[repr(C)]
 struct Program {
     length: u16,
     instructions: *const Instruction,
 }
 
-/// The zygote's filter lets `setns` and `unshare` through, for the steps above; a worker has no use for them.
+/// A worker stays in its cell.
 ///
 /// # Safety
 /// None: it passes addresses of what lives here.
 unsafe fn forbid_namespaces() -> bool {
-    const LOAD_NUMBER: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    const ALLOW: u32 = 0x7fff_0000;
-    const ERRNO: u32 = 0x0005_0000;
     const SET_MODE_FILTER: c_long = 1;
-    let is = |number: c_long, when_true: u8, when_false: u8| Instruction {
-        code: JUMP_IF_EQUAL,
-        when_true,
-        when_false,
-        value: number as u32,
-    };
-    let instructions = [
-        Instruction { code: LOAD_NUMBER, when_true: 0, when_false: 0, value: 0 },
-        is(number::SETNS, 1, 0),
-        is(number::UNSHARE, 0, 1),
-        Instruction { code: RETURN, when_true: 0, when_false: 0, value: ERRNO | EPERM },
-        Instruction { code: RETURN, when_true: 0, when_false: 0, value: ALLOW },
-    ];
-    let program = Program { length: 5, instructions: instructions.as_ptr() };
+    let instructions = FORBID_NAMESPACES;
+    let program = Program { length: instructions.len() as u16, instructions: instructions.as_ptr() };
     unsafe { syscall(number::SECCOMP, SET_MODE_FILTER, 0 as c_long, &raw const program) == 0 }
 }
 

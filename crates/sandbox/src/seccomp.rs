@@ -5,7 +5,7 @@
 //! | calls that are allowed whatever their arguments are | `allowed` |
 //! | conditions on arguments, other errors than EPERM, the sections of each program | `conditions` |
 //! | how a list becomes a program | `assemble` |
-//! | what is allowed, all in all | `inventory.x86_64.txt`, compared by a test |
+//! | what is allowed, all in all | `inventory.x86_64.txt` and `inventory.aarch64.txt`, compared by a test |
 //!
 //! Programs stack, and the strictest answer counts: a process that has loaded one can't get rid of it, nor can what
 //! it forks or executes. The order is: [`egress`] first, as [`base`] refuses to make listeners; then [`zygote`] or
@@ -26,7 +26,7 @@ use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use assemble::{Rest, assemble};
-use conditions::{BASE, EGRESS, WORKER, ZYGOTE};
+use conditions::{BASE, EGRESS, GVISOR, WORKER, ZYGOTE};
 
 /// Instructions for the kernel's filter, ready to be loaded, here or by code that gets the bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +61,8 @@ pub fn zygote() -> Result<Program, Error> {
     assemble(&sections, Rest::Refuse)
 }
 
-/// Takes back what [`zygote`] has more than [`base`]. A few instructions, as it is loaded at each fork.
+/// Takes back what [`zygote`] has more than [`base`]. A few instructions, as it is loaded at each fork: by the native part of
+/// the worker, whose own few (`entry/filter.rs`) a test holds against these.
 ///
 /// # Errors
 /// As [`base`].
@@ -75,6 +76,15 @@ pub fn worker() -> Result<Program, Error> {
 /// As [`base`].
 pub fn egress() -> Result<Program, Error> {
     assemble(&[EGRESS], Rest::Allow)
+}
+
+/// For gVisor, which brings a filter of its own and needs calls that [`base`] has not: what it would do for the functions in
+/// it and leave behind outside of it, it may not.
+///
+/// # Errors
+/// As [`base`].
+pub fn gvisor() -> Result<Program, Error> {
+    assemble(GVISOR, Rest::Allow)
 }
 
 /// For pip, and what it runs of packages (setup.py, compilers): it needs nothing but [`base`].

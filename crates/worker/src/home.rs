@@ -238,10 +238,22 @@ pub(crate) async fn watch_memory(worker: Arc<Worker>, limit_bytes: u64) {
     let mut watchdog = Watchdog::new(leader);
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        if worker.state().phase == Phase::Gone {
+        let phase = worker.state().phase;
+        if phase == Phase::Gone {
             return;
         }
-        if let Some(over) = watchdog.over(limit_bytes) {
+        let looking = tokio::task::spawn_blocking(move || {
+            // What a zygote forks has a watchdog of its own; else it would end for what its workers hold together.
+            let over = if phase == Phase::Parent {
+                watchdog.leader_over(limit_bytes)
+            } else {
+                watchdog.over(limit_bytes)
+            };
+            (watchdog, over)
+        });
+        let Ok((returned, over)) = looking.await else { return };
+        watchdog = returned;
+        if let Some(over) = over {
             let shortage =
                 OutOfMemory { peak_bytes: over.memory_bytes, limit_bytes: Some(over.limit_bytes), kills: 1 };
             worker.state().shortage = Some(shortage);

@@ -325,7 +325,8 @@ impl Slot {
         // The others in this process are not to blame: they may finish, while a new worker takes what comes.
         let end = async move {
             let until = Instant::now() + BYSTANDER_GRACE;
-            while worker.state().in_work > 1 && Instant::now() < until {
+            // Whoever is over its time has given its slot back by then, or does so while this waits.
+            while worker.state().in_work > 0 && Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             worker.kill();

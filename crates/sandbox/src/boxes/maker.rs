@@ -47,11 +47,18 @@ pub(crate) struct Filters {
     program: Program,
     /// What is asked for.
     pub(crate) asks: Program,
+    /// What gVisor may not do.
+    pub(crate) gvisor: Program,
 }
 
 impl Filters {
     fn new() -> Result<Self, seccomp::Error> {
-        Ok(Self { zygote: seccomp::zygote()?, program: seccomp::builder()?, asks: seccomp::egress()? })
+        Ok(Self {
+            zygote: seccomp::zygote()?,
+            program: seccomp::builder()?,
+            asks: seccomp::egress()?,
+            gvisor: seccomp::gvisor()?,
+        })
     }
 
     pub(crate) fn calls(&self, role: Role) -> &Program {

@@ -1,9 +1,11 @@
 //! Memory of processes, read from outside: for machines on which control groups can't be used.
 //!
 //! It is a poor substitute. It sees memory only when it looks, and a process that leaves its parents between two looks
-//! is lost to it.
+//! is lost to it. So is memory that belongs to no process just then: segments of System V that nobody has attached, and files
+//! in memory on their way from one process to another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 
 /// Follows one process and all that it started, also what has left it since it was first seen.
 #[derive(Debug)]
@@ -48,18 +50,63 @@ impl Watchdog {
         self.known.keys().copied().collect()
     }
 
-    /// Looks at the tree. Costs a few files for each process, and more only when the limit is near.
+    /// Looks at the tree. Costs a few files for each process, and more only when the limit is near. It reads what may be
+    /// long, so it is not for a thread that others wait for.
     pub fn over(&mut self, limit_bytes: u64) -> Option<Over> {
-        let processes = self.processes();
-        // What processes share is counted in each here, so it is at least as much as in truth, and cheap to read.
-        let at_most: u64 = processes.iter().filter_map(|process| resident_bytes(*process)).sum();
-        if at_most <= limit_bytes {
-            return None;
-        }
-        let memory_bytes = tree_memory(&processes);
-        (memory_bytes > limit_bytes).then_some(Over { memory_bytes, limit_bytes, processes })
+        over(self.processes(), limit_bytes)
+    }
+
+    /// The same for the leader alone: what it has started is somebody else's business.
+    pub fn leader_over(&self, limit_bytes: u64) -> Option<Over> {
+        over(vec![self.leader], limit_bytes)
     }
 }
+
+fn over(processes: Vec<i32>, limit_bytes: u64) -> Option<Over> {
+    // What processes share is counted in each here, so it is at least as much as in truth, and cheap to read.
+    let resident: u64 = processes.iter().filter_map(|process| resident_bytes(*process)).sum();
+    let files = memory_files(&processes);
+    if resident.saturating_add(files) <= limit_bytes {
+        return None;
+    }
+    // Of files in memory, what is mapped is in the memory of whoever maps it.
+    let mapped: u64 = processes.iter().filter_map(|process| shared_bytes(*process)).sum();
+    let memory_bytes = tree_memory(&processes).saturating_add(files.saturating_sub(mapped));
+    (memory_bytes > limit_bytes).then_some(Over { memory_bytes, limit_bytes, processes })
+}
+
+/// Descriptors that one look goes through.
+const DESCRIPTORS_MAX: usize = 100_000;
+
+/// Bytes of files that are in memory and nowhere else (memfd_create(2)), of all that these processes have open. They belong
+/// to no process's memory until somebody maps them.
+fn memory_files(processes: &[i32]) -> u64 {
+    let open = processes
+        .iter()
+        .filter_map(|process| std::fs::read_dir(format!("/proc/{process}/fd")).ok())
+        .flatten()
+        .flatten()
+        .take(DESCRIPTORS_MAX);
+    let mut seen = BTreeSet::new();
+    let mut bytes = 0_u64;
+    for descriptor in open.map(|entry| entry.path()) {
+        let leads_to = std::fs::read_link(&descriptor);
+        if !leads_to.is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(MEMORY_FILE)) {
+            continue;
+        }
+        if let Ok(file) = std::fs::metadata(&descriptor)
+            && seen.insert((file.dev(), file.ino()))
+        {
+            bytes = bytes.saturating_add(file.blocks().saturating_mul(BLOCK_BYTES));
+        }
+    }
+    bytes
+}
+
+/// How the names of such files begin (proc_pid_fd(5)).
+const MEMORY_FILE: &[u8] = b"/memfd:";
+/// Of `st_blocks` (stat(3type)).
+const BLOCK_BYTES: u64 = 512;
 
 /// Bytes that these processes hold together: what some of them share is counted once, and what others have too in
 /// part. A process that is gone holds nothing; of one that we may not look into, all that is resident is counted.
@@ -71,6 +118,11 @@ pub fn tree_memory(processes: &[i32]) -> u64 {
 
 fn proportional_bytes(process: i32) -> Option<u64> {
     parse_rollup(&read(process, "smaps_rollup")?)
+}
+
+/// Of its proportional bytes those of files in memory, and of what processes share.
+fn shared_bytes(process: i32) -> Option<u64> {
+    kibibytes(&read(process, "smaps_rollup")?, "Pss_Shmem:")?.checked_mul(1024)
 }
 
 fn resident_bytes(process: i32) -> Option<u64> {
@@ -96,12 +148,13 @@ fn read(process: i32, file: &str) -> Option<String> {
 
 /// Memory by shares, and what of it was swapped out.
 fn parse_rollup(text: &str) -> Option<u64> {
-    let kibibytes = |key: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(key))?;
-        value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    let total = kibibytes("Pss:")?.checked_add(kibibytes("SwapPss:").unwrap_or(0))?;
+    let total = kibibytes(text, "Pss:")?.checked_add(kibibytes(text, "SwapPss:").unwrap_or(0))?;
     total.checked_mul(1024)
+}
+
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(key))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
 }
 
 /// Resident pages.
@@ -166,5 +219,26 @@ mod tests {
         assert!(over.memory_bytes > 4096 && over.processes.contains(&us), "{over:?}");
         assert_eq!(tree_memory(&[]), 0);
         assert_eq!(tree_memory(&[-1, i32::MAX]), 0);
+    }
+
+    /// T-013: what nobody has mapped is in no process's memory, and fills the machine's all the same.
+    #[test]
+    fn t_013_files_in_memory_count_once() {
+        use std::io::Write as _;
+
+        const BYTES: u64 = 64 << 20;
+        let us = rustix::process::getpid().as_raw_nonzero().get();
+        let before = memory_files(&[us]);
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let mut file = std::fs::File::from(rustix::fs::memfd_create("counted", flags).unwrap());
+        file.write_all(&vec![1; BYTES as usize]).unwrap();
+        let again = file.try_clone().unwrap();
+        let found = memory_files(&[us, us]) - before;
+        assert!((BYTES..BYTES + (1 << 20)).contains(&found), "{found}");
+        // Without it we would be under this limit.
+        let rest = tree_memory(&[us]) + before;
+        assert!(Watchdog::new(us).leader_over(rest + BYTES / 2).is_some());
+        drop((file, again));
+        assert!(memory_files(&[us]) < before + BYTES / 2);
     }
 }

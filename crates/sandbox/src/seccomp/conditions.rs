@@ -210,7 +210,7 @@ const ACTING_FILES: Section = Section {
 };
 
 #[cfg(target_arch = "x86_64")]
-const LEGACY_ACTING_FILES: &[Entry] = &[
+pub(super) const LEGACY_ACTING_FILES: &[Entry] = &[
     if_any(calls![SYS_chmod SYS_creat], &[&[acts_as_owner(1)], &[acts_as_group(1)]], "as fchmod"),
     if_any(
         calls![SYS_open],
@@ -225,10 +225,10 @@ const LEGACY_ACTING_FILES: &[Entry] = &[
 ];
 
 #[cfg(not(target_arch = "x86_64"))]
-const LEGACY_ACTING_FILES: &[Entry] = &[];
+pub(super) const LEGACY_ACTING_FILES: &[Entry] = &[];
 
 #[cfg(target_arch = "x86_64")]
-const LEGACY_CONDITIONAL: &[Entry] = &[if_any(
+pub(super) const LEGACY_CONDITIONAL: &[Entry] = &[if_any(
     calls![SYS_mknod],
     &[
         &[has_bits(1, FORMAT_BITS, 0)],
@@ -239,7 +239,7 @@ const LEGACY_CONDITIONAL: &[Entry] = &[if_any(
 )];
 
 #[cfg(not(target_arch = "x86_64"))]
-const LEGACY_CONDITIONAL: &[Entry] = &[];
+pub(super) const LEGACY_CONDITIONAL: &[Entry] = &[];
 
 /// Calls for which libraries have a second way when the kernel does not know them, but none when it says no.
 const UNKNOWN: Section = Section {
@@ -310,6 +310,19 @@ const PLAIN: Section = Section { answer: Answer::Allow, entries: &[ALLOWED, LEGA
 /// The list for code in a box. What it does not name is refused with EPERM.
 pub(super) const BASE: &[Section] =
     &[FAST_OPEN, CONDITIONAL, UNKNOWN, RAW_SOCKETS, OTHER_PROTOCOLS, OTHER_FAMILIES, ACTING_FILES, PLAIN];
+
+/// What gVisor may not do, whoever asks it to.
+pub(super) const GVISOR: &[Section] = &[FAST_OPEN, ACTING_FILES, ACTING_NODES];
+
+/// The lists of a box say which nodes may be made; here those are left that nobody may make.
+const ACTING_NODES: Section = Section {
+    answer: Answer::Refuse(libc::EPERM as u16),
+    entries: &[&[if_any(
+        calls![SYS_mknodat],
+        &[&[acts_as_owner(2)], &[acts_as_group(2)]],
+        "as fchmod, of a file that is made as a node",
+    )]],
+};
 
 /// What a zygote may do besides.
 pub(super) const ZYGOTE: Section = Section {

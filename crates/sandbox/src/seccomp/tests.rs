@@ -1,7 +1,8 @@
 //! The programs, run by a small machine for the kernel's instructions: what they answer to each call. Whether the
 //! kernel agrees, and whether programs can live with it, is tested in `tests/seccomp.rs`.
 
-#[cfg(target_arch = "x86_64")]
+mod entry;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod inventory;
 
 use std::collections::BTreeSet;
@@ -191,7 +192,17 @@ fn t_006_no_file_acts_as_its_owner_or_group() {
     use libc::*;
     let no = refuse(EPERM);
     let program = base().unwrap();
+    let gvisor = gvisor().unwrap();
     for (mode, expected) in [(0o600, ALLOW), (0o1777, ALLOW), (0o4755, no), (0o2755, no), (0o6777, no)] {
+        check(
+            &gvisor,
+            &[
+                (SYS_fchmod, &[3, mode], expected),
+                (SYS_openat, &[3, 0, O_CREAT | O_EXCL, mode], expected),
+                (SYS_mknodat, &[3, 0, S_IFREG as i32 | mode], expected),
+                (SYS_mount, &[], ALLOW),
+            ],
+        );
         check(
             &program,
             &[
@@ -328,7 +339,7 @@ fn other_doors_into_the_kernel_end_the_process() {
 /// No answer means "tell the tracer": it would be a mark that was forgotten.
 #[test]
 fn no_mark_is_left() {
-    for program in [base(), zygote(), worker(), egress()].map(Result::unwrap) {
+    for program in [base(), zygote(), worker(), egress(), gvisor()].map(Result::unwrap) {
         for number in 0..600 {
             let found = answer(&program, number, &[]);
             assert_ne!(found & libc::SECCOMP_RET_ACTION_FULL, libc::SECCOMP_RET_TRACE, "call {number}");
