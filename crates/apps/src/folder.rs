@@ -103,8 +103,11 @@ impl AppFolder {
         find(&self.environment, name).filter(|value| !value.is_empty()).or_else(|| find(&self.settings, name))
     }
 
-    /// `PYTHON_ENABLE_DEBUG_LOGGING`.
+    /// `PYTHON_ENABLE_DEBUG_LOGGING`. A handler for AWS Lambda says itself what its log has.
     pub fn logs_debug_lines(&self) -> bool {
+        if self.dialect == Dialect::Lambda {
+            return true;
+        }
         let value = self.setting(DEBUG_LOGGING).unwrap_or_default().trim().to_ascii_lowercase();
         matches!(value.as_str(), "1" | "true" | "t" | "yes" | "y")
     }
@@ -159,15 +162,13 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         setting_of(&options.environment, &local.values, name).filter(|value| !value.trim().is_empty())
     });
     let mut own = ingle_toml::read(&root, &zone)?;
-    if let Some(region) =
-        ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| find(&options.environment, name))
-    {
-        region.clone_into(&mut own.lambda.region);
-    }
     let named = options.handler.as_deref().map(|name| (name, "--handler"));
     let named =
         named.or(own.lambda.handler.as_deref().map(|name| (name, "handler in [lambda] of ingle.toml")));
     let detected = detect::detect(&root, script, named)?;
+    if detected.dialect == Dialect::Lambda {
+        own.problems.extend(lambda::take_over(&mut own.lambda, &options.environment));
+    }
     let settings = detect_settings(&options.environment, &local.values);
     let folder_name =
         root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned());

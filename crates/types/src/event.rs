@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::caller::CallerHandle;
 use crate::datum::Datum;
 use crate::ids::{FunctionName, InvocationId};
+use crate::log::CallLog;
 use crate::outcome::Outcome;
 
 /// What a listener or the gateway hands over: payload, trigger metadata, source and time.
@@ -117,6 +118,8 @@ pub struct Completion {
     pub phases: Phases,
     /// Outputs written and what became of the source, in a few words each.
     pub effects: Vec<String>,
+    /// Of its last attempt, where callers can ask for it.
+    pub log: Option<Box<CallLog>>,
 }
 
 /// Where the time of an invocation went. Steps of the life of an invocation.

@@ -114,6 +114,7 @@ fn refusal(refused: &Refused) -> LogLine {
         source: LogSource::Logging,
         logger: "ingle.sandbox".to_owned(),
         message: format!("{refused}{hint} (E0315)"),
+        text: None,
     }
 }
 

@@ -41,7 +41,9 @@ impl Invoker for Noting {
         let names = event.metadata.into_iter().map(|(name, _)| name).collect();
         self.0.events.lock().unwrap().push((function.to_string(), event.payload, names));
         let outcome = Outcome::Success(Outputs::default());
-        Box::pin(async move { Completion { id, outcome, phases: Phases::default(), effects: Vec::new() } })
+        Box::pin(async move {
+            Completion { id, outcome, phases: Phases::default(), effects: Vec::new(), log: None }
+        })
     }
 }
 

@@ -15,13 +15,13 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind};
 use ingle_types::datum::Datum;
-use ingle_types::event::{Delivery, Event, Invocation};
+use ingle_types::event::{Completion, Delivery, Event, Invocation};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, HandlerTrigger, TriggerSpec};
 use serde_json::{Value, json};
 
-use super::{error, returned};
+use super::{PAYLOAD_BYTES_MAX, error, log, returned};
 use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::failure;
@@ -69,18 +69,19 @@ pub(crate) async fn invoke(
     let event = event(&body.joined())?;
     match text("x-amz-invocation-type") {
         "" | "RequestResponse" => {}
-        "DryRun" => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
         "Event" => {
             let message =
                 "Ingle does not run functions asynchronously yet: use the invocation type RequestResponse";
             return Err(refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message));
         }
-        other => {
-            let message =
-                format!("Value '{other}' at 'invocationType' is none of Event, RequestResponse, DryRun");
-            return Err(refused(StatusCode::BAD_REQUEST, "ValidationException", &message));
-        }
+        "DryRun" => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
+        other => return Err(not_one_of("invocationType", other, "Event, RequestResponse, DryRun")),
     }
+    let wants_log = match text("x-amz-log-type") {
+        "" | "None" => false,
+        "Tail" => true,
+        other => return Err(not_one_of("logType", other, "None, Tail")),
+    };
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(&head, id);
     let event = Event {
@@ -96,14 +97,38 @@ pub(crate) async fn invoke(
         trace,
     };
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    let invocation = Invocation { id, function, event, caller };
     let tasks = door.rooms.tasks.clone();
-    Ok(Detach::new(tasks, TaskKind::Invocation, call(door.clone(), handler, invocation)).await)
+    let invocation = Invocation { id, function, event, caller };
+    let call = call(door.clone(), handler, invocation, wants_log);
+    Ok(Detach::new(tasks, TaskKind::Invocation, call).await)
 }
 
-async fn call(door: Arc<Door>, handler: HandlerTrigger, invocation: Invocation) -> Response<Bytes> {
-    let told = |id, outcome: Outcome| (answer(&outcome, &handler, id), outcome.failure().cloned());
+async fn call(
+    door: Arc<Door>,
+    handler: HandlerTrigger,
+    invocation: Invocation,
+    wants_log: bool,
+) -> Response<Bytes> {
+    let began = invocation.event.received_at;
+    let told = |ended: Completion| {
+        let failure = ended.outcome.failure().cloned();
+        let mut response = answer(&ended.outcome, &handler, ended.id);
+        // What did not run has said nothing.
+        if wants_log && failure.as_ref().is_none_or(|failure| failure.started) {
+            let times = log::Times { began, ended: door.rooms.clock.now() };
+            if let Ok(value) = HeaderValue::from_str(&log::tail(&ended, &handler, times)) {
+                response.headers_mut().insert("x-amz-log-result", value);
+            }
+        }
+        (response, failure)
+    };
     run(&door, invocation, told).await
+}
+
+fn name_request(response: &mut Response<Bytes>, id: InvocationId) {
+    if let Ok(value) = HeaderValue::from_str(&id.uuid().to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
 }
 
 /// A function that fails is no error of the call: its status is 200, and a header tells.
@@ -118,11 +143,8 @@ fn answer(outcome: &Outcome, handler: &HandlerTrigger, id: InvocationId) -> Resp
         }
         (outcome, Some(failure)) => not_run(outcome, failure),
     };
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id.uuid().to_string()) {
-        headers.insert("x-amzn-requestid", value);
-    }
-    headers.insert("x-amz-executed-version", HeaderValue::from_static(LATEST));
+    name_request(&mut response, id);
+    response.headers_mut().insert("x-amz-executed-version", HeaderValue::from_static(LATEST));
     response
 }
 
@@ -199,12 +221,19 @@ fn client_context(sent: &str) -> Result<Option<String>, Response<Bytes>> {
     })
 }
 
+fn too_long(most: impl std::fmt::Display) -> Response<Bytes> {
+    let message = format!("Request must be smaller than {most} bytes for the InvokeFunction operation");
+    refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", &message)
+}
+
+fn not_one_of(member: &str, value: &str, allowed: &str) -> Response<Bytes> {
+    let message = format!("Value '{value}' at '{member}' is none of {allowed}");
+    refused(StatusCode::BAD_REQUEST, "ValidationException", &message)
+}
+
 fn too_large(refusal: Refusal) -> Response<Bytes> {
     match refusal.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = "Request must be smaller than 6291556 bytes for the InvokeFunction operation";
-            refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", message)
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_long(PAYLOAD_BYTES_MAX),
         status => refused(status, "InvalidRequestContentException", &refusal.to_string()),
     }
 }

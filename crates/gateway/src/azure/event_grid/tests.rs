@@ -44,7 +44,9 @@ impl Invoker for Handle {
         };
         self.0.events.lock().unwrap().push((text, invocation.event.metadata));
         let id = invocation.id;
-        Box::pin(async move { Completion { id, outcome, phases: Phases::default(), effects: Vec::new() } })
+        Box::pin(async move {
+            Completion { id, outcome, phases: Phases::default(), effects: Vec::new(), log: None }
+        })
     }
 }
 
