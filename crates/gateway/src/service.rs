@@ -52,6 +52,7 @@ pub struct Rooms {
     pub clock: ClockHandle,
     pub records: RecordSinkHandle,
     pub blobs: BlobPrompt,
+    pub later: Later,
     /// What is in trouble, for the doors that tell it.
     pub health: Health,
 }
@@ -60,6 +61,10 @@ pub struct Rooms {
 /// there is such a blob; the error says why the function could not be told.
 pub type BlobPrompt =
     Arc<dyn Fn(FunctionName, String, String) -> BoxFuture<Result<bool, String>> + Send + Sync>;
+
+/// Takes an invocation of a handler that nobody waits for. What was taken is run, whatever becomes of this server; the error says
+/// why it was not taken.
+pub type Later = Arc<dyn Fn(Invocation) -> BoxFuture<Result<(), String>> + Send + Sync>;
 
 /// What answers requests. Knows its app as soon as it is there.
 pub struct Service {

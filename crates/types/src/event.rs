@@ -9,6 +9,9 @@ use crate::ids::{FunctionName, InvocationId};
 use crate::log::CallLog;
 use crate::outcome::Outcome;
 
+/// Begins the names of queues with events for handlers that their callers do not wait for: they are Ingle's own.
+pub const LATER_QUEUE_PREFIX: &str = "ingle-events-";
+
 /// What a listener or the gateway hands over: payload, trigger metadata, source and time.
 #[derive(Clone, Debug)]
 pub struct Event {

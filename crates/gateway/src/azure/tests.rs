@@ -143,6 +143,7 @@ fn world() -> World {
             let told = (function.as_str(), container.as_str(), name.as_str()) == ("thumb", "in", "a/b.png");
             Box::pin(async move { Ok(told) })
         }),
+        later: Arc::new(|_| Box::pin(async { Ok(()) })),
         health: Health::default(),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));

@@ -1,5 +1,5 @@
-//! `POST /2015-03-31/functions/{name}/invocations`: the call of AWS's Lambda API that runs a function and waits for its result, as
-//! boto3, the AWS CLI and other functions make it (facts of Lambda, sections 3.2, 3.3 and 1.11).
+//! `POST /2015-03-31/functions/{name}/invocations`: the call of AWS's Lambda API that runs a function, and waits for its result or
+//! not, as boto3, the AWS CLI and other functions make it (facts of Lambda, sections 3.2, 3.3, 3.7 and 1.11).
 //!
 //! It stands on the port of the function URL. Whoever may call the doors below `/admin` of an Azure app may call it; a signature
 //! is neither asked for nor looked at.
@@ -33,6 +33,8 @@ const VERSION: &str = "2015-03-31";
 const LATEST: &str = "$LATEST";
 /// Longest `X-Amz-Client-Context`, in bytes as it is sent.
 const CLIENT_CONTEXT_MAX: usize = 3583;
+/// Longest event that nobody waits for, in bytes.
+const LATER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The function that a path of this API names, as it is named there.
 pub(crate) fn function_of(path: &RequestPath<'_>) -> Option<String> {
@@ -67,21 +69,20 @@ pub(crate) async fn invoke(
     let client_context = client_context(text("x-amz-client-context"))?;
     let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(too_large)?;
     let event = event(&body.joined())?;
-    match text("x-amz-invocation-type") {
-        "" | "RequestResponse" => {}
-        "Event" => {
-            let message =
-                "Ingle does not run functions asynchronously yet: use the invocation type RequestResponse";
-            return Err(refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message));
-        }
+    let is_later = match text("x-amz-invocation-type") {
+        "" | "RequestResponse" => false,
+        "Event" => true,
         "DryRun" => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
         other => return Err(not_one_of("invocationType", other, "Event, RequestResponse, DryRun")),
-    }
+    };
     let wants_log = match text("x-amz-log-type") {
         "" | "None" => false,
         "Tail" => true,
         other => return Err(not_one_of("logType", other, "None, Tail")),
     };
+    if is_later && event.len() > LATER_BYTES_MAX {
+        return Err(too_long(LATER_BYTES_MAX));
+    }
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(&head, id);
     let event = Event {
@@ -98,6 +99,10 @@ pub(crate) async fn invoke(
     };
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
     let tasks = door.rooms.tasks.clone();
+    if is_later {
+        let invocation = Invocation { id, function, event, caller: None };
+        return Ok(Detach::new(tasks, TaskKind::Invocation, take(door.clone(), invocation)).await);
+    }
     let invocation = Invocation { id, function, event, caller };
     let call = call(door.clone(), handler, invocation, wants_log);
     Ok(Detach::new(tasks, TaskKind::Invocation, call).await)
@@ -123,6 +128,20 @@ async fn call(
         (response, failure)
     };
     run(&door, invocation, told).await
+}
+
+/// Takes an event for later. Whoever is told so can rely on it.
+async fn take(door: Arc<Door>, invocation: Invocation) -> Response<Bytes> {
+    let id = invocation.id;
+    let mut response = match (door.rooms.later)(invocation).await {
+        Ok(()) => with_status(StatusCode::ACCEPTED, String::new()),
+        Err(message) => {
+            let body = json!({"Type": "Service", "Message": format!("the event was not taken: {message}")});
+            error_of(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", &body)
+        }
+    };
+    name_request(&mut response, id);
+    response
 }
 
 fn name_request(response: &mut Response<Bytes>, id: InvocationId) {

@@ -191,7 +191,8 @@ for name in ("sleep", "leave", "exit", "large"):
     log = re.sub("[0-9a-f-]{36}", "ID", base64.b64decode(answer["LogResult"]).decode())
     print(json.dumps([name, answer["FunctionError"], json.loads(answer["Payload"].read()), log]))
 for more in ({"FunctionName": "nobody"}, {"Qualifier": "prod"}, {"Payload": "{"}, {"InvocationType": "Event"},
-             {"Payload": "1" * 6_291_557}, {"InvocationType": "DryRun"}, {"InvocationType": "Later"}, {"LogType": "Head"}, {}):
+             {"Payload": "1" * 6_291_557}, {"InvocationType": "DryRun"}, {"InvocationType": "Later"}, {"LogType": "Head"},
+             {"InvocationType": "Event", "Payload": "1" * 1_048_577}, {"InvocationType": "Event", "LogType": "Tail"}, {}):
     try:
         answer = client.invoke(**dict({"FunctionName": "app"}, **more))
         assert "LogResult" not in answer, answer
@@ -258,11 +259,7 @@ fn callers_get_what_lambda_gives_them() {
             "InvalidRequestContentException",
             "Could not parse request body into json: Could not parse payl"
         ]),
-        json!([
-            400,
-            "InvalidParameterValueException",
-            "Ingle does not run functions asynchronously yet: use the inv"
-        ]),
+        json!(202),
         json!([
             413,
             "RequestTooLargeException",
@@ -271,6 +268,12 @@ fn callers_get_what_lambda_gives_them() {
         json!(204),
         json!([400, "ValidationException", "Value 'Later' at 'invocationType' is none of Event, RequestR"]),
         json!([400, "ValidationException", "Value 'Head' at 'logType' is none of None, Tail"]),
+        json!([
+            413,
+            "RequestTooLargeException",
+            "Request must be smaller than 1048576 bytes for the InvokeFun"
+        ]),
+        json!(202),
         json!(200),
     ];
     assert_eq!(told[4..], refused);

@@ -31,6 +31,7 @@ mod http;
 mod imports;
 mod keys;
 mod lambda;
+mod lambda_events;
 mod lambda_logs;
 mod large_blobs;
 mod limits;

@@ -92,6 +92,7 @@ fn world() -> World {
         clock: clock.clone(),
         records: Arc::new(Handle(noted.clone())),
         blobs: Arc::new(|_, _, _| Box::pin(async { Ok(false) })),
+        later: Arc::new(|_| Box::pin(async { Ok(()) })),
         health: ingle_types::health::Health::default(),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));
