@@ -335,7 +335,7 @@ impl Worker {
 
     /// Hands on what it says; comes back when it may say more. Whoever waits does not hold the line.
     pub(crate) fn log(&self, log: Log) -> impl Future<Output = ()> + '_ {
-        let bytes = log.message.len();
+        let bytes = log.message.len() + log.text.as_ref().map_or(0, String::len);
         self.line(log).into_iter().for_each(|line| self.words.sink().line(line));
         self.words.took(bytes, &self.speaker)
     }
