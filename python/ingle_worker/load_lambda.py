@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 
-from . import problems
+from . import lambda_logs, problems
 from .convert import encode_bytes, encode_text
 from .lambda_context import LambdaContext
 from .load import where
@@ -29,6 +29,7 @@ def load(root, request, loaded):
     """Imports the module of each handler."""
     os.register_at_fork(after_in_child=_name_stream)
     _name_stream()
+    lambda_logs.install()
     asyncio.set_event_loop_policy(_LoopInEachThread())
     # A module may run a loop of its own while it is imported: on AWS none runs then.
     running = asyncio._get_running_loop()

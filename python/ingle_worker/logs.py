@@ -23,16 +23,23 @@ _control = None
 _plain = False
 # The level that the root logger was given here.
 _root_level = None
+# Nobody but the app changes it.
+_level_is_left = False
 _streams = []
 _get_ident = threading.get_ident
 
 
-def send(level, logger, message):
-    """One `log` frame: on the lane if this thread is the lane of its invocation, on the control socket otherwise."""
+def send(level, logger, message, text=None):
+    """One `log` frame: on the lane if this thread is the lane of its invocation, on the control socket otherwise.
+
+    `text`: the same as the platform writes it that the app was written for, if that has a form of its own.
+    """
     if len(message) > MESSAGE_BYTES_MAX // 4:
         message = _capped(message)
+    if text is not None and len(text) > MESSAGE_BYTES_MAX // 4:
+        text = _capped(text)
     if _plain:
-        _write_plain(level, message)
+        _write_plain(level, message if text is None else text.rstrip("\n"))
         return
     invocation = CURRENT.get()
     channel = _control
@@ -43,8 +50,9 @@ def send(level, logger, message):
     else:
         identity = getattr(THREAD_LOCAL, "invocation_id", None)
         identity = "null" if identity is None else quote(str(identity))
-    header = '{"type":"log","id":%s,"level":"%s","logger":%s,"message":%s}' % (
-        identity, level, quote(logger), quote(message))
+    text = "" if text is None else ',"text":' + quote(text)
+    header = '{"type":"log","id":%s,"level":"%s","logger":%s,"message":%s%s}' % (
+        identity, level, quote(logger), quote(message), text)
     try:
         channel.send(header.encode())
     except OSError:
@@ -82,13 +90,14 @@ class Handler(logging.Handler):
 
     def emit(self, record):
         try:
-            send(_level(record.levelno), record.name, self.format(record))
+            send(level_name(record.levelno), record.name, self.format(record))
         except Exception:
             # Arguments that do not fit the message: `logging` prints what and where to standard error.
             self.handleError(record)
 
 
-def _level(number):
+def level_name(number):
+    """A level of `logging` as the wire names it."""
     if number >= 50:
         return "critical"
     if number >= 40:
@@ -228,9 +237,18 @@ def exception_text():
     return _exception_text(*sys.exc_info())
 
 
+def leave_level(level):
+    """Sets the level of the root logger, for the app alone to change."""
+    global _level_is_left
+    _level_is_left = True
+    logging.getLogger().setLevel(level)
+
+
 def set_debug(debug):
     """Lets debug messages through the root logger, or not. A level that the app has set itself stays."""
     global _root_level
+    if _level_is_left:
+        return
     root = logging.getLogger()
     if _root_level is None or root.level == _root_level:
         _root_level = logging.DEBUG if debug else logging.INFO

@@ -1,9 +1,10 @@
 """Calls a handler in AWS's own runtime and in Ingle, through AWS's own client, and prints each difference as a line of JSON.
 
-Usage: python compare.py ENDPOINT FUNCTION FOLDER
+Usage: python compare.py ENDPOINT FUNCTION FOLDER FORMAT
 
 `awslambdaric` runs the handler of the folder against a small Runtime API of this script; boto3 invokes the function at the endpoint.
-Numbers of requests and what names the machine are left out of the comparison.
+Results and logs are compared. FORMAT is that of the log, as AWS_LAMBDA_LOG_FORMAT has it. Numbers of requests, times and what names
+the machine are left out of the comparison.
 """
 
 import base64
@@ -22,12 +23,15 @@ from botocore.config import Config
 
 EVENTS = [{"do": name} for name in (
     "context", "cause", "deep", "nothing", "key", "empty", "numbers", "shapes", "bytes", "set", "date", "object", "keys",
-    "syntax")]
+    "syntax", "say", "say more", "say in own form")]
 EVENTS += [{}, [], None, 1, 1.5, "text", "é", {"nested": {"list": [1, None, True]}}, {"key": "Grüße \U0001f40d"}]
 CLIENT_CONTEXT = {"custom": {"a": "b"}, "env": {"locale": "fr"}, "client": {"app_title": "test", "other": 1},
                   "w3c": {"traceparent": "00-a-b-01", "other": "x"}}
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-PREFIX = "/2018-06-01/runtime/"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
+TEXT_LOG = re.compile(
+    r"START RequestId: ID Version: \$LATEST\n(.*)END RequestId: ID\nREPORT RequestId: ID\tDuration: \d+\.\d\d ms"
+    r"\tBilled Duration: \d+ ms\tMemory Size: 1536 MB\tMax Memory Used: \d+ MB\t(Init Duration: \d+\.\d\d ms\t)?\n", re.DOTALL)
 
 
 class RuntimeApi(BaseHTTPRequestHandler):
@@ -62,7 +66,7 @@ class RuntimeApi(BaseHTTPRequestHandler):
         pass
 
 
-def start_runtime(folder, function):
+def start_runtime(folder, function, log_format):
     server = ThreadingHTTPServer(("127.0.0.1", 0), RuntimeApi)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -71,15 +75,28 @@ def start_runtime(folder, function):
         os.environ, AWS_LAMBDA_RUNTIME_API="127.0.0.1:%d" % server.server_port, AWS_LAMBDA_FUNCTION_NAME=function,
         AWS_LAMBDA_FUNCTION_VERSION="$LATEST", AWS_LAMBDA_FUNCTION_MEMORY_SIZE="1536",
         AWS_LAMBDA_LOG_GROUP_NAME="/aws/lambda/" + function, AWS_EXECUTION_ENV="AWS_Lambda_python" + version,
-        _HANDLER="lambda_function.lambda_handler", PYTHONDONTWRITEBYTECODE="1")
-    return subprocess.Popen([sys.executable, "-m", "awslambdaric", "lambda_function.lambda_handler"], cwd=folder,
-                            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _HANDLER="lambda_function.lambda_handler", PYTHONDONTWRITEBYTECODE="1",
+        TZ=":UTC", **({"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"} if log_format == "JSON" else {}))
+    runtime = subprocess.Popen([sys.executable, "-m", "awslambdaric", "lambda_function.lambda_handler"], cwd=folder,
+                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
+    os.set_blocking(runtime.stdout.fileno(), False)
+    return runtime
 
 
-def in_runtime(event, client_context):
+def in_runtime(runtime, event, client_context):
     RuntimeApi.events.put((event, client_context))
     kind, body = RuntimeApi.answers.get(timeout=30)
-    return shown(kind == "error", body)
+    log = b""
+    # What it has said is in the pipe before it answers.
+    while piece := runtime.stdout.read(65536):
+        log += piece
+    return shown(kind == "error", body), shown_log(log.decode())
+
+
+def shown_log(log):
+    """Each line of JSON as an object; of text, the text."""
+    log = TIME.sub("TIME", UUID.sub("ID", log)).rstrip("\n")
+    return [json.loads(line) if line.startswith("{") else line for line in log.split("\n")]
 
 
 def shown(is_error, body):
@@ -88,26 +105,40 @@ def shown(is_error, body):
     return is_error, json.loads(body) if is_error else body
 
 
-def in_ingle(client, function, event, client_context):
+def functions_part(log, log_format):
+    """What of a log with its answer the function has said; the platform's own lines are checked."""
+    log = TIME.sub("TIME", UUID.sub("ID", log))
+    if log_format != "JSON":
+        return TEXT_LOG.fullmatch(log).group(1)
+    lines = log.splitlines(keepends=True)
+    start, report = json.loads(lines[0]), json.loads(lines[-1])
+    assert start == {"time": "TIME", "type": "platform.start", "record": {"requestId": "ID", "version": "$LATEST"}}, start
+    assert report["type"] == "platform.report" and report["record"]["metrics"]["billedDurationMs"] >= 1, report
+    return "".join(lines[1:-1])
+
+
+def in_ingle(client, function, event, client_context, log_format):
     more = {}
     if client_context is not None:
         more["ClientContext"] = base64.b64encode(json.dumps(client_context).encode()).decode()
-    answer = client.invoke(FunctionName=function, Payload=json.dumps(event), **more)
+    answer = client.invoke(FunctionName=function, Payload=json.dumps(event), LogType="Tail", **more)
     assert answer["StatusCode"] == 200 and answer["ExecutedVersion"] == "$LATEST", answer
-    return shown("FunctionError" in answer, answer["Payload"].read().decode("utf-8", "surrogatepass"))
+    log = base64.b64decode(answer["LogResult"]).decode()
+    said = shown_log(functions_part(log, log_format))
+    return shown("FunctionError" in answer, answer["Payload"].read().decode("utf-8", "surrogatepass")), said
 
 
 def main():
-    endpoint, function, folder = sys.argv[1:]
+    endpoint, function, folder, log_format = sys.argv[1:]
     client = boto3.client("lambda", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test",
                           aws_secret_access_key="test", config=Config(retries={"max_attempts": 0}))
     os.environ["ARN"] = "arn:aws:lambda:us-east-1:000000000000:function:" + function
-    runtime = start_runtime(folder, function)
+    runtime = start_runtime(folder, function, log_format)
     try:
         compared = 0
         for event, client_context in [(event, None) for event in EVENTS] + [({"do": "context"}, CLIENT_CONTEXT)]:
-            expected = in_runtime(event, client_context)
-            found = in_ingle(client, function, event, client_context)
+            expected = in_runtime(runtime, event, client_context)
+            found = in_ingle(client, function, event, client_context, log_format)
             compared += 1
             if expected != found:
                 print(json.dumps({"event": event, "awslambdaric": expected, "ingle": found}))

@@ -2,9 +2,11 @@
 
 import datetime
 import decimal
+import logging
 import os
 import sys
 import time
+import warnings
 
 
 class OrderError(Exception):
@@ -44,7 +46,52 @@ def show_context(event, context):
     return shown
 
 
+def say(event, context):
+    logging.debug("not shown")
+    logging.info("shown if the log is JSON")
+    logging.warning("a warning of %s", "Grüße \U0001f40d")
+    print("plain", 1)
+    print("one event\rof two lines")
+    print("on standard error", file=sys.stderr)
+    logging.getLogger("shop.orders").critical("burning\nfor two lines", extra={"order": 7})
+    warnings.warn("old")
+    sys.stdout.write("after that\n")
+
+
+def say_more(event, context):
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.INFO)
+    try:
+        # Without effect, as there is a handler.
+        logging.basicConfig(level=logging.DEBUG, format="%(message)s")
+        logging.debug("not shown")
+        logging.info("shown")
+        logging.log(25, "between two levels")
+        logging.info({"order": 7, "at": datetime.date(2026, 1, 1)})
+        try:
+            {}["missing"]
+        except KeyError:
+            logging.exception("it failed")
+    finally:
+        root.setLevel(before)
+
+
+def say_in_own_form(event, context):
+    handler = logging.getLogger().handlers[0]
+    before = handler.formatter
+    handler.setFormatter(logging.Formatter("%(levelname)s|%(aws_request_id)s|%(message)s|%(asctime)s|\n", "%Y-%m-%dT%H:%M:%SZ"))
+    try:
+        logging.error("mine")
+    finally:
+        handler.setFormatter(before)
+    raise OrderError("said")
+
+
 DOES = {
+    "say": say,
+    "say more": say_more,
+    "say in own form": say_in_own_form,
     "context": show_context,
     "cause": raise_cause,
     "deep": raise_deep,

@@ -106,8 +106,11 @@ impl AppFolder {
         find(&self.environment, name).filter(|value| !value.is_empty()).or_else(|| find(&self.settings, name))
     }
 
-    /// `PYTHON_ENABLE_DEBUG_LOGGING`.
+    /// `PYTHON_ENABLE_DEBUG_LOGGING`. A handler for AWS Lambda says itself what its log has.
     pub fn logs_debug_lines(&self) -> bool {
+        if self.dialect == Dialect::Lambda {
+            return true;
+        }
         let value = self.setting(DEBUG_LOGGING).unwrap_or_default().trim().to_ascii_lowercase();
         matches!(value.as_str(), "1" | "true" | "t" | "yes" | "y")
     }
@@ -163,20 +166,18 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     });
     let member = options.member.as_ref();
     let mut own = ingle_toml::read(member.map_or(&root, |member| &member.root), &zone)?;
-    if let Some(region) =
-        ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| find(&options.environment, name))
-    {
-        region.clone_into(&mut own.lambda.region);
-    }
     let place = member.map(Member::place);
     let named = member.zip(place.as_deref()).map(|(member, place)| (&*member.function.handler, place));
     let named = named.or(options.handler.as_deref().map(|name| (name, "--handler")));
     let handler = own.lambda.handler.clone();
     let named = named.or(handler.as_deref().map(|name| (name, "handler in [lambda] of ingle.toml")));
-    if let Some(member) = member {
-        lambda::take_over(member, &mut own.lambda, &mut own.sandbox);
-    }
     let detected = detect::detect(&root, script, named)?;
+    if detected.dialect == Dialect::Lambda {
+        own.problems.extend(lambda::take_over(&mut own.lambda, &options.environment));
+        if let Some(member) = member {
+            lambda::take_over_member(member, &mut own.lambda, &mut own.sandbox);
+        }
+    }
     let settings = detect_settings(&options.environment, &local.values);
     let folder_name = match member {
         Some(member) => member.function.name.clone(),

@@ -50,6 +50,8 @@
 //! [lambda]                 # of a handler for AWS Lambda
 //! handler = "app.handler"  # module.function
 //! timeout = "30s"          # longest time of one event
+//! log_format = "json"      # or "text": how its log looks
+//! log_level = "debug"      # least level of what its logging says: trace, debug, info, warn, error, fatal
 //!
 //! [functions.Report]
 //! concurrency = 2          # its invocations at once
@@ -58,6 +60,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
@@ -77,6 +80,7 @@ mod sandbox;
 mod warm;
 
 const FILE: &str = "ingle.toml";
+const LAMBDA_LEVELS: &str = "\"trace\", \"debug\", \"info\", \"warn\", \"error\" or \"fatal\"";
 const WORKERS_MAX: usize = 1000;
 const WAITING_MAX: usize = 1_000_000;
 
@@ -114,6 +118,8 @@ struct Document {
 struct Lambda {
     handler: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
+    log_format: Option<Spanned<String>>,
+    log_level: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -290,6 +296,8 @@ impl Reader<'_> {
         LambdaOptions {
             handler: lambda.handler.map(Spanned::into_inner),
             timeout: self.converted("timeout", lambda.timeout, duration, "\"3s\", \"30s\" or \"15m\""),
+            log_format: self.converted("log_format", lambda.log_format, parsed, "\"text\" or \"json\""),
+            log_level: self.converted("log_level", lambda.log_level, parsed, LAMBDA_LEVELS),
             ..LambdaOptions::default()
         }
     }
@@ -356,6 +364,10 @@ impl Reader<'_> {
         self.problems
             .push(problem.at(FILE, Some(line_of(self.text, offset))).fix(format!("write {allowed}")));
     }
+}
+
+fn parsed<Value: FromStr>(text: &str) -> Option<Value> {
+    text.parse().ok()
 }
 
 fn idle_timeout(text: &str) -> Option<IdleTimeout> {

@@ -1,18 +1,22 @@
 //! A folder with a handler for AWS Lambda and nothing that says more about it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use ingle_types::account::Account;
 use ingle_types::ids::FunctionName;
+use ingle_types::problem::Problem;
 use ingle_types::spec::{
     AuthLevel, BindingKind, BindingSpec, DataType, DeclaredFunction, FunctionSpec, HandlerTrigger,
-    HostConfig, HttpOptions, HttpTrigger, LambdaOptions, SandboxOptions, TriggerSpec,
+    HostConfig, HttpOptions, HttpTrigger, LambdaLogFormat, LambdaLogLevel, LambdaOptions, SandboxOptions,
+    TriggerSpec,
 };
 use serde_json::{Map, Value, json};
 
 use crate::Error;
-use crate::folder::{AppFolder, read_bytes};
+use crate::folder::{AppFolder, find as find_setting, read_bytes};
 use crate::project::{Api, EventSource, Member};
 
 /// What the console of AWS makes, so what a file of this name with this function is.
@@ -24,6 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 /// Of a worker whose app does not say how much it may have, in MB; that of `control`.
 const MEMORY_MB: u64 = 1536;
+const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
+const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// A handler, as `module.function` names it.
@@ -79,7 +85,7 @@ pub(crate) fn script_of(root: &Path, name: &str) -> Option<String> {
 }
 
 /// What the file of a project says of one of its functions, unless ingle.toml does.
-pub(crate) fn take_over(member: &Member, options: &mut LambdaOptions, sandbox: &mut SandboxOptions) {
+pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, sandbox: &mut SandboxOptions) {
     let function = &member.function;
     options.timeout.get_or_insert(function.timeout);
     options.region.clone_from(&member.region);
@@ -134,6 +140,37 @@ fn name_of(folder: &str) -> String {
         .collect()
 }
 
+/// Takes over what the environment says about a handler as AWS does: its region, and how its log looks. Gives what is wrong there.
+pub(crate) fn take_over(options: &mut LambdaOptions, environment: &BTreeMap<String, String>) -> Vec<Problem> {
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| find_setting(environment, name));
+    region.into_iter().for_each(|region| region.clone_into(&mut options.region));
+    let mut problems = Vec::new();
+    let formats = LambdaLogFormat::ALL.map(LambdaLogFormat::as_str);
+    if let Some(format) = setting(environment, LOG_FORMAT, &formats, &mut problems) {
+        options.log_format = Some(format);
+    }
+    let levels = LambdaLogLevel::ALL.map(LambdaLogLevel::as_str);
+    if let Some(level) = setting(environment, LOG_LEVEL, &levels, &mut problems) {
+        options.log_level = Some(level);
+    }
+    problems
+}
+
+fn setting<Value: FromStr>(
+    environment: &BTreeMap<String, String>,
+    name: &str,
+    allowed: &[&str],
+    problems: &mut Vec<Problem>,
+) -> Option<Value> {
+    let text = environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())?;
+    let value = text.parse().ok();
+    if value.is_none() {
+        let problem = Problem::warning("E0240", format!("{name} is {text:?}, and is left out of account"));
+        problems.push(problem.fix(format!("set it to one of {}", allowed.join(", "))));
+    }
+    value
+}
+
 /// How the function is served: one event at a time takes as long as Lambda lets it, at a URL of its own.
 pub(crate) fn host(options: &LambdaOptions) -> HostConfig {
     HostConfig {
@@ -161,6 +198,13 @@ pub(crate) fn function(
             url: options.has_url.then_some(url),
             timeout: options.timeout.unwrap_or(TIMEOUT),
             region: options.region.clone(),
+            memory_mib: declared
+                .bindings
+                .first()
+                .and_then(|settings| settings.get("memory_mb"))
+                .and_then(Value::as_u64)
+                .unwrap_or(MEMORY_MB),
+            log_format: options.log_format.unwrap_or_default(),
         }),
         trigger_parameter: "event".to_owned(),
         bindings: vec![BindingSpec {
@@ -185,7 +229,8 @@ pub fn variables(folder: &AppFolder, version: (u32, u32, u32)) -> Vec<(String, S
     let root = folder.root.display().to_string();
     let packages = packages(&folder.lambda.layers, folder.setting("PYTHONPATH"), version);
     let region = folder.lambda.region.clone();
-    [
+    let mut variables = log_variables(&folder.lambda);
+    variables.extend([
         ("AWS_LAMBDA_FUNCTION_NAME", declared.name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string()),
@@ -199,11 +244,9 @@ pub fn variables(folder: &AppFolder, version: (u32, u32, u32)) -> Vec<(String, S
         ("PWD", root),
         ("TZ", ":UTC".to_owned()),
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
-    ]
-    .into_iter()
-    .chain(packages.map(|paths| ("PYTHONPATH", paths)))
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    ]);
+    variables.extend(packages.map(|paths| ("PYTHONPATH", paths)));
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Where Python finds the packages of layers, as if they lay over each other below `/opt`.
@@ -213,6 +256,15 @@ fn packages(layers: &[PathBuf], own: Option<&str>, (major, minor, _): (u32, u32,
     let paths = folders.filter(|folder| folder.is_dir()).map(|folder| folder.display().to_string());
     let paths: Vec<String> = own.map(str::to_owned).into_iter().chain(paths).collect();
     (!layers.is_empty() && !paths.is_empty()).then(|| paths.join(":"))
+}
+
+/// On AWS they are there if the log of a function is one of JSON, whose level is then INFO unless it is another.
+fn log_variables(options: &LambdaOptions) -> Vec<(&'static str, String)> {
+    let format = options.log_format.unwrap_or_default();
+    let is_json = format == LambdaLogFormat::Json;
+    let level = options.log_level.or(is_json.then_some(LambdaLogLevel::Info));
+    let level = level.map(|level| (LOG_LEVEL, level.as_str().to_owned()));
+    is_json.then(|| (LOG_FORMAT, format.as_str().to_owned())).into_iter().chain(level).collect()
 }
 
 #[cfg(test)]
@@ -269,6 +321,30 @@ mod tests {
         ] {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn the_log_of_a_function_is_what_the_environment_says() {
+        let check = |variables: &[(&str, &str)], expected: &[&str], wrong: usize| {
+            let mut options =
+                LambdaOptions { log_format: Some(LambdaLogFormat::Json), ..LambdaOptions::default() };
+            let variables =
+                variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let problems = take_over(&mut options, &variables);
+            assert!(problems.len() == wrong && problems.iter().all(|problem| problem.code == "E0240"));
+            let seen: Vec<String> =
+                log_variables(&options).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+            assert_eq!(seen, expected);
+        };
+        check(&[], &["AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_LAMBDA_LOG_LEVEL=INFO"], 0);
+        check(&[(LOG_LEVEL, "debug")], &["AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_LAMBDA_LOG_LEVEL=DEBUG"], 0);
+        check(&[(LOG_FORMAT, "Text")], &[], 0);
+        check(&[(LOG_FORMAT, "text"), (LOG_LEVEL, "Warn")], &["AWS_LAMBDA_LOG_LEVEL=WARN"], 0);
+        check(
+            &[(LOG_FORMAT, "XML"), (LOG_LEVEL, "loud")],
+            &["AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_LAMBDA_LOG_LEVEL=INFO"],
+            2,
+        );
     }
 
     #[test]

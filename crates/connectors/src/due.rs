@@ -4,7 +4,7 @@ use ingle_store::{QueueSummary, Store};
 use ingle_types::account::Account;
 use ingle_types::spec::{FunctionSpec, TriggerSpec};
 
-use crate::{blob, documents};
+use crate::{blob, documents, later};
 
 /// What the store holds for the triggers of an app, read once for all of them.
 pub struct Due<'a> {
@@ -42,6 +42,9 @@ impl Due<'_> {
                     return Ok(None);
                 }
                 Some(format!("changes of {}", feed.container))
+            }
+            TriggerSpec::Handler(_) => {
+                self.of_queue(&later::queue_name(&function.name), &format!("for {}", function.name))
             }
             _ => None,
         })

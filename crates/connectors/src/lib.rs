@@ -13,6 +13,7 @@
 //! | timers | [`timer`] |
 //! | acknowledging what is a place in a schedule or a stream | [`checkpoint`] |
 //! | accounts in the cloud, writing to them | [`account`], [`foreign`] |
+//! | events for handlers whose callers do not wait | [`later`] |
 //! | how one value becomes several | [`collect`] |
 //! | waiting for a time | [`wait`] |
 //! | whether a trigger has something to do | [`due`] |
@@ -25,6 +26,7 @@ pub mod documents;
 pub mod due;
 pub mod error;
 pub mod foreign;
+pub mod later;
 pub mod queue;
 pub mod tables;
 pub mod timer;
@@ -93,6 +95,7 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
             let (function, trigger) = (function.name.clone(), trigger.clone());
             Some(documents::feed::Feed { function, trigger, store, invoker, tasks, clock, hops_max }.start())
         }
+        TriggerSpec::Handler(_) => Some(later::start(&function.name, rooms)),
         _ => None,
     }
 }

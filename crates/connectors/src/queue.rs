@@ -18,6 +18,7 @@ use crate::blob;
 use crate::collect::{Element, elements};
 use crate::error::Error;
 use crate::foreign::{ForeignWrite, What, Writes};
+use crate::later;
 
 pub use listener::{Listener, ListenerOptions, MessageReader, Messages, Reading};
 
@@ -140,6 +141,9 @@ pub(crate) fn lease(delivery: &QueueDelivery) -> MessageLease {
 pub fn poison_queue(queue: &str) -> Option<String> {
     if blob::is_internal(queue) {
         return Some(blob::POISON_QUEUE.to_owned());
+    }
+    if later::is_internal(queue) {
+        return Some(later::POISON_QUEUE.to_owned());
     }
     if queue.ends_with(POISON_SUFFIX) || queue.len() + POISON_SUFFIX.len() > NAME_LENGTH_MAX {
         return None;

@@ -456,6 +456,7 @@ fn not_started(id: InvocationId) -> Completion {
         outcome: Outcome::Rejected(failure.not_started()),
         phases: ingle_types::event::Phases::default(),
         effects: Vec::new(),
+        log: None,
     }
 }
 

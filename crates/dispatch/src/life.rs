@@ -15,7 +15,7 @@ use ingle_types::event::{Completion, Delivery, Event, Invocation, Phases};
 use ingle_types::expression::BindingData;
 use ingle_types::faults::Fault;
 use ingle_types::ids::{FunctionName, InvocationId};
-use ingle_types::log::InvocationRecord;
+use ingle_types::log::{CallLog, InvocationRecord};
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
 use ingle_types::spec::TriggerSpec;
 use ingle_worker::pool::SlotKind;
@@ -49,7 +49,7 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
     let Invocation { id, function: name, event, caller } = invocation;
     let began = Instant::now();
     let mut phases = Phases::default();
-    let mut effects = Vec::new();
+    let (mut effects, mut told) = (Vec::new(), None);
     step!("route");
     let outcome = match route(&inner, &name) {
         Ok(function) => {
@@ -57,7 +57,7 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
                 Ok(()) => {
                     let course = Course { inner: &inner, function: &function, id, event: &event };
                     let mut caller = Caller::new(caller, function.on_disconnect);
-                    let outcome = attempts(course, &mut caller, &mut phases, &mut effects).await;
+                    let outcome = attempts(course, &mut caller, &mut phases, (&mut effects, &mut told)).await;
                     effects.extend(caller.effect(&outcome));
                     outcome
                 }
@@ -69,7 +69,7 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
         Err(failure) => Outcome::Rejected(failure),
     };
     phases.total = began.elapsed();
-    let completion = Completion { id, outcome, phases, effects };
+    let completion = Completion { id, outcome, phases, effects, log: told };
     step!("log");
     if event.delivery != Delivery::Direct {
         log(&inner, &name, &event, &completion);
@@ -91,7 +91,7 @@ async fn attempts(
     course: Course<'_>,
     caller: &mut Caller,
     phases: &mut Phases,
-    effects: &mut Vec<String>,
+    (effects, told): (&mut Vec<String>, &mut Option<Box<CallLog>>),
 ) -> Outcome {
     let Course { inner, function, id, event } = course;
     // A body that was read in pieces can't be read again.
@@ -104,7 +104,7 @@ async fn attempts(
     };
     let outcome = loop {
         let turn = inner.turn(event).await;
-        let outcome = run_once(course, attempts.retry(), caller, phases).await;
+        let outcome = run_once(course, attempts.retry(), caller, (phases, told)).await;
         let outcome = commit(inner, function, event, outcome, phases, effects).await;
         drop(turn);
         let next = attempts.delay_after(&outcome).filter(|_| !caller.has_withdrawn());
@@ -139,12 +139,12 @@ async fn run_once(
     course: Course<'_>,
     retry: Option<Retry>,
     caller: &mut Caller,
-    phases: &mut Phases,
+    (phases, told): (&mut Phases, &mut Option<Box<CallLog>>),
 ) -> Outcome {
     let mut unread = 0;
     let mut repeated = false;
     loop {
-        let outcome = attempt(course, retry.clone(), caller, phases).await;
+        let outcome = attempt(course, retry.clone(), caller, (phases, told)).await;
         match outcome.failure() {
             // Run once more it would be for nobody.
             _ if caller.has_withdrawn() => return outcome,
@@ -182,7 +182,7 @@ async fn attempt(
     course: Course<'_>,
     retry: Option<Retry>,
     caller: &mut Caller,
-    phases: &mut Phases,
+    (phases, told): (&mut Phases, &mut Option<Box<CallLog>>),
 ) -> Outcome {
     let Course { inner, function, id, event } = course;
     step!("admit");
@@ -225,6 +225,7 @@ async fn attempt(
     let answer = slot.run(call, deadline, caller.departure()).await;
     phases.user += running.elapsed();
     phases.memory_bytes = answer.memory_bytes;
+    *told = answer.log;
     answer.outcome
 }
 

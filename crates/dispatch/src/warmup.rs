@@ -95,5 +95,5 @@ async fn warm(inner: &Inner, function: &Function, slot: Slot) {
         _ => outcome,
     };
     phases.total = began.elapsed();
-    log(inner, &function.spec.name, &event, &Completion { id, outcome, phases, effects });
+    log(inner, &function.spec.name, &event, &Completion { id, outcome, phases, effects, log: None });
 }

@@ -1,10 +1,13 @@
 //! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
 //!
-//! [`url_event`] makes the event of a request to a function URL or an HTTP API, [`reply`] the response of what the handler returned, [`rest_event`] and [`rest_reply`] the same for a REST API; [`api`] is the
-//! call of AWS's API that runs a function, and [`error`] what its caller is told of a failure. Shapes and rules are those that real ones were seen with (facts of Lambda, sections 3.8, 4.1 and 4.2).
+//! [`url_event`] makes the event of a request to a function URL or an HTTP API, [`reply`] the response of what the handler returned,
+//! [`rest_event`] and [`rest_reply`] the same for a REST API; [`api`] is the call of AWS's API that runs a function, [`error`] what
+//! its caller is told of a failure, and [`log`] the end of its log. Shapes and rules are those that real ones were seen with (facts
+//! of Lambda, sections 3.8, 4.1 and 4.2).
 
 pub(crate) mod api;
 mod error;
+mod log;
 mod reply;
 mod rest_event;
 mod rest_reply;
@@ -108,7 +111,7 @@ pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
 /// Runs it to its end, answers and leaves a record.
 pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
     let id = invocation.id;
-    let mut response = run(&door, invocation, |_, outcome| source.answer(outcome)).await;
+    let mut response = run(&door, invocation, |ended| source.answer(ended.outcome)).await;
     if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
         response.headers_mut().insert("x-amzn-requestid", value);
     }

@@ -53,6 +53,7 @@ pub struct Rooms {
     pub clock: ClockHandle,
     pub records: RecordSinkHandle,
     pub blobs: BlobPrompt,
+    pub later: Later,
     /// What is in trouble, for the doors that tell it.
     pub health: Health,
 }
@@ -61,6 +62,10 @@ pub struct Rooms {
 /// there is such a blob; the error says why the function could not be told.
 pub type BlobPrompt =
     Arc<dyn Fn(FunctionName, String, String) -> BoxFuture<Result<bool, String>> + Send + Sync>;
+
+/// Takes an invocation of a handler that nobody waits for. What was taken is run, whatever becomes of this server; the error says
+/// why it was not taken.
+pub type Later = Arc<dyn Fn(Invocation) -> BoxFuture<Result<(), String>> + Send + Sync>;
 
 /// What answers requests. Knows its app as soon as it is there.
 pub struct Service {
@@ -394,8 +399,9 @@ pub(crate) fn invocation(
 
 async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> Response<Bytes> {
     let (function, answering) = (invocation.function.clone(), door.clone());
-    run(&door, invocation, move |id, outcome| reply(&answering.site, &function, id, outcome, development))
-        .await
+    let told =
+        move |ended: Completion| reply(&answering.site, &function, ended.id, ended.outcome, development);
+    run(&door, invocation, told).await
 }
 
 /// Runs an invocation to its end, answers and leaves a record. `reply` makes the response of what came of it, and says what is
@@ -403,16 +409,16 @@ async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> R
 pub(crate) async fn run(
     door: &Door,
     invocation: Invocation,
-    reply: impl FnOnce(InvocationId, Outcome) -> (Response<Bytes>, Option<Failure>),
+    reply: impl FnOnce(Completion) -> (Response<Bytes>, Option<Failure>),
 ) -> Response<Bytes> {
     let function = invocation.function.clone();
     let (id, received_at) = (invocation.id, invocation.event.received_at);
     let summary = invocation.event.summary.clone();
-    let completion = door.rooms.invoker.invoke(invocation).await;
-    let Completion { outcome, phases, effects, .. } = completion;
-    let label = outcome.label();
-    let has_left = failure::is_for_nobody(&outcome);
-    let (response, failure) = reply(id, outcome);
+    let mut completion = door.rooms.invoker.invoke(invocation).await;
+    let (label, phases) = (completion.outcome.label(), completion.phases);
+    let has_left = failure::is_for_nobody(&completion.outcome);
+    let effects = std::mem::take(&mut completion.effects);
+    let (response, failure) = reply(completion);
     door.rooms.records.record(InvocationRecord {
         id,
         function,

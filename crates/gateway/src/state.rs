@@ -10,6 +10,7 @@ use ingle_store::{
 };
 use ingle_types::blob::INTERNAL_QUEUE_PREFIX;
 use ingle_types::clock::unix_ms;
+use ingle_types::event::LATER_QUEUE_PREFIX;
 use serde_json::{Map, Value, json};
 
 /// `{"queues": [{"name","ready","leased","delayed","oldest"}], "containers": [{"name","documents","partitionKeyPath"}],
@@ -23,7 +24,7 @@ pub async fn list(store: &Store, all: bool) -> Result<Value, Error> {
         .queues()
         .await?
         .into_iter()
-        .filter(|queue| all || !queue.name.starts_with(INTERNAL_QUEUE_PREFIX))
+        .filter(|queue| all || !is_internal(&queue.name))
         .map(|queue| {
             json!({"name": queue.name, "ready": queue.ready, "leased": queue.leased, "delayed": queue.delayed,
                 "oldest": queue.oldest.map(unix_ms)})
@@ -46,6 +47,10 @@ pub async fn list(store: &Store, all: bool) -> Result<Value, Error> {
         .collect();
     let blobs = crate::blobs::containers(store).await?;
     Ok(json!({"queues": queues, "containers": containers, "tables": tables, "blobContainers": blobs}))
+}
+
+fn is_internal(queue: &str) -> bool {
+    [INTERNAL_QUEUE_PREFIX, LATER_QUEUE_PREFIX].iter().any(|prefix| queue.starts_with(prefix))
 }
 
 /// The first entries of a queue (`orders`), of a container (`database/container`) of a table (`table:Notes`) or of a container of

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use ingle_apps::{Progress, ReadOptions};
 use ingle_connectors::blob::{by_hand, listener};
+use ingle_connectors::later;
 use ingle_control::debug::Debugger;
 use ingle_control::log_filter::LogFilter;
 use ingle_control::{Control, Event, Generation, Prepared};
@@ -15,7 +16,7 @@ use ingle_gateway::admin::{Admin, Blob, LevelChange};
 use ingle_gateway::auth::Guard;
 use ingle_gateway::limits::HeadLimits;
 use ingle_gateway::moved::Moved;
-use ingle_gateway::service::{BlobPrompt, Door, Options, Rooms, Service};
+use ingle_gateway::service::{BlobPrompt, Door, Later, Options, Rooms, Service};
 use ingle_gateway::site::Site;
 use ingle_store::Store;
 use ingle_store::keys::KeyFile;
@@ -167,8 +168,8 @@ impl App {
         };
         let control = Control::new(options, control_rooms);
         let invoker: InvokerHandle = Arc::new(control.clone());
-        let blobs = prompts(store.clone(), control.clone());
-        let rooms = Rooms { invoker, tasks, clock, records, blobs, health };
+        let (blobs, later) = (prompts(store.clone(), control.clone()), takes(store.clone()));
+        let rooms = Rooms { invoker, tasks, clock, records, blobs, later, health };
         Ok(Self {
             control,
             guard: entrance.guard.clone(),
@@ -301,6 +302,14 @@ fn prompts(store: Store, control: Control) -> BlobPrompt {
             let told = listener::prompt_anywhere(&store, generation.accounts(), function, path).await;
             told.map_err(|error| chain(&error))
         })
+    })
+}
+
+/// How the HTTP door hands over events for handlers that nobody waits for.
+fn takes(store: Store) -> Later {
+    Arc::new(move |invocation| {
+        let store = store.clone();
+        Box::pin(async move { later::take(&store, invocation).await.map_err(|error| chain(&error)) })
     })
 }
 

@@ -127,7 +127,7 @@ impl Item {
     /// About as much memory as it holds.
     fn bytes(&self) -> usize {
         match self {
-            Self::Line(line) => line.message.len(),
+            Self::Line(line) => line.message.len() + line.text.as_ref().map_or(0, String::len),
             Self::Record(record) => {
                 record.failure.as_ref().map_or(0, |failure| failure.message.len() + failure.traceback.len())
             }
@@ -205,6 +205,7 @@ impl RecordSink for Printer {
 
 pub(crate) fn without_keys_in_line(mut line: LogLine) -> LogLine {
     hide_keys(&mut line.message);
+    line.text.iter_mut().for_each(hide_keys);
     line
 }
 
@@ -355,6 +356,7 @@ mod tests {
             source: LogSource::Stdout,
             logger: String::new(),
             message: "a\u{1b}[31mb\r12:00:00 forged\nnext\u{202e}".to_owned(),
+            text: None,
         };
         let text = line_text(&line, PLAIN);
         assert_eq!(
@@ -382,6 +384,7 @@ mod tests {
             source: LogSource::Logging,
             logger: String::new(),
             message: "calling /api/a?code=secret".to_owned(),
+            text: None,
         });
         while let Ok(waiting) = receiver.try_recv() {
             let text = item_text(None, waiting.item, PLAIN).unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use ingle_types::filter::Filter;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::object::PutObject;
 
@@ -89,6 +90,8 @@ pub struct NewMessage {
     pub time_to_live: Option<Duration>,
     pub hop_count: u32,
     pub trace_parent: String,
+    /// Its id, if whoever puts it in has promised one; a random one if absent.
+    pub id: Option<Uuid>,
 }
 
 impl NewMessage {
@@ -100,6 +103,7 @@ impl NewMessage {
             time_to_live: None,
             hop_count: 0,
             trace_parent: String::new(),
+            id: None,
         }
     }
 }

@@ -72,7 +72,10 @@ impl Step {
     /// Everything but large bodies, whose files the caller writes: `blob` is the pin of this message's file.
     pub(crate) fn prepare(operation: Operation, blob: Option<Pin>) -> Result<Self, Error> {
         Ok(match operation {
-            Operation::Enqueue(message) => Self::Enqueue { message, message_id: Uuid::new_v4(), blob },
+            Operation::Enqueue(message) => {
+                let message_id = message.id.unwrap_or_else(Uuid::new_v4);
+                Self::Enqueue { message, message_id, blob }
+            }
             Operation::DeleteMessage(lease) => Self::Delete(Fence::read(&lease)?),
             Operation::ReleaseMessage { lease, visible_after, counts } => {
                 Self::Release { fence: Fence::read(&lease)?, visible_after, counts }

@@ -6,7 +6,11 @@ use std::time::{Duration, SystemTime};
 use crate::caller::CallerHandle;
 use crate::datum::Datum;
 use crate::ids::{FunctionName, InvocationId};
+use crate::log::CallLog;
 use crate::outcome::Outcome;
+
+/// Begins the names of queues with events for handlers that their callers do not wait for: they are Ingle's own.
+pub const LATER_QUEUE_PREFIX: &str = "ingle-events-";
 
 /// What a listener or the gateway hands over: payload, trigger metadata, source and time.
 #[derive(Clone, Debug)]
@@ -117,6 +121,8 @@ pub struct Completion {
     pub phases: Phases,
     /// Outputs written and what became of the source, in a few words each.
     pub effects: Vec<String>,
+    /// Of its last attempt, where callers can ask for it.
+    pub log: Option<Box<CallLog>>,
 }
 
 /// Where the time of an invocation went. Steps of the life of an invocation.

@@ -43,6 +43,11 @@ impl InvocationId {
         Self(Uuid::new_v4())
     }
 
+    /// As it was written down before.
+    pub fn of(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
     /// The hyphenated form that user code and Azure's tools know.
     pub fn uuid(&self) -> Uuid {
         self.0

@@ -1,7 +1,7 @@
 //! What is shown of an app at work: the lines of user code, and one record for each invocation.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::event::Phases;
 use crate::ids::{FunctionName, InvocationId, WorkerId};
@@ -51,6 +51,18 @@ pub struct LogLine {
     /// Name of the Python logger; empty for standard output and error.
     pub logger: String,
     pub message: String,
+    /// The same as the platform shows it that the app was written for, where that has a form of its own: AWS Lambda. People are
+    /// shown this.
+    pub text: Option<String>,
+}
+
+/// What callers of a handler for AWS Lambda are told of one call besides its result.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CallLog {
+    /// The last kilobytes of what the function said, as AWS shows it.
+    pub said: String,
+    /// Making the worker, whoever waited for that, if this was its first call.
+    pub init: Option<Duration>,
 }
 
 /// Takes the lines; must not block.

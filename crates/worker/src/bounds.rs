@@ -10,6 +10,7 @@ use ingle_types::outcome::{Blame, Failure};
 use tokio::time::Instant;
 
 use crate::process::{Phase, Worker};
+use crate::said::Said;
 
 /// Bounds of one invocation, but for `outputs_bytes`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,7 @@ pub(crate) struct Running {
     pub(crate) function: FunctionName,
     pub(crate) since: Instant,
     logged: u64,
+    pub(crate) said: Said,
 }
 
 /// What becomes of a line.
@@ -61,7 +63,7 @@ pub(crate) enum Verdict {
 
 impl Running {
     pub(crate) fn new(function: FunctionName) -> Self {
-        Self { function, since: Instant::now(), logged: 0 }
+        Self { function, since: Instant::now(), logged: 0, said: Said::default() }
     }
 
     /// Counts a line.

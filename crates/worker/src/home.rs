@@ -117,6 +117,7 @@ fn refusal(refused: &Refused) -> LogLine {
         source: LogSource::Logging,
         logger: "ingle.sandbox".to_owned(),
         message: format!("{refused}{hint} (E0315)"),
+        text: None,
     }
 }
 

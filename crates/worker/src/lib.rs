@@ -14,7 +14,7 @@
 //! | the box of a revision, cells for its workers | `home` |
 //! | how much memory zygotes may hold | [`zygotes`] |
 //! | one process: sockets, logs; how it ended | [`process`], `ending` |
-//! | how much an invocation may log and give back | `bounds` |
+//! | how much an invocation may log and give back; the end of its log | `bounds`, `said` |
 //! | how fast the words of an app are taken; who gives way to whom | `words`, `courtesy` |
 //! | running one call, time-outs, callers who go away | [`slot`], `departure` |
 //! | time limits that stand still at a breakpoint | [`hold`] |
@@ -40,6 +40,7 @@ pub mod nursery;
 mod output;
 pub mod pool;
 pub mod process;
+mod said;
 pub mod scale;
 pub mod shim;
 pub mod slot;

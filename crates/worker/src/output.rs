@@ -73,6 +73,7 @@ impl Destination {
             source: self.source,
             logger: String::new(),
             message: String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned(),
+            text: None,
         };
         self.words.say(line, &self.speaker).await;
     }

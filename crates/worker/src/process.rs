@@ -13,6 +13,7 @@ use ingle_sandbox::process::Group;
 use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use ingle_types::outcome::Exit;
+use ingle_types::spec::Dialect;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) root: PathBuf,
     pub(crate) spool: Option<PathBuf>,
     pub(crate) bounds: Bounds,
+    /// Its lines have a form of their own.
+    pub(crate) is_lambda: bool,
     pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(Instant, u64)>>,
     signals: Arc<Signals>,
@@ -113,6 +116,7 @@ impl Worker {
             root: maker.options.app.root.clone(),
             spool: maker.options.spool.clone(),
             bounds: maker.options.bounds,
+            is_lambda: maker.options.app.dialect == Dialect::Lambda,
             debugging: maker.options.debugging.clone(),
             memory: Mutex::default(),
             signals: maker.signals.clone(),
@@ -329,13 +333,11 @@ impl Worker {
         self.kill();
     }
 
-    /// Hands on what it says; comes back when it may say more.
-    pub(crate) async fn log(&self, log: Log) {
-        let bytes = log.message.len();
-        match self.line(log) {
-            Some(line) => self.words.say(line, &self.speaker).await,
-            None => self.words.took(bytes, &self.speaker).await,
-        }
+    /// Hands on what it says; comes back when it may say more. Whoever waits does not hold the line.
+    pub(crate) fn log(&self, log: Log) -> impl Future<Output = ()> + '_ {
+        let bytes = log.message.len() + log.text.as_ref().map_or(0, String::len);
+        self.line(log).into_iter().for_each(|line| self.words.sink().line(line));
+        self.words.took(bytes, &self.speaker)
     }
 
     /// A line that is to be shown.
@@ -351,18 +353,32 @@ impl Worker {
         };
         let invocation = log.id.and_then(|id| id.parse().ok());
         let mut state = self.state();
-        let mut message = log.message;
+        let (mut message, mut text) = (log.message, log.text);
         let mut function = None;
         if let Some(running) = invocation.and_then(|id| state.functions.get_mut(&id)) {
             function = Some(running.function.clone());
             let most = self.bounds.log_bytes;
             match running.log(message.len(), most) {
                 Verdict::Shown => {}
-                Verdict::Last => message = log_cut(most),
+                Verdict::Last => (message, text) = (log_cut(most), None),
                 Verdict::Dropped => return None,
             }
+            if self.is_lambda {
+                running.said.add(text.as_deref().unwrap_or(&message));
+            }
         }
-        Some(LogLine { worker: self.id, invocation, function, level, source, logger: log.logger, message })
+        // What is printed looks as it is printed.
+        let text = self.is_lambda.then(|| text.unwrap_or_else(|| message.clone()));
+        Some(LogLine {
+            worker: self.id,
+            invocation,
+            function,
+            level,
+            source,
+            logger: log.logger,
+            message,
+            text,
+        })
     }
 
     /// One more lane. The caller has counted it in [`State::lanes`] already.

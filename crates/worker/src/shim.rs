@@ -30,6 +30,7 @@ shim_files![
     "http_data.py",
     "invoke.py",
     "lambda_context.py",
+    "lambda_logs.py",
     "lanes.py",
     "lifespan.py",
     "load.py",

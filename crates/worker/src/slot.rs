@@ -10,6 +10,7 @@ use bytes::Bytes;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
+use ingle_types::log::CallLog;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -37,6 +38,8 @@ pub struct Answer {
     pub user: Duration,
     /// Resident memory of the worker afterwards, in bytes; 0 if unknown.
     pub memory_bytes: u64,
+    /// Of a handler for AWS Lambda.
+    pub log: Option<Box<CallLog>>,
 }
 
 /// Room for one invocation. Running a call uses it up; dropping it gives the room back.
@@ -321,6 +324,8 @@ impl Slot {
         let stacks = self.stacks().await;
         let stack = stacks.get(&id.uuid().to_string()).cloned().unwrap_or_default();
         self.worker.state().timed_out = Some(id);
+        // As long as there is something to read; it is known for a moment.
+        self.worker.memory_bytes();
         let worker = self.worker.clone();
         // The others in this process are not to blame: they may finish, while a new worker takes what comes.
         let end = async move {
@@ -353,7 +358,17 @@ impl Slot {
     }
 
     fn answer(&self, outcome: Outcome, user: Duration) -> Answer {
-        Answer { outcome, user, memory_bytes: self.worker.memory_bytes() }
+        let memory_bytes = self.worker.memory_bytes();
+        let log = self.worker.is_lambda.then(|| Box::new(self.log()));
+        Answer { outcome, user, memory_bytes, log }
+    }
+
+    fn log(&self) -> CallLog {
+        let mut state = self.worker.state();
+        let init = (state.completed == 0).then(|| state.offered_at.saturating_duration_since(state.asked_at));
+        let running = self.running.and_then(|id| state.functions.get_mut(&id));
+        let said = running.map(|running| running.said.take()).unwrap_or_default();
+        CallLog { said, init }
     }
 }
 

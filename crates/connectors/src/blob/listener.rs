@@ -266,7 +266,7 @@ impl BlobReader {
             hop_count: message.hop_count,
             summary: format!("{summary}{attempt}"),
         };
-        Reading::Event { event: Box::new(event), held: Box::new((permit, handed.file)) }
+        Reading::Event { id: None, event: Box::new(event), held: Box::new((permit, handed.file)) }
     }
 }
 

@@ -40,11 +40,18 @@ pub struct ListenerOptions {
 /// Makes events of leased messages. What a message stands for may lie elsewhere.
 pub trait MessageReader: Send + Sync + 'static {
     fn read(self: Arc<Self>, message: LeasedMessage) -> BoxFuture<Reading>;
+
+    /// How long a message waits after it has failed for this many times, if not as long as the queue says.
+    fn retry_delay(&self, _attempts: u32) -> Option<Duration> {
+        None
+    }
 }
 
 /// What became of a message that was read.
 pub enum Reading {
     Event {
+        /// Of the invocation, if it has been promised to somebody.
+        id: Option<InvocationId>,
         /// The listener fills in the delivery.
         event: Box<Event>,
         /// Dropped when the invocation is over.
@@ -174,13 +181,13 @@ impl Listener {
         async move {
             // Also counted down when the task is aborted or panics.
             let _leave = Leave(in_work);
-            let (event, _held) = match reader.read(message).await {
-                Reading::Event { event, held } => (event, held),
+            let (id, event, _held) = match reader.read(message).await {
+                Reading::Event { id, event, held } => (id, event, held),
                 other => return put_aside(&store, lease, other).await,
             };
             let event = Event { delivery, ..*event };
-            let mut running =
-                invoker.invoke(Invocation { id: InvocationId::random(), function, event, caller: None });
+            let id = id.unwrap_or_else(InvocationId::random);
+            let mut running = invoker.invoke(Invocation { id, function, event, caller: None });
             loop {
                 // Leases end by the wall clock.
                 let half = wait::until(&clock, Some(clock.now() + LEASE / 2), LEASE / 2);
@@ -197,13 +204,14 @@ impl Listener {
     }
 
     fn delivery(&self, message: &LeasedMessage) -> Delivery {
+        let delay = self.options.reader.retry_delay(message.dequeue_count);
         Delivery::Queue(QueueDelivery {
             queue: message.lease.queue.clone(),
             message_id: message.lease.message_id.clone(),
             pop_receipt: message.lease.pop_receipt.clone(),
             dequeue_count: message.dequeue_count,
             max_dequeue_count: self.options.queues.max_dequeue_count,
-            retry_delay: self.options.queues.visibility_timeout,
+            retry_delay: delay.unwrap_or(self.options.queues.visibility_timeout),
         })
     }
 }
@@ -278,7 +286,7 @@ impl Messages {
 impl MessageReader for Messages {
     fn read(self: Arc<Self>, message: LeasedMessage) -> BoxFuture<Reading> {
         let event = Box::new(self.event(message));
-        Box::pin(std::future::ready(Reading::Event { event, held: Box::new(()) }))
+        Box::pin(std::future::ready(Reading::Event { id: None, event, held: Box::new(()) }))
     }
 }
 

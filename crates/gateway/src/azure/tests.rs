@@ -41,7 +41,9 @@ impl Invoker for Noting {
         let names = event.metadata.into_iter().map(|(name, _)| name).collect();
         self.0.events.lock().unwrap().push((function.to_string(), event.payload, names));
         let outcome = Outcome::Success(Outputs::default());
-        Box::pin(async move { Completion { id, outcome, phases: Phases::default(), effects: Vec::new() } })
+        Box::pin(async move {
+            Completion { id, outcome, phases: Phases::default(), effects: Vec::new(), log: None }
+        })
     }
 }
 
@@ -141,6 +143,7 @@ fn world() -> World {
             let told = (function.as_str(), container.as_str(), name.as_str()) == ("thumb", "in", "a/b.png");
             Box::pin(async move { Ok(told) })
         }),
+        later: Arc::new(|_| Box::pin(async { Ok(()) })),
         health: Health::default(),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));

@@ -1,5 +1,5 @@
-//! `POST /2015-03-31/functions/{name}/invocations`: the call of AWS's Lambda API that runs a function and waits for its result, as
-//! boto3, the AWS CLI and other functions make it (facts of Lambda, sections 3.2, 3.3 and 1.11).
+//! `POST /2015-03-31/functions/{name}/invocations`: the call of AWS's Lambda API that runs a function, and waits for its result or
+//! not, as boto3, the AWS CLI and other functions make it (facts of Lambda, sections 3.2, 3.3, 3.7 and 1.11).
 //!
 //! It stands on the port of the function URL. Whoever may call the doors below `/admin` of an Azure app may call it; a signature
 //! is neither asked for nor looked at.
@@ -15,13 +15,13 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind};
 use ingle_types::datum::Datum;
-use ingle_types::event::{Delivery, Event, Invocation};
+use ingle_types::event::{Completion, Delivery, Event, Invocation};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, HandlerTrigger, TriggerSpec};
 use serde_json::{Value, json};
 
-use super::{error, returned};
+use super::{PAYLOAD_BYTES_MAX, error, log, returned};
 use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::failure;
@@ -33,6 +33,8 @@ const VERSION: &str = "2015-03-31";
 const LATEST: &str = "$LATEST";
 /// Longest `X-Amz-Client-Context`, in bytes as it is sent.
 const CLIENT_CONTEXT_MAX: usize = 3583;
+/// Longest event that nobody waits for, in bytes.
+const LATER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The function that a path of this API names, as it is named there.
 pub(crate) fn function_of(path: &RequestPath<'_>) -> Option<String> {
@@ -73,19 +75,19 @@ pub(crate) async fn invoke(
     let client_context = client_context(text("x-amz-client-context"))?;
     let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(too_large)?;
     let event = event(&body.joined())?;
-    match text("x-amz-invocation-type") {
-        "" | "RequestResponse" => {}
+    let is_later = match text("x-amz-invocation-type") {
+        "" | "RequestResponse" => false,
+        "Event" => true,
         "DryRun" => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
-        "Event" => {
-            let message =
-                "Ingle does not run functions asynchronously yet: use the invocation type RequestResponse";
-            return Err(refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message));
-        }
-        other => {
-            let message =
-                format!("Value '{other}' at 'invocationType' is none of Event, RequestResponse, DryRun");
-            return Err(refused(StatusCode::BAD_REQUEST, "ValidationException", &message));
-        }
+        other => return Err(not_one_of("invocationType", other, "Event, RequestResponse, DryRun")),
+    };
+    let wants_log = match text("x-amz-log-type") {
+        "" | "None" => false,
+        "Tail" => true,
+        other => return Err(not_one_of("logType", other, "None, Tail")),
+    };
+    if is_later && event.len() > LATER_BYTES_MAX {
+        return Err(too_long(LATER_BYTES_MAX));
     }
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(&head, id);
@@ -102,14 +104,56 @@ pub(crate) async fn invoke(
         trace,
     };
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    let invocation = Invocation { id, function, event, caller };
     let tasks = door.rooms.tasks.clone();
-    Ok(Detach::new(tasks, TaskKind::Invocation, call(door.clone(), handler, invocation)).await)
+    if is_later {
+        let invocation = Invocation { id, function, event, caller: None };
+        return Ok(Detach::new(tasks, TaskKind::Invocation, take(door.clone(), invocation)).await);
+    }
+    let invocation = Invocation { id, function, event, caller };
+    let call = call(door.clone(), handler, invocation, wants_log);
+    Ok(Detach::new(tasks, TaskKind::Invocation, call).await)
 }
 
-async fn call(door: Arc<Door>, handler: HandlerTrigger, invocation: Invocation) -> Response<Bytes> {
-    let told = |id, outcome: Outcome| (answer(&outcome, &handler, id), outcome.failure().cloned());
+async fn call(
+    door: Arc<Door>,
+    handler: HandlerTrigger,
+    invocation: Invocation,
+    wants_log: bool,
+) -> Response<Bytes> {
+    let began = invocation.event.received_at;
+    let told = |ended: Completion| {
+        let failure = ended.outcome.failure().cloned();
+        let mut response = answer(&ended.outcome, &handler, ended.id);
+        // What did not run has said nothing.
+        if wants_log && failure.as_ref().is_none_or(|failure| failure.started) {
+            let times = log::Times { began, ended: door.rooms.clock.now() };
+            if let Ok(value) = HeaderValue::from_str(&log::tail(&ended, &handler, times)) {
+                response.headers_mut().insert("x-amz-log-result", value);
+            }
+        }
+        (response, failure)
+    };
     run(&door, invocation, told).await
+}
+
+/// Takes an event for later. Whoever is told so can rely on it.
+async fn take(door: Arc<Door>, invocation: Invocation) -> Response<Bytes> {
+    let id = invocation.id;
+    let mut response = match (door.rooms.later)(invocation).await {
+        Ok(()) => with_status(StatusCode::ACCEPTED, String::new()),
+        Err(message) => {
+            let body = json!({"Type": "Service", "Message": format!("the event was not taken: {message}")});
+            error_of(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", &body)
+        }
+    };
+    name_request(&mut response, id);
+    response
+}
+
+fn name_request(response: &mut Response<Bytes>, id: InvocationId) {
+    if let Ok(value) = HeaderValue::from_str(&id.uuid().to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
 }
 
 /// A function that fails is no error of the call: its status is 200, and a header tells.
@@ -124,11 +168,8 @@ fn answer(outcome: &Outcome, handler: &HandlerTrigger, id: InvocationId) -> Resp
         }
         (outcome, Some(failure)) => not_run(outcome, failure),
     };
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id.uuid().to_string()) {
-        headers.insert("x-amzn-requestid", value);
-    }
-    headers.insert("x-amz-executed-version", HeaderValue::from_static(LATEST));
+    name_request(&mut response, id);
+    response.headers_mut().insert("x-amz-executed-version", HeaderValue::from_static(LATEST));
     response
 }
 
@@ -205,12 +246,19 @@ fn client_context(sent: &str) -> Result<Option<String>, Response<Bytes>> {
     })
 }
 
+fn too_long(most: impl std::fmt::Display) -> Response<Bytes> {
+    let message = format!("Request must be smaller than {most} bytes for the InvokeFunction operation");
+    refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", &message)
+}
+
+fn not_one_of(member: &str, value: &str, allowed: &str) -> Response<Bytes> {
+    let message = format!("Value '{value}' at '{member}' is none of {allowed}");
+    refused(StatusCode::BAD_REQUEST, "ValidationException", &message)
+}
+
 fn too_large(refusal: Refusal) -> Response<Bytes> {
     match refusal.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = "Request must be smaller than 6291556 bytes for the InvokeFunction operation";
-            refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", message)
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_long(PAYLOAD_BYTES_MAX),
         status => refused(status, "InvalidRequestContentException", &refusal.to_string()),
     }
 }

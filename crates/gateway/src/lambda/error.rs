@@ -12,11 +12,11 @@ use super::PAYLOAD_BYTES_MAX;
 /// What the runtime says, in its order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RuntimeError<'a> {
-    error_message: &'a str,
-    error_type: &'a str,
+pub(super) struct RuntimeError<'a> {
+    pub(super) error_message: &'a str,
+    pub(super) error_type: &'a str,
     request_id: String,
-    stack_trace: Vec<String>,
+    pub(super) stack_trace: Vec<String>,
 }
 
 /// What the platform says when the runtime can't.
@@ -27,28 +27,59 @@ struct PlatformError<'a> {
     error_message: String,
 }
 
+/// What went wrong, as Lambda sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    TimedOut,
+    TooLarge,
+    /// The runtime's process ended.
+    Exited(Exit),
+    /// The function raised, or gave back what is no result.
+    Raised,
+}
+
+pub(super) const EXIT_ERROR: &str = "Runtime.ExitError";
+pub(super) const TOO_LARGE: &str = "Function.ResponseSizeTooLarge";
+
+impl Reason {
+    pub(super) fn of(failure: &Failure) -> Self {
+        match (failure.code, failure.exit) {
+            ("E0302", _) => Self::TimedOut,
+            ("E0316", _) => Self::TooLarge,
+            ("E0314", _) => Self::Exited(Exit::Signal(KILLED)),
+            ("E0303", Some(how)) => Self::Exited(how),
+            // Lambda's worker ends with its function; ours goes on, but the caller is told the same.
+            _ if failure.kind == "SystemExit" => Self::Exited(Exit::Status(exit_status(&failure.message))),
+            _ => Self::Raised,
+        }
+    }
+}
+
 /// The error as JSON text. `timeout`: longest time of an invocation of this function.
 pub(super) fn text(failure: &Failure, timeout: Duration, id: InvocationId) -> String {
     let id = id.uuid().to_string();
-    let exit = |exit: Exit| platform("Runtime.ExitError", format!("RequestId: {id} Error: {}", ended(exit)));
-    match (failure.code, failure.exit) {
-        ("E0302", _) => {
-            let seconds = timeout.as_secs_f64();
-            let message = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
+    match Reason::of(failure) {
+        Reason::TimedOut => {
+            let message = format!("RequestId: {id} Error: {}", timed_out(timeout));
             platform("Sandbox.Timedout", message)
         }
-        ("E0316", _) => {
+        Reason::TooLarge => {
             let message = format!(
                 "Response payload size exceeded maximum allowed payload size ({PAYLOAD_BYTES_MAX} bytes)."
             );
-            platform("Function.ResponseSizeTooLarge", message)
+            platform(TOO_LARGE, message)
         }
-        ("E0314", _) => exit(Exit::Signal(KILLED)),
-        ("E0303", Some(how)) => exit(how),
-        // Lambda's worker ends with its function; ours goes on, but the caller is told the same.
-        _ if failure.kind == "SystemExit" => exit(Exit::Status(exit_status(&failure.message))),
-        _ => runtime(failure, id),
+        Reason::Exited(how) => platform(EXIT_ERROR, exited(&id, how)),
+        Reason::Raised => json_text(&RuntimeError::of(failure, id)),
     }
+}
+
+pub(super) fn timed_out(timeout: Duration) -> String {
+    format!("Task timed out after {:.2} seconds", timeout.as_secs_f64())
+}
+
+pub(super) fn exited(id: &str, how: Exit) -> String {
+    format!("RequestId: {id} Error: {}", ended(how))
 }
 
 const KILLED: i32 = 9;
@@ -75,20 +106,19 @@ fn exit_status(message: &str) -> i32 {
 }
 
 fn platform(kind: &str, message: String) -> String {
-    let error = PlatformError { error_type: kind, error_message: message };
-    serde_json::to_string(&error).unwrap_or_default()
+    json_text(&PlatformError { error_type: kind, error_message: message })
 }
 
-fn runtime(failure: &Failure, id: String) -> String {
-    let stack_trace =
-        if failure.kind.starts_with("Runtime.") { Vec::new() } else { stack(&failure.traceback) };
-    let error = RuntimeError {
-        error_message: &failure.message,
-        error_type: &failure.kind,
-        request_id: id,
-        stack_trace,
-    };
-    serde_json::to_string(&error).unwrap_or_default()
+fn json_text(error: &impl Serialize) -> String {
+    serde_json::to_string(error).unwrap_or_default()
+}
+
+impl<'a> RuntimeError<'a> {
+    pub(super) fn of(failure: &'a Failure, request_id: String) -> Self {
+        let stack_trace =
+            if failure.kind.starts_with("Runtime.") { Vec::new() } else { stack(&failure.traceback) };
+        Self { error_message: &failure.message, error_type: &failure.kind, request_id, stack_trace }
+    }
 }
 
 /// The frames of the exception itself, which stands last; each with the first line of its source and without marks below that.

@@ -57,6 +57,9 @@ pub(crate) fn harmless(text: &str) -> String {
 }
 
 pub(super) fn line_text(line: &LogLine, style: Style) -> String {
+    if let Some(text) = &line.text {
+        return lambda_text(text);
+    }
     let owner = match (&line.function, line.invocation) {
         (Some(function), _) => function.to_string(),
         (None, Some(id)) => id.to_string().chars().take(12).collect(),
@@ -88,6 +91,16 @@ pub(super) fn line_text(line: &LogLine, style: Style) -> String {
     lines.fold(head, |text, next| format!("{text}\n           {next}"))
 }
 
+/// What a handler of AWS Lambda says looks as it does there, but that it is set in, as nothing that a function says may look like a
+/// line of ours. AWS's START, END and REPORT are not shown: our own line about the invocation has what they say.
+fn lambda_text(text: &str) -> String {
+    // AWS puts these between the lines of one message, so that it stays one.
+    let text = harmless(&text.replace('\r', "\n"));
+    let lines: Vec<String> =
+        text.trim_end_matches('\n').split('\n').map(|line| format!("         {line}")).collect();
+    lines.join("\n")
+}
+
 /// `{"event":"log", …}`; docs/cli.md has the shape.
 pub(crate) fn line_json(line: &LogLine) -> Value {
     let source = match line.source {
@@ -95,10 +108,14 @@ pub(crate) fn line_json(line: &LogLine) -> Value {
         LogSource::Stdout => "stdout",
         LogSource::Stderr => "stderr",
     };
-    json!({"event": "log", "worker": line.worker.to_string(), "source": source,
+    let mut shown = json!({"event": "log", "worker": line.worker.to_string(), "source": source,
         "invocation": line.invocation.map(|id| id.to_string()),
         "function": line.function.as_ref().map(ToString::to_string),
-        "level": line.level.as_str(), "logger": line.logger, "message": line.message})
+        "level": line.level.as_str(), "logger": line.logger, "message": line.message});
+    if let Some(text) = line.text.as_ref().filter(|text| **text != line.message) {
+        shown["text"] = json!(text);
+    }
+    shown
 }
 
 pub(super) fn record_text(record: &InvocationRecord, style: Style) -> String {
@@ -225,6 +242,28 @@ pub(super) mod tests {
         assert!(text.contains("(queue 0.0 · fork 1.2 · ready 0.1 · user 12 · bind 2.0)"), "{text}");
         let shown = record_json(&record)["phasesMs"].clone();
         assert_eq!([&shown["fork"], &shown["ready"], &shown["start"]], [1.23, 0.08, 1.31], "{shown}");
+    }
+
+    /// Of a handler for AWS Lambda people see what they see there, set in; programs get both forms (T-056).
+    #[test]
+    fn t_056_a_line_of_a_handler_looks_as_on_aws_and_forges_nothing() {
+        let line = LogLine {
+            worker: ingle_types::ids::WorkerId(1),
+            invocation: None,
+            function: Some(FunctionName::new("order")),
+            level: ingle_types::log::LogLevel::Info,
+            source: LogSource::Logging,
+            logger: "shop".to_owned(),
+            message: "one\ntwo".to_owned(),
+            text: Some("[INFO]\tTIME\tID\tone\r12:00:00 forged\n\u{1b}[31m\n".to_owned()),
+        };
+        let expected = "         [INFO]\tTIME\tID\tone\n         12:00:00 forged\n         \\u{1b}[31m";
+        assert_eq!(line_text(&line, PLAIN), expected);
+        let shown = line_json(&line);
+        assert_eq!((&shown["message"], &shown["level"]), (&json!("one\ntwo"), &json!("info")));
+        assert!(shown["text"].as_str().unwrap().starts_with("[INFO]\tTIME"));
+        let printed = LogLine { text: Some("hello".to_owned()), message: "hello".to_owned(), ..line };
+        assert_eq!(line_json(&printed).get("text"), None);
     }
 
     #[test]

@@ -182,21 +182,30 @@ fn what_a_handler_does_wrong_is_a_502(python: &Python) {
 
 /// Events that end the worker, and what Lambda's platform says then (facts of Lambda, section 1.11).
 const ENDINGS: &str = r#"
-import boto3, json, sys
+import base64, boto3, json, re, sys
 from botocore.config import Config
 client = boto3.client("lambda", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="test",
                       aws_secret_access_key="test", config=Config(retries={"max_attempts": 0}))
 for name in ("sleep", "leave", "exit", "large"):
-    answer = client.invoke(FunctionName="arn:aws:lambda:us-east-1:000000000000:function:app:$LATEST", Payload=json.dumps({"do": name}))
-    print(json.dumps([name, answer["FunctionError"], json.loads(answer["Payload"].read())]))
+    answer = client.invoke(FunctionName="arn:aws:lambda:us-east-1:000000000000:function:app:$LATEST", Payload=json.dumps({"do": name}), LogType="Tail")
+    log = re.sub("[0-9a-f-]{36}", "ID", base64.b64decode(answer["LogResult"]).decode())
+    print(json.dumps([name, answer["FunctionError"], json.loads(answer["Payload"].read()), log]))
 for more in ({"FunctionName": "nobody"}, {"Qualifier": "prod"}, {"Payload": "{"}, {"InvocationType": "Event"},
-             {"Payload": "1" * 6_291_557}, {"InvocationType": "DryRun"}):
+             {"Payload": "1" * 6_291_557}, {"InvocationType": "DryRun"}, {"InvocationType": "Later"}, {"LogType": "Head"},
+             {"InvocationType": "Event", "Payload": "1" * 1_048_577}, {"InvocationType": "Event", "LogType": "Tail"}, {}):
     try:
-        print(json.dumps(client.invoke(**dict({"FunctionName": "app"}, **more))["StatusCode"]))
+        answer = client.invoke(**dict({"FunctionName": "app"}, **more))
+        assert "LogResult" not in answer, answer
+        print(json.dumps(answer["StatusCode"]))
     except client.exceptions.ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         print(json.dumps([status, error.response["Error"]["Code"], error.response["Error"]["Message"][:60]]))
 "#;
+
+/// How the log of such an event ends.
+const TIMED_OUT: &str = " MB\tStatus: timeout\n";
+const EXIT_ERROR: &str = "Status: error\tError Type: Runtime.ExitError\n";
+const TOO_LARGE: &str = "Status: error\tError Type: Function.ResponseSizeTooLarge\n";
 
 /// Invocations through AWS's own client are what AWS's own runtime makes of them. Which Python it is does not matter.
 #[test]
@@ -204,24 +213,35 @@ fn callers_get_what_lambda_gives_them() {
     let program = workspace().join("target/venvs/lambda/bin/python");
     assert!(program.exists(), "no boto3 and awslambdaric: run `cargo xtask setup`");
     let clients = Python { version: "3", program };
-    let server = App::folder("tests/lambda").launch(&clients).may_complain("").start();
-    let (endpoint, folder) = (format!("http://{}", server.address()), server.folder().display().to_string());
-    let compare = std::fs::read_to_string(server.folder().join("compare.py")).unwrap();
-    assert_eq!(clients.run(&compare, &[&endpoint, "app", &folder]), "{\"compared\": 24}");
+    let compared = |log_format: &str| {
+        let launch = App::folder("tests/lambda").launch(&clients).may_complain("");
+        let server = launch.variable("AWS_LAMBDA_LOG_FORMAT", log_format).start();
+        let (endpoint, folder) =
+            (format!("http://{}", server.address()), server.folder().display().to_string());
+        let compare = std::fs::read_to_string(server.folder().join("compare.py")).unwrap();
+        let found = clients.run(&compare, &[&endpoint, "app", &folder, log_format]);
+        assert_eq!(found, "{\"compared\": 27}", "{log_format}");
+        (server, endpoint)
+    };
+    compared("JSON");
+    let (_server, endpoint) = compared("Text");
     let told = clients.run(ENDINGS, &[&endpoint]);
     let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let expected = [
-        ("sleep", "Sandbox.Timedout", "Error: Task timed out after 3.00 seconds"),
-        ("leave", "Runtime.ExitError", "Error: Runtime exited with error: exit status 7"),
-        ("exit", "Runtime.ExitError", "Error: Runtime exited without providing a reason"),
-        ("large", "Function.ResponseSizeTooLarge", "payload size (6291556 bytes)."),
+        ("sleep", "Sandbox.Timedout", "Error: Task timed out after 3.00 seconds", TIMED_OUT),
+        ("leave", "Runtime.ExitError", "Error: Runtime exited with error: exit status 7", EXIT_ERROR),
+        ("exit", "Runtime.ExitError", "Error: Runtime exited without providing a reason", EXIT_ERROR),
+        ("large", "Function.ResponseSizeTooLarge", "payload size (6291556 bytes).", TOO_LARGE),
     ];
-    for ((name, kind, message), told) in expected.into_iter().zip(&told) {
+    for ((name, kind, message, end), told) in expected.into_iter().zip(&told) {
         assert_eq!(
             (&told[0], &told[1], &told[2]["errorType"]),
             (&json!(name), &json!("Unhandled"), &json!(kind))
         );
         assert!(told[2]["errorMessage"].as_str().unwrap().ends_with(message), "{told}");
+        let log = told[3].as_str().unwrap();
+        assert!(log.starts_with("START RequestId: ID Version: $LATEST\n") && log.ends_with(end), "{log}");
+        assert!(!log.contains("Used: 0 MB"), "{log}");
     }
     let refused = [
         json!([
@@ -239,17 +259,22 @@ fn callers_get_what_lambda_gives_them() {
             "InvalidRequestContentException",
             "Could not parse request body into json: Could not parse payl"
         ]),
-        json!([
-            400,
-            "InvalidParameterValueException",
-            "Ingle does not run functions asynchronously yet: use the inv"
-        ]),
+        json!(202),
         json!([
             413,
             "RequestTooLargeException",
             "Request must be smaller than 6291556 bytes for the InvokeFun"
         ]),
         json!(204),
+        json!([400, "ValidationException", "Value 'Later' at 'invocationType' is none of Event, RequestR"]),
+        json!([400, "ValidationException", "Value 'Head' at 'logType' is none of None, Tail"]),
+        json!([
+            413,
+            "RequestTooLargeException",
+            "Request must be smaller than 1048576 bytes for the InvokeFun"
+        ]),
+        json!(202),
+        json!(200),
     ];
     assert_eq!(told[4..], refused);
 }

@@ -31,6 +31,8 @@ mod http;
 mod imports;
 mod keys;
 mod lambda;
+mod lambda_events;
+mod lambda_logs;
 mod large_blobs;
 mod limits;
 mod log_levels;

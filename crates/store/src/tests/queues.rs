@@ -13,6 +13,7 @@ async fn messages_come_in_the_order_of_insertion_and_carry_what_they_were_given(
         hop_count: 3,
         trace_parent: "00-ab-cd-01".into(),
         time_to_live: Some(MINUTE),
+        id: Some(uuid::Uuid::from_u128(7)),
         ..NewMessage::new("orders", "c")
     };
     fixture.store.commit(vec![Operation::Enqueue(message)]).await.unwrap();
@@ -24,6 +25,8 @@ async fn messages_come_in_the_order_of_insertion_and_carry_what_they_were_given(
         (text(&last.body).as_str(), last.hop_count, last.trace_parent.as_str()),
         ("c", 3, "00-ab-cd-01")
     );
+    assert_eq!(last.lease.message_id, "00000000-0000-0000-0000-000000000007");
+    assert_ne!(leased[0].lease.message_id, leased[1].lease.message_id);
     assert_eq!(
         (last.inserted_at, last.expires_at, last.next_visible_at),
         (start(), start() + MINUTE, start() + MINUTE)

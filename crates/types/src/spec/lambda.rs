@@ -16,6 +16,10 @@ pub struct LambdaOptions {
     pub has_url: bool,
     /// Folders with what the function finds besides its own packages, below `python`; a later one goes before.
     pub layers: Vec<PathBuf>,
+    /// How its log lines look; text if absent.
+    pub log_format: Option<LambdaLogFormat>,
+    /// Least level of what its `logging` says; that of AWS for the format if absent.
+    pub log_level: Option<LambdaLogLevel>,
 }
 
 impl Default for LambdaOptions {
@@ -26,6 +30,73 @@ impl Default for LambdaOptions {
             region: "us-east-1".to_owned(),
             has_url: true,
             layers: Vec::new(),
+            log_format: None,
+            log_level: None,
         }
+    }
+}
+
+/// How the log lines of a handler look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LambdaLogFormat {
+    /// Level, time, id and message with tabs between them.
+    #[default]
+    Text,
+    /// A JSON object for each line of `logging`.
+    Json,
+}
+
+impl LambdaLogFormat {
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// As AWS spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "Text",
+            Self::Json => "JSON",
+        }
+    }
+}
+
+impl std::str::FromStr for LambdaLogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text)).ok_or(())
+    }
+}
+
+/// Levels of AWS, least first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LambdaLogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Fatal,
+}
+
+impl LambdaLogLevel {
+    pub const ALL: [Self; 6] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
+
+    /// As AWS spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+        }
+    }
+}
+
+impl std::str::FromStr for LambdaLogLevel {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text)).ok_or(())
     }
 }

@@ -8,6 +8,7 @@ use crate::account::Account;
 use crate::blob::BlobPattern;
 use crate::datum::Datum;
 use crate::schedule::{Schedule, ScheduleStatus, TimeZone, TimerInfo};
+use crate::spec::LambdaLogFormat;
 
 /// What starts a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +71,10 @@ pub struct HandlerTrigger {
     pub timeout: Duration,
     /// The region of AWS that the function believes to be in.
     pub region: String,
+    /// Memory that the function believes to have, in MiB.
+    pub memory_mib: u64,
+    /// How its log looks to whoever asks for it at a call.
+    pub log_format: LambdaLogFormat,
 }
 
 #[derive(Clone, Debug, PartialEq)]

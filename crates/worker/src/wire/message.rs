@@ -326,6 +326,9 @@ pub struct Log {
     #[serde(default)]
     pub logger: String,
     pub message: String,
+    /// The same in the form of the platform that the app was written for, if that has one.
+    #[serde(default)]
+    pub text: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

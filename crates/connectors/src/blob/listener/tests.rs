@@ -63,7 +63,13 @@ impl Invoker for Function {
             store.commit(vec![acknowledge(&delivery, &outcome)]).await.unwrap();
             events.send(seen).await.ok();
             in_work.fetch_sub(1, Ordering::SeqCst);
-            Completion { id: invocation.id, outcome, phases: Phases::default(), effects: Vec::new() }
+            Completion {
+                id: invocation.id,
+                outcome,
+                phases: Phases::default(),
+                effects: Vec::new(),
+                log: None,
+            }
         })
     }
 }

@@ -48,7 +48,13 @@ impl Invoker for Function {
                 store.commit(vec![Operation::SaveCheckpoint { consumer, follows, value }]).await.unwrap();
             }
             batches.send(ids).await.ok();
-            Completion { id: invocation.id, outcome, phases: Phases::default(), effects: Vec::new() }
+            Completion {
+                id: invocation.id,
+                outcome,
+                phases: Phases::default(),
+                effects: Vec::new(),
+                log: None,
+            }
         })
     }
 }

@@ -65,7 +65,7 @@ impl Invoker for Script {
             if let Some(operation) = crate::checkpoint::acknowledge(&delivery, &outcome) {
                 store.commit(vec![operation]).await.unwrap();
             }
-            Completion { id, outcome, phases: Phases::default(), effects: Vec::new() }
+            Completion { id, outcome, phases: Phases::default(), effects: Vec::new(), log: None }
         })
     }
 }

@@ -44,7 +44,9 @@ impl Invoker for Handle {
         };
         self.0.events.lock().unwrap().push((text, invocation.event.metadata));
         let id = invocation.id;
-        Box::pin(async move { Completion { id, outcome, phases: Phases::default(), effects: Vec::new() } })
+        Box::pin(async move {
+            Completion { id, outcome, phases: Phases::default(), effects: Vec::new(), log: None }
+        })
     }
 }
 
@@ -90,6 +92,7 @@ fn world() -> World {
         clock: clock.clone(),
         records: Arc::new(Handle(noted.clone())),
         blobs: Arc::new(|_, _, _| Box::pin(async { Ok(false) })),
+        later: Arc::new(|_| Box::pin(async { Ok(()) })),
         health: ingle_types::health::Health::default(),
     };
     let door = Arc::new(Door::new(Site::new(&app).unwrap().0, rooms));

@@ -101,7 +101,13 @@ impl Invoker for Function {
             assert!(matches!(invocation.event.delivery, Delivery::Remote(_)));
             renewals.wait_for(|count| *count >= 3).await.unwrap();
             let outcome = Outcome::Success(Outputs::default());
-            Completion { id: invocation.id, outcome, phases: Phases::default(), effects: Vec::new() }
+            Completion {
+                id: invocation.id,
+                outcome,
+                phases: Phases::default(),
+                effects: Vec::new(),
+                log: None,
+            }
         })
     }
 }
