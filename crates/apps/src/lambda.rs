@@ -8,10 +8,11 @@ use std::time::Duration;
 use ingle_types::account::Account;
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::Problem;
+use ingle_types::schedule::{Schedule, TimeZone};
 use ingle_types::spec::{
-    AuthLevel, BindingKind, BindingSpec, DataType, DeclaredFunction, FunctionSpec, HandlerTrigger,
-    HostConfig, HttpOptions, HttpTrigger, LambdaLogFormat, LambdaLogLevel, LambdaOptions, SandboxOptions,
-    TriggerSpec,
+    AuthLevel, BindingKind, BindingSpec, CatchUp, DataType, DeclaredFunction, FunctionSpec, HandlerSchedule,
+    HandlerTrigger, HostConfig, HttpOptions, HttpTrigger, LambdaLogFormat, LambdaLogLevel, LambdaOptions,
+    SandboxOptions, TimerTrigger, TriggerSpec,
 };
 use serde_json::{Map, Value, json};
 
@@ -93,8 +94,20 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
         EventSource::Http(http) => http.api == Api::Url,
         EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => false,
     });
+    options.schedules = function.sources.iter().filter_map(schedule).collect();
     options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
     sandbox.memory.get_or_insert(function.memory_mb << 20);
+}
+
+fn schedule(source: &EventSource) -> Option<HandlerSchedule> {
+    let EventSource::Schedule(source) = source else { return None };
+    let zone = source.zone.as_deref().map_or(Ok(TimeZone::UTC), str::parse);
+    // That it can be read is known already.
+    let (schedule, zone) = (Schedule::parse_aws(&source.expression).ok()?, zone.ok()?);
+    let nothing = source.is_scheduler.then(|| "{}".to_owned());
+    let input = source.input.as_ref().map(ToString::to_string).or(nothing);
+    let timer = TimerTrigger { schedule, zone, run_on_startup: false, use_monitor: true };
+    source.enabled.then(|| HandlerSchedule { name: source.name.clone(), timer, input })
 }
 
 /// What the app's one function is, before it is imported.
@@ -175,6 +188,8 @@ fn setting<Value: FromStr>(
 pub(crate) fn host(options: &LambdaOptions) -> HostConfig {
     HostConfig {
         function_timeout: Some(options.timeout.unwrap_or(TIMEOUT)),
+        // EventBridge makes up for nothing.
+        catch_up: CatchUp::None,
         http: HttpOptions {
             route_prefix: String::new(),
             body_bytes_max: PAYLOAD_BYTES_MAX,
@@ -196,6 +211,7 @@ pub(crate) fn function(
         name: FunctionName::new(&declared.name),
         trigger: TriggerSpec::Handler(HandlerTrigger {
             url: options.has_url.then_some(url),
+            schedules: options.schedules.clone(),
             timeout: options.timeout.unwrap_or(TIMEOUT),
             region: options.region.clone(),
             memory_mib: declared

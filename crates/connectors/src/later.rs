@@ -70,6 +70,15 @@ pub async fn take(store: &Store, invocation: Invocation) -> Result<(), ingle_sto
     store.commit(vec![Operation::Enqueue(message)]).await
 }
 
+/// An event that the server made itself, as JSON text.
+pub(crate) fn message(function: &FunctionName, id: InvocationId, event: String) -> NewMessage {
+    NewMessage {
+        id: Some(id.uuid()),
+        trace_parent: format!("00-{}-{:016x}-01", id.uuid().simple(), 1),
+        ..NewMessage::new(&queue_name(function), Bytes::from(event))
+    }
+}
+
 /// Runs the events of one function, until the stopper is used or dropped.
 pub fn start(function: &FunctionName, rooms: ListenerRooms) -> Stopper {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

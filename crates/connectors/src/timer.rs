@@ -17,8 +17,10 @@ use std::time::SystemTime;
 use ingle_types::datum::Datum;
 use ingle_types::event::{CheckpointDelivery, Delivery, Event, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
-use ingle_types::schedule::{ScheduleStatus, TimerInfo};
-use ingle_types::spec::{FunctionSpec, TimerTrigger, TriggerSpec};
+use ingle_types::schedule::{ScheduleStatus, TimeZone, TimerInfo};
+use ingle_types::spec::{FunctionSpec, HandlerSchedule, TimerTrigger, TriggerSpec};
+
+use serde_json::json;
 
 use crate::ListenerRooms;
 pub use board::Board;
@@ -32,21 +34,77 @@ pub fn listen_all<'a>(
     rooms: &ListenerRooms,
     board: &Board,
 ) -> Option<Stopper> {
-    let timers: Vec<(FunctionName, TimerTrigger)> = functions
-        .into_iter()
-        .filter(|function| !function.disabled)
-        .filter_map(|function| match &function.trigger {
-            TriggerSpec::Timer(trigger) => Some((function.name.clone(), trigger.clone())),
-            _ => None,
-        })
-        .collect();
+    let timers: Vec<(Source, TimerTrigger)> =
+        functions.into_iter().filter(|function| !function.disabled).flat_map(timers_of).collect();
     (!timers.is_empty()).then(|| listener::Listener::new(timers, rooms.clone(), board.clone()).start())
 }
 
-/// Whose checkpoint a function's is.
-fn consumer(function: &FunctionName) -> String {
-    format!("{PREFIX}{function}")
+fn timers_of(function: &FunctionSpec) -> Vec<(Source, TimerTrigger)> {
+    match &function.trigger {
+        TriggerSpec::Timer(trigger) => {
+            vec![(Source { function: function.name.clone(), scheduled: None }, trigger.clone())]
+        }
+        TriggerSpec::Handler(handler) => {
+            let source = |schedule: &HandlerSchedule| {
+                let scheduled = Scheduled {
+                    name: schedule.name.clone(),
+                    input: schedule.input.clone(),
+                    region: handler.region.clone(),
+                };
+                let source = Source { function: function.name.clone(), scheduled: Some(scheduled) };
+                (source, schedule.timer.clone())
+            };
+            handler.schedules.iter().map(source).collect()
+        }
+        _ => Vec::new(),
+    }
 }
+
+/// Whose occurrences they are.
+#[derive(Clone)]
+struct Source {
+    function: FunctionName,
+    scheduled: Option<Scheduled>,
+}
+
+/// A schedule of a handler, whose event is taken and run as those are that nobody waits for.
+#[derive(Clone)]
+struct Scheduled {
+    name: String,
+    input: Option<String>,
+    region: String,
+}
+
+impl Source {
+    /// Whose checkpoint it is.
+    fn consumer(&self) -> String {
+        let function = &self.function;
+        match &self.scheduled {
+            None => format!("{PREFIX}{function}"),
+            Some(scheduled) => format!("{PREFIX}{function}/{}", scheduled.name),
+        }
+    }
+}
+
+impl Scheduled {
+    /// What EventBridge sends (facts of Lambda, section 4.1).
+    fn event(&self, occurrence: SystemTime, id: InvocationId) -> String {
+        if let Some(input) = &self.input {
+            return input.clone();
+        }
+        let Self { name, region, .. } = self;
+        let time = TimeZone::UTC.iso_text(occurrence);
+        json!({
+            "version": "0", "id": id.uuid().to_string(), "detail-type": "Scheduled Event", "source": "aws.events",
+            "account": ACCOUNT, "time": format!("{}Z", time.get(..19).unwrap_or(&time)), "region": region,
+            "resources": [format!("arn:aws:events:{region}:{ACCOUNT}:rule/{name}")], "detail": {},
+        })
+        .to_string()
+    }
+}
+
+/// Stands for an account where there is none.
+const ACCOUNT: &str = "000000000000";
 
 const PREFIX: &str = "timer/";
 

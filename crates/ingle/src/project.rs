@@ -131,9 +131,7 @@ fn not_yet(project: &Project) -> impl Iterator<Item = (u32, String)> {
                     let text = format!("{guard} of {path}: not asked here; with `--auth` callers need a key");
                     return Some((http.line, text));
                 }
-                EventSource::Schedule(schedule) => {
-                    (schedule.line, format!("schedule {}", schedule.expression))
-                }
+                EventSource::Schedule(_) => return None,
                 EventSource::Queue(queue) => (queue.line, format!("queue {}", queue.queue)),
                 EventSource::Bucket(bucket) => (bucket.line, format!("bucket {}", bucket.bucket)),
             };

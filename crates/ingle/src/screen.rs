@@ -148,7 +148,14 @@ fn trigger(function: &FunctionSpec, base: &str, prefix: &str) -> (String, String
 
 /// ` · next 14:05:00 UTC` for a timer; with the date if that is not today.
 fn next_run(function: &FunctionSpec, now: SystemTime) -> String {
-    let TriggerSpec::Timer(timer) = &function.trigger else { return String::new() };
+    let timer = match &function.trigger {
+        TriggerSpec::Timer(timer) => timer,
+        TriggerSpec::Handler(handler) => {
+            let Some(first) = handler.schedules.first() else { return String::new() };
+            &first.timer
+        }
+        _ => return String::new(),
+    };
     let Some(next) = timer.next_after(now) else { return " · never again".to_owned() };
     let (now, next) = (timer.zone.iso_text(now), timer.zone.iso_text(next));
     let part = |text: &str, from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();

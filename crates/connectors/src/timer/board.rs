@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use ingle_types::ids::FunctionName;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 
 /// Which timers are in work. Cheap to clone; shared by listeners that follow each other.
@@ -13,7 +12,7 @@ pub struct Board(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    turns: Mutex<HashMap<FunctionName, Arc<Turn<()>>>>,
+    turns: Mutex<HashMap<String, Arc<Turn<()>>>>,
     seats: Mutex<Seats>,
     /// Whether nothing is started, whatever is due.
     paused: watch::Sender<bool>,
@@ -33,8 +32,8 @@ struct Told {
 
 impl Board {
     /// Waits until nobody else runs this timer.
-    pub(super) async fn turn(&self, function: &FunctionName) -> OwnedMutexGuard<()> {
-        let turn = self.turns().entry(function.clone()).or_default().clone();
+    pub(super) async fn turn(&self, consumer: &str) -> OwnedMutexGuard<()> {
+        let turn = self.turns().entry(consumer.to_owned()).or_default().clone();
         turn.lock_owned().await
     }
 
@@ -70,7 +69,7 @@ impl Board {
         Seat { board: self.clone(), number }
     }
 
-    fn turns(&self) -> MutexGuard<'_, HashMap<FunctionName, Arc<Turn<()>>>> {
+    fn turns(&self) -> MutexGuard<'_, HashMap<String, Arc<Turn<()>>>> {
         self.0.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

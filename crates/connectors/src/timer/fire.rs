@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
+use ingle_store::Operation;
 use ingle_types::event::{CheckpointDelivery, Invocation};
-use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::ids::InvocationId;
 use ingle_types::schedule::ScheduleStatus;
 use ingle_types::spec::TimerTrigger;
 use tokio::sync::mpsc;
@@ -11,12 +12,12 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::plan::{CLOCK_SET_BACK, Kind, Occurrence, State};
 use super::stored::{self, Stored};
-use super::{consumer, event};
-use crate::{ListenerRooms, checkpoint};
+use super::{Scheduled, Source, event};
+use crate::{ListenerRooms, checkpoint, later};
 
 /// What is needed to run one occurrence.
 pub(super) struct Firing {
-    pub(super) function: FunctionName,
+    pub(super) source: Source,
     pub(super) trigger: TimerTrigger,
     pub(super) occurrence: Occurrence,
     /// The state when it is done.
@@ -53,12 +54,12 @@ impl Drop for Report {
 impl Firing {
     /// Runs the occurrence, unless it is done already.
     pub(super) async fn run(self, mut report: Report) {
-        let _turn = self.board.turn(&self.function).await;
-        let consumer = consumer(&self.function);
+        let consumer = self.source.consumer();
+        let _turn = self.board.turn(&consumer).await;
         let found = match self.rooms.store.read_checkpoint(&consumer).await {
             Ok(found) => found,
             Err(error) => {
-                tracing::error!(function = %self.function, code = error.code(), "can't read the state of a timer: {error}");
+                tracing::error!(%consumer, code = error.code(), "can't read the state of a timer: {error}");
                 return;
             }
         };
@@ -74,11 +75,33 @@ impl Firing {
             value: stored::text(&self.trigger, self.after, now),
         };
         let id = InvocationId::random();
+        if let Some(scheduled) = &self.source.scheduled {
+            if self.take(scheduled, delivery, id).await {
+                report.fired = Fired::Done;
+            }
+            return;
+        }
         let event = event(&self.trigger, self.occurrence, self.status, now, id, delivery);
-        let invocation = Invocation { id, function: self.function, event, caller: None };
+        let invocation = Invocation { id, function: self.source.function, event, caller: None };
         let completion = self.rooms.invoker.invoke(invocation).await;
         if checkpoint::is_passed(&completion.outcome) {
             report.fired = Fired::Done;
+        }
+    }
+
+    /// Takes the event of a handler, in the commit that remembers the occurrence. Whether it was taken.
+    async fn take(&self, scheduled: &Scheduled, delivery: CheckpointDelivery, id: InvocationId) -> bool {
+        let event = scheduled.event(self.occurrence.time, id);
+        let CheckpointDelivery { consumer, follows, value } = delivery;
+        let remember = Operation::SaveCheckpoint { consumer, follows, value };
+        let taken = later::message(&self.source.function, id, event);
+        match self.rooms.store.commit(vec![remember, Operation::Enqueue(taken)]).await {
+            Ok(()) => true,
+            Err(error) => {
+                let (function, schedule) = (&self.source.function, &scheduled.name);
+                tracing::error!(%function, schedule, code = error.code(), "an event can't be taken: {error}");
+                false
+            }
         }
     }
 

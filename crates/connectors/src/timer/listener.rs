@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use ingle_store::{NamedCheckpoint, Operation};
 use ingle_tasks::{StopSignal, Stopper, TaskKind};
-use ingle_types::ids::FunctionName;
 use ingle_types::spec::TimerTrigger;
 use tokio::sync::mpsc;
 
@@ -17,7 +16,7 @@ use super::board::{Board, Seat};
 use super::fire::{Fired, Firing, Report};
 use super::plan::{CLOCK_SET_BACK, Occurrence, Plan, Step};
 use super::stored::{self, Stored};
-use super::{PREFIX, consumer};
+use super::{PREFIX, Source};
 use crate::{ListenerRooms, wait};
 
 /// Longest time without a look at the wall clock.
@@ -44,7 +43,7 @@ pub(super) struct Listener {
 }
 
 struct Timer {
-    function: FunctionName,
+    source: Source,
     plan: Plan,
     is_in_work: bool,
     /// How often the current occurrence was given back.
@@ -52,11 +51,11 @@ struct Timer {
 }
 
 impl Listener {
-    pub(super) fn new(timers: Vec<(FunctionName, TimerTrigger)>, rooms: ListenerRooms, board: Board) -> Self {
+    pub(super) fn new(timers: Vec<(Source, TimerTrigger)>, rooms: ListenerRooms, board: Board) -> Self {
         let now = rooms.clock.now();
-        let timer = |(function, trigger)| {
+        let timer = |(source, trigger)| {
             let plan = Plan::open(trigger, None, now, rooms.host.catch_up);
-            Timer { function, plan, is_in_work: false, given_back: 0 }
+            Timer { source, plan, is_in_work: false, given_back: 0 }
         };
         let timers = timers.into_iter().map(timer).collect();
         let (sender, receiver) = mpsc::channel(IN_WORK_MAX);
@@ -111,7 +110,7 @@ impl Listener {
         let now = self.rooms.clock.now();
         let mut new = Vec::new();
         for (index, timer) in self.timers.iter_mut().enumerate() {
-            let consumer = consumer(&timer.function);
+            let consumer = timer.source.consumer();
             let named = found.get(&consumer);
             let stored = named.and_then(|named| Stored::read(&named.checkpoint.value));
             let trigger = timer.plan.trigger.clone();
@@ -166,7 +165,7 @@ impl Listener {
         timer.is_in_work = true;
         self.in_work += 1;
         let firing = Firing {
-            function: timer.function.clone(),
+            source: timer.source.clone(),
             trigger: timer.plan.trigger.clone(),
             occurrence,
             after: timer.plan.after(occurrence),

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::HandlerSchedule;
+
 /// `[lambda]` of `ingle.toml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LambdaOptions {
     /// `module.function`, if the app names one.
     pub handler: Option<String>,
@@ -14,6 +16,7 @@ pub struct LambdaOptions {
     pub region: String,
     /// Whether it has a URL of its own.
     pub has_url: bool,
+    pub schedules: Vec<HandlerSchedule>,
     /// Folders with what the function finds besides its own packages, below `python`; a later one goes before.
     pub layers: Vec<PathBuf>,
     /// How its log lines look; text if absent.
@@ -29,6 +32,7 @@ impl Default for LambdaOptions {
             timeout: None,
             region: "us-east-1".to_owned(),
             has_url: true,
+            schedules: Vec::new(),
             layers: Vec::new(),
             log_format: None,
             log_level: None,

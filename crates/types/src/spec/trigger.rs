@@ -67,6 +67,8 @@ impl TriggerSpec {
 pub struct HandlerTrigger {
     /// Where requests become events, as at a function URL.
     pub url: Option<HttpTrigger>,
+    /// When an event comes by itself.
+    pub schedules: Vec<HandlerSchedule>,
     /// Longest time of one event, which callers are told of.
     pub timeout: Duration,
     /// The region of AWS that the function believes to be in.
@@ -135,6 +137,16 @@ impl TimerTrigger {
         let metadata = vec![("TimerTrigger".to_owned(), Datum::Text(self.zone.date_text(now)))];
         (Datum::Json(info.to_json()), metadata)
     }
+}
+
+/// A schedule of a handler.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HandlerSchedule {
+    /// Of the handler's schedules another one each.
+    pub name: String,
+    pub timer: TimerTrigger,
+    /// JSON text that is the event; a description of the occurrence if absent.
+    pub input: Option<String>,
 }
 
 /// What happens to occurrences that passed while nothing ran.
