@@ -59,13 +59,13 @@ BOX, NAMESPACE, NETWORK, PROGRAMS, REMOVED, RULESET = (
 # What no try can show, by the ways of `CONFINING`.
 KNOWN = [
     ["decides by", "address and port", "address and port", "port only"],
-    ["a name in the list", "looked up when it is connected to", "its addresses of when the rules were made", "not at all"],
-    ["a name that leads elsewhere later", "refused: the address that is connected to is checked", "refused by its address", "passes"],
+    ["a listed name", "its addresses, looked up again as they age; never link-local or metadata", "its addresses of when the rules were made", "not at all"],
+    ["a name that leads to another address on the second look", "the address is checked at connect", "the address of each packet is checked", "not seen"],
     ["datagrams (UDP)", "never leave; names by a resolver of ours", "by rules", "not looked at"],
     ["rights that the server needs", "none", "CAP_NET_ADMIN and CAP_SYS_ADMIN of the machine", "none"],
     ["of the machine's settings", "nothing", "forwarding, addresses, routes, firewall, masquerading", "nothing"],
     ["tells what was refused", "the server, with its reason", "a log of the kernel, if rules say so", "nobody"],
-    ["for 1,000 apps", "1,000 namespaces", "1,000 namespaces, 2,000 devices, 1,000 chains", "nothing that is kept"],
+    ["for 1,000 apps", "1,000 namespaces", "1,000 namespaces, 1,000 cables of two devices, 1,000 chains", "nothing that is kept"],
 ]
 
 
@@ -328,7 +328,12 @@ def network_part(results: NetworkResults) -> str:
             f"open connection; {SENT_BYTES // 1_000_000} MB sent:",
             reach_table(found),
         ]
-    parts += ["What goes through, tried; and what follows from how it works:", ability_table(results.tried)]
+    parts += [
+        "A function that measures for so long gives way to whoever else wants its processor ([why](adr/0016-giving-way.md)), a plain process "
+        "does not; the box with the machine's network tells that from what the server's connecting costs.",
+        "What goes through, tried; and what follows from how it works:",
+        ability_table(results.tried),
+    ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
@@ -388,6 +393,7 @@ def main() -> int:
         extent = measures.QUICK if arguments.quick else measures.FULL
         print(f"before  other programs use {run.busy_before():.0%} of the processors")
         results = measure(place, extent, run.say)
+        print(f"after   other programs use {run.busy_before():.0%} of the processors")
     print(network_part(results))
     return 0 if results.tried else 1
 
