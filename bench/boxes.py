@@ -76,9 +76,9 @@ def first_answers(place: Place, row: zero.Row, name: str, count: int) -> List[fl
     return zero.answers(place, zero.Row(row.name, row.app, row.path, row.workers + CLASSES[name], row.p50_max, None), count)
 
 
-def making(place: Place) -> List[float]:
+def making(place: Place, settings: str = ONE_WORKER) -> List[float]:
     """Seconds for each box of a server whose app is loaded again and again: each generation has its own."""
-    with zero.serve(place, "cold", ONE_WORKER, {"INGLE_LOG": "debug"}) as server:
+    with zero.serve(place, "cold", settings, {"INGLE_LOG": "debug"}) as server:
         server.first_answer(HELLO)
         admin = AdminConnection(place.scratch / "state" / "admin.sock")
         for number in range(BOXES_MADE):

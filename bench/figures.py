@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, field
-from typing import Callable, List
+from typing import Callable, List, Sequence
 
 
 @dataclass
@@ -62,7 +62,7 @@ def seconds(value: float) -> str:
     if math.isnan(value):
         return "–"
     if value < 0.000_999_5:
-        return f"{value * 1e6:.0f} µs"
+        return f"{round(value * 1e6)} µs"
     if value < 0.0995:
         return f"{value * 1e3:.2f} ms"
     if value < 0.999_5:
@@ -85,3 +85,9 @@ def ratio(figure: Figure, base: Figure) -> str:
     if not figure.readings or not base.readings or base.median == 0:
         return "–"
     return f"{figure.median / base.median:.2f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; a bar inside of a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

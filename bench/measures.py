@@ -45,12 +45,14 @@ class Extent:
     first_answers: int
     peer_starts: int
     overload_s: int
+    network_rounds: int
+    connects: int
 
 
 FULL = Extent(starts=7, load_rounds=3, load_s=3, echo_rounds=3, drain_rounds=3, messages=20_000, single_messages=300,
-              reloads=10, blobs=300, timer_s=30, zero_rounds=3, first_answers=100, peer_starts=3, overload_s=60)
+              reloads=10, blobs=300, timer_s=30, zero_rounds=3, first_answers=100, peer_starts=3, overload_s=60, network_rounds=7, connects=1_000)
 QUICK = Extent(starts=1, load_rounds=1, load_s=1, echo_rounds=1, drain_rounds=1, messages=2_000, single_messages=30,
-               reloads=2, blobs=30, timer_s=5, zero_rounds=1, first_answers=20, peer_starts=1, overload_s=5)
+               reloads=2, blobs=30, timer_s=5, zero_rounds=1, first_answers=20, peer_starts=1, overload_s=5, network_rounds=1, connects=200)
 
 
 def tables() -> Dict[str, Figure]:

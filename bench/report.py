@@ -9,10 +9,11 @@ from typing import Callable, List, Mapping, Optional, Sequence
 from boxes import BoxResults
 from drain import QueueResults
 from events import LATE_S, TIMERS, EventResults
-from figures import Figure, megabytes, per_second, percentile, ratio, seconds
+from figures import Figure, megabytes, per_second, percentile, ratio, seconds, table
 from many import ManyResults
 from measures import ECHO_BYTES, MANY_CLIENTS, WORKERS, Extent, HttpResults, Table
 from neighbour import NO_ATTACK, NeighbourResults
+from network_ways import NetworkResults, network_part
 from overload import CAPACITY, TIMES, OverloadResults
 from reload import WATCHERS, ReloadResults
 from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS
@@ -34,6 +35,7 @@ class Results:
     many: ManyResults = field(default_factory=ManyResults)
     boxes: BoxResults = field(default_factory=BoxResults)
     neighbour: NeighbourResults = field(default_factory=NeighbourResults)
+    network: NetworkResults = field(default_factory=NetworkResults)
 
 
 @dataclass(frozen=True)
@@ -181,12 +183,6 @@ def of_many_apps(many: ManyResults) -> List[Target]:
         Target(f"{name}, all processes, PSS", many.memory, megabytes, 2e9),
         Target("first answer of any of them", slowest, seconds, 0.2),
     ]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; a bar inside of a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def comparison(what: str, figures: Mapping[str, Figure], unit: Callable[[float], str], names: Sequence[str] = ALL) -> str:
@@ -344,6 +340,7 @@ def page(machine: Sequence[str], results: Results, extent: Extent) -> str:
         *([f"## Many apps\n\nApps that have nothing to do, several on each environment, in one server.\n\n{many.rstrip()}"] if many else []),
         "## Boxes\n\nThe same server with functions in a box and without one, in turns: the differences of the pairs are above.\n\n"
         + boxes_part(results.boxes).rstrip(),
+        *([f"## Ways into the network\n\n{network}"] if (network := network_part(results.network).rstrip()) else []),
         "## Neighbours\n\nOne client calls an app again and again, with a pause of 2 ms, while another app of the same server does the "
         "worst that it can, over and over.\n\n" + neighbour_part(results.neighbour).rstrip(),
         f"## First answer\n\nFrom exec of the server to the first complete answer of the hello function, environment and bytecode "

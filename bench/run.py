@@ -28,6 +28,7 @@ import events
 import many
 import measures
 import neighbour
+import network_ways
 import overload
 import reload
 import report
@@ -36,7 +37,7 @@ from systems import Place
 
 PACKAGES = ("awslambdaric", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
 # Each measures one field of `report.Results`, in the order of its fields after the first.
-ROOMS = (drain, reload, events, zero, overload, many, boxes, neighbour)
+ROOMS = (drain, reload, events, zero, overload, many, boxes, neighbour, network_ways)
 # Longest path of a Unix socket, less `/state/admin.sock` and a little.
 SCRATCH_LENGTH_MAX = 85
 

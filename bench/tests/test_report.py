@@ -12,6 +12,7 @@ from events import TIMERS, EventResults, count_seconds
 from many import ManyResults
 from measures import QUICK, HttpResults, rotated
 from neighbour import NeighbourResults
+from network_ways import CABLE, ON_MACHINE, PLAIN, PORTS, REMOVED, SERVER, WAYS, NetworkResults, network_part
 from overload import CaseResults, OverloadResults
 from systems import INGLE, INGLE_ASYNC, LAMBDA, PEERS, UVICORN
 from zero import ADDED, ROWS, ZeroResults
@@ -20,7 +21,7 @@ from zero import ADDED, ROWS, ZeroResults
 class Figures(unittest.TestCase):
     def test_durations_have_the_unit_that_fits(self):
         cases = {157e-6: "157 µs", 0.00357: "3.57 ms", 0.999e-3: "999 µs", 0.167: "167 ms", 1.234: "1.23 s"}
-        cases[float("nan")] = "–"
+        cases.update({float("nan"): "–", -2e-7: "0 µs", -4.1e-5: "-41 µs"})
         for value, expected in cases.items():
             self.assertEqual(seconds(value), expected)
 
@@ -150,6 +151,23 @@ class Page(unittest.TestCase):
         neighbour.made["spins"] = 7
         self.assertEqual(report.of_neighbour(neighbour)[0].row()[1:4], ["≤ 1.25×", "1.50×", "**missed**"])
         self.assertIn("| spins | 7 | 1.00 ms | 3.00 ms | 1.50× |", report.neighbour_part(neighbour).splitlines())
+
+    def test_ways_into_the_network_have_a_part_once_they_were_measured(self):
+        self.assertEqual(network_part(NetworkResults()), "")
+        network = NetworkResults()
+        network.made[REMOVED] = Figure([0.01] * 100)
+        for way, took in ((SERVER, 3e-4), (PLAIN, 1e-4)):
+            network.reach[ON_MACHINE][way].connect.add_run([took])
+            network.reach[ON_MACHINE][way].exchange.add_run([2e-5])
+            network.reach[ON_MACHINE][way].sent.add(2e9)
+        network.tried = {way: {"listed": True, "datagram": "timed out"} for way in WAYS}
+        network.tried[PORTS] = {"listed": True, "datagram": True}
+        network.tried[CABLE]["datagram"] = False
+        lines = network_part(network).splitlines()
+        self.assertIn(f"| {REMOVED} | **10.00 ms** (10.00 to 10.00) | 1.00 s |", lines)
+        plain = lines.index(f"| {PLAIN} | 100 µs | 100 µs | – | 20 µs | 2,000 MB/s | 1.00 |")
+        self.assertEqual(lines[plain + 1], f"| {SERVER} | 300 µs | 300 µs | 200 µs | 20 µs | 2,000 MB/s | 1.00 |")
+        self.assertIn("| datagram (tried) | no (timed out) | no | yes |", lines)
 
     def test_the_page_names_every_promise_and_ends_no_line_in_white_space(self):
         text = report.page(["a machine"], report.Results(), QUICK)
