@@ -20,7 +20,9 @@ FILES = [
 
 def host(arguments):
     attempts = Attempts()
-    for path in FILES + arguments["paths"]:
+    # Whoever is process 1 itself finds nobody else's there.
+    files = [path for path in FILES if os.getpid() != 1 or path not in ("/proc/1/environ", "/proc/1/mem", "/proc/1/maps")]
+    for path in files + arguments["paths"]:
         attempts.attempt(path, lambda: os.listdir(path) if os.path.isdir(path) else read(path) or _nothing())
     for path in ("/proc/self/root", "/proc/self/cwd", "/proc/thread-self/root"):
         for leads_to in ("etc/shadow", "../../../../../../etc/shadow", "root", "var"):
@@ -73,12 +75,14 @@ def processes(arguments):
         if str(number) in own:
             continue
         attempts.attempt("signal %d" % number, lambda: os.kill(number, 0))
-    attempts.attempt("kill process 1", lambda: _still_there(1))
+    if os.getpid() != 1:
+        attempts.attempt("kill process 1", lambda: _still_there(1))
     for number in arguments.get("servers", []):
         attempts.attempt("signal the server", lambda: os.kill(number, 0))
         attempts.attempt("limit the server", lambda: resource.prlimit(number, resource.RLIMIT_NOFILE))
         attempts.attempt("slow the server down", lambda: os.setpriority(os.PRIO_PROCESS, number, 19))
-    for name in ("environ", "mem", "maps", "fd", "ns/user", "ns/mnt", "root", "cwd", "exe", "io", "syscall", "stack"):
+    names = ("environ", "mem", "maps", "fd", "ns/user", "ns/mnt", "root", "cwd", "exe", "io", "syscall", "stack")
+    for name in names if os.getpid() != 1 else ():
         path = "/proc/1/" + name
         attempts.attempt(path, lambda: os.listdir(path) if name == "fd" else os.open(path, os.O_RDONLY))
     # Only who is refused of interest: numbers that nobody has are no news.
@@ -96,13 +100,13 @@ def _still_there(number):
 def acting(_arguments):
     """T-006: programs that act as somebody else, and device nodes."""
     attempts = Attempts()
-    for place in ("/tmp", "/dev/shm", _spool()):
-        path = place + "/acting"
+    for place, folder in (("/tmp", "/tmp"), ("/dev/shm", "/dev/shm"), ("the folder for outputs", _spool())):
+        path = folder + "/acting"
         for mode in (0o4755, 0o2755, 0o6777):
             attempts.attempt("%s open %o" % (place, mode), lambda: _made(path, lambda: os.open(path, os.O_CREAT | os.O_RDWR, mode)))
             attempts.attempt("%s chmod %o" % (place, mode), lambda: _made(path, lambda: _change_mode(path, mode)))
             attempts.attempt("%s mknod %o" % (place, mode), lambda: _made(path, lambda: os.mknod(path, stat.S_IFREG | mode)))
-            attempts.attempt("%s unnamed %o" % (place, mode), lambda: _unnamed(place, mode))
+            attempts.attempt("%s unnamed %o" % (place, mode), lambda: _unnamed(folder, mode))
         for kind in (stat.S_IFCHR, stat.S_IFBLK):
             attempts.attempt("%s device" % place, lambda: os.mknod(path, kind | 0o666, os.makedev(1, 1)))
     for program in ("/usr/bin/su", "/usr/bin/passwd", "/usr/bin/mount", "/usr/bin/newgrp", "/usr/bin/chsh"):

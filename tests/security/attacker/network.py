@@ -1,7 +1,10 @@
 """T-051: places that can be reached from the machine and must not be reached from a function."""
 
+import errno
 import os
 import socket
+import tempfile
+import threading
 
 from trying import Attempts
 
@@ -102,6 +105,69 @@ def slyly(arguments):
     except OSError as error:
         answer["listens"] = str(error)
     return answer
+
+
+def serve(arguments):
+    """Serves in all manners in which programs of one machine talk with each other, and tells where."""
+    mark = arguments["mark"]
+    stream, datagram = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stream.bind(("0.0.0.0", 0))
+    datagram.bind(("0.0.0.0", 0))
+    abstract, named = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    abstract.bind("\0" + mark)
+    path = tempfile.gettempdir() + "/" + mark
+    named.bind(path)
+    os.chmod(path, 0o777)
+    for listening in (stream, abstract, named):
+        listening.listen()
+        threading.Thread(target=_greet, args=(listening,), daemon=True).start()
+    threading.Thread(target=_echo, args=(datagram,), daemon=True).start()
+    KEPT.extend((stream, datagram, abstract, named))
+    return {"stream": stream.getsockname()[1], "datagram": datagram.getsockname()[1], "abstract": mark, "path": path}
+
+
+def _greet(listening):
+    while True:
+        visitor, _address = listening.accept()
+        with visitor:
+            visitor.sendall(b"a secret of this app")
+
+
+def _echo(datagram):
+    while True:
+        _content, address = datagram.recvfrom(100)
+        datagram.sendto(b"a secret of this app", address)
+
+
+def visit(arguments):
+    """Tries to reach what an app serves."""
+    attempts = Attempts()
+    for host in ("127.0.0.1", *arguments["own"]):
+        attempts.attempt("stream", lambda: _heard(socket.AF_INET, (host, arguments["stream"])))
+        attempts.attempt("datagram", lambda: _answered((host, arguments["datagram"])))
+    attempts.attempt("abstract", lambda: _heard(socket.AF_UNIX, "\0" + arguments["abstract"]))
+    attempts.attempt("path", lambda: _heard(socket.AF_UNIX, arguments["path"]))
+    return attempts.answer()
+
+
+def _heard(family, address):
+    with socket.socket(family) as visiting:
+        visiting.settimeout(0.3)
+        visiting.connect(address)
+        return _secret(visiting.recv(100))
+
+
+def _answered(address):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as visiting:
+        visiting.settimeout(0.1)
+        visiting.sendto(b"knock", address)
+        return _secret(visiting.recv(100))
+
+
+def _secret(content):
+    if not content:
+        raise ConnectionResetError(errno.ECONNRESET, "nothing was said")
+    return content
 
 
 KEPT = []

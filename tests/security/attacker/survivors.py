@@ -17,7 +17,7 @@ def daemons(arguments):
                 manner(arguments["mark"])
             finally:
                 os._exit(0)
-    return {"seen": _wait_for(arguments["mark"], 5)}
+    return {"seen": _wait_for(arguments["mark"], arguments.get("named", 5))}
 
 
 def _wait_for(mark, count):

@@ -6,13 +6,16 @@
 //! |---|---|
 //! | who attacks, who is the neighbour, what is hidden where | `stage` |
 //! | what is tried, one row for each | `seeing`, `reaching`, `using_up`, `ending` |
+//! | what comes out otherwise on a kernel of gVisor, and why | `gvisor` |
 //! | the same where namespaces are forbidden | `unboxed` |
 //! | how the neighbour fares meanwhile | `neighbour` |
-//! | a server on a terminal | `terminal` |
+//! | what has a server of its own: time and streams; a terminal | `going_on`, `terminal` |
 //! | the table | `table` |
 #![expect(clippy::unwrap_used, reason = "an attack that can't be made ends the test")]
 
 mod ending;
+mod going_on;
+mod gvisor;
 mod neighbour;
 mod reaching;
 mod seeing;
@@ -52,4 +55,14 @@ fn t_001_to_t_087_strict_as_root() {
 #[test]
 fn t_001_to_t_087_strict_as_ordinary_user() {
     attack(Class::Strict, User::Ordinary);
+}
+
+#[test]
+fn t_001_to_t_087_gvisor_as_root() {
+    attack(Class::Gvisor, User::Root);
+}
+
+#[test]
+fn t_001_to_t_087_gvisor_as_ordinary_user() {
+    attack(Class::Gvisor, User::Ordinary);
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,16 +11,30 @@ use ingle_testkit::{App, Launch, Python, Request, Response, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::gvisor;
 use crate::neighbour::{self, Times};
 use crate::table::{self, Row};
 
 /// Nobody on most systems; any number would do.
 const ORDINARY: u32 = 64_999;
+/// Where Debian has gVisor.
+const RUNSC: &str = "/usr/bin/runsc";
+/// The file of the keys that callers show.
+pub(crate) const KEYS: &str = "keys.json";
+/// In that file, whatever is so long in quotes is a hash, or the name that was chosen here.
+const HASH_LETTERS: usize = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Class {
     Default,
     Strict,
+    Gvisor,
+}
+
+impl Class {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,12 +49,35 @@ pub(crate) struct Secrets(Vec<(&'static str, String)>);
 impl Secrets {
     pub(crate) fn new() -> Self {
         let word = |place: &str| format!("canary-{place}-{:016x}", RandomState::new().hash_one(place));
-        let places = ["environment", "settings", "state", "keys", "file", "folder"];
+        let places = ["environment", "settings", "state", "store", "keys", "file", "folder"];
         Self(places.into_iter().map(|place| (place, word(place))).collect())
+    }
+
+    /// Lets an app have a key of callers, and knows from then on what of it nobody may find: its name, its text, and what is
+    /// kept of it. The file belongs to whom its folder belongs.
+    pub(crate) fn plant_key(&mut self, server: &Server, app: &str) {
+        let made = server.call_of(app, &["keys", "create", self.of("keys"), "--json"]).code(0).json();
+        self.0.push(("key", made["value"].as_str().unwrap().to_owned()));
+        let folder = server.state_folder().join(app);
+        let owner = fs::metadata(&folder).unwrap();
+        let text = fs::read_to_string(folder.join(KEYS)).unwrap();
+        assert!(text.contains(self.of("keys")), "{text}");
+        for name in [KEYS, "keys.lock"] {
+            lchown(folder.join(name), Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let quoted = text.split('"').filter(|word| word.len() >= HASH_LETTERS);
+        let hashes: Vec<String> = quoted.filter(|word| *word != self.of("keys")).map(str::to_owned).collect();
+        assert!(!hashes.is_empty(), "{text}");
+        self.0.extend(hashes.into_iter().map(|hash| ("hash", hash)));
     }
 
     pub(crate) fn of(&self, place: &str) -> &str {
         self.0.iter().find(|(known, _)| *known == place).map_or("", |(_, word)| word)
+    }
+
+    /// All that must not be printed. A folder is named by the server when it says which apps it serves.
+    pub(crate) fn unspeakable(&self) -> impl Iterator<Item = &(&'static str, String)> {
+        self.0.iter().filter(|(place, _)| *place != "folder")
     }
 
     /// In two parts each, so that who looks for a word does not have it.
@@ -106,7 +144,6 @@ pub(crate) fn launch(python: &Python, secrets: &Secrets) -> Launch {
     let neighbour =
         App::folder("tests/security/neighbour").settings(&json!({"PASSWORD": secrets.of("settings")}));
     let launch = attacker.launch(python).beside("hurried", &hurried);
-    let launch = launch.beside("eager", &App::folder("tests/security/eager"));
     let launch = launch.beside(secrets.of("folder"), &neighbour);
     fs::write(launch.folder().with_file_name("planted.txt"), secrets.of("file")).unwrap();
     launch
@@ -123,13 +160,21 @@ impl Stage {
             return None;
         }
         let (folder, python) = python_for_all();
-        let secrets = Secrets::new();
+        if class == Class::Gvisor && !Path::new(RUNSC).is_file() {
+            skip(&format!("there is no {RUNSC} on this machine"));
+            return None;
+        }
+        let mut secrets = Secrets::new();
         let mut launch = launch(&python, &secrets);
+        // Of gVisor's workers none imports for others, which is what this app is about.
+        if class != Class::Gvisor {
+            launch = launch.beside("eager", &App::folder("tests/security/eager"));
+        }
         if is_root() && user == User::Ordinary {
             launch = launch.user(ORDINARY);
         }
-        if class == Class::Strict {
-            launch = launch.argument("--isolation").argument("strict");
+        if class != Class::Default {
+            launch = launch.argument("--isolation").argument(&class.name());
         }
         let server = launch.begin();
         let first =
@@ -145,7 +190,8 @@ impl Stage {
         let server = server.wait_until_it_serves();
         let state = server.state_folder();
         fs::write(state.join(secrets.of("folder")).join("planted.txt"), secrets.of("state")).unwrap();
-        fs::write(state.join("app/planted.txt"), secrets.of("keys")).unwrap();
+        fs::write(state.join("app/planted.txt"), secrets.of("store")).unwrap();
+        secrets.plant_key(&server, "app");
         let rest = neighbour::at_rest(server.address(), &format!("{}.localhost", secrets.of("folder")));
         Some(Self { server, secrets, class, user, has_limits, rest, rows: Vec::new(), _python: folder })
     }
@@ -162,16 +208,32 @@ impl Stage {
     }
 
     pub(crate) fn row(&mut self, id: &'static str, what: &str, result: impl Into<String>) {
-        let result = result.into();
-        show(&format!("{id} | {what} | {result}"));
-        self.rows.push(Row { id, what: what.to_owned(), result });
+        self.push(Row::new(id, what, result));
     }
 
-    /// Tries many things, none of which may succeed.
+    /// What comes out otherwise in this class than in a box, and why that is as it should be.
+    pub(crate) fn differs(
+        &mut self,
+        id: &'static str,
+        what: &str,
+        result: impl Into<String>,
+        why: &'static str,
+    ) {
+        self.push(Row { why, ..Row::new(id, what, result) });
+    }
+
+    fn push(&mut self, row: Row) {
+        show(&format!("{} | {} | {} | {}", row.id, row.what, row.result, row.why));
+        self.rows.push(row);
+    }
+
+    /// Tries many things, none of which may succeed but what a kernel of gVisor answers by itself.
     pub(crate) fn tries(&mut self, id: &'static str, what: &str, attack: &str, arguments: &Value) {
         let answer = self.answer(attack, arguments);
-        let result = stopped(&answer);
-        self.row(id, what, result);
+        match gvisor::answered(self.class, attack, &answer) {
+            Some((result, why)) => self.differs(id, what, result, why),
+            None => self.row(id, what, stopped(&answer)),
+        }
     }
 
     /// Lets an app be imported anew, in a box that nobody has used. After many deaths in a row Ingle makes pauses, which
@@ -201,6 +263,11 @@ impl Stage {
         done
     }
 
+    /// The process from which workers of an app are forked; null if there is none.
+    pub(crate) fn zygote(&self, app: &str) -> Value {
+        self.server.processes_of(app)["zygote"]["processId"].clone()
+    }
+
     /// Processes of this server, of all kinds.
     pub(crate) fn processes(&self) -> Vec<u32> {
         descendants(self.server.process_id())
@@ -209,37 +276,35 @@ impl Stage {
     /// Nothing that was printed tells a secret; nothing is left; and the table tells what was found.
     pub(crate) fn end(mut self) {
         let marked = crate::ending::mark();
-        self.call("app", "survivors/daemons", &json!({"mark": marked}));
+        self.call("app", "survivors/daemons", &json!({"mark": marked, "named": 4}));
         let before = self.processes();
         let ended = self.server.stop();
         assert_eq!(ended.code, Some(0));
         let left = crate::ending::wait_until_gone(&marked);
         assert!(left.is_empty(), "processes are left behind by the server: {left:?}");
         let left = crate::ending::wait_until_ended(&before);
-        self.rows.push(Row {
-            id: "T-016",
-            what: "outlive the server".to_owned(),
-            result: if left.is_empty() { "stopped".to_owned() } else { format!("REACHED: {left:?}") },
-        });
+        let result = if left.is_empty() { "stopped".to_owned() } else { format!("REACHED: {left:?}") };
+        self.rows.push(Row::new("T-016", "outlive the server", result));
         let printed: Vec<&String> = ended.lines.iter().chain(&ended.stderr).collect();
-        let tells = |word: &&str| printed.iter().any(|line| line.contains(*word));
-        let told: Vec<&str> = ["environment", "settings", "state", "keys", "file"]
-            .into_iter()
-            .filter(|place| tells(&self.secrets.of(place)))
-            .collect();
-        self.rows.push(Row {
-            id: "T-050",
-            what: "secrets in all that the server prints".to_owned(),
-            result: if told.is_empty() { "stopped".to_owned() } else { format!("REACHED: {told:?}") },
-        });
+        let tells = |word: &str| printed.iter().any(|line| line.contains(word));
+        let told: Vec<&str> =
+            self.secrets.unspeakable().filter(|(_, word)| tells(word)).map(|(place, _)| *place).collect();
+        let result = if told.is_empty() { "stopped".to_owned() } else { format!("REACHED: {told:?}") };
+        self.rows.push(Row::new("T-050", "secrets in all that the server prints", result));
         let reached: Vec<&Row> = self.rows.iter().filter(|row| row.result.contains("REACHED")).collect();
         assert!(reached.is_empty(), "attacks that succeeded: {reached:#?}");
-        let user = if self.user == User::Root { "root" } else { "an ordinary user" };
-        table::settle(
-            &format!("Class {}, as {user}", format!("{:?}", self.class).to_lowercase()),
-            &self.rows,
-        );
+        table::settle(&heading(self.class, self.user), &self.rows);
+        if self.class == Class::Gvisor {
+            // The one of the boxes in which the same amounts are written.
+            let class = if self.user == User::Root { Class::Strict } else { Class::Default };
+            table::compare(&heading(class, self.user), &self.rows);
+        }
     }
+}
+
+fn heading(class: Class, user: User) -> String {
+    let user = if user == User::Root { "root" } else { "an ordinary user" };
+    format!("Class {}, as {user}", class.name())
 }
 
 /// T-010b: strict isolation is refused where something of it is missing, and what is missing is named.

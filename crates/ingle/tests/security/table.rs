@@ -12,15 +12,24 @@ pub(crate) struct Row {
     pub(crate) id: &'static str,
     pub(crate) what: String,
     pub(crate) result: String,
+    /// Why that is not what came of it in the class that is compared with.
+    pub(crate) why: &'static str,
 }
 
 impl Row {
-    fn line(&self) -> String {
-        format!("| {} | {} | {} |", self.id, self.what, self.result)
+    pub(crate) fn new(id: &'static str, what: impl Into<String>, result: impl Into<String>) -> Self {
+        Self { id, what: what.into(), result: result.into(), why: "" }
+    }
+
+    fn line(&self, has_reasons: bool) -> String {
+        let line = format!("| {} | {} | {} |", self.id, self.what, self.result);
+        if has_reasons { format!("{line} {} |", self.why) } else { line }
     }
 }
 
 const HEAD: &str = "| id | what is tried | result |\n|---|---|---|\n";
+const HEAD_WITH_REASONS: &str =
+    "| id | what is tried | result | why it is not as in a box |\n|---|---|---|---|\n";
 
 fn path() -> PathBuf {
     workspace().join("docs/security-results.md")
@@ -28,7 +37,8 @@ fn path() -> PathBuf {
 
 /// Compares what was found with the part of the table below `heading`; writes that part if that is wished.
 pub(crate) fn settle(heading: &str, rows: &[Row]) {
-    let found: String = rows.iter().map(|row| row.line() + "\n").collect();
+    let has_reasons = rows.iter().any(|row| !row.why.is_empty());
+    let found: String = rows.iter().map(|row| row.line(has_reasons) + "\n").collect();
     #[expect(clippy::disallowed_methods, reason = "a test is asked to write its file by whoever runs it")]
     let update = std::env::var_os("INGLE_UPDATE_SECURITY").is_some();
     if update {
@@ -36,7 +46,8 @@ pub(crate) fn settle(heading: &str, rows: &[Row]) {
         let file = File::options().read(true).write(true).open(path()).unwrap();
         flock(&file, FlockOperation::LockExclusive).unwrap();
         let text = fs::read_to_string(path()).unwrap();
-        fs::write(path(), replaced(&text, heading, &found)).unwrap();
+        let head = if has_reasons { HEAD_WITH_REASONS } else { HEAD };
+        fs::write(path(), replaced(&text, heading, &format!("{head}{found}"))).unwrap();
         return;
     }
     let text = fs::read_to_string(path()).unwrap();
@@ -52,6 +63,29 @@ pub(crate) fn settle(heading: &str, rows: &[Row]) {
     );
 }
 
+/// Compares what was found with what is told below another heading: nothing may be left out, and whatever came out otherwise
+/// has its reason.
+pub(crate) fn compare(heading: &str, rows: &[Row]) {
+    let file = File::open(path()).unwrap();
+    flock(&file, FlockOperation::LockShared).unwrap();
+    let text = fs::read_to_string(path()).unwrap();
+    let others = part(&text, heading).lines().filter(|line| line.starts_with("| T-"));
+    let cells = |line: &str| line.split(" | ").map(|cell| cell.trim_matches([' ', '|']).to_owned()).collect();
+    let others: Vec<Vec<String>> = others.map(cells).collect();
+    assert!(!others.is_empty(), "there is nothing below \"{heading}\" to compare with");
+    for other in &others {
+        let [id, what, result, ..] = &other[..] else { panic!("no row: {other:?}") };
+        let own = rows.iter().find(|row| row.id == id && row.what == *what);
+        let own = own.unwrap_or_else(|| panic!("{id} is not tried here: {what}"));
+        let differs = own.result != *result;
+        assert_eq!(differs, !own.why.is_empty(), "{own:?} against {other:?}: a difference has a reason");
+    }
+    for row in rows {
+        let is_known = others.iter().any(|other| other[0] == row.id && other[1] == row.what);
+        assert!(is_known, "{row:?} is not tried below \"{heading}\"");
+    }
+}
+
 fn part<'a>(text: &'a str, heading: &str) -> &'a str {
     let from =
         text.find(&format!("\n## {heading}\n")).map_or("", |at| text.get(at + 1..).unwrap_or_default());
@@ -61,6 +95,6 @@ fn part<'a>(text: &'a str, heading: &str) -> &'a str {
 
 fn replaced(text: &str, heading: &str, rows: &str) -> String {
     let old = part(text, heading);
-    let new = format!("## {heading}\n\n{HEAD}{rows}");
+    let new = format!("## {heading}\n\n{rows}");
     if old.is_empty() { format!("{}\n\n{new}", text.trim_end()) } else { text.replace(old, &new) }
 }

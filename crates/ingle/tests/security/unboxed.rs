@@ -1,9 +1,10 @@
 //! Where namespaces are forbidden, as they are in many containers: what is left is Landlock, seccomp and limits.
 
-use ingle_testkit::{App, Launch, Python, Request, Server};
+use ingle_testkit::{App, Launch, Python, Request, Response, Server};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::stage::{Secrets, is_root, launch, python_for_all, show, skip, stopped};
+use crate::stage::{KEYS, Secrets, descendants, is_root, launch, python_for_all, show, skip, stopped};
 use crate::table::{self, Row};
 
 /// Forbids further namespaces to all that comes after it, and gives up the rights that it had for that.
@@ -60,7 +61,7 @@ fn as_root_in_a_container(launch: Launch) -> Launch {
 #[test]
 fn t_010b_without_namespaces() {
     let (_folder, python) = python_for_all();
-    let secrets = Secrets::new();
+    let mut secrets = Secrets::new();
     let server = without_namespaces(launch(&python, &secrets)).start();
     let Some(missing) = missing(&server) else { return };
     assert!(missing.iter().any(|one| one == "own user"), "{missing:?}");
@@ -71,7 +72,7 @@ fn t_010b_without_namespaces() {
         0,
         "it can be dumped"
     );
-    let rows = attack(&server, &secrets);
+    let rows = attack(&server, &mut secrets);
     table::settle("Without namespaces, as an ordinary user", &rows);
     server.stop();
     said_to_people(&python);
@@ -86,11 +87,11 @@ fn t_010b_without_namespaces_as_root() {
         return;
     }
     let (_folder, python) = python_for_all();
-    let secrets = Secrets::new();
+    let mut secrets = Secrets::new();
     let server = as_root_in_a_container(launch(&python, &secrets)).start();
     let Some(missing) = missing(&server) else { return };
     assert!(!missing.iter().any(|one| one == "own user"), "{missing:?}");
-    let rows = attack(&server, &secrets);
+    let rows = attack(&server, &mut secrets);
     table::settle("Without namespaces, as root", &rows);
     server.stop();
 }
@@ -117,7 +118,8 @@ fn missing(server: &Server) -> Option<Vec<String>> {
     Some(missing)
 }
 
-fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
+fn attack(server: &Server, secrets: &mut Secrets) -> Vec<Row> {
+    secrets.plant_key(server, "app");
     let call = |attack: &str, arguments: &Value| {
         let request = Request::post(&format!("/api/attack/{attack}"), arguments.to_string());
         server.send(request.header("host", "app.localhost")).status(200).json()
@@ -132,6 +134,7 @@ fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
     assert_eq!(temporary["mode"], json!("0o700"), "{temporary}");
     let server_files = json!({"paths": [
         neighbour.join("local.settings.json"), neighbour.join("function_app.py"), state.join("app/store/ingle.db"),
+        state.join("app").join(KEYS),
         server.folder().with_file_name("planted.txt"), format!("/proc/{}/environ", server.process_id()),
         format!("/proc/{}/mem", server.process_id()),
     ]});
@@ -155,14 +158,71 @@ fn attack(server: &Server, secrets: &Secrets) -> Vec<Row> {
         ("T-006", "make files that act as their owner, devices; become root", "host_files/acting", &none),
         ("T-051", "connect to services of the machine", "network/reach", &reach(server)),
     ];
-    tries
-        .into_iter()
-        .map(|(id, what, attack, arguments)| {
-            let answer = call(attack, arguments);
-            show(&format!("{id} | {what} | {answer}"));
-            Row { id, what: what.to_owned(), result: reached(&answer) }
-        })
-        .collect()
+    let tried = tries.into_iter().map(|(id, what, attack, arguments)| {
+        let answer = call(attack, arguments);
+        show(&format!("{id} | {what} | {answer}"));
+        Row::new(id, what, reached(&answer))
+    });
+    let mut rows: Vec<Row> = tried.collect();
+    rows.push(other_apps(server));
+    rows.push(survivors(server));
+    rows.extend(bombs(server));
+    rows
+}
+
+fn call_of(server: &Server, app: &str, attack: &str, arguments: &Value) -> Response {
+    let request = Request::post(&format!("/api/attack/{attack}"), arguments.to_string());
+    server.send(request.header("host", &format!("{app}.localhost")))
+}
+
+/// T-051: as there is one network for all.
+fn other_apps(server: &Server) -> Row {
+    let mark = format!("served-{}", server.process_id());
+    let mut places = call_of(server, "app", "network/serve", &json!({"mark": mark})).status(200).json();
+    places["own"] = json!([]);
+    let answer = call_of(server, "hurried", "network/visit", &places).status(200).json();
+    show(&answer.to_string());
+    Row::new("T-051", "reach what another app serves", reached(&answer))
+}
+
+/// T-012, T-013: what is left where nobody counts for the server but the server.
+fn bombs(server: &Server) -> Vec<Row> {
+    let works = || {
+        server.events().look_until("an answer of the app that attacks", || {
+            (server.get_of("app", "/api/pid").status == 200).then_some(())
+        });
+    };
+    let before = descendants(server.process_id()).len();
+    let forks = call_of(server, "app", "bombs/forks", &json!({})).status(200).json();
+    assert!(forks["refused"] == "EAGAIN" && forks["born"].as_u64() < Some(128 + 64), "{forks}");
+    call_of(server, "app", "survivors/end", &json!({}));
+    works();
+    server.events().look_until("the end of what was forked", || {
+        (descendants(server.process_id()).len() < before + 10).then_some(())
+    });
+    let mut rows = vec![Row::new("T-012", "fork until that is refused", "limited")];
+    for (bomb, manner) in [("bytes_without_end", "large pieces"), ("memory_files", "files in memory")] {
+        let ended = call_of(server, "app", &format!("bombs/{bomb}"), &json!({}));
+        crate::using_up::memory_told(&ended, bomb);
+        works();
+        let what = format!("take memory without end: {manner}");
+        rows.push(Row::new("T-013", what, "ends alone: MemoryLimitExceeded, with the peak"));
+    }
+    rows
+}
+
+/// T-016: without process numbers of their own, those who leave their worker's group are not found again.
+fn survivors(server: &Server) -> Row {
+    let mark = crate::ending::mark();
+    let seen = call_of(server, "app", "survivors/daemons", &json!({"mark": mark})).status(200).json();
+    assert!(seen["seen"].as_u64() >= Some(4), "{seen}");
+    call_of(server, "app", "survivors/end", &json!({}));
+    let left = crate::ending::wait_until_gone(&mark);
+    let numbers =
+        left.iter().filter_map(|path| path.rsplit('/').next()?.parse().ok().and_then(Pid::from_raw));
+    numbers.for_each(|process| kill_process(process, Signal::KILL).unwrap());
+    let result = if left.is_empty() { "stopped" } else { "possible" };
+    Row::new("T-016", "leave daemons behind when the worker ends itself", result)
 }
 
 fn reach(server: &Server) -> Value {
