@@ -532,6 +532,32 @@ fn circles_end() {
     assert!(found.functions[0].variables.is_empty());
 }
 
+#[test]
+fn conditions_are_evaluated() {
+    let check = |condition: &str, expected: Option<&str>| {
+        let head = "Parameters: {Open: {Type: String}}\nConditions:\n  Yes: !Equals [a, a]\n  No: !Equals [a, b]\n  Open: !Equals [!Ref Open, a]\n";
+        let function = one("      Handler: a.b\n      Environment: {Variables: {V: !If [C, x, y]}}\n");
+        let template = format!("{head}  C: {condition}\n{function}");
+        let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+        assert_eq!(found.functions[0].variables.get("V").map(String::as_str), expected, "{condition}");
+        assert_eq!(found.ignored.is_empty(), expected.is_some(), "{condition}");
+    };
+    let (yes, no, open) = ("!Condition Yes", "!Condition No", "!Condition Open");
+    check(&format!("!And [{yes}, {yes}]"), Some("x"));
+    check(&format!("!And [{yes}, {no}]"), Some("y"));
+    check(&format!("!And [{open}, {no}]"), Some("y"));
+    check(&format!("!And [{yes}, {open}]"), None);
+    check(&format!("!Or [{no}, {no}]"), Some("y"));
+    check(&format!("!Or [{no}, {yes}]"), Some("x"));
+    check(&format!("!Or [{open}, {yes}]"), Some("x"));
+    check(&format!("!Or [{no}, {open}]"), None);
+    check(&format!("!Not [{no}]"), Some("x"));
+    check(&format!("!Not [{open}]"), None);
+    check("{Condition: Yes}", Some("x"));
+    check("!Condition Nowhere", None);
+    check("!What [x]", None);
+}
+
 /// Resources beside the function that start it, by reference, ARN or name.
 #[test]
 fn plain_resources_start_functions() {
