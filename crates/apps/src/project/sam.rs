@@ -1,6 +1,6 @@
 //! Templates of AWS SAM, and plain functions of CloudFormation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, function, pla
 
 mod api;
 mod events;
+mod wiring;
 
 /// As Lambda has them for a function that says nothing.
 const TIMEOUT_SECONDS: u64 = 3;
@@ -62,7 +63,7 @@ fn why_not_applied(property: &str) -> &'static str {
 
 /// A template whose functions were evaluated.
 pub(super) struct Template<'a> {
-    pub(super) resources: BTreeMap<&'a str, &'a Node>,
+    pub(super) resources: BTreeMap<&'a str, &'a Member>,
     pub(super) globals: Option<&'a Node>,
 }
 
@@ -110,10 +111,10 @@ pub(super) fn read(
     let resources = exist(&mut evaluator, &mut findings, listed)?;
     let globals = tree.get("Globals").map(|globals| evaluator.evaluate(globals)).transpose()?.flatten();
     let template = Template {
-        resources: resources.iter().map(|member| (member.key.as_str(), &member.value)).collect(),
+        resources: resources.iter().map(|member| (member.key.as_str(), member)).collect(),
         globals: globals.as_ref(),
     };
-    let mut reader = Reader { root, template, findings, evaluator };
+    let mut reader = Reader { root, template, findings, evaluator, taken: BTreeSet::new() };
     let functions = reader.functions(&resources)?;
     let (problems, ignored) = reader.findings.finish();
     let file = PathBuf::from(file);
@@ -179,6 +180,8 @@ struct Reader<'a> {
     findings: Findings,
     /// Still needed for names.
     evaluator: Evaluator<'a>,
+    /// Resources that start a function.
+    taken: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -207,8 +210,11 @@ impl Reader<'_> {
                 Some(ResourceKind::RestApi | ResourceKind::HttpApi) => {
                     api::note_ignored(&mut self.findings, member)
                 }
-                _ => resources::note_unserved(&mut self.findings, member),
+                _ => {}
             }
+        }
+        for member in resources.iter().filter(|member| !self.taken.contains(&member.key)) {
+            resources::note_unserved(&mut self.findings, member);
         }
         Ok(function::distinct(&mut self.findings, functions))
     }
@@ -257,7 +263,9 @@ impl Reader<'_> {
             node.get("Variables").map(|node| function::variables(findings, node)).unwrap_or_default()
         });
         let layers = self.layers(id, &properties);
-        let sources = events::read(&mut self.findings, &self.template, &properties, is_serverless);
+        let mut sources = events::read(&mut self.findings, &self.template, &properties, is_serverless);
+        let target = wiring::Target { id, name: &name };
+        sources.extend(wiring::read(&mut self.findings, &self.template, &target, &mut self.taken));
         Ok(handler.map(|handler| ProjectFunction {
             id: id.to_owned(),
             name,
@@ -317,7 +325,7 @@ impl Reader<'_> {
         for item in function::layers(&mut self.findings, list) {
             let layer = item.reference.as_deref().and_then(|id| self.template.resources.get(id));
             let content = layer
-                .and_then(|layer| layer.get("Properties"))
+                .and_then(|layer| layer.value.get("Properties"))
                 .and_then(|all| all.get("ContentUri").or(all.get("Content")));
             match content {
                 Some(content) if !is_elsewhere(content) => {

@@ -39,7 +39,7 @@ pub(super) fn door(
     let mut properties = Node::new(Kind::Map(Vec::new()), 1);
     if let Some(node) = named {
         id = findings.text(node, "the API")?;
-        let resource = template.resources.get(id.as_str()).copied();
+        let resource = template.resources.get(id.as_str()).map(|member| &member.value);
         let Some(resource) = resource.filter(|resource| ResourceKind::of(resource) == Some(wanted)) else {
             let what = format!("the template has no AWS::Serverless::{section} `{id}`");
             findings.wrong("E0116", node.line, what, "write !Ref and the key of one, or leave it out");

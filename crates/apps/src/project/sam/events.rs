@@ -7,13 +7,20 @@ use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, ScheduleSource, http};
 use super::{Template, api};
 
-const QUEUE_WORDS: QueueWords = QueueWords {
+pub(super) const QUEUE_WORDS: QueueWords = QueueWords {
     batch_size: "BatchSize",
     window: "MaximumBatchingWindowInSeconds",
     response: "FunctionResponseTypes",
     enabled: "Enabled",
     concurrency: "MaximumConcurrency",
 };
+
+/// Properties of a queue's event besides the queue.
+pub(super) const QUEUE_PROPERTIES: [&str; 5] =
+    ["BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "Enabled", "ScalingConfig"];
+/// Properties of a schedule of EventBridge Scheduler that are applied.
+pub(super) const SCHEDULE_V2: [&str; 6] =
+    ["ScheduleExpression", "ScheduleExpressionTimezone", "Input", "State", "Name", "Description"];
 
 /// The events of one function. A wrong one is a problem of the function.
 pub(super) fn read(
@@ -37,12 +44,12 @@ pub(super) fn read(
     found
 }
 
-fn function_url(findings: &mut Findings, url: &Member) -> HttpSource {
+pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource {
     let config = &url.value;
     findings.members(config, "FunctionUrlConfig");
     let auth = findings.optional(config, "AuthType", Findings::text);
     let cors = config.get("Cors").and_then(|node| http::cors(findings, node));
-    note_others(findings, config, "the function's URL", &["AuthType", "Cors"]);
+    note_others(findings, config, "the function's URL", &["AuthType", "Cors", "TargetFunctionArn"]);
     HttpSource {
         api: Api::Url,
         method: None,
@@ -71,22 +78,12 @@ fn one(findings: &mut Findings, template: &Template<'_>, event: &Member) -> Opti
             let known = ["Schedule", "Input", "Enabled", "State", "Name", "Description"];
             schedule(findings, event, properties, "Schedule", &known).map(EventSource::Schedule)
         }
-        "ScheduleV2" => {
-            let known =
-                ["ScheduleExpression", "ScheduleExpressionTimezone", "Input", "State", "Name", "Description"];
-            schedule(findings, event, properties, "ScheduleExpression", &known).map(EventSource::Schedule)
-        }
+        "ScheduleV2" => schedule(findings, event, properties, "ScheduleExpression", &SCHEDULE_V2)
+            .map(EventSource::Schedule),
         "SQS" => {
             let node = required(findings, event, properties, "Queue")?;
             let name = sources::queue_name(findings, node)?;
-            let known = [
-                "Queue",
-                "BatchSize",
-                "MaximumBatchingWindowInSeconds",
-                "FunctionResponseTypes",
-                "Enabled",
-                "ScalingConfig",
-            ];
+            let known = [&["Queue"][..], &QUEUE_PROPERTIES].concat();
             note_others(findings, properties, &event.key, &known);
             let queue = sources::queue(findings, name, properties, &QUEUE_WORDS, event.line);
             Some(EventSource::Queue(queue))
@@ -114,7 +111,7 @@ fn required<'a>(
     found
 }
 
-fn note_others(findings: &mut Findings, properties: &Node, subject: &str, known: &[&str]) {
+pub(super) fn note_others(findings: &mut Findings, properties: &Node, subject: &str, known: &[&str]) {
     for property in properties.members().iter().filter(|one| !known.contains(&one.key.as_str())) {
         findings.ignore_of(property.line, &property.key, subject, "it is not applied here");
     }
@@ -192,7 +189,7 @@ fn guard(properties: &Node, of_api: Option<String>) -> Option<String> {
     }
 }
 
-fn schedule(
+pub(super) fn schedule(
     findings: &mut Findings,
     event: &Member,
     properties: &Node,

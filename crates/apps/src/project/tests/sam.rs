@@ -532,6 +532,85 @@ fn circles_end() {
     assert!(found.functions[0].variables.is_empty());
 }
 
+#[test]
+fn conditions_are_evaluated() {
+    let check = |condition: &str, expected: Option<&str>| {
+        let head = "Parameters: {Open: {Type: String}}\nConditions:\n  Yes: !Equals [a, a]\n  No: !Equals [a, b]\n  Open: !Equals [!Ref Open, a]\n";
+        let function = one("      Handler: a.b\n      Environment: {Variables: {V: !If [C, x, y]}}\n");
+        let template = format!("{head}  C: {condition}\n{function}");
+        let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+        assert_eq!(found.functions[0].variables.get("V").map(String::as_str), expected, "{condition}");
+        assert_eq!(found.ignored.is_empty(), expected.is_some(), "{condition}");
+    };
+    let (yes, no, open) = ("!Condition Yes", "!Condition No", "!Condition Open");
+    check(&format!("!And [{yes}, {yes}]"), Some("x"));
+    check(&format!("!And [{yes}, {no}]"), Some("y"));
+    check(&format!("!And [{open}, {no}]"), Some("y"));
+    check(&format!("!And [{yes}, {open}]"), None);
+    check(&format!("!Or [{no}, {no}]"), Some("y"));
+    check(&format!("!Or [{no}, {yes}]"), Some("x"));
+    check(&format!("!Or [{open}, {yes}]"), Some("x"));
+    check(&format!("!Or [{no}, {open}]"), None);
+    check(&format!("!Not [{no}]"), Some("x"));
+    check(&format!("!Not [{open}]"), None);
+    check("{Condition: Yes}", Some("x"));
+    check("!Condition Nowhere", None);
+    check("!What [x]", None);
+}
+
+/// Resources beside the function that start it, by reference, ARN or name.
+#[test]
+fn plain_resources_start_functions() {
+    let template = r#"Resources:
+  Plain:
+    Type: AWS::Lambda::Function
+    Properties: {Handler: a.b, Runtime: python3.12, Code: ., FunctionName: plain}
+  Queue: {Type: AWS::SQS::Queue}
+  FromQueue:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: {FunctionName: !Ref Plain, EventSourceArn: !GetAtt Queue.Arn, BatchSize: 2, BisectBatchOnFunctionError: true}
+  FromStream:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: {FunctionName: !Ref Plain, EventSourceArn: "arn:aws:kinesis:us-east-1:000000000000:stream/s"}
+  Url:
+    Type: AWS::Lambda::Url
+    Properties: {TargetFunctionArn: !GetAtt Plain.Arn, AuthType: AWS_IAM}
+  Nightly:
+    Type: AWS::Events::Rule
+    Properties:
+      ScheduleExpression: cron(0 2 * * ? *)
+      State: DISABLED
+      Targets:
+        - {Id: one, Arn: "arn:aws:lambda:us-east-1:000000000000:function:plain:live", Input: '{"a": 1}'}
+        - {Id: two, Arn: "arn:aws:lambda:us-east-1:000000000000:function:other"}
+  Pattern:
+    Type: AWS::Events::Rule
+    Properties: {EventPattern: {source: [x]}, Targets: [{Id: one, Arn: !GetAtt Plain.Arn}]}
+  Often:
+    Type: AWS::Scheduler::Schedule
+    Properties: {ScheduleExpression: rate(1 hour), FlexibleTimeWindow: {Mode: "OFF"}, Target: {Arn: plain, RoleArn: x}}
+"#;
+    check_with(
+        &[("template.yaml", template)],
+        &ProjectOptions::default(),
+        r#"
+2 Plain = plain: a.b in ``, python3.12, 3s, 128 MB
+  6 queue Queue: 2 in 0ns, reports false, enabled true, None
+  15 rule Nightly: cron(0 2 * * ? *) UTC, sends {"a":1}, disabled
+  26 scheduler Often: rate(1 hour) UTC
+  12 url $default: ANY $default, guarded by the authorizer AWS_IAM
+ignored 8: BisectBatchOnFunctionError of FromQueue: it is not applied here
+ignored 9: the type AWS::Lambda::EventSourceMapping of FromStream: resources of this type do nothing here
+ignored 23: the type AWS::Events::Rule of Pattern: resources of this type do nothing here
+ignored 28: FlexibleTimeWindow of Often: it is not applied here
+"#,
+    );
+    let wrong = template.replace("rate(1 hour)", "rate(1 hours)");
+    let found = project(&[("template.yaml", &wrong)], &ProjectOptions::default());
+    assert!(found.functions.is_empty());
+    assert_eq!((found.problems[0].code.as_str(), found.problems[0].line), ("E0243", Some(28)));
+}
+
 /// A function that is there twice is one function, and somebody should know.
 #[test]
 fn a_key_that_is_there_twice_is_said() {
