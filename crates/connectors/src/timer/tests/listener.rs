@@ -14,12 +14,16 @@ use ingle_types::faults::Faults;
 use ingle_types::health::Health;
 use ingle_types::ids::FunctionName;
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
-use ingle_types::spec::{FunctionSpec, HostConfig, TimerTrigger, TriggerSpec};
+use ingle_types::schedule::Schedule;
+use ingle_types::spec::{
+    FunctionSpec, HandlerSchedule, HandlerTrigger, HostConfig, LambdaLogFormat, TimerTrigger, TriggerSpec,
+};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::super::{Board, listen_all};
 use super::{HOUR, MINUTE, SECOND, start, trigger};
-use crate::{Accounts, ListenerRooms};
+use crate::{Accounts, ListenerRooms, later};
 
 /// Answers as told, commits what it acknowledges, and writes down what it was called with.
 struct Script {
@@ -144,6 +148,58 @@ fn function(name: &str, trigger: TimerTrigger) -> FunctionSpec {
         streams: false,
         location: None,
     }
+}
+
+/// S-093: occurrences of a handler's schedules become events that are kept until the handler has run, once each.
+#[tokio::test(start_paused = true)]
+async fn a_handler_s_schedules_put_events_into_its_queue() {
+    let fixture = Fixture::new();
+    let schedule = |name: &str, expression: &str, input: Option<&str>| HandlerSchedule {
+        name: name.to_owned(),
+        timer: TimerTrigger { schedule: Schedule::parse_aws(expression).unwrap(), ..trigger("0 0 0 1 1 *") },
+        input: input.map(str::to_owned),
+    };
+    let handler = TriggerSpec::Handler(HandlerTrigger {
+        url: None,
+        schedules: vec![
+            schedule("often", "rate(5 minutes)", None),
+            schedule("at-ten-past", "cron(10 * * * ? *)", Some("{\"a\": 1}")),
+        ],
+        timeout: SECOND,
+        region: "eu-west-1".to_owned(),
+        memory_mib: 128,
+        log_format: LambdaLogFormat::Text,
+    });
+    let functions = [FunctionSpec { trigger: handler, ..function("work", trigger("0 0 0 1 1 *")) }];
+    let _stopper = fixture.listen(&functions);
+    fixture.settle().await;
+    let taken = async || {
+        let queue = later::queue_name(&FunctionName::new("work"));
+        let leased = fixture.rooms.store.lease_messages(&queue, 32, HOUR).await.unwrap();
+        leased
+            .into_iter()
+            .map(|message| String::from_utf8(message.body.to_vec()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(taken().await, [""; 0]);
+    fixture.after(5 * MINUTE).await;
+    let events = taken().await;
+    let event: Value = serde_json::from_str(&events[0]).unwrap();
+    let expected = json!({
+        "version": "0", "id": event["id"], "detail-type": "Scheduled Event", "source": "aws.events",
+        "account": "000000000000", "time": "2027-01-15T08:05:00Z", "region": "eu-west-1",
+        "resources": ["arn:aws:events:eu-west-1:000000000000:rule/often"], "detail": {},
+    });
+    assert_eq!((events.len(), &event), (1, &expected));
+    fixture.after(5 * MINUTE).await;
+    let mut events = taken().await;
+    events.sort();
+    assert_eq!((events.len(), events[1].as_str().len() > 100, events[0].as_str()), (2, true, "{\"a\": 1}"));
+    // Nothing was invoked but by way of the queue, and a second listener finds nothing left to do.
+    assert_eq!(fixture.calls(), [""; 0]);
+    let _other = fixture.listen(&functions);
+    fixture.settle().await;
+    assert_eq!(taken().await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
