@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -87,7 +88,13 @@ struct Shared {
 }
 
 /// Who is told of what changes below a folder.
-type Apps = Arc<RwLock<HashMap<PathBuf, mpsc::Sender<PathBuf>>>>;
+type Apps = Arc<RwLock<HashMap<PathBuf, Vec<Told>>>>;
+
+/// Several functions of a project may have one folder.
+struct Told {
+    number: u64,
+    changes: mpsc::Sender<PathBuf>,
+}
 
 impl Watcher {
     /// Begins to listen to the system.
@@ -114,14 +121,15 @@ impl Watcher {
 
 fn tell(apps: &Apps, path: &Path) {
     let apps = apps.read().unwrap_or_else(PoisonError::into_inner);
-    for app in path.ancestors().filter_map(|folder| apps.get(folder)) {
+    for told in path.ancestors().filter_map(|folder| apps.get(folder)).flatten() {
         // A full queue means that a reload is due anyway.
-        app.try_send(path.to_owned()).ok();
+        told.changes.try_send(path.to_owned()).ok();
     }
 }
 
 /// Tells of changes of an app's files.
 pub struct Watch {
+    number: u64,
     changes: mpsc::Receiver<PathBuf>,
     watcher: Watcher,
     root: PathBuf,
@@ -130,14 +138,20 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a folder. There is one watch of a folder at a time.
+    /// Begins to watch a folder.
     ///
     /// # Errors
     /// The system's, e.g. when its number of watches is used up.
     pub fn start(watcher: &Watcher, root: &Path) -> notify::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
-        watcher.0.apps.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned(), sender);
+        let told = Told { number, changes: sender };
+        let mut apps = watcher.0.apps.write().unwrap_or_else(PoisonError::into_inner);
+        apps.entry(root.to_owned()).or_default().push(told);
+        drop(apps);
         let mut watch = Self {
+            number,
             changes,
             watcher: watcher.clone(),
             root: root.to_owned(),
@@ -212,7 +226,13 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.watcher.0.apps.write().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+        let mut apps = self.watcher.0.apps.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = apps.get_mut(&self.root) {
+            told.retain(|told| told.number != self.number);
+            if told.is_empty() {
+                apps.remove(&self.root);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A project of functions for AWS Lambda: each is served as an app of its own, with the project's APIs in front of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use ingle_apps::project::{
     Api, EventSource, HttpSource, Member, Payload, Project, ProjectKind, ProjectOptions,
 };
 use ingle_control::absolute;
+use ingle_control::watch::{Extra, Watch, Watcher};
 use ingle_gateway::apis::{self, Apis, Format, Route};
 use ingle_gateway::hosts::label_of;
 use ingle_gateway::service::Service;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cli::StartArguments;
 use crate::exit::{APP, CommandError, USAGE};
-use crate::printer::{Color, Style, harmless};
+use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
 use crate::surroundings::Surroundings;
 
@@ -173,6 +174,28 @@ pub(crate) fn told(project: &Project, style: Style) -> String {
         lines.push(style.paint(Color::Dim, &harmless(&text)));
     }
     lines.join("\n")
+}
+
+/// Says that the project's file has changed, each time; for ever.
+pub(crate) async fn follow(
+    project: &Project,
+    (watcher, root): (&Watcher, &Path),
+    (printer, style): (&Printer, Style),
+) {
+    let files: BTreeSet<PathBuf> = std::iter::once(&project.file).chain(&project.included).cloned().collect();
+    let Ok(mut watch) = Watch::start(watcher, root) else { return std::future::pending().await };
+    let names = files.iter().map(|file| file.display().to_string()).collect();
+    watch.set_extra(Extra { files: names, ..Extra::default() });
+    while let Some(changed) = watch.changed().await {
+        let Some(file) = changed.intersection(&files).next() else { continue };
+        let message = format!("{} has changed: start anew to take it over", file.display());
+        printer.text(if style.json {
+            json!({"event": "projectChanged", "file": file, "message": message}).to_string()
+        } else {
+            style.paint(Color::Yellow, &message)
+        });
+    }
+    std::future::pending().await
 }
 
 /// A line for each route and URL.

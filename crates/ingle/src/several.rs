@@ -80,12 +80,13 @@ pub(crate) async fn run(
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
+    let follower = if arguments.no_reload { None } else { watcher(printer) };
     let care = Care {
         printer: printer.clone(),
         style,
         shared: server.shared.clone(),
         apps: server.apps(),
-        watcher: if arguments.no_reload { None } else { watcher(printer) },
+        watcher: follower.clone(),
         places: Arc::new(Semaphore::new(STARTS_PER_CORE * cores())),
         reloads,
         started,
@@ -118,7 +119,17 @@ pub(crate) async fn run(
         all = all => {
             let took = began.elapsed().as_millis();
             printer.text(ready(&server, (all, project.as_ref()), took, style));
-            attend(&mut signals, &reload, (printer, style)).await;
+            let attended = attend(&mut signals, &reload, (printer, style));
+            match (&project, &follower) {
+                (Some(project), Some(watcher)) => {
+                    let root = absolute(&arguments.app.folder);
+                    tokio::select! {
+                        () = attended => {}
+                        () = project::follow(project, (watcher, &root), (printer, style)) => {}
+                    }
+                }
+                _ => attended.await,
+            }
         }
         () = signals.next() => {}
     }

@@ -8,7 +8,9 @@ on_each_python!(
     a_project_of_serverless_is_served,
     functions_of_a_project_are_strangers,
     a_function_of_a_project_is_invoked_by_hand,
-    what_is_wrong_with_a_project_is_said
+    what_is_wrong_with_a_project_is_said,
+    the_example_is_served,
+    functions_of_one_folder_are_reloaded
 );
 
 const TEMPLATE: &str = r#"
@@ -255,6 +257,35 @@ fn a_function_of_a_project_is_invoked_by_hand(python: &Python) {
         refused.stderr.contains("OtherFunction") || refused.stdout.contains("OtherFunction"),
         "{refused:?}"
     );
+}
+
+/// The example, as its README has it.
+fn the_example_is_served(python: &Python) {
+    let server = App::folder("examples/sam-project").start(python);
+    assert_eq!(server.get("/hello/Ada").status(200).json(), json!({"message": "Hello Ada"}));
+    assert_eq!(server.get("/orders/7").status(200).json(), json!({"id": "7", "currency": "EUR"}));
+    let done = server.call(&["invoke", "OrdersFunction", "--data", "{\"report\": true}", "--json"]).code(0);
+    assert_eq!(done.json()["outcome"], "success");
+}
+
+/// All functions of one folder are taken over anew when its code changes; the project's file is told of.
+fn functions_of_one_folder_are_reloaded(python: &Python) {
+    let file = "service: s\nprovider:\n  name: aws\nfunctions:\n  a:\n    handler: app.a\n    url: true\n  b:\n    \
+        handler: app.b\n    url: true\n";
+    let code = "def a(event, context):\n    return 'old'\nb = a\n";
+    let server = App::default().file("serverless.yml", file).file("app.py", code).start(python);
+    let call = |name: &str| {
+        let host = format!("s-dev-{name}.localhost:{}", port(&server));
+        server.send(Request::new("GET", "/").header("host", &host)).status(200).text().to_owned()
+    };
+    assert_eq!((call("a").as_str(), call("b").as_str()), ("old", "old"));
+    std::fs::write(server.folder().join("app.py"), code.replace("old", "new")).unwrap();
+    for name in ["a", "b"] {
+        server.events().look_until("the new code", || (call(name) == "new").then_some(()));
+    }
+    std::fs::write(server.folder().join("serverless.yml"), format!("{file}# more\n")).unwrap();
+    let told = server.wait_for("the file's change", |event| event["event"] == "projectChanged");
+    assert_eq!(told["file"], "serverless.yml");
 }
 
 fn port(server: &Server) -> &str {
