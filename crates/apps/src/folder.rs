@@ -52,7 +52,7 @@ pub struct ReadOptions {
     /// The handler of AWS Lambda that is meant, as `module.function`; it wins over the app's own word.
     pub handler: Option<String>,
     /// The function of a project that is meant.
-    pub member: Option<Member>,
+    pub member: Option<Box<Member>>,
 }
 
 /// What stands in a folder. The functions of a v2 app are not known before its code is imported.
@@ -164,13 +164,10 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let zone = bindings::default_zone(|name| {
         setting_of(&options.environment, &local.values, name).filter(|value| !value.trim().is_empty())
     });
-    let member = options.member.as_ref();
+    let member = options.member.as_deref();
     let mut own = ingle_toml::read(member.map_or(&root, |member| &member.root), &zone)?;
-    let place = member.map(Member::place);
-    let named = member.zip(place.as_deref()).map(|(member, place)| (&*member.function.handler, place));
-    let named = named.or(options.handler.as_deref().map(|name| (name, "--handler")));
-    let handler = own.lambda.handler.clone();
-    let named = named.or(handler.as_deref().map(|name| (name, "handler in [lambda] of ingle.toml")));
+    let named = named_handler(options, &own.lambda);
+    let named = named.as_ref().map(|(name, source)| (name.as_str(), source.as_str()));
     let detected = detect::detect(&root, script, named)?;
     if detected.dialect == Dialect::Lambda {
         own.problems.extend(lambda::take_over(&mut own.lambda, &options.environment));
@@ -231,6 +228,14 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         filter: options.functions.clone(),
         places: functions.places,
     })
+}
+
+/// The handler that is named, and what names it.
+fn named_handler(options: &ReadOptions, own: &LambdaOptions) -> Option<(String, String)> {
+    let of_member = options.member.as_ref().map(|member| (member.function.handler.clone(), member.place()));
+    let of_caller = || options.handler.clone().map(|name| (name, "--handler".to_owned()));
+    let of_file = || own.handler.clone().map(|name| (name, "handler in [lambda] of ingle.toml".to_owned()));
+    of_member.or_else(of_caller).or_else(of_file)
 }
 
 /// Both sources of settings in one map, the environment winning where it is not empty.

@@ -331,19 +331,20 @@ mod tests {
     #[test]
     fn t_012_settings_become_limits() {
         let plain = SandboxOptions::default();
-        let found = limits(&plain);
+        let found = limits(&plain, Isolation::Default);
         assert_eq!((found.memory, found.pids, found.cpu_quota), (Some(1536 << 20), Some(1024), None));
         assert_eq!(found.cpu_weight, Some(86), "1536 of 1769 MB, in hundredths");
         let own = SandboxOptions {
             memory: Some(256 << 20),
             processes: Some(128),
-            cpu: Some(0.5),
+            cpu: Some(CpuQuota::Cores(0.5)),
             ..SandboxOptions::default()
         };
-        let found = limits(&own);
+        let found = limits(&own, Isolation::Default);
         assert_eq!((found.memory, found.pids, found.cpu_quota), (Some(256 << 20), Some(128), Some(0.5)));
         let weight = |memory: u64| {
-            limits(&SandboxOptions { memory: Some(memory), ..SandboxOptions::default() }).cpu_weight
+            limits(&SandboxOptions { memory: Some(memory), ..SandboxOptions::default() }, Isolation::Default)
+                .cpu_weight
         };
         assert_eq!(weight(MEMORY_OF_A_CORE), Some(100), "as much as any program of the machine");
         assert_eq!(weight(2 * MEMORY_OF_A_CORE), Some(200));

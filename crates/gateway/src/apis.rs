@@ -79,12 +79,15 @@ enum Segment {
     Everything,
 }
 
+/// Names and values.
+type Parameters = Vec<(String, String)>;
+
 /// What a request matched. It travels with the request's head.
 #[derive(Clone, Debug)]
 pub(crate) struct Matched {
     pub(crate) route: Arc<Route>,
     /// As they were sent.
-    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) parameters: Parameters,
     /// Whether a stage stands before the path that was sent.
     pub(crate) has_stage: bool,
 }
@@ -132,13 +135,14 @@ impl Apis {
         &self,
         head: &Parts,
         path: impl Fn(&Known) -> Option<&'a str>,
-    ) -> Option<(&Known, Vec<(String, String)>)> {
+    ) -> Option<(&Known, Parameters)> {
         let is_options = head.method == Method::OPTIONS;
-        let mut best: Option<(Rank, &Known, Vec<(String, String)>)> = None;
+        let mut best: Option<(Rank, &Known, Parameters)> = None;
         for known in &self.routes {
             let has_method =
                 known.route.method.as_deref().is_none_or(|method| method == head.method.as_str());
-            if !has_method && !(is_options && known.route.cors.is_some()) {
+            let may_ask = is_options && known.route.cors.is_some();
+            if !has_method && !may_ask {
                 continue;
             }
             let Some(parameters) = path(known).and_then(|path| matches(known, path)) else { continue };
@@ -207,7 +211,7 @@ fn segments(path: &str) -> Vec<Segment> {
 }
 
 /// The values of its parameters, as they were sent. A slash at the end makes no other path.
-fn matches(known: &Known, path: &str) -> Option<Vec<(String, String)>> {
+fn matches(known: &Known, path: &str) -> Option<Parameters> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut rest = (!path.is_empty()).then_some(path);

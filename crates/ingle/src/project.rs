@@ -51,11 +51,11 @@ pub(crate) fn member(
     folder: &Path,
     name: &str,
     surroundings: &Surroundings,
-) -> Result<Option<Member>, CommandError> {
+) -> Result<Option<Box<Member>>, CommandError> {
     let Some(project) = read(folder, surroundings)? else { return Ok(None) };
     let mut members = project.members(folder);
     let found = members.find(|member| member.function.name == name || member.function.id == name);
-    found.map(Some).ok_or_else(|| {
+    found.map(|member| Some(Box::new(member))).ok_or_else(|| {
         let names: Vec<&str> = project.functions.iter().map(|function| &*function.name).collect();
         let message = format!("{} has no function '{name}'", project.file.display());
         CommandError::new(USAGE, "E0703", message).hint(format!("its functions: {}", names.join(", ")))

@@ -13,6 +13,7 @@ use ingle_apps::project::{Member, Project};
 use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{Event, absolute};
 use ingle_gateway::hosts::{Hosts, label_of};
+use ingle_gateway::service::Service;
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::{Value, json};
@@ -101,13 +102,7 @@ pub(crate) async fn run(
         let care = Care { printer: printer.of_app(&name), ..care.clone() };
         drop(tasks.spawn(TaskKind::Supervisor, format!("app {name}"), tend(name, plan, entrance, care)));
     }
-    server.serve(match &project {
-        Some(project) => {
-            let apis = project::apis(project, &services);
-            Hosts::Project { services, apis }
-        }
-        None => Hosts::ByLabel { services, development: !arguments.hide_errors },
-    });
+    server.serve(hosts(project.as_ref(), services, !arguments.hide_errors));
     let all = async {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
@@ -134,6 +129,13 @@ pub(crate) async fn run(
         () = signals.next() => {}
     }
     Ok(end(server, signals, (printer, style)).await)
+}
+
+fn hosts(project: Option<&Project>, services: BTreeMap<String, Arc<Service>>, development: bool) -> Hosts {
+    match project {
+        Some(project) => Hosts::Project { apis: project::apis(project, &services), services },
+        None => Hosts::ByLabel { services, development },
+    }
 }
 
 /// Waits for the end. On a terminal, some keys do something.
@@ -275,7 +277,7 @@ struct Served {
     name: String,
     folder: PathBuf,
     /// Of a project.
-    member: Option<Member>,
+    member: Option<Box<Member>>,
 }
 
 /// The functions of a project.
@@ -285,7 +287,7 @@ fn of_project(arguments: &StartArguments, project: &Project) -> Result<Vec<Serve
     let mut named = BTreeMap::new();
     for member in project.members(&root) {
         let (name, place) = (label_of(&member.function.name), member.place());
-        let served = Served { name: name.clone(), folder: member.folder(), member: Some(member) };
+        let served = Served { name: name.clone(), folder: member.folder(), member: Some(Box::new(member)) };
         if named.insert(name.clone(), served).is_some() {
             let message = format!("{place}: another function would be '{name}', too");
             return Err(CommandError::new(USAGE, "E0703", message).hint("give them names that differ"));

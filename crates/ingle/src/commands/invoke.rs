@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use ingle_apps::ReadOptions;
-use ingle_apps::project::Member;
 use ingle_control::{absolute, prepare};
 use ingle_gateway::hosts::Hosts;
 use ingle_tasks::{TaskKind, Tasks};
@@ -53,7 +52,7 @@ pub(crate) async fn run(
         return Ok(show(&call(client, &query, body).await?, style));
     }
     let printer = Printer::start(style, &tasks);
-    let at = (member.as_ref().map_or(folder, Member::folder), state);
+    let at = (member.as_ref().map_or(folder, |member| member.folder()), state);
     let read = ReadOptions { member, state: Some(at.1.clone()), ..ReadOptions::default() };
     let answer = call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body)).await;
     drop(printer);
