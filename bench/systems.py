@@ -49,6 +49,10 @@ def ingle(place: Place, _port: int, workers: int) -> Tuple[List[str], Dict[str, 
     return ingle_command(place, "hello", workers)
 
 
+def ingle_handler(place: Place, _port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
+    return ingle_command(place, "lambda", workers)
+
+
 def functions_framework(source: str, *flags: str) -> Recipe:
     def recipe(place: Place, port: int, workers: int) -> Tuple[List[str], Dict[str, str]]:
         program = str(Path(sys.executable).parent / "functions-framework")
@@ -85,6 +89,7 @@ def awslambdaric(module: str) -> Recipe:
 
 INGLE = System("Ingle, `def`", ingle, "/api/hello?name=Ada", "/api/echo", is_ingle=True)
 INGLE_ASYNC = System("Ingle, `async def`", ingle, "/api/hello_async?name=Ada", "/api/echo", is_ingle=True)
+INGLE_HANDLER = System("Ingle, handler of Lambda", ingle_handler, "/hello?name=Ada", "", is_ingle=True)
 HELLO, ECHO, GROUP = "/hello?name=Ada", "/echo", "/group"
 FRAMEWORK = System("functions-framework (gunicorn)", functions_framework("framework_hello.py"), HELLO, ECHO)
 FRAMEWORK_ASGI = System("functions-framework --asgi", functions_framework("framework_async.py", "--asgi"), HELLO, ECHO)

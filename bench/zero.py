@@ -38,6 +38,7 @@ POLL_S = 0.005
 SETTLE_S = 0.02
 # Longest wait for a peer that is asked for an answer or for memory.
 PEER_TIMEOUT_S = 60.0
+HANDLER_APP = "lambda_cold"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,15 @@ class Row:
     def peers(self) -> List[System]:
         if not self.peer_path:
             return []
+        if self.app == HANDLER_APP:
+            return [LAMBDA]
         systems = (LAMBDA, FRAMEWORK, FRAMEWORK_ASGI, UVICORN)
         return [PANDAS[system.name] for system in systems] if self.app == "pandas" else list(systems)
 
 
 ROWS = [
     Row("hello", "cold", "/api/hello?name=Ada", NO_SPARE, 0.002, 0.006, HELLO),
+    Row("hello, handler of Lambda", HANDLER_APP, HELLO, NO_SPARE, 0.002, None, HELLO),
     Row("numpy and pandas imported, not used", "pandas", "/api/hello?name=Ada", NO_SPARE, 0.004, 0.010, HELLO),
     Row("numpy and pandas, with a group-by", "pandas", "/api/group", NO_SPARE, 0.009, 0.018, GROUP),
     Row("hello, one spare waits", "cold", "/api/hello?name=Ada", ONE_SPARE, 0.001, None),
