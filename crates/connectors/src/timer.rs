@@ -103,6 +103,12 @@ impl Scheduled {
     }
 }
 
+/// The event of an occurrence as EventBridge sends it for a rule, as JSON text.
+pub fn scheduled_event(name: &str, region: &str, occurrence: SystemTime) -> String {
+    let scheduled = Scheduled { name: name.to_owned(), input: None, region: region.to_owned() };
+    scheduled.event(occurrence, InvocationId::random())
+}
+
 /// Stands for an account where there is none.
 const ACCOUNT: &str = "000000000000";
 

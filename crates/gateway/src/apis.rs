@@ -145,7 +145,9 @@ impl Apis {
             if !has_method && !may_ask {
                 continue;
             }
-            let Some(parameters) = path(known).and_then(|path| matches(known, path)) else { continue };
+            let Some(parameters) = path(known).and_then(|path| matches(&known.segments, path)) else {
+                continue;
+            };
             let is_for_method = has_method && known.route.method.is_some();
             let rank = Rank { segments: known.segments.iter().map(Segment::rank).collect(), is_for_method };
             if best.as_ref().is_none_or(|(other, ..)| rank.is_before(other)) {
@@ -210,13 +212,18 @@ fn segments(path: &str) -> Vec<Segment> {
         .collect()
 }
 
-/// The values of its parameters, as they were sent. A slash at the end makes no other path.
-fn matches(known: &Known, path: &str) -> Option<Parameters> {
+/// What a path has in the places of a route's parameters; `None` if it does not fit the route.
+pub(crate) fn parameters(route: &str, path: &str) -> Option<Parameters> {
+    matches(&segments(route), path)
+}
+
+/// The values of the parameters, as they were sent. A slash at the end makes no other path.
+fn matches(segments: &[Segment], path: &str) -> Option<Parameters> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut rest = (!path.is_empty()).then_some(path);
     let mut parameters = Vec::new();
-    for segment in &known.segments {
+    for segment in segments {
         let next =
             || rest.map(|rest| rest.split_once('/').map_or((rest, None), |(one, rest)| (one, Some(rest))));
         match segment {

@@ -9,9 +9,9 @@ pub(crate) mod api;
 mod error;
 mod log;
 mod reply;
-mod rest_event;
+pub(crate) mod rest_event;
 mod rest_reply;
-mod url_event;
+pub(crate) mod url_event;
 
 use std::sync::Arc;
 use std::time::Duration;

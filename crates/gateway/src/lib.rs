@@ -9,6 +9,7 @@
 //! | which function answers | [`route`], [`site`] |
 //! | what a function sees, what its answer becomes | [`request`], [`response`], [`failure`] |
 //! | bodies in pieces | [`exchange`] |
+//! | events of requests that nobody sent | [`samples`] |
 //! | the same for handlers of AWS Lambda, and which of several answers | `lambda`, [`apis`] |
 //! | keys, and who needs none | [`auth`] |
 //! | the doors that Azure's tools know | `azure` |
@@ -35,6 +36,7 @@ pub mod moved;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod samples;
 pub mod server;
 pub mod service;
 pub mod site;

@@ -53,6 +53,9 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Run one function now and print what it returns
     Invoke(InvokeArguments),
+    /// Events as functions of AWS Lambda get them
+    #[command(subcommand)]
+    Event(EventCommand),
     /// Hand something to a function's source
     #[command(subcommand)]
     Send(SendCommand),
@@ -247,6 +250,51 @@ pub(crate) struct InvokeArguments {
     pub(crate) parameter: Vec<String>,
     #[command(flatten)]
     pub(crate) at: Place,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum EventCommand {
+    /// Print an event of a source, for `ingle invoke FUNCTION --data @-`
+    Generate(GenerateArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GenerateArguments {
+    /// What sends it
+    pub(crate) source: EventSource,
+    /// Path of the request, with its query
+    #[arg(long, default_value = "/", value_name = "PATH")]
+    pub(crate) path: String,
+    /// Route that the path fits, e.g. /items/{id} [default: the path]
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Option<String>,
+    /// Method of the request [default: GET, with data POST]
+    #[arg(long, short = 'X')]
+    pub(crate) method: Option<String>,
+    /// Header of the request
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+    /// Body of the request; `@file` reads a file, `@-` standard input
+    #[arg(long, short, default_value = "", value_name = "TEXT|@FILE")]
+    pub(crate) data: String,
+    /// Name of the rule of a schedule
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// What sends events.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum EventSource {
+    /// A request to a function URL
+    Url,
+    /// A request to a REST API (payload format 1.0)
+    RestApi,
+    /// A request to an HTTP API (payload format 2.0)
+    HttpApi,
+    /// A request to an HTTP API with payload format 1.0
+    HttpApiV1,
+    /// An occurrence of a schedule
+    Schedule,
 }
 
 /// Whose store or server is meant.

@@ -3,6 +3,7 @@
 pub(crate) mod blob;
 pub(crate) mod check;
 pub(crate) mod doctor;
+pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod invoke;

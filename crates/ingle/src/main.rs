@@ -78,6 +78,7 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::New(arguments) => commands::new::run(&arguments, surroundings, style),
         Command::Check(arguments) => Box::pin(commands::check::run(arguments, surroundings, style)).await,
         Command::Invoke(arguments) => Box::pin(commands::invoke::run(arguments, surroundings, style)).await,
+        Command::Event(command) => commands::event::run(command, surroundings, style),
         Command::Send(command) => commands::state::send(command, style).await,
         Command::Put(command) => commands::blob::put(command, style).await,
         Command::Get(command) => commands::blob::get(command, style).await,

@@ -81,7 +81,7 @@ struct Identity {
 type Lists = BTreeMap<String, Vec<String>>;
 
 /// The event as JSON text.
-pub(super) fn text(
+pub(crate) fn text(
     head: &Parts,
     body: &[u8],
     (id, trace): (InvocationId, &Trace),

@@ -71,7 +71,7 @@ struct HttpPart<'a> {
 }
 
 /// The event as JSON text; `matched` is the route of an HTTP API.
-pub(super) fn text(
+pub(crate) fn text(
     head: &Parts,
     body: &[u8],
     (id, trace): (InvocationId, &Trace),

@@ -1,6 +1,6 @@
 //! Projects of AWS SAM and of the Serverless Framework, as they are: several functions behind the routes of their APIs.
 
-use ingle_testkit::{App, Python, Request, Server, on_each_python};
+use ingle_testkit::{App, Call, Python, Request, Server, on_each_python};
 use serde_json::{Value, json};
 
 on_each_python!(
@@ -10,7 +10,8 @@ on_each_python!(
     a_function_of_a_project_is_invoked_by_hand,
     what_is_wrong_with_a_project_is_said,
     the_example_is_served,
-    functions_of_one_folder_are_reloaded
+    functions_of_one_folder_are_reloaded,
+    generated_events_are_taken
 );
 
 const TEMPLATE: &str = r#"
@@ -257,6 +258,35 @@ fn a_function_of_a_project_is_invoked_by_hand(python: &Python) {
         refused.stderr.contains("OtherFunction") || refused.stdout.contains("OtherFunction"),
         "{refused:?}"
     );
+}
+
+/// What `ingle event generate` prints is what the sources send, and `ingle invoke` takes it.
+fn generated_events_are_taken(python: &Python) {
+    let server = sam().start(python);
+    let generate = |words: &[&str]| Call::new(&[&["event", "generate"], words].concat()).run();
+    let words =
+        ["rest-api", "--path", "/orders/7?x=1&x=2", "--route", "/orders/{id}", "-H", "X-Own: a", "--json"];
+    let made = generate(&words).code(0);
+    let real = server.send(Request::new("GET", "/orders/7?x=1&x=2").header("x-own", "a")).status(200).json();
+    let members = |event: &Value| event.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(members(&made.json()), members(&real["event"]));
+    for name in ["resource", "path", "pathParameters", "multiValueQueryStringParameters"] {
+        assert_eq!(made.json()[name], real["event"][name], "{name}");
+    }
+    let (folder, state) = (server.folder(), server.state_folder());
+    let invoke = Call::new(&["invoke", "ShowFunction", "--data", "@-", "--json", "--app"]);
+    let invoke = invoke.path(&folder).word("--state").path(&state).input(made.stdout.as_bytes());
+    let done = invoke.run().code(0).json();
+    let body: Value = serde_json::from_str(done["outputs"]["$return"]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["event"]["headers"]["X-Own"], "a");
+
+    let posted = generate(&["http-api", "--data", "{\"a\": 1}", "--json"]).code(0).json();
+    assert_eq!((&posted["routeKey"], &posted["body"]), (&json!("POST /"), &json!("{\"a\": 1}")));
+    assert_eq!(generate(&["http-api-v1", "--json"]).code(0).json()["version"], "1.0");
+    assert_eq!(generate(&["url", "--json"]).code(0).json()["routeKey"], "$default");
+    let scheduled = generate(&["schedule", "--name", "nightly", "--json"]).code(0).json();
+    assert!(scheduled["resources"][0].as_str().unwrap().ends_with(":rule/nightly"), "{scheduled}");
+    assert!(generate(&["rest-api", "--path", "/a", "--route", "/b"]).code(2).stderr.contains("E0703"));
 }
 
 /// The example, as its README has it.
