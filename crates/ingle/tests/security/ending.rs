@@ -49,10 +49,14 @@ pub(crate) fn wait_until_ended(processes: &[u32]) -> Vec<u32> {
 }
 
 fn marked(mark: &str) -> Vec<String> {
-    let name = |path: std::path::PathBuf| fs::read_to_string(path.join("comm")).unwrap_or_default();
+    // A program that may not write its own name has the mark among its words.
+    let says = |path: &std::path::Path, file: &str| {
+        let text = fs::read(path.join(file)).unwrap_or_default();
+        String::from_utf8_lossy(&text).contains(mark)
+    };
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     processes
-        .filter(|path| name(path.clone()).contains(mark))
+        .filter(|path| says(path, "comm") || says(path, "cmdline"))
         .map(|path| path.display().to_string())
         .collect()
 }

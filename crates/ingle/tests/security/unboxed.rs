@@ -1,7 +1,7 @@
 //! Where namespaces are forbidden, as they are in many containers: what is left is Landlock, seccomp and limits.
 
 use ingle_testkit::{App, Launch, Python, Request, Response, Server};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::stage::{KEYS, Secrets, descendants, is_root, launch, python_for_all, show, skip, stopped};
@@ -220,7 +220,11 @@ fn survivors(server: &Server) -> Row {
     let left = crate::ending::wait_until_gone(&mark);
     let numbers =
         left.iter().filter_map(|path| path.rsplit('/').next()?.parse().ok().and_then(Pid::from_raw));
-    numbers.for_each(|process| kill_process(process, Signal::KILL).unwrap());
+    for process in numbers {
+        kill_process(process, Signal::KILL).unwrap();
+        // Some lead a group with what they have started.
+        kill_process_group(process, Signal::KILL).ok();
+    }
     let result = if left.is_empty() { "stopped" } else { "possible" };
     Row::new("T-016", "leave daemons behind when the worker ends itself", result)
 }
