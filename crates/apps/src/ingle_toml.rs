@@ -182,6 +182,17 @@ pub(crate) fn read(root: &Path, default_zone: &DefaultZone) -> Result<IngleToml,
     }
 }
 
+/// The page about the table in which a line is.
+fn page_of(text: &str, line: Option<u32>) -> &'static str {
+    let until = line.map_or(usize::MAX, |line| line as usize);
+    let tables = text.lines().take(until).filter_map(|line| line.trim().strip_prefix('['));
+    match tables.last().map(|table| table.trim_start_matches('[').split([']', '.']).next()) {
+        Some(Some("sandbox")) => "docs/security.md",
+        Some(Some("lambda")) => "docs/lambda.md",
+        _ => "docs/scaling.md",
+    }
+}
+
 /// Reads the text of the file.
 pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
     let document: Document = match toml::from_str(text) {
@@ -189,7 +200,7 @@ pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
         Err(error) => {
             let line = error.span().map(|span| line_of(text, span.start));
             let problem = Problem::error("E0114", format!("ingle.toml can't be read: {}", error.message()));
-            let fix = "see docs/scaling.md for what ingle.toml may hold";
+            let fix = format!("see {} for what ingle.toml may hold", page_of(text, line));
             return IngleToml { problems: vec![problem.at(FILE, line).fix(fix)], ..IngleToml::default() };
         }
     };

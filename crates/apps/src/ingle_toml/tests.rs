@@ -117,6 +117,16 @@ fn what_is_wrong_is_named_with_its_line() {
     check("[workers\n", 1, "ingle.toml can't be read");
 }
 
+/// What can't be read at all is explained where its table is.
+#[test]
+fn the_page_is_that_of_the_table() {
+    let page = |text: &str| parse(text).problems[0].fix.clone().unwrap();
+    assert!(page("[lambda]\ntimeout = 3\n").contains("docs/lambda.md"));
+    assert!(page("[workers]\nmin = 1\n[sandbox]\nread = 7\n").contains("docs/security.md"));
+    assert!(page("[lambda]\n[[workers.warm]]\nfrm = 1\n").contains("docs/scaling.md"));
+    assert!(page("x\n").contains("docs/scaling.md"));
+}
+
 /// T-021: a number of cores, or what memory gives.
 #[test]
 fn the_processor_is_shared_by_cores_or_by_memory() {
