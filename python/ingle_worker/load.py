@@ -86,6 +86,9 @@ def load(request):
             # Imported here, as below: handlers need nothing of Azure's.
             from . import load_lambda
             load_lambda.load(root, request, loaded)
+        elif request["dialect"] == "web":
+            from . import load_web
+            load_web.load(root, request, loaded)
         else:
             loaded.sdk = _find_sdk(loaded)
             clock.note("azure.functions", time.perf_counter() - started)

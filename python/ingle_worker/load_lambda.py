@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 
-from . import lambda_logs, problems
+from . import lambda_logs, problems, web
 from .convert import encode_bytes, encode_text
 from .lambda_context import LambdaContext
 from .load import where
@@ -57,24 +57,40 @@ def _name_stream():
     os.environ[_STREAM] = "%s/[$LATEST]%s" % (time.strftime("%Y/%m/%d", time.gmtime()), uuid.uuid4().hex)
 
 
-def _load_function(root, function, loaded):
+def import_target(root, function, loaded):
+    """What `entry_point` names, in a tuple; None if it can't be had, which is reported."""
     name, script_file = function["name"], function["script_file"]
     module_name, handler = function["entry_point"].rsplit(".", 1)
     module_name = module_name.replace("/", ".")
     if not os.path.isfile(os.path.join(root, script_file)):
         loaded.report("E0213", "the handler's file %s does not exist" % script_file, function=name, file=script_file,
                       fix="create it, or name another with --handler module.function")
-        return
+        return None
     try:
         module = importlib.import_module(module_name)
     except BaseException as error:
         loaded.problems.append(problems.import_failed(error, name, script_file))
-        return
+        return None
     target = getattr(module, handler, None)
     if not callable(target):
         what = "has no function '%s'" % handler if target is None else "has a '%s' that can't be called" % handler
         loaded.report("E0212", "%s %s" % (script_file, what), function=name, file=script_file, line=1,
                       fix="define it, or name another with --handler module.function")
+        return None
+    return (target,)
+
+
+def _load_function(root, function, loaded):
+    found = import_target(root, function, loaded)
+    if found is None:
+        return
+    target = found[0]
+    name, script_file = function["name"], function["script_file"]
+    handler = function["entry_point"].rsplit(".", 1)[1]
+    if web.is_certain(target):
+        # The server makes a web app of it, and loads it as one.
+        from .load_web import declaration
+        loaded.functions.append(declaration(function, script_file, None))
         return
     if is_async(target):
         loaded.report("E0214", "the handler %s is a coroutine function, which Lambda calls and does not await" % handler,

@@ -9,12 +9,13 @@ shapes of scope and messages are those of the ASGI specification, version 3.0.
 import asyncio
 import concurrent.futures
 import contextvars
+import logging
 import os
 import sys
 import threading
 from urllib.parse import unquote, urlsplit
 
-from . import crash, invoke
+from . import crash, errors, invoke
 from .context import CURRENT
 from .frames import quote
 from .http_data import encode_head
@@ -101,6 +102,10 @@ class Exchange:
 
     def __init__(self, base, invocation, loop):
         self.scope = None
+        # What responds is the whole app, and not what a function of it returned.
+        self.is_of_app = False
+        self._has_begun = False
+        self._has_ended = False
         self._base = base
         self._id = invocation.id
         self._channel = invocation.channel
@@ -177,6 +182,7 @@ class Exchange:
         """Takes a message of the response."""
         if self._gone.done():
             raise CallerGone("the caller has gone away")
+        self._note(message)
         if self._collected is not None:
             self._keep(message)
         elif message["type"] == "http.response.start":
@@ -190,6 +196,12 @@ class Exchange:
                 await self._send_piece(body[start : start + PIECE_BYTES_MAX])
         else:
             raise ValueError("an ASGI message of type %r, which Ingle doesn't know" % message["type"])
+
+    def _note(self, message):
+        if message["type"] == "http.response.start":
+            self._has_begun = True
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._has_ended = True
 
     def _keep(self, message):
         if message["type"] == "http.response.start":
@@ -215,15 +227,29 @@ class Exchange:
             if self._gone.done():
                 self._responding.cancel()
             await self._responding
+            self._check_whole()
         except asyncio.CancelledError:
             raise CallerGone("the caller has gone away") from None
+        except Exception as error:
+            # A framework answers with its page for errors, and lets the error through for the log.
+            if not (self.is_of_app and self._has_ended):
+                raise
+            logging.getLogger("ingle.web").error("%s after the response: %s", type(error).__name__,
+                                                 errors.safe_text(error), exc_info=True)
         finally:
             self._responding = None
             close = getattr(getattr(response, "body_iterator", None), "aclose", None)
             if close is not None:
                 await close()
 
+    def _check_whole(self):
+        if self.is_of_app and not self._has_ended:
+            what = "in the middle of its response" if self._has_begun else "without a response"
+            raise RuntimeError("the ASGI app returned " + what)
+
     def _response(self, result):
+        if self.is_of_app:
+            return result
         if self._base.ResponseTrackerMeta.check_type(type(result)) and callable(result):
             return result
         if callable(result) and hasattr(result, "status_code"):

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::lambda::{self, Handler};
 use crate::python_names::MODULES;
 use crate::suggest::nearest;
+use crate::web;
 
 /// The script that holds the decorators unless a setting names another.
 const DEFAULT_SCRIPT: &str = "function_app.py";
@@ -24,7 +25,7 @@ pub(crate) struct Detected {
     pub(crate) script_file: String,
     /// v1: names of the folders with a function.json, sorted.
     pub(crate) directories: Vec<String>,
-    /// Of an app for AWS Lambda.
+    /// Of an app for AWS Lambda, or a web app.
     pub(crate) handler: Option<Handler>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn detect(
     if handler.is_some()
         && let Some(handler) = lambda::find(root, handler)?
     {
-        return Ok(of_handler(handler));
+        return Ok(of_named(root, handler));
     }
     let script_file = script.filter(|name| is_script_name(name)).unwrap_or(DEFAULT_SCRIPT).to_owned();
     let directories = function_directories(root)?;
@@ -64,7 +65,10 @@ pub(crate) fn detect(
         }
         (false, None) => {
             if let Ok(Some(handler)) = lambda::find(root, None) {
-                return Ok(of_handler(handler));
+                return Ok(of_handler(Dialect::Lambda, handler));
+            }
+            if let Some(handler) = web::find(root) {
+                return Ok(of_handler(Dialect::Web, handler));
             }
             let mut near_misses = near_misses(root, &script_file);
             if let Some(name) = script.filter(|name| !is_script_name(name)) {
@@ -78,9 +82,20 @@ pub(crate) fn detect(
     }
 }
 
-fn of_handler(handler: Handler) -> Detected {
+/// Of a handler that somebody named. Where its file does not show what it is, the worker will.
+fn of_named(root: &Path, handler: Handler) -> Detected {
+    match web::named(root, &handler.name) {
+        Some(what) => {
+            let why = format!("{}: {what}", handler.why);
+            of_handler(Dialect::Web, Handler { why, ..handler })
+        }
+        None => of_handler(Dialect::Lambda, handler),
+    }
+}
+
+fn of_handler(dialect: Dialect, handler: Handler) -> Detected {
     Detected {
-        dialect: Dialect::Lambda,
+        dialect,
         why: handler.why.clone(),
         script_file: handler.script_file.clone(),
         directories: Vec::new(),
@@ -151,6 +166,8 @@ fn near_misses(root: &Path, script_file: &str) -> Vec<String> {
                 misses.push(format!(
                     "{shown} uses azure.functions: rename it to {script_file}, or set PYTHON_SCRIPT_FILE_NAME={name}"
                 ));
+            } else if let Some(miss) = web::near_miss(root, &name) {
+                misses.push(miss);
             } else if matches!(name.as_str(), "main.py" | "app.py" | "handler.py" | "lambda_function.py") {
                 misses.push(match handler_in(&root.join(file)) {
                     Some(handler) => {

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::Dialect;
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -187,7 +186,7 @@ fn has_settings_of_uv(folder: &AppFolder) -> bool {
 }
 
 fn needs_sdk(folder: &AppFolder) -> bool {
-    folder.dialect != Dialect::Lambda
+    folder.dialect.is_azure()
 }
 
 /// The line of the SDK that supports a version of Python.

@@ -15,7 +15,7 @@ use crate::json_place::{self, Document, Node};
 use crate::project::Member;
 use crate::{
     Error, bindings, detect, encoding, function_json, host_json, ingle_toml, lambda, local_settings,
-    requirements,
+    requirements, web,
 };
 
 /// Largest settings file in bytes that is read; what is longer is no settings file.
@@ -101,14 +101,35 @@ impl AppFolder {
         options.isolation.or(self.sandbox.isolation).unwrap_or(Isolation::Default)
     }
 
+    /// The same folder with what was named as a handler taken for a web app, as a worker has found that it is one;
+    /// none if it was not found to be so.
+    #[must_use]
+    pub fn with_web_app(&self, found: &[DeclaredFunction]) -> Option<Self> {
+        let kind =
+            |function: &DeclaredFunction| function.bindings.first()?.get("type")?.as_str().map(str::to_owned);
+        let is_web = |function: &DeclaredFunction| kind(function).as_deref() == Some(web::KIND);
+        if self.dialect != Dialect::Lambda || !found.iter().any(is_web) {
+            return None;
+        }
+        let handler = |declared: &DeclaredFunction| lambda::Handler {
+            name: declared.entry_point.clone(),
+            script_file: declared.script_file.clone(),
+            why: String::new(),
+        };
+        let declared =
+            self.declared.iter().map(|declared| web::declare(&self.name, &handler(declared))).collect();
+        let why = format!("{}: a web app", self.why);
+        Some(Self { dialect: Dialect::Web, host: web::host(), declared, why, ..self.clone() })
+    }
+
     /// An app setting, found without regard to case; the process environment wins over local.settings.json.
     pub fn setting(&self, name: &str) -> Option<&str> {
         find(&self.environment, name).filter(|value| !value.is_empty()).or_else(|| find(&self.settings, name))
     }
 
-    /// `PYTHON_ENABLE_DEBUG_LOGGING`. A handler for AWS Lambda says itself what its log has.
+    /// `PYTHON_ENABLE_DEBUG_LOGGING`. What is not written for Azure says itself what its log has.
     pub fn logs_debug_lines(&self) -> bool {
-        if self.dialect == Dialect::Lambda {
+        if !self.dialect.is_azure() {
             return true;
         }
         let value = self.setting(DEBUG_LOGGING).unwrap_or_default().trim().to_ascii_lowercase();
@@ -180,11 +201,11 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         Some(member) => member.function.name.clone(),
         None => root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned()),
     };
-    let host = match &detected.handler {
-        Some(_) => {
-            host_json::Host { config: lambda::host(&own.lambda), problems: Vec::new(), notes: Vec::new() }
-        }
-        None => host_json::read(&root, &settings)?,
+    let built_in = |config| host_json::Host { config, problems: Vec::new(), notes: Vec::new() };
+    let host = match detected.dialect {
+        Dialect::Lambda => built_in(lambda::host(&own.lambda)),
+        Dialect::Web => built_in(web::host()),
+        Dialect::AzureV1 | Dialect::AzureV2 => host_json::read(&root, &settings)?,
     };
     let functions = match (detected.dialect, &detected.handler) {
         (Dialect::AzureV1, _) => function_json::read_all(&root, &detected.directories, &settings)?,
@@ -192,7 +213,11 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
             declared: vec![lambda::declare(&folder_name, handler, &own.lambda, &own.sandbox)],
             ..function_json::Functions::default()
         },
-        (Dialect::AzureV2 | Dialect::Lambda, _) => function_json::Functions::default(),
+        (Dialect::Web, Some(handler)) => function_json::Functions {
+            declared: vec![web::declare(&folder_name, handler)],
+            ..function_json::Functions::default()
+        },
+        (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),
     };
     let requirements = requirements::read(&root)?;
     let mut problems = local.problems;

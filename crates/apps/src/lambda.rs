@@ -144,7 +144,7 @@ pub(crate) fn declare(
 const ACCOUNT: &str = "000000000000";
 
 /// The folder's name with what a function's name may hold.
-fn name_of(folder: &str) -> String {
+pub(crate) fn name_of(folder: &str) -> String {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     folder
         .chars()

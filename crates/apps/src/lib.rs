@@ -14,6 +14,7 @@
 //! | bindings and their properties | `bindings` |
 //! | duplicate names, filters, conflicts of routes | `resolve` |
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
+//! | web apps of WSGI and ASGI | `web` |
 //! | projects of SAM and the Serverless Framework | [`project`] |
 
 mod bench;
@@ -38,6 +39,7 @@ mod requirements;
 mod resolve;
 mod retry;
 pub mod suggest;
+mod web;
 
 pub use debugger::prepare_debugger;
 pub use environment::{Environment, Progress, Site, prepare_environment};

@@ -12,6 +12,7 @@ use crate::function_json::is_on;
 use crate::lambda;
 use crate::retry;
 use crate::suggest::{correction, did_you_mean, nearest};
+use crate::web;
 
 mod routes;
 
@@ -140,6 +141,9 @@ fn resolve_function(
     if folder.dialect == Dialect::Lambda {
         return Some(lambda::function(declared, &folder.lambda, location(declared)));
     }
+    if folder.dialect == Dialect::Web {
+        return Some(web::function(declared, location(declared)));
+    }
     check_name(declared, problems);
     let Resolved { trigger, trigger_parameter, bindings } = bindings::resolve(folder, declared, problems)?;
     let retry = retry::resolve(folder, declared, problems);
@@ -241,6 +245,9 @@ fn nothing_runs(folder: &AppFolder, declared_count: usize, is_filtered: bool, ha
         ),
         (0, Dialect::Lambda) => {
             (format!("the handler {} can't be used", folder.script_file), "mend the errors above")
+        }
+        (0, Dialect::Web) => {
+            (format!("the web app in {} can't be used", folder.script_file), "mend the errors above")
         }
         (0, Dialect::AzureV1) => ("no function.json can be used".to_owned(), "mend the errors above"),
         (0, Dialect::AzureV2) => (

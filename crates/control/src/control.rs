@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use crate::confine::Confined;
 use crate::debug::Debugger;
 use crate::error::Error;
-use crate::load::{Importing, IndexPlace, Prepared, import, prepare, prepare_debugger};
+use crate::load::{Importing, IndexPlace, Prepared, import_as_found, prepare, prepare_debugger};
 use crate::log_filter::LogFilter;
 
 /// How often an old generation is asked whether it has finished.
@@ -258,7 +258,7 @@ impl Control {
         }
     }
 
-    async fn build(&self, prepared: Prepared) -> Result<Arc<Generation>, Error> {
+    async fn build(&self, mut prepared: Prepared) -> Result<Arc<Generation>, Error> {
         let (options, rooms) = (&self.0.options, &self.0.rooms);
         let debugging =
             options.debugger.as_ref().map(|debugger| debugger.debugging(prepared.debugger.clone()));
@@ -266,7 +266,8 @@ impl Control {
             // The first process may wait for the editor before it imports the app.
             debugger.follow(debugging.ports());
         }
-        let imported = import(&prepared, self.importing(&prepared, debugging.clone())).await?;
+        let importing = |prepared: &Prepared| self.importing(prepared, debugging.clone());
+        let imported = import_as_found(&mut prepared, importing).await?;
         let mut app = imported.app;
         if options.cors.is_some() {
             app.host.cors.clone_from(&options.cors);

@@ -1,4 +1,4 @@
-//! What is otherwise for handlers of AWS Lambda than for functions of Azure.
+//! What is otherwise for handlers of AWS Lambda and for web apps than for functions of Azure.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(crate) fn worker_options(folder: &AppFolder) -> WorkerOptions {
             concurrency: Some(1),
             ..wished
         },
-        Dialect::AzureV1 | Dialect::AzureV2 => wished,
+        Dialect::AzureV1 | Dialect::AzureV2 | Dialect::Web => wished,
     }
 }
 
@@ -30,7 +30,8 @@ pub(crate) fn bounds(folder: &AppFolder) -> Bounds {
     bounds
 }
 
-/// What a handler finds in its environment: what is inherited, its own, and what AWS's runtime sets.
+/// What a handler finds in its environment: what is inherited, its own, and what AWS's runtime sets. A web app finds what is
+/// inherited and its own.
 pub(crate) fn environment(
     prepared: &Prepared,
     inherited: &BTreeMap<String, String>,
@@ -41,9 +42,12 @@ pub(crate) fn environment(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let own = prepared.folder.settings.clone().into_iter();
-    let (early, settings) = own
-        .chain(ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version))
-        .partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
+    let of_runtime = match prepared.folder.dialect {
+        Dialect::Lambda => ingle_apps::lambda_variables(&prepared.folder, prepared.interpreter.version),
+        Dialect::AzureV1 | Dialect::AzureV2 | Dialect::Web => Vec::new(),
+    };
+    let (early, settings) =
+        own.chain(of_runtime).partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
     variables.extend(early);
     (variables, settings)
 }

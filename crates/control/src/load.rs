@@ -17,7 +17,7 @@ use ingle_types::clock::{ClockHandle, SystemClock};
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AppSpec, Dialect, Fork, IdleTimeout, Isolation, ScalePlan, WarmWindow, WorkerOptions,
+    AppSpec, DeclaredFunction, Dialect, Fork, IdleTimeout, Isolation, ScalePlan, WarmWindow, WorkerOptions,
 };
 use ingle_worker::debug::Debugging;
 use ingle_worker::pool::{AppToLoad, Recycle};
@@ -52,6 +52,7 @@ pub(crate) struct Imported {
     pub(crate) pool: Pool,
     /// Without its functions: they have become those of `app`.
     pub(crate) loaded: Loaded,
+    found: Vec<DeclaredFunction>,
     pub(crate) app: AppSpec,
     pub(crate) process_count: usize,
     pub(crate) confined: Confined,
@@ -141,6 +142,18 @@ pub(crate) struct IndexPlace<'a> {
     pub(crate) is_lazy: bool,
 }
 
+/// Imports the app; what was named as a handler and turns out to be a web app once more, as one.
+pub(crate) async fn import_as_found<'a>(
+    prepared: &mut Prepared,
+    with: impl Fn(&Prepared) -> Importing<'a>,
+) -> Result<Imported, Error> {
+    let imported = import(prepared, with(prepared)).await?;
+    let Some(folder) = prepared.folder.with_web_app(&imported.found) else { return Ok(imported) };
+    imported.pool.stop(EXAMINED_EXIT).await;
+    prepared.folder = folder;
+    import(prepared, with(prepared)).await
+}
+
 /// Imports the app in its first worker and resolves what it declares.
 pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<Imported, Error> {
     let folder = &prepared.folder;
@@ -168,7 +181,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
         None => with.variables.clone(),
     };
     let (environment, settings) = match folder.dialect {
-        Dialect::Lambda => handler::environment(prepared, &inherited),
+        Dialect::Lambda | Dialect::Web => handler::environment(prepared, &inherited),
         Dialect::AzureV1 | Dialect::AzureV2 => worker_environment(prepared, &inherited, &shim, with.hostname),
     };
     let workers = handler::worker_options(folder);
@@ -210,8 +223,9 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     problems.extend(pool.way().and_then(unsafe_to_fork));
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
-    let app = ingle_apps::resolve(folder, std::mem::take(&mut loaded.functions), problems);
-    Ok(Imported { pool, loaded, app, process_count: process_count.unwrap_or(1), confined })
+    let found = std::mem::take(&mut loaded.functions);
+    let app = ingle_apps::resolve(folder, found.clone(), problems);
+    Ok(Imported { pool, loaded, found, app, process_count: process_count.unwrap_or(1), confined })
 }
 
 /// The box of the app, unless it is to have none.
@@ -322,13 +336,13 @@ pub async fn examine(
     (tasks, parents): (&Tasks, &Parents),
     sink: LogSinkHandle,
 ) -> Result<Examined, Error> {
-    let with = Importing {
+    let with = |prepared: &Prepared| Importing {
         cache,
         variables,
         hostname: "localhost",
         tasks,
         clock: Arc::new(SystemClock),
-        sink,
+        sink: sink.clone(),
         parents,
         spool: None,
         handed: None,
@@ -339,7 +353,7 @@ pub async fn examine(
         debugging: None,
         index: None,
     };
-    let imported = import(prepared, with).await?;
+    let imported = import_as_found(&mut prepared.clone(), with).await?;
     imported.pool.stop(EXAMINED_EXIT).await;
     parents.templates.stop();
     Ok(Examined { app: imported.app, loaded: imported.loaded })

@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::apis::Matched;
-use crate::auth::{Guard, Requirement};
+use crate::auth::{Guard, Requirement, caller_of};
 use crate::caller::Client;
 use crate::exchange::Pieces;
 use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
@@ -182,7 +182,10 @@ impl Service {
             return self.serve_url(door, function.clone(), &head, body).await;
         }
         let path = match (read_path(&head), &door.site.of_all_paths) {
-            // A function URL hands on what is no path for others, such as `/50%`.
+            // A function URL hands on what is no path for others, such as `/50%`. So do web apps, which route themselves.
+            (_, Some(function)) if !door.site.handlers.contains(function) => {
+                return self.serve_function(door, (function.clone(), Vec::new()), head, body).await;
+            }
             (Err(_), Some(function)) => return self.serve_url(door, function.clone(), &head, body).await,
             (path, _) => path?,
         };
@@ -196,7 +199,18 @@ impl Service {
         if door.site.has_admin_doors && azure::is_reserved(&path) {
             return self.serve_azure(door, &head, &path, body).await.map(Served::Whole);
         }
-        let (function, parameters) = find(&door.site, &head, &path)?;
+        let found = find(&door.site, &head, &path)?;
+        self.serve_function(door, found, head, body).await
+    }
+
+    /// A request to a function whose route was found.
+    async fn serve_function(
+        &self,
+        door: &Arc<Door>,
+        (function, parameters): Found,
+        head: Parts,
+        body: Incoming,
+    ) -> Result<Served, Response<Bytes>> {
         // One that is not in the table can't be called at all.
         let level = door.site.levels.get(&function).copied().unwrap_or(AuthLevel::Admin);
         self.options.guard.check(&head, Requirement::Function(level, &function))?;
@@ -374,6 +388,11 @@ pub(crate) fn trace(head: &Parts, id: InvocationId) -> Trace {
     trace
 }
 
+/// Who asks, which is no part of a request.
+fn client(head: &Parts) -> Vec<(String, Datum)> {
+    vec![("client".to_owned(), Datum::Text(caller_of(head).to_string()))]
+}
+
 /// What is handed to the room that runs functions.
 pub(crate) fn invocation(
     door: &Door,
@@ -387,7 +406,7 @@ pub(crate) fn invocation(
     let event = Event {
         summary: format!("{} /{path}", request.method),
         payload: Datum::Request(Box::new(request)),
-        metadata: Vec::new(),
+        metadata: if door.site.tells_client { client(head) } else { Vec::new() },
         delivery: Delivery::Direct,
         received_at: door.rooms.clock.now(),
         hop_count: trace.hop_count(),

@@ -33,6 +33,8 @@ pub struct Site {
     pub(crate) region: String,
     /// Whether `/admin` and `/runtime` are doors of Azure's, and no paths of the app.
     pub(crate) has_admin_doors: bool,
+    /// Whether functions learn the address of the client, as web apps do.
+    pub(crate) tells_client: bool,
     /// Everything below is told by the doors for tools only.
     pub(crate) functions: Vec<FunctionSpec>,
     pub(crate) problems: Vec<Problem>,
@@ -81,9 +83,10 @@ impl Site {
             levels,
             streaming: names(&app.functions, |function| function.streams),
             handlers: names(&app.functions, |function| matches!(function.trigger, TriggerSpec::Handler(_))),
-            of_all_paths: of_all_paths(&app.functions),
+            of_all_paths: of_all_paths(&app.functions, app.dialect),
             region: region(&app.functions),
-            has_admin_doors: app.dialect != Dialect::Lambda,
+            has_admin_doors: app.dialect.is_azure(),
+            tells_client: app.dialect == Dialect::Web,
             functions: app.functions.clone(),
             problems: app.problems.clone(),
             extension_bundle: app.host.extension_bundle.clone(),
@@ -104,9 +107,10 @@ fn names(functions: &[FunctionSpec], is_one: impl Fn(&FunctionSpec) -> bool) -> 
     functions.iter().filter(|function| is_one(function)).map(|function| function.name.clone()).collect()
 }
 
-fn of_all_paths(functions: &[FunctionSpec]) -> Option<FunctionName> {
+fn of_all_paths(functions: &[FunctionSpec], dialect: Dialect) -> Option<FunctionName> {
     let takes_all = |function: &&FunctionSpec| match &function.trigger {
         TriggerSpec::Handler(handler) => handler.url.as_ref().is_some_and(|url| url.route == "{*path}"),
+        TriggerSpec::Http(http) => http.route == "{*path}" && dialect == Dialect::Web,
         _ => false,
     };
     functions

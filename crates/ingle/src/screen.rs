@@ -74,6 +74,7 @@ fn head(summary: &Generation, style: Style) -> String {
         Dialect::AzureV1 => "Azure Functions v1",
         Dialect::AzureV2 => "Azure Functions v2",
         Dialect::Lambda => "AWS Lambda",
+        Dialect::Web => "web app",
     };
     let name = style.paint(Color::Bold, &summary.app.name);
     format!("ingle {} · {name} · {model}: {}", env!("CARGO_PKG_VERSION"), summary.prepared.folder.why)

@@ -37,6 +37,16 @@ pub enum Dialect {
     AzureV2,
     /// A handler for AWS Lambda.
     Lambda,
+    /// An app of a web framework, as WSGI or ASGI has it.
+    Web,
+}
+
+impl Dialect {
+    /// Whether the app is written for Azure's host, and finds here what it would find there.
+    #[must_use]
+    pub fn is_azure(self) -> bool {
+        matches!(self, Self::AzureV1 | Self::AzureV2)
+    }
 }
 
 /// One unit of deploy, settings, isolation and scale.

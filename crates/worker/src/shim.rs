@@ -37,6 +37,7 @@ shim_files![
     "load_lambda.py",
     "load_v1.py",
     "load_v2.py",
+    "load_web.py",
     "logs.py",
     "loop.py",
     "plan.py",
@@ -45,6 +46,7 @@ shim_files![
     "spool.py",
     "stacks.py",
     "streaming.py",
+    "web.py",
 ];
 
 /// The native part of the worker, beside its modules.

@@ -53,9 +53,11 @@ pub(crate) fn run(
     let files = match read.dialect {
         Dialect::AzureV2 => vec![append(&read.root.join(&read.script_file), template, name)?],
         Dialect::AzureV1 => folder(&read.root, template, name)?,
-        Dialect::Lambda => {
-            let message =
-                "this folder holds a handler for AWS Lambda, and the templates are functions of Azure";
+        Dialect::Lambda | Dialect::Web => {
+            let message = format!(
+                "this folder holds {}, and the templates are functions of Azure",
+                if read.dialect == Dialect::Web { "a web app" } else { "a handler for AWS Lambda" }
+            );
             return Err(CommandError::new(USAGE, "E0703", message));
         }
     };

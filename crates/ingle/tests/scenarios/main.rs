@@ -60,3 +60,4 @@ mod templates;
 mod testing;
 mod timers;
 mod warming;
+mod web;
