@@ -11,6 +11,8 @@ use ingle_types::spec::{
     WorkerOptions,
 };
 
+use crate::detect::Detected;
+use crate::ingle_toml::IngleToml;
 use crate::json_place::{self, Document, Node};
 use crate::project::Member;
 use crate::{
@@ -207,18 +209,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         Dialect::Web => built_in(web::host()),
         Dialect::AzureV1 | Dialect::AzureV2 => host_json::read(&root, &settings)?,
     };
-    let functions = match (detected.dialect, &detected.handler) {
-        (Dialect::AzureV1, _) => function_json::read_all(&root, &detected.directories, &settings)?,
-        (Dialect::Lambda, Some(handler)) => function_json::Functions {
-            declared: vec![lambda::declare(&folder_name, handler, &own.lambda, &own.sandbox)],
-            ..function_json::Functions::default()
-        },
-        (Dialect::Web, Some(handler)) => function_json::Functions {
-            declared: vec![web::declare(&folder_name, handler)],
-            ..function_json::Functions::default()
-        },
-        (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),
-    };
+    let functions = declared(&root, &detected, &settings, (&folder_name, &own))?;
     let requirements = requirements::read(&root)?;
     let mut problems = local.problems;
     problems.extend(host.problems);
@@ -252,6 +243,27 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         environment: options.environment.clone(),
         filter: options.functions.clone(),
         places: functions.places,
+    })
+}
+
+/// The functions that are known before anything is imported.
+fn declared(
+    root: &Path,
+    detected: &Detected,
+    settings: &BTreeMap<String, String>,
+    (folder_name, own): (&str, &IngleToml),
+) -> Result<function_json::Functions, Error> {
+    let one = |declared| function_json::Functions {
+        declared: vec![declared],
+        ..function_json::Functions::default()
+    };
+    Ok(match (detected.dialect, &detected.handler) {
+        (Dialect::AzureV1, _) => function_json::read_all(root, &detected.directories, settings)?,
+        (Dialect::Lambda, Some(handler)) => {
+            one(lambda::declare(folder_name, handler, &own.lambda, &own.sandbox))
+        }
+        (Dialect::Web, Some(handler)) => one(web::declare(folder_name, handler)),
+        (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),
     })
 }
 

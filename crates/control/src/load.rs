@@ -173,13 +173,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let confinement = confinement(prepared, &with, isolation, &shim)?;
     let confined = Confined::new(isolation, confinement.as_ref());
     let python = without_links(&prepared.environment.python);
-    let inherited = match &confinement {
-        Some(confinement) => {
-            let named = [with.named, &folder.sandbox.environment[..]].concat();
-            confine::variables(with.variables, (&python, temporary(confinement)), &named)
-        }
-        None => with.variables.clone(),
-    };
+    let inherited = inherited(folder, &with, (&python, confinement.as_ref()));
     let (environment, settings) = match folder.dialect {
         Dialect::Lambda | Dialect::Web => handler::environment(prepared, &inherited),
         Dialect::AzureV1 | Dialect::AzureV2 => worker_environment(prepared, &inherited, &shim, with.hostname),
@@ -226,6 +220,17 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let found = std::mem::take(&mut loaded.functions);
     let app = ingle_apps::resolve(folder, found.clone(), problems);
     Ok(Imported { pool, loaded, found, app, process_count: process_count.unwrap_or(1), confined })
+}
+
+/// What functions see of the server's environment: all of it without a box.
+fn inherited(
+    folder: &AppFolder,
+    with: &Importing<'_>,
+    (python, confinement): (&Path, Option<&Confinement>),
+) -> BTreeMap<String, String> {
+    let Some(confinement) = confinement else { return with.variables.clone() };
+    let named = [with.named, &folder.sandbox.environment[..]].concat();
+    confine::variables(with.variables, (python, temporary(confinement)), &named)
 }
 
 /// The box of the app, unless it is to have none.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Uri};
 use ingle_connectors::timer::scheduled_event;
 use ingle_gateway::samples::{Entry, event};
+use ingle_types::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use crate::cli::{EventCommand, EventSource, GenerateArguments};
@@ -22,7 +23,7 @@ pub(crate) fn run(
     style: Style,
 ) -> Result<u8, CommandError> {
     let EventCommand::Generate(arguments) = command;
-    let now = SystemTime::now();
+    let now = SystemClock.now();
     let text = match arguments.source {
         EventSource::Schedule => {
             let name = arguments.name.as_deref().unwrap_or("sample");

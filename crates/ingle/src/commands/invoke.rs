@@ -54,7 +54,8 @@ pub(crate) async fn run(
     let printer = Printer::start(style, &tasks);
     let at = (member.as_ref().map_or(folder, |member| member.folder()), state);
     let read = ReadOptions { member, state: Some(at.1.clone()), ..ReadOptions::default() };
-    let answer = call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body)).await;
+    let answer =
+        Box::pin(call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body))).await;
     drop(printer);
     // What was said before an error stands before it.
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;

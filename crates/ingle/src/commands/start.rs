@@ -47,7 +47,7 @@ pub(crate) async fn run(
     let code = match project {
         Err(error) => Err(error),
         Ok(None) if !arguments.names_several() => {
-            run_one(&arguments, surroundings, style, rooms, signals).await
+            Box::pin(run_one(&arguments, surroundings, style, rooms, signals)).await
         }
         Ok(project) => several::run(&arguments, surroundings, style, rooms, signals, project).await,
     };
