@@ -255,7 +255,15 @@ mod tests {
 
     fn handler(log_format: LambdaLogFormat) -> HandlerTrigger {
         let region = "us-east-1".to_owned();
-        HandlerTrigger { url: None, timeout: Duration::from_secs(1), region, memory_mib: 128, log_format }
+        HandlerTrigger {
+            url: None,
+            schedules: Vec::new(),
+            queues: Vec::new(),
+            timeout: Duration::from_secs(1),
+            region,
+            memory_mib: 128,
+            log_format,
+        }
     }
 
     fn ended(outcome: Outcome, init: Option<Duration>, said: &str) -> Completion {
