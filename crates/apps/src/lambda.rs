@@ -10,9 +10,9 @@ use ingle_types::ids::FunctionName;
 use ingle_types::problem::Problem;
 use ingle_types::schedule::{Schedule, TimeZone};
 use ingle_types::spec::{
-    AuthLevel, BindingKind, BindingSpec, CatchUp, DataType, DeclaredFunction, FunctionSpec, HandlerSchedule,
-    HandlerTrigger, HostConfig, HttpOptions, HttpTrigger, LambdaLogFormat, LambdaLogLevel, LambdaOptions,
-    SandboxOptions, TimerTrigger, TriggerSpec,
+    AuthLevel, BindingKind, BindingSpec, CatchUp, DataType, DeclaredFunction, FunctionSpec, HandlerQueue,
+    HandlerSchedule, HandlerTrigger, HostConfig, HttpOptions, HttpTrigger, LambdaLogFormat, LambdaLogLevel,
+    LambdaOptions, SandboxOptions, TimerTrigger, TriggerSpec,
 };
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,11 @@ const MEMORY_MB: u64 = 1536;
 const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const NAME_CHARACTERS_MAX: usize = 64;
+/// Of a queue in the embedded store, so that its poison queue can have a name, too.
+const QUEUE_CHARACTERS_MAX: usize = 56;
+const QUEUE_CHARACTERS_MIN: usize = 3;
+/// Ends the names of queues that keep order.
+const FIFO: &str = ".fifo";
 
 /// A handler, as `module.function` names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +100,7 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
         EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => false,
     });
     options.schedules = function.sources.iter().filter_map(schedule).collect();
+    options.queues = function.sources.iter().filter_map(queue).collect();
     options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
     sandbox.memory.get_or_insert(function.memory_mb << 20);
 }
@@ -108,6 +114,33 @@ fn schedule(source: &EventSource) -> Option<HandlerSchedule> {
     let input = source.input.as_ref().map(ToString::to_string).or(nothing);
     let timer = TimerTrigger { schedule, zone, run_on_startup: false, use_monitor: true };
     source.enabled.then(|| HandlerSchedule { name: source.name.clone(), timer, input })
+}
+
+fn queue(source: &EventSource) -> Option<HandlerQueue> {
+    let EventSource::Queue(source) = source else { return None };
+    source.enabled.then(|| HandlerQueue {
+        name: source.queue.clone(),
+        queue: embedded_queue(&source.queue),
+        batch_size: source.batch_size,
+        window: source.window,
+        reports_failures: source.reports_failures,
+        // Its messages are to come one after the other.
+        parallel_max: if source.queue.ends_with(FIFO) { Some(1) } else { source.concurrency },
+    })
+}
+
+/// The queue of the embedded store that stands for one of SQS, whose names may have more characters: what it can't have
+/// becomes a dash, so `Orders_new` is `orders-new` and `jobs.fifo` is `jobs-fifo`.
+pub(crate) fn embedded_queue(name: &str) -> String {
+    let lowered = name.to_ascii_lowercase();
+    let words = lowered.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let joined = words.collect::<Vec<_>>().join("-");
+    let cut = joined.get(..QUEUE_CHARACTERS_MAX).unwrap_or(&joined).trim_end_matches('-');
+    if cut.len() < QUEUE_CHARACTERS_MIN {
+        format!("queue-{cut}").trim_end_matches('-').to_owned()
+    } else {
+        cut.to_owned()
+    }
 }
 
 /// What the app's one function is, before it is imported.
@@ -212,6 +245,7 @@ pub(crate) fn function(
         trigger: TriggerSpec::Handler(HandlerTrigger {
             url: options.has_url.then_some(url),
             schedules: options.schedules.clone(),
+            queues: options.queues.clone(),
             timeout: options.timeout.unwrap_or(TIMEOUT),
             region: options.region.clone(),
             memory_mib: declared
@@ -308,6 +342,45 @@ mod tests {
         );
         assert_eq!(find(folder(&[(SCRIPT, "x = 1")]).path(), None).unwrap(), None);
         assert_eq!(find(folder(&[("app.py", "def lambda_handler(e, c): ...")]).path(), None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_queue_of_sqs_has_one_in_the_store() {
+        let check = |name: &str, expected: &str| assert_eq!(embedded_queue(name), expected, "{name}");
+        check("orders", "orders");
+        check("Orders_new--2", "orders-new-2");
+        check("-jobs.fifo", "jobs-fifo");
+        check("q", "queue-q");
+        check("__", "queue");
+        // With room for `-poison`, and no dash at the end.
+        check(&format!("{}-b", "a".repeat(55)), &"a".repeat(55));
+    }
+
+    #[test]
+    fn queues_of_a_member_are_sources_unless_they_are_switched_off() {
+        let check = |name: &str, concurrency: Option<u32>, enabled: bool| {
+            queue(&EventSource::Queue(crate::project::QueueSource {
+                queue: name.to_owned(),
+                batch_size: 7,
+                window: Duration::from_secs(2),
+                reports_failures: true,
+                enabled,
+                concurrency,
+                line: 1,
+            }))
+        };
+        let expected = HandlerQueue {
+            name: "Orders".to_owned(),
+            queue: "orders".to_owned(),
+            batch_size: 7,
+            window: Duration::from_secs(2),
+            reports_failures: true,
+            parallel_max: Some(4),
+        };
+        assert_eq!(check("Orders", Some(4), true), Some(expected));
+        assert_eq!(check("Orders", None, true).and_then(|source| source.parallel_max), None);
+        assert_eq!(check("orders.fifo", Some(4), true).and_then(|source| source.parallel_max), Some(1));
+        assert_eq!(check("Orders", None, false), None);
     }
 
     /// T-026: no handler leads out of its folder.

@@ -43,8 +43,11 @@ impl Due<'_> {
                 }
                 Some(format!("changes of {}", feed.container))
             }
-            TriggerSpec::Handler(_) => {
-                self.of_queue(&later::queue_name(&function.name), &format!("for {}", function.name))
+            TriggerSpec::Handler(handler) => {
+                let later =
+                    self.of_queue(&later::queue_name(&function.name), &format!("for {}", function.name));
+                let mut queues = handler.queues.iter();
+                later.or_else(|| queues.find_map(|source| self.of_queue(&source.queue, &source.queue)))
             }
             _ => None,
         })

@@ -30,6 +30,10 @@ pub enum Error {
     EntityExists { binding: String, target: String, partition_key: String, row_key: String },
     #[error("queue '{queue}' is no valid name for a queue: {problem}")]
     QueueName { queue: String, problem: &'static str },
+    #[error(
+        "what the function returned for messages of queue '{queue}' can't be followed, so all of them come again: {problem}"
+    )]
+    BatchAnswer { queue: String, problem: String },
 }
 
 impl Error {
@@ -43,6 +47,7 @@ impl Error {
             Self::Account { .. } => "E0431",
             Self::EntityExists { .. } => "E0418",
             Self::QueueName { .. } => "E0228",
+            Self::BatchAnswer { .. } => "E0317",
             Self::BlobPath { .. } => "E0420",
         }
     }
@@ -55,6 +60,7 @@ impl Error {
             | Self::Expression { .. }
             | Self::Value { .. }
             | Self::QueueName { .. }
+            | Self::BatchAnswer { .. }
             | Self::BlobPath { .. }
             | Self::Filter { .. } => Blame::App,
             Self::Input { source, .. } => source.blame(),
@@ -76,6 +82,9 @@ impl Error {
             Self::Value { .. } => None,
             Self::Filter { .. } => Some("docs/tables.md describes what a filter can say".to_owned()),
             Self::Input { source, .. } => source.hint(),
+            Self::BatchAnswer { .. } => Some(
+                "return {\"batchItemFailures\": [{\"itemIdentifier\": record[\"messageId\"]}]} with the records that failed".to_owned(),
+            ),
             Self::BlobPath { .. } => {
                 Some("write container/name, the container with small letters".to_owned())
             }

@@ -20,7 +20,7 @@ use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use crate::ListenerRooms;
-use crate::queue::{Listener, ListenerOptions, MessageReader, Reading};
+use crate::queue::{Form, Listener, ListenerOptions, MessageReader, Reading};
 
 /// Where events of all handlers go that were given up on.
 pub(crate) const POISON_QUEUE: &str = "lambda-events-poison";
@@ -92,7 +92,7 @@ pub fn start(function: &FunctionName, rooms: ListenerRooms) -> Stopper {
             max_dequeue_count: ATTEMPTS_MAX,
             ..rooms.host.queues
         },
-        reader: Arc::new(Events { function: function.clone(), clock: rooms.clock.clone() }),
+        form: Form::Each(Arc::new(Events { function: function.clone(), clock: rooms.clock.clone() })),
     };
     Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock).start()
 }

@@ -14,6 +14,7 @@
 //! | acknowledging what is a place in a schedule or a stream | [`checkpoint`] |
 //! | accounts in the cloud, writing to them | [`account`], [`foreign`] |
 //! | events for handlers whose callers do not wait | [`later`] |
+//! | queues of handlers | [`sources`] |
 //! | how one value becomes several | [`collect`] |
 //! | waiting for a time | [`wait`] |
 //! | whether a trigger has something to do | [`due`] |
@@ -28,6 +29,7 @@ pub mod error;
 pub mod foreign;
 pub mod later;
 pub mod queue;
+pub mod sources;
 pub mod tables;
 pub mod timer;
 pub mod wait;
@@ -59,9 +61,16 @@ pub struct ListenerRooms {
     pub hops_max: Option<u32>,
 }
 
-/// Starts the listener of a function's trigger, until the stopper is used or dropped. `None` for triggers that other
+/// Starts the listeners of a function's trigger, until their stoppers are used or dropped. None for triggers that other
 /// rooms serve, such as HTTP.
-pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper> {
+pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Vec<Stopper> {
+    match &function.trigger {
+        TriggerSpec::Handler(handler) => sources::start(&function.name, handler, rooms),
+        _ => listen_one(function, rooms).into_iter().collect(),
+    }
+}
+
+fn listen_one(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper> {
     let rooms = rooms.clone();
     match &function.trigger {
         TriggerSpec::Queue(trigger) if trigger.account.remote().is_some() => {
@@ -79,11 +88,12 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
             Some(queue::remote::RemoteListener::new(options, accounts, invoker, tasks).start())
         }
         TriggerSpec::Queue(trigger) => {
+            let reader = queue::Messages::reader(&trigger.queue, trigger.data_type, rooms.clock.clone());
             let options = queue::ListenerOptions {
                 function: function.name.clone(),
                 queue: trigger.queue.clone(),
                 queues: rooms.host.queues,
-                reader: queue::Messages::reader(&trigger.queue, trigger.data_type, rooms.clock.clone()),
+                form: queue::Form::Each(reader),
             };
             let listener =
                 queue::Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock);
@@ -95,7 +105,6 @@ pub fn listen(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
             let (function, trigger) = (function.name.clone(), trigger.clone());
             Some(documents::feed::Feed { function, trigger, store, invoker, tasks, clock, hops_max }.start())
         }
-        TriggerSpec::Handler(_) => Some(later::start(&function.name, rooms)),
         _ => None,
     }
 }

@@ -1,8 +1,12 @@
 //! Queues in the embedded store: trigger, output, acknowledging.
 
+pub mod batch;
+mod gather;
 pub(crate) mod listener;
+mod record;
 pub mod remote;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +24,7 @@ use crate::error::Error;
 use crate::foreign::{ForeignWrite, What, Writes};
 use crate::later;
 
-pub use listener::{Listener, ListenerOptions, MessageReader, Messages, Reading};
+pub use listener::{Form, Listener, ListenerOptions, MessageReader, Messages, Reading};
 
 const POISON_SUFFIX: &str = "-poison";
 const NAME_LENGTH_MAX: usize = 63;
@@ -121,12 +125,19 @@ pub fn poison_effect(delivery: &QueueDelivery, outcome: &Outcome) -> Option<Stri
     }
 }
 
-/// Whether `acknowledge` moves the message to its poison queue; for the log line.
-pub fn poisons(operation: &Operation) -> Option<&str> {
-    match operation {
-        Operation::PoisonMessage { poison_queue, .. } => Some(poison_queue),
-        _ => None,
+/// For the log line: to which poison queues messages go, `poison orders-poison ×2`.
+pub fn poison_effects(operations: &[Operation]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for operation in operations {
+        if let Operation::PoisonMessage { poison_queue, .. } = operation {
+            *counts.entry(poison_queue.as_str()).or_insert(0_u32) += 1;
+        }
     }
+    let text = |(queue, count)| match count {
+        1 => format!("poison {queue}"),
+        _ => format!("poison {queue} ×{count}"),
+    };
+    counts.into_iter().map(text).collect()
 }
 
 pub(crate) fn lease(delivery: &QueueDelivery) -> MessageLease {

@@ -388,7 +388,7 @@ impl Control {
             hops_max: generation.prepared.folder.admission.hops_max(),
         };
         let active = generation.app.functions.iter().filter(|function| !function.disabled);
-        let mut started: Vec<Stopper> = active.filter_map(|function| listen(function, &rooms)).collect();
+        let mut started: Vec<Stopper> = active.flat_map(|function| listen(function, &rooms)).collect();
         started.extend(timer::listen_all(&generation.app.functions, &rooms, &self.0.timers));
         *generation.listeners.lock().unwrap_or_else(PoisonError::into_inner) = started;
     }

@@ -33,6 +33,7 @@ fn extra(event: &Event) -> u32 {
         Delivery::Queue(delivery) | Delivery::Remote(delivery) => {
             u32::from(poison_queue(&delivery.queue).is_none())
         }
+        Delivery::Batch(batch) => u32::from(poison_queue(batch.queue()).is_none()),
         Delivery::Direct | Delivery::Checkpoint(_) => 0,
     }
 }

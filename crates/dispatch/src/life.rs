@@ -100,7 +100,9 @@ async fn attempts(
     // Someone who waits for the answer has nowhere to take the event to.
     let mut stop = match event.delivery {
         Delivery::Direct => inner.rooms.tasks.stop_signal(TaskKind::Listener),
-        Delivery::Queue(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => inner.retiring.clone(),
+        Delivery::Queue(_) | Delivery::Batch(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => {
+            inner.retiring.clone()
+        }
     };
     let outcome = loop {
         let turn = inner.turn(event).await;
@@ -302,7 +304,7 @@ async fn acquire(
     let kind = if on_loop { SlotKind::Loop } else { SlotKind::Lane };
     let wait = match event.delivery {
         Delivery::Direct => inner.options.wait_max,
-        Delivery::Queue(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => {
+        Delivery::Queue(_) | Delivery::Batch(_) | Delivery::Remote(_) | Delivery::Checkpoint(_) => {
             inner.options.function_timeout.unwrap_or(WAIT_WITHOUT_LIMIT)
         }
     };
@@ -344,19 +346,22 @@ async fn conclude(inner: &Inner, event: &Event, outcome: &Outcome, effects: &mut
     if outcome.is_success() {
         return;
     }
-    let operation = match &event.delivery {
+    let operations: Vec<Operation> = match &event.delivery {
         // Whoever holds the message sees what became of the invocation.
         Delivery::Remote(delivery) => {
             effects.extend(queue::poison_effect(delivery, outcome));
-            None
+            return;
         }
-        Delivery::Direct => None,
-        Delivery::Queue(delivery) => Some(queue::acknowledge(delivery, outcome)),
-        Delivery::Checkpoint(delivery) => checkpoint::acknowledge(delivery, outcome),
+        Delivery::Direct => return,
+        Delivery::Queue(delivery) => vec![queue::acknowledge(delivery, outcome)],
+        Delivery::Batch(batch) => queue::batch::acknowledge_failed(batch, outcome),
+        Delivery::Checkpoint(delivery) => checkpoint::acknowledge(delivery, outcome).into_iter().collect(),
     };
-    let Some(operation) = operation else { return };
-    effects.extend(queue::poisons(&operation).map(|queue| format!("poison {queue}")));
-    if let Err(error) = inner.rooms.store.commit(vec![operation]).await {
+    if operations.is_empty() {
+        return;
+    }
+    effects.extend(queue::poison_effects(&operations));
+    if let Err(error) = queue::batch::conclude(&inner.rooms.store, &event.delivery, operations).await {
         // A lease runs out by itself, or is void after a restart; a checkpoint stays where it is. Nothing is lost.
         tracing::error!(source = %event.summary, code = error.code(), "can't acknowledge a failed event: {error}");
     }
@@ -380,6 +385,12 @@ async fn bind_outputs(
     match &event.delivery {
         Delivery::Direct | Delivery::Remote(_) => {}
         Delivery::Queue(delivery) => operations.push(queue::acknowledge(delivery, &success)),
+        Delivery::Batch(batch) => {
+            let ends = queue::batch::acknowledge(batch, &outputs).map_err(|error| error.failure())?;
+            effects.extend(queue::batch::effect(&ends));
+            effects.extend(queue::poison_effects(&ends));
+            operations.extend(ends);
+        }
         Delivery::Checkpoint(delivery) => operations.extend(checkpoint::acknowledge(delivery, &success)),
     }
     if operations.is_empty() {
@@ -388,7 +399,8 @@ async fn bind_outputs(
     if inner.rooms.faults.at("dispatch.commit.before") == Fault::Fail {
         return Err(planted("dispatch.commit.before"));
     }
-    inner.rooms.store.commit(operations).await.map_err(|error| store_failure(&error))?;
+    let concluded = queue::batch::conclude(&inner.rooms.store, &event.delivery, operations).await;
+    concluded.map_err(|error| store_failure(&error))?;
     // A fault here can only end the process: the commit has happened.
     inner.rooms.faults.at("dispatch.commit.after");
     Ok(outputs)

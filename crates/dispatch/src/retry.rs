@@ -91,6 +91,7 @@ fn source(event: &Event) -> String {
     match &event.delivery {
         Delivery::Direct => String::new(),
         Delivery::Queue(delivery) | Delivery::Remote(delivery) => due::source(&delivery.queue),
+        Delivery::Batch(batch) => due::source(batch.queue()),
         Delivery::Checkpoint(delivery) => delivery.consumer.clone(),
     }
 }

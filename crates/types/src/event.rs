@@ -72,6 +72,8 @@ pub enum Delivery {
     Direct,
     /// A leased message of a queue in the embedded store.
     Queue(QueueDelivery),
+    /// Leased messages of one queue in the embedded store, each of which ends in its own way.
+    Batch(BatchDelivery),
     /// A message of a queue in an account, which its listener holds and acknowledges when the invocation is over.
     Remote(QueueDelivery),
     /// A place in a stream or a schedule: finishing means to remember that it was passed.
@@ -101,6 +103,22 @@ pub struct QueueDelivery {
     pub max_dequeue_count: u32,
     /// How long a failed message stays invisible.
     pub retry_delay: Duration,
+}
+
+/// Messages that make one event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchDelivery {
+    /// At least one, all of one queue.
+    pub messages: Vec<QueueDelivery>,
+    /// Whether what the function returned may name messages that failed.
+    pub reports_failures: bool,
+}
+
+impl BatchDelivery {
+    /// Empty if there is no message.
+    pub fn queue(&self) -> &str {
+        self.messages.first().map_or("", |message| &message.queue)
+    }
 }
 
 /// One request to run one function with one event.

@@ -22,8 +22,8 @@ pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncodin
 pub use lambda::{LambdaLogFormat, LambdaLogLevel, LambdaOptions};
 pub use sandbox::{CpuQuota, Egress, Isolation, SandboxOptions};
 pub use trigger::{
-    AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HandlerSchedule, HandlerTrigger,
-    HttpTrigger, QueueTrigger, RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
+    AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HandlerQueue, HandlerSchedule,
+    HandlerTrigger, HttpTrigger, QueueTrigger, RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
 };
 pub use workers::{Fork, IdleTimeout, ScalePlan, WarmUp, WarmWindow, WorkerOptions};
 

@@ -25,7 +25,7 @@ use super::remote::{self, scan};
 use super::source::{Blob, RemoteSource, Source};
 use super::{is_long, metadata};
 use crate::error::Error;
-use crate::queue::{Listener, ListenerOptions, MessageReader, Reading};
+use crate::queue::{Form, Listener, ListenerOptions, MessageReader, Reading};
 use crate::{Accounts, ListenerRooms};
 
 /// Contents that one function's invocations may hold in memory at once. A larger one comes alone.
@@ -54,7 +54,7 @@ pub fn start(function: &FunctionName, trigger: &BlobTrigger, rooms: ListenerRoom
         function: function.clone(),
         queue,
         queues: queue_options(rooms.host.blobs, &rooms.host.queues),
-        reader: Arc::new(reader),
+        form: Form::Each(Arc::new(reader)),
     };
     Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock).start()
 }

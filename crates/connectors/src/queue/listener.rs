@@ -15,16 +15,17 @@ use ingle_tasks::{StopSignal, Stopper, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
 use ingle_types::event::futures::BoxFuture;
-use ingle_types::event::{Delivery, Event, Invocation, InvokerHandle, QueueDelivery, Trace};
+use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, QueueDelivery, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::spec::{DataType, QueueOptions};
 use tokio::sync::Notify;
 
+use super::batch::{self, Batches};
 use super::poison_queue;
 use crate::wait;
 
 /// How long a lease lasts; it is renewed at half time for as long as the function runs (facts 7.1).
-const LEASE: Duration = Duration::from_secs(600);
+pub(super) const LEASE: Duration = Duration::from_secs(600);
 /// Pause after the store refused to answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Longest time without a look into the queue, unless host.json says another.
@@ -34,7 +35,16 @@ pub struct ListenerOptions {
     pub function: FunctionName,
     pub queue: String,
     pub queues: QueueOptions,
-    pub reader: Arc<dyn MessageReader>,
+    pub form: Form,
+}
+
+/// What an event is made of.
+#[derive(Clone)]
+pub enum Form {
+    /// One message each.
+    Each(Arc<dyn MessageReader>),
+    /// As many as there are.
+    Batch(Arc<Batches>),
 }
 
 /// Makes events of leased messages. What a message stands for may lie elsewhere.
@@ -69,17 +79,18 @@ pub enum Reading {
 
 /// Turns the messages of one queue into invocations of one function.
 pub struct Listener {
-    options: ListenerOptions,
-    store: Store,
-    invoker: InvokerHandle,
-    tasks: Tasks,
-    clock: ClockHandle,
-    in_work: Arc<InWork>,
+    pub(super) options: ListenerOptions,
+    pub(super) store: Store,
+    pub(super) invoker: InvokerHandle,
+    pub(super) tasks: Tasks,
+    pub(super) clock: ClockHandle,
+    pub(super) in_work: Arc<InWork>,
 }
 
+/// Invocations that have not ended.
 #[derive(Default)]
-struct InWork {
-    count: AtomicU32,
+pub(super) struct InWork {
+    pub(super) count: AtomicU32,
     finished: Notify,
 }
 
@@ -110,7 +121,7 @@ impl Listener {
             {
                 Wait::ForRoom
             } else {
-                match self.fetch().await {
+                match self.fetch(&mut watch, &mut stop).await {
                     Ok(0) => Wait::ForMessages(self.next_look().await),
                     Ok(_) => Wait::No,
                     Err(error) => {
@@ -143,27 +154,52 @@ impl Listener {
     }
 
     /// When a delayed message comes due, if there is one.
-    async fn next_look(&self) -> Option<SystemTime> {
+    pub(super) async fn next_look(&self) -> Option<SystemTime> {
         match self.store.next_visible_at(&self.options.queue).await {
             Ok(at) => at,
             Err(_) => Some(self.clock.now() + STORE_PAUSE),
         }
     }
 
-    /// Leases a batch and starts an invocation for each message.
-    async fn fetch(&self) -> Result<usize, ingle_store::Error> {
-        let queues = &self.options.queues;
-        let messages = self.store.lease_messages(&self.options.queue, queues.batch_size, LEASE).await?;
-        let count = messages.len();
+    /// Leases messages and starts their invocations. Gives how many it has seen.
+    async fn fetch(
+        &self,
+        watch: &mut QueueWatch,
+        stop: &mut StopSignal,
+    ) -> Result<usize, ingle_store::Error> {
+        let reader = match &self.options.form {
+            Form::Each(reader) => reader,
+            Form::Batch(batches) => return self.fetch_batch(batches, watch, stop).await,
+        };
+        let (messages, count) = self.lease(self.options.queues.batch_size, LEASE).await?;
         for message in messages {
-            if message.dequeue_count > queues.max_dequeue_count {
-                self.give_up(message).await?;
-                continue;
-            }
             self.in_work.count.fetch_add(1, Ordering::AcqRel);
-            drop(self.tasks.spawn(TaskKind::Invocation, "queue message", self.handle(message)));
+            drop(self.tasks.spawn(
+                TaskKind::Invocation,
+                "queue message",
+                self.handle(reader.clone(), message),
+            ));
         }
         Ok(count)
+    }
+
+    /// Messages that may be worked on, and how many were there.
+    pub(super) async fn lease(
+        &self,
+        count: u32,
+        lease: Duration,
+    ) -> Result<(Vec<LeasedMessage>, usize), ingle_store::Error> {
+        let leased = self.store.lease_messages(&self.options.queue, count, lease).await?;
+        let count = leased.len();
+        let mut messages = Vec::with_capacity(count);
+        for message in leased {
+            if message.dequeue_count > self.options.queues.max_dequeue_count {
+                self.give_up(message).await?;
+            } else {
+                messages.push(message);
+            }
+        }
+        Ok((messages, count))
     }
 
     /// A message that was delivered more often than allowed is not handed to the function again.
@@ -173,11 +209,15 @@ impl Listener {
         self.store.commit(vec![Operation::PoisonMessage { lease: message.lease, poison_queue, reason }]).await
     }
 
-    fn handle(&self, message: LeasedMessage) -> impl Future<Output = ()> + Send + 'static {
+    fn handle(
+        &self,
+        reader: Arc<dyn MessageReader>,
+        message: LeasedMessage,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (invoker, store, in_work) = (self.invoker.clone(), self.store.clone(), self.in_work.clone());
-        let (reader, function, clock) =
-            (self.options.reader.clone(), self.options.function.clone(), self.clock.clone());
-        let (lease, delivery) = (message.lease.clone(), self.delivery(&message));
+        let (function, clock) = (self.options.function.clone(), self.clock.clone());
+        let delivery = self.delivery(&message, reader.retry_delay(message.dequeue_count));
+        let lease = message.lease.clone();
         async move {
             // Also counted down when the task is aborted or panics.
             let _leave = Leave(in_work);
@@ -187,24 +227,12 @@ impl Listener {
             };
             let event = Event { delivery, ..*event };
             let id = id.unwrap_or_else(InvocationId::random);
-            let mut running = invoker.invoke(Invocation { id, function, event, caller: None });
-            loop {
-                // Leases end by the wall clock.
-                let half = wait::until(&clock, Some(clock.now() + LEASE / 2), LEASE / 2);
-                tokio::select! {
-                    _completion = &mut running => return,
-                    () = half => {
-                        if let Err(error) = store.extend_lease(&lease, LEASE).await {
-                            tracing::warn!(queue = %lease.queue, message = %lease.message_id, "can't renew the lease: {error}");
-                        }
-                    }
-                }
-            }
+            let running = invoker.invoke(Invocation { id, function, event, caller: None });
+            attend(running, &[lease], &store, &clock).await;
         }
     }
 
-    fn delivery(&self, message: &LeasedMessage) -> Delivery {
-        let delay = self.options.reader.retry_delay(message.dequeue_count);
+    fn delivery(&self, message: &LeasedMessage, delay: Option<Duration>) -> Delivery {
         Delivery::Queue(QueueDelivery {
             queue: message.lease.queue.clone(),
             message_id: message.lease.message_id.clone(),
@@ -213,6 +241,29 @@ impl Listener {
             max_dequeue_count: self.options.queues.max_dequeue_count,
             retry_delay: delay.unwrap_or(self.options.queues.visibility_timeout),
         })
+    }
+}
+
+/// Renews leases until the invocation is over.
+pub(super) async fn attend(
+    mut running: BoxFuture<Completion>,
+    leases: &[MessageLease],
+    store: &Store,
+    clock: &ClockHandle,
+) {
+    loop {
+        // Leases end by the wall clock.
+        let half = wait::until(clock, Some(clock.now() + LEASE / 2), LEASE / 2);
+        tokio::select! {
+            _completion = &mut running => return,
+            () = half => {
+                for lease in leases {
+                    if let Err(error) = store.extend_lease(lease, LEASE).await {
+                        tracing::warn!(queue = %lease.queue, message = %lease.message_id, "can't renew the lease: {error}");
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -228,10 +279,7 @@ async fn put_aside(store: &Store, lease: MessageLease, reading: Reading) {
         Reading::Wait(visible_after) => Operation::ReleaseMessage { lease, visible_after, counts: false },
         Reading::Hopeless(reason) => {
             tracing::error!(%queue, %reason, "gave a message up");
-            match poison_queue(&queue) {
-                Some(poison_queue) => Operation::PoisonMessage { lease, poison_queue, reason },
-                None => Operation::DeleteMessage(lease),
-            }
+            batch::hopeless(lease, reason)
         }
     };
     if let Err(error) = store.commit(vec![operation]).await {
@@ -297,7 +345,7 @@ enum Wait {
     Pause,
 }
 
-struct Leave(Arc<InWork>);
+pub(super) struct Leave(pub(super) Arc<InWork>);
 
 impl Drop for Leave {
     fn drop(&mut self) {

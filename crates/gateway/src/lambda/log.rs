@@ -258,6 +258,7 @@ mod tests {
         HandlerTrigger {
             url: None,
             schedules: Vec::new(),
+            queues: Vec::new(),
             timeout: Duration::from_secs(1),
             region,
             memory_mib: 128,

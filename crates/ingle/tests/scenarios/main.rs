@@ -53,6 +53,7 @@ mod retries;
 mod scaling;
 mod settings;
 mod several;
+mod sources;
 mod stopping;
 mod streaming;
 mod tables;

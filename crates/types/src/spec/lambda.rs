@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::HandlerSchedule;
+use super::{HandlerQueue, HandlerSchedule};
 
 /// `[lambda]` of `ingle.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,7 @@ pub struct LambdaOptions {
     /// Whether it has a URL of its own.
     pub has_url: bool,
     pub schedules: Vec<HandlerSchedule>,
+    pub queues: Vec<HandlerQueue>,
     /// Folders with what the function finds besides its own packages, below `python`; a later one goes before.
     pub layers: Vec<PathBuf>,
     /// How its log lines look; text if absent.
@@ -33,6 +34,7 @@ impl Default for LambdaOptions {
             region: "us-east-1".to_owned(),
             has_url: true,
             schedules: Vec::new(),
+            queues: Vec::new(),
             layers: Vec::new(),
             log_format: None,
             log_level: None,

@@ -69,6 +69,8 @@ pub struct HandlerTrigger {
     pub url: Option<HttpTrigger>,
     /// When an event comes by itself.
     pub schedules: Vec<HandlerSchedule>,
+    /// Whose messages come in batches.
+    pub queues: Vec<HandlerQueue>,
     /// Longest time of one event, which callers are told of.
     pub timeout: Duration,
     /// The region of AWS that the function believes to be in.
@@ -147,6 +149,23 @@ pub struct HandlerSchedule {
     pub timer: TimerTrigger,
     /// JSON text that is the event; a description of the occurrence if absent.
     pub input: Option<String>,
+}
+
+/// A queue of a handler.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HandlerQueue {
+    /// As AWS names it.
+    pub name: String,
+    /// The queue of the embedded store that stands for it.
+    pub queue: String,
+    /// Most messages of one event, at least 1.
+    pub batch_size: u32,
+    /// How long an event waits for more messages after its first.
+    pub window: Duration,
+    /// The answer may name messages that failed.
+    pub reports_failures: bool,
+    /// Most events in work at once, at least 1; `None`: one for each worker that there may be.
+    pub parallel_max: Option<u32>,
 }
 
 /// What happens to occurrences that passed while nothing ran.

@@ -165,6 +165,7 @@ async fn a_handler_s_schedules_put_events_into_its_queue() {
             schedule("often", "rate(5 minutes)", None),
             schedule("at-ten-past", "cron(10 * * * ? *)", Some("{\"a\": 1}")),
         ],
+        queues: Vec::new(),
         timeout: SECOND,
         region: "eu-west-1".to_owned(),
         memory_mib: 128,
