@@ -14,7 +14,7 @@
 //! | bindings and their properties | `bindings` |
 //! | duplicate names, filters, conflicts of routes | `resolve` |
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
-//! | projects of SAM and the Serverless Framework | [`project`] |
+//! | projects of SAM, the Serverless Framework and Chalice | [`project`] |
 
 mod bench;
 mod bindings;
