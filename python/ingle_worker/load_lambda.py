@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 
-from . import lambda_logs, problems, web
+from . import lambda_logs, load_chalice, problems, web
 from .convert import encode_bytes, encode_text
 from .lambda_context import LambdaContext
 from .load import where
@@ -98,12 +98,17 @@ def _load_function(root, function, loaded):
                       fix="declare it with def, and use asyncio.run() in it")
         return
     file, line = where(target)
+    bindings = function["bindings"]
+    if load_chalice.is_app(target):
+        # Its class is where its calls go, and no place of the app's.
+        file, line = script_file, None
+        bindings = [dict(bindings[0], chalice=load_chalice.declared(target))]
     loaded.functions.append({
         "name": name,
         "directory": "",
         "script_file": script_file,
         "entry_point": handler,
-        "bindings": function["bindings"],
+        "bindings": bindings,
         "is_async": False,
         "file": file or script_file,
         "line": line,

@@ -45,6 +45,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
     environment_with(root, &interpreters.default, "lambda", &CLIENTS_OF_LAMBDA)?;
+    environment_with(root, &interpreters.default, "chalice", &[CHALICE])?;
     ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
@@ -153,6 +154,9 @@ fn environment_with(
 
 /// AWS's own runtime and client, with which Ingle's are compared.
 const CLIENTS_OF_LAMBDA: [&str; 2] = ["awslambdaric>=2.2,<5", "boto3>=1.40,<2"];
+
+/// The framework whose projects run, and its own test client, with which Ingle's answers are compared.
+const CHALICE: &str = "chalice>=1.34,<2";
 
 /// What the tests of `ingle_testing` run with.
 const PYTEST: &str = "pytest>=8,<10";

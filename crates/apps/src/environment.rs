@@ -13,6 +13,7 @@ use crate::Error;
 use crate::bench;
 use crate::folder::{AppFolder, ReadOptions, find, read_bytes};
 use crate::interpreter::{Interpreter, configured, is_shim, programs};
+use crate::project::ProjectKind;
 use crate::requirements::{RequirementsSource, normalise};
 
 mod build;
@@ -21,8 +22,11 @@ mod linked;
 
 pub(crate) use build::MISLEADING;
 
-/// The SDK that every app needs, whether it says so or not.
+/// The SDK that every app for Azure needs, whether it says so or not.
 const SDK: &str = "azure-functions";
+/// What every Chalice project needs; Chalice's own deployment adds it, so most don't name it.
+const CHALICE: &str = "chalice";
+const CHALICE_LINE: &str = "chalice>=1.26,<2";
 
 /// Written into an environment when it is whole.
 const READY: &str = ".ingle-ready";
@@ -99,14 +103,15 @@ pub async fn prepare_environment(
         seconds: 0.0,
         problems,
     };
-    if packaged.join("azure/functions").is_dir() && needs_sdk(folder) {
+    if packaged.join("azure/functions").is_dir() && folder.dialect != Dialect::Lambda {
         return Ok(found(Site::Folder(packaged), ".python_packages in the app".to_owned(), Vec::new()));
     }
     if let Some(root) = &interpreter.environment {
-        let problems = missing(folder, interpreter, root).map(|names| vec![report(folder, &names, root)]);
+        let problems =
+            missing(folder, interpreter, (root, options)).map(|names| vec![report(folder, &names, root)]);
         return Ok(found(Site::Python, interpreter.why.clone(), problems.unwrap_or_default()));
     }
-    if !needs_sdk(folder) && folder.requirements.source == RequirementsSource::Nothing {
+    if sdk(folder, options).is_none() && folder.requirements.source == RequirementsSource::Nothing {
         let why = format!("{}, as the app requires nothing", interpreter.why);
         return Ok(found(Site::Python, why, Vec::new()));
     }
@@ -141,8 +146,9 @@ impl<'a> Plan<'a> {
         let uv = find(&options.environment, "PATH").and_then(|path| {
             programs(path, "uv").find(|uv| !is_shim(uv) || !bench::is_confined(folder, options))
         });
-        let is_missing = !folder.requirements.mentioned.iter().any(|name| name == SDK);
-        let sdk = (is_missing && needs_sdk(folder)).then(|| sdk_line(interpreter.version));
+        let is_missing =
+            |name: &&str| !folder.requirements.mentioned.iter().any(|mentioned| mentioned == name);
+        let sdk = sdk(folder, options).filter(is_missing).map(|name| sdk_line(name, interpreter.version));
         let (major, minor, patch) = interpreter.version;
         let is_locked = uv.is_some() && folder.requirements.source == RequirementsSource::UvLock;
         let is_local =
@@ -185,13 +191,20 @@ fn has_settings_of_uv(folder: &AppFolder) -> bool {
     folder.root.join("uv.toml").is_file() || String::from_utf8_lossy(&text).contains("[tool.uv")
 }
 
-fn needs_sdk(folder: &AppFolder) -> bool {
-    folder.dialect.is_azure()
+/// The package that the app can't do without, by its normalised name.
+fn sdk(folder: &AppFolder, options: &ReadOptions) -> Option<&'static str> {
+    let is_chalice = options.member.as_ref().is_some_and(|member| member.kind == ProjectKind::Chalice);
+    match folder.dialect {
+        Dialect::AzureV1 | Dialect::AzureV2 => Some(SDK),
+        Dialect::Lambda => is_chalice.then_some(CHALICE),
+        Dialect::Web => None,
+    }
 }
 
-/// The line of the SDK that supports a version of Python.
-fn sdk_line(version: (u32, u32, u32)) -> &'static str {
+/// The line of that package that supports a version of Python.
+fn sdk_line(name: &str, version: (u32, u32, u32)) -> &'static str {
     match version.1 {
+        _ if name == CHALICE => CHALICE_LINE,
         ..=9 => "azure-functions~=1.24.0",
         10..=12 => "azure-functions>=1.24,<2",
         _ => "azure-functions>=2",
@@ -199,14 +212,18 @@ fn sdk_line(version: (u32, u32, u32)) -> &'static str {
 }
 
 /// Required names that a virtual environment does not have; `None` if it has all, or if that can't be known.
-fn missing(folder: &AppFolder, interpreter: &Interpreter, root: &Path) -> Option<Vec<String>> {
+fn missing(
+    folder: &AppFolder,
+    interpreter: &Interpreter,
+    (root, options): (&Path, &ReadOptions),
+) -> Option<Vec<String>> {
     let sees_more = configured(root, &["include-system-site-packages"]);
     if sees_more.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return None;
     }
     let (major, minor, _) = interpreter.version;
     let installed = installed_names(&root.join(format!("lib/python{major}.{minor}/site-packages")));
-    let sdk = needs_sdk(folder).then(|| SDK.to_owned());
+    let sdk = sdk(folder, options).map(str::to_owned);
     let wanted = folder.requirements.names.iter().chain(&sdk);
     let missing: BTreeSet<String> = wanted.filter(|name| !installed.contains(*name)).cloned().collect();
     (!missing.is_empty()).then(|| missing.into_iter().collect())

@@ -15,7 +15,7 @@
 //! | duplicate names, filters, conflicts of routes | `resolve` |
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
 //! | web apps of WSGI and ASGI | `web` |
-//! | projects of SAM and the Serverless Framework | [`project`] |
+//! | projects of SAM, the Serverless Framework and Chalice | [`project`] |
 
 mod bench;
 mod bindings;

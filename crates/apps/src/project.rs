@@ -1,5 +1,5 @@
-//! Projects of AWS SAM (`template.yaml`) and of the Serverless Framework (`serverless.yml`): which functions a folder
-//! has, and what starts them.
+//! Projects of AWS SAM (`template.yaml`), of the Serverless Framework (`serverless.yml`) and of Chalice
+//! (`.chalice/config.json`): which functions a folder has, and what starts them.
 //!
 //! Reading is pure: files of the folder in, a [`Project`] out. Nothing is run, and nothing is asked of AWS. Each part of
 //! the file that does something at AWS and nothing here is in [`Project::ignored`] with its line, so that nothing is
@@ -13,6 +13,7 @@
 //! | `${self:custom.x}` | `serverless::variables` |
 //! | functions and events of a template | `sam` |
 //! | functions and events of a serverless.yml | `serverless` |
+//! | settings of a Chalice project, and what its app declares | [`chalice`] |
 //! | what both have | `function`, `http`, `findings`, `place` |
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use findings::shortened;
 use node::Fault;
 use yaml::Loaded;
 
+pub mod chalice;
 mod findings;
 mod function;
 mod http;
@@ -66,6 +68,7 @@ pub struct ProjectOptions {
 pub enum ProjectKind {
     Sam,
     Serverless,
+    Chalice,
 }
 
 /// A folder with several functions for AWS Lambda.
@@ -89,6 +92,8 @@ pub struct Project {
 /// Something in the file that has no effect here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ignored {
+    /// Relative to the project's folder; `None` for the project's own file.
+    pub file: Option<PathBuf>,
     /// Counted from 1; of several places the first.
     pub line: u32,
     /// `Policies of Hello, Bye`.
@@ -118,6 +123,8 @@ pub struct ProjectFunction {
     /// Folders or zip files like `code`, in the order in which they go over each other below `/opt`.
     pub layers: Vec<PathBuf>,
     pub sources: Vec<EventSource>,
+    /// Where it is, relative to the project's folder; `None` for the project's own file.
+    pub file: Option<PathBuf>,
     /// Where it begins.
     pub line: u32,
 }
@@ -125,6 +132,7 @@ pub struct ProjectFunction {
 /// One of the functions of a project, as an app of its own.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Member {
+    pub kind: ProjectKind,
     /// The project's folder.
     pub root: PathBuf,
     /// The project's file, relative to it.
@@ -141,7 +149,8 @@ impl Member {
 
     /// `template.yaml:12`.
     pub fn place(&self) -> String {
-        format!("{}:{}", self.file.display(), self.function.line)
+        let file = self.function.file.as_ref().unwrap_or(&self.file);
+        format!("{}:{}", file.display(), self.function.line)
     }
 }
 
@@ -149,6 +158,7 @@ impl Project {
     /// Its functions, if `root` is its folder.
     pub fn members<'a>(&'a self, root: &'a Path) -> impl Iterator<Item = Member> + 'a {
         self.functions.iter().map(|function| Member {
+            kind: self.kind,
             root: root.to_owned(),
             file: self.file.clone(),
             region: self.region.clone(),
@@ -179,6 +189,8 @@ pub struct HttpSource {
     pub cors: Option<Cors>,
     /// What lets only some callers through at AWS, e.g. `the authorizer Users`. Here it is not asked.
     pub guard: Option<String>,
+    /// Where it is, relative to the project's folder; `None` for the project's own file.
+    pub file: Option<PathBuf>,
     pub line: u32,
 }
 
@@ -278,7 +290,7 @@ pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Er
         }
         if let Some(project) = &mut found {
             let why = format!("{} is the project's file", project.file.display());
-            project.ignored.push(Ignored { line: 1, what: name.to_owned(), why });
+            project.ignored.push(Ignored { file: None, line: 1, what: name.to_owned(), why });
             continue;
         }
         found = read_one(&root, name, bytes, options).map_err(|Fault { line, what }| Error::Project {
@@ -304,6 +316,7 @@ fn read_one(
     };
     if let Some(project) = &mut found {
         let doubles = doubles.into_iter().map(|(line, key)| Ignored {
+            file: None,
             line,
             what: format!("the key {}", shortened(&key)),
             why: "the same key is there again further down, and counts".to_owned(),

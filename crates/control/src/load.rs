@@ -13,7 +13,7 @@ use ingle_sandbox::egress::policy::Policy;
 use ingle_sandbox::means::Means;
 use ingle_sandbox::temporary::Temporary;
 use ingle_tasks::Tasks;
-use ingle_types::clock::{ClockHandle, SystemClock};
+use ingle_types::clock::ClockHandle;
 use ingle_types::log::LogSinkHandle;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
@@ -34,8 +34,6 @@ const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);
 /// What Azure's host sets when the app does not (facts 0.11).
 const LANES_DEFAULT: usize = 1000;
 const PROCESSES_MAX: usize = 10;
-/// How long the worker of an examined app may take to exit.
-const EXAMINED_EXIT: Duration = Duration::from_secs(2);
 
 /// A folder that was read, with what runs it. Nothing of the app has run yet.
 #[derive(Clone)]
@@ -52,7 +50,8 @@ pub(crate) struct Imported {
     pub(crate) pool: Pool,
     /// Without its functions: they have become those of `app`.
     pub(crate) loaded: Loaded,
-    found: Vec<DeclaredFunction>,
+    /// Its functions, as they were declared.
+    pub(crate) declared: Vec<DeclaredFunction>,
     pub(crate) app: AppSpec,
     pub(crate) process_count: usize,
     pub(crate) confined: Confined,
@@ -148,7 +147,7 @@ pub(crate) async fn import_as_found<'a>(
     with: impl Fn(&Prepared) -> Importing<'a>,
 ) -> Result<Imported, Error> {
     let imported = import(prepared, with(prepared)).await?;
-    let Some(folder) = prepared.folder.with_web_app(&imported.found) else { return Ok(imported) };
+    let Some(folder) = prepared.folder.with_web_app(&imported.declared) else { return Ok(imported) };
     imported.pool.stop(EXAMINED_EXIT).await;
     prepared.folder = folder;
     import(prepared, with(prepared)).await
@@ -217,9 +216,9 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     problems.extend(pool.way().and_then(unsafe_to_fork));
     problems.extend(prepared.interpreter.problems.clone());
     problems.extend(prepared.environment.problems.clone());
-    let found = std::mem::take(&mut loaded.functions);
-    let app = ingle_apps::resolve(folder, found.clone(), problems);
-    Ok(Imported { pool, loaded, found, app, process_count: process_count.unwrap_or(1), confined })
+    let declared = std::mem::take(&mut loaded.functions);
+    let app = ingle_apps::resolve(folder, declared.clone(), problems);
+    Ok(Imported { pool, loaded, declared, app, process_count: process_count.unwrap_or(1), confined })
 }
 
 /// What functions see of the server's environment: all of it without a box.
@@ -321,47 +320,6 @@ async fn begin(
         after.write(&loaded);
     }
     Ok(loaded)
-}
-
-/// What is found in an app, without serving it.
-pub struct Examined {
-    pub app: AppSpec,
-    /// Without its functions: they have become those of `app`.
-    pub loaded: Loaded,
-}
-
-/// Imports the app in a worker, resolves what it declares, and ends the worker.
-///
-/// # Errors
-/// [`Error::Worker`].
-pub async fn examine(
-    prepared: &Prepared,
-    cache: &Path,
-    variables: &BTreeMap<String, String>,
-    (tasks, parents): (&Tasks, &Parents),
-    sink: LogSinkHandle,
-) -> Result<Examined, Error> {
-    let with = |prepared: &Prepared| Importing {
-        cache,
-        variables,
-        hostname: "localhost",
-        tasks,
-        clock: Arc::new(SystemClock),
-        sink: sink.clone(),
-        parents,
-        spool: None,
-        handed: None,
-        state: Some(prepared.folder.root.join(".ingle")),
-        isolation: None,
-        named: &[],
-        debug_lines: prepared.folder.logs_debug_lines(),
-        debugging: None,
-        index: None,
-    };
-    let imported = import_as_found(&mut prepared.clone(), with).await?;
-    imported.pool.stop(EXAMINED_EXIT).await;
-    parents.templates.stop();
-    Ok(Examined { app: imported.app, loaded: imported.loaded })
 }
 
 /// Why each worker imports the app itself, if it does so against the wish of the app.

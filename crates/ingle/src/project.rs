@@ -14,7 +14,7 @@ use ingle_gateway::hosts::label_of;
 use ingle_gateway::service::Service;
 use serde_json::{Value, json};
 
-use crate::cli::StartArguments;
+use crate::chalice::{self, Importer};
 use crate::exit::{APP, CommandError, USAGE};
 use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
@@ -24,15 +24,12 @@ use crate::surroundings::Surroundings;
 const OF_AZURE: [&str; 2] = ["host.json", "function_app.py"];
 
 /// The project of the folder that is to be served, if it is one.
-pub(crate) fn find(
-    arguments: &StartArguments,
-    surroundings: &Surroundings,
-) -> Result<Option<Project>, CommandError> {
-    let folder = absolute(&arguments.app.folder);
-    if arguments.app.handler.is_some() {
+pub(crate) async fn find(with: Importer<'_>) -> Result<Option<Project>, CommandError> {
+    let folder = absolute(&with.arguments.folder);
+    if with.arguments.handler.is_some() {
         return Ok(None);
     }
-    let Some(project) = read(&folder, surroundings)? else { return Ok(None) };
+    let Some(project) = read(&folder, with).await? else { return Ok(None) };
     if project.functions.is_empty() {
         let problems: Vec<String> = project.problems.iter().map(ToString::to_string).collect();
         let why = if problems.is_empty() {
@@ -47,12 +44,12 @@ pub(crate) fn find(
 }
 
 /// The function of this name, if the folder is a project.
-pub(crate) fn member(
+pub(crate) async fn member(
     folder: &Path,
     name: &str,
-    surroundings: &Surroundings,
+    with: Importer<'_>,
 ) -> Result<Option<Box<Member>>, CommandError> {
-    let Some(project) = read(folder, surroundings)? else { return Ok(None) };
+    let Some(project) = read(folder, with).await? else { return Ok(None) };
     let mut members = project.members(folder);
     let found = members.find(|member| member.function.name == name || member.function.id == name);
     found.map(|member| Some(Box::new(member))).ok_or_else(|| {
@@ -67,12 +64,20 @@ pub(crate) fn state(member: &Member, chosen: Option<&PathBuf>) -> PathBuf {
     Surroundings::state(&member.root, chosen).join(label_of(&member.function.name))
 }
 
-fn read(folder: &Path, surroundings: &Surroundings) -> Result<Option<Project>, CommandError> {
+async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, CommandError> {
     if !folder.is_dir() || OF_AZURE.iter().any(|file| folder.join(file).is_file()) {
         return Ok(None);
     }
-    let options = ProjectOptions { environment: surroundings.variables.clone(), ..ProjectOptions::default() };
-    ingle_apps::project::read(folder, &options).map_err(|error| ingle_control::Error::from(error).into())
+    let variables = with.surroundings.variables.clone();
+    let options = ProjectOptions { environment: variables, ..ProjectOptions::default() };
+    let failed = |error: ingle_apps::Error| CommandError::from(ingle_control::Error::from(error));
+    if let Some(project) = ingle_apps::project::read(folder, &options).map_err(failed)? {
+        return Ok(Some(project));
+    }
+    match ingle_apps::project::chalice::find(folder, &options).map_err(failed)? {
+        Some(found) => chalice::project(&found, folder, with).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Its APIs, before the functions with these labels.
@@ -121,16 +126,16 @@ fn route(http: &HttpSource) -> Option<Route> {
     })
 }
 
-/// What starts functions at AWS and nothing here yet: line and words.
-fn not_yet(project: &Project) -> impl Iterator<Item = (u32, String)> {
-    project.functions.iter().flat_map(|function| {
+/// What starts functions at AWS and nothing here yet: file, line and words.
+fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
+    project.functions.iter().flat_map(move |function| {
         function.sources.iter().filter_map(move |source| {
             let (line, what) = match source {
                 EventSource::Http(http) => {
                     let guard = http.guard.as_ref()?;
                     let path = &http.path;
                     let text = format!("{guard} of {path}: not asked here; with `--auth` callers need a key");
-                    return Some((http.line, text));
+                    return Some((http.file.as_deref().unwrap_or(&project.file), http.line, text));
                 }
                 EventSource::Schedule(_) => return None,
                 EventSource::Queue(queue) if queue.enabled && queue.queue.ends_with(".fifo") => {
@@ -139,12 +144,14 @@ fn not_yet(project: &Project) -> impl Iterator<Item = (u32, String)> {
                         "queue {queue} of {}: has no message groups here; a message that fails lets later ones pass",
                         function.name
                     );
-                    return Some((line, text));
+                    let file = function.file.as_deref().unwrap_or(&project.file);
+                    return Some((file, line, text));
                 }
                 EventSource::Queue(_) => return None,
                 EventSource::Bucket(bucket) => (bucket.line, format!("bucket {}", bucket.bucket)),
             };
-            Some((line, format!("{what} of {}: Ingle does not send such events yet", function.name)))
+            let file = function.file.as_deref().unwrap_or(&project.file);
+            Some((file, line, format!("{what} of {}: Ingle does not send such events yet", function.name)))
         })
     })
 }
@@ -153,6 +160,7 @@ fn kind(project: &Project) -> &'static str {
     match project.kind {
         ProjectKind::Sam => "SAM",
         ProjectKind::Serverless => "Serverless",
+        ProjectKind::Chalice => "Chalice",
     }
 }
 
@@ -160,11 +168,14 @@ fn kind(project: &Project) -> &'static str {
 pub(crate) fn told(project: &Project, style: Style) -> String {
     let file = project.file.display().to_string();
     if style.json {
-        let ignored =
-            project.ignored.iter().map(|one| json!({"line": one.line, "what": one.what, "why": one.why}));
+        let ignored = project.ignored.iter().map(|one| {
+            let file = one.file.as_ref().unwrap_or(&project.file);
+            json!({"file": file, "line": one.line, "what": one.what, "why": one.why})
+        });
         let ignored: Vec<Value> = ignored.collect();
+        let not_yet = not_yet(project);
         let not_yet: Vec<Value> =
-            not_yet(project).map(|(line, what)| json!({"line": line, "what": what})).collect();
+            not_yet.map(|(file, line, what)| json!({"file": file, "line": line, "what": what})).collect();
         let functions: Vec<&str> = project.functions.iter().map(|function| &*function.name).collect();
         return json!({"event": "project", "kind": kind(project), "file": file, "functions": functions,
             "ignored": ignored, "notYet": not_yet, "problems": project.problems})
@@ -174,10 +185,12 @@ pub(crate) fn told(project: &Project, style: Style) -> String {
     let plural = if count == 1 { "" } else { "s" };
     let mut lines = vec![format!("{} project {file}: {count} function{plural}", kind(project))];
     lines.extend(screen::problems(&project.problems, style));
-    for (line, what) in not_yet(project) {
-        lines.push(style.paint(Color::Yellow, &harmless(&format!("  {file}:{line} {what}"))));
+    for (file, line, what) in not_yet(project) {
+        let text = format!("  {}:{line} {what}", file.display());
+        lines.push(style.paint(Color::Yellow, &harmless(&text)));
     }
     for one in &project.ignored {
+        let file = one.file.as_ref().unwrap_or(&project.file).display();
         let text = format!("  {file}:{} {}: no effect here, {}", one.line, one.what, one.why);
         lines.push(style.paint(Color::Dim, &harmless(&text)));
     }

@@ -34,6 +34,7 @@ shim_files![
     "lanes.py",
     "lifespan.py",
     "load.py",
+    "load_chalice.py",
     "load_lambda.py",
     "load_v1.py",
     "load_v2.py",

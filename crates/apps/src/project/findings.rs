@@ -2,6 +2,7 @@
 //! settings have, with a finding for every other.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use ingle_types::problem::Problem;
 
@@ -29,6 +30,8 @@ pub(super) struct Findings {
 
 /// The same thing, ignored in several places.
 struct Group {
+    /// Another than the project's own.
+    file: Option<PathBuf>,
     line: u32,
     what: String,
     /// The first of them.
@@ -58,7 +61,12 @@ impl Findings {
         let mut ignored: Vec<Ignored> = self.groups.iter().map(Group::shown).collect();
         if let Some(last) = ignored.last().filter(|_| self.groups_left_out > 0) {
             let what = format!("{} more", self.groups_left_out);
-            ignored.push(Ignored { line: last.line, what, why: "the list is too long".to_owned() });
+            ignored.push(Ignored {
+                file: None,
+                line: last.line,
+                what,
+                why: "the list is too long".to_owned(),
+            });
         }
         if let Some(line) = self.problems.last().and_then(|last| last.line)
             && self.errors > self.problems.len()
@@ -79,8 +87,22 @@ impl Findings {
     pub(super) fn ignore(&mut self, line: u32, what: impl Into<String>, why: impl Into<String>) {
         let (what, why) = (what.into(), why.into());
         if !self.groups.iter().any(|group| (group.line, &group.what, &group.why) == (line, &what, &why)) {
-            self.add(Group { line, what, subjects: Vec::new(), last: String::new(), count: 0, why });
+            self.add(Group {
+                file: None,
+                line,
+                what,
+                subjects: Vec::new(),
+                last: String::new(),
+                count: 0,
+                why,
+            });
         }
+    }
+
+    /// Something in another file than the project's own that has no effect.
+    pub(super) fn ignore_in(&mut self, file: &str, line: u32, what: String, why: &str) {
+        let (file, why) = (Some(PathBuf::from(file)), why.to_owned());
+        self.add(Group { file, line, what, subjects: Vec::new(), last: String::new(), count: 0, why });
     }
 
     fn add(&mut self, group: Group) {
@@ -114,7 +136,7 @@ impl Findings {
             }
             None => {
                 let (what, why, last) = (what.to_owned(), why.to_owned(), subject.to_owned());
-                self.add(Group { line, what, subjects: vec![last.clone()], last, count: 1, why });
+                self.add(Group { file: None, line, what, subjects: vec![last.clone()], last, count: 1, why });
             }
         }
     }
@@ -223,7 +245,7 @@ impl Group {
             0 => format!("{} of {shown}", self.what),
             more => format!("{} of {shown} and {more} more", self.what),
         };
-        Ignored { line: self.line, what, why: self.why.clone() }
+        Ignored { file: self.file.clone(), line: self.line, what, why: self.why.clone() }
     }
 }
 

@@ -277,6 +277,7 @@ impl Reader<'_> {
             variables: variables.unwrap_or_default(),
             layers,
             sources,
+            file: None,
             line: member.line,
         }))
     }

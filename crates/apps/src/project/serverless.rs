@@ -377,6 +377,7 @@ impl Reader<'_> {
             variables,
             layers,
             sources,
+            file: None,
             line: member.line,
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_apps::Requirements;
-use ingle_control::{examine, prepare};
+use ingle_control::{Examining, examine, prepare};
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::problem::Severity;
@@ -66,7 +66,9 @@ async fn look(
     let sink = Arc::new(printer.clone());
     let parents = Parents { means, ..Parents::default() };
     let rooms = (tasks, &parents);
-    let examined = examine(&prepared, &surroundings.cache, &surroundings.variables, rooms, sink).await?;
+    let examined =
+        examine(&prepared, &surroundings.cache, &surroundings.variables, rooms, (sink, Examining::default()))
+            .await?;
     let mut app = examined.app;
     inspect(&mut app);
     Ok((app, prepared.folder.requirements))

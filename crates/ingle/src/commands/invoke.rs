@@ -17,6 +17,7 @@ use ingle_worker::Parents;
 use serde_json::Value;
 
 use crate::app::{App, Entrance, Plan};
+use crate::chalice::Importer;
 use crate::cli::{AppArguments, InvokeArguments};
 use crate::client::Client;
 use crate::commands::start::{planned_faults, progress};
@@ -40,22 +41,40 @@ pub(crate) async fn run(
     style: Style,
 ) -> Result<u8, CommandError> {
     let body = payload(&arguments.data)?;
-    let query = query(&arguments)?;
     let folder = absolute(&arguments.at.folder);
-    let member = project::member(&folder, &arguments.function, surroundings)?;
+    let tasks = Tasks::new();
+    let printer = Printer::start(style, &tasks);
+    let app = AppArguments {
+        folder: folder.clone(),
+        python: None,
+        functions: Vec::new(),
+        state: arguments.at.state.clone(),
+        handler: None,
+    };
+    let importer = Importer {
+        arguments: &app,
+        isolation: None,
+        named: &[],
+        surroundings,
+        printer: &printer,
+        style,
+        tasks: &tasks,
+    };
+    let member = project::member(&folder, &arguments.function, importer).await?;
+    // A function of a project may be named by its key in the project's file, too.
+    let function = member.as_ref().map_or(&arguments.function, |member| &member.function.name);
+    let query = query(&arguments, function)?;
     let state = match &member {
         Some(member) => project::state(member, arguments.at.state.as_ref()),
         None => Surroundings::state(&folder, arguments.at.state.as_ref()),
     };
-    let tasks = Tasks::new();
     if let Some(client) = Client::connect(&state, &tasks).await {
         return Ok(show(&call(client, &query, body).await?, style));
     }
-    let printer = Printer::start(style, &tasks);
     let at = (member.as_ref().map_or(folder, |member| member.folder()), state);
     let read = ReadOptions { member, state: Some(at.1.clone()), ..ReadOptions::default() };
-    let answer =
-        Box::pin(call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body))).await;
+    let called = call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body));
+    let answer = Box::pin(called).await;
     drop(printer);
     // What was said before an error stands before it.
     tasks.stop(TaskKind::Printer, Duration::from_secs(2)).await;
@@ -112,8 +131,8 @@ async fn call_once(
     answer
 }
 
-fn query(arguments: &InvokeArguments) -> Result<Vec<(String, String)>, CommandError> {
-    let mut query = vec![("function".to_owned(), arguments.function.clone())];
+fn query(arguments: &InvokeArguments, function: &str) -> Result<Vec<(String, String)>, CommandError> {
+    let mut query = vec![("function".to_owned(), function.to_owned())];
     query.extend(arguments.method.iter().map(|method| ("method".to_owned(), method.clone())));
     for parameter in &arguments.parameter {
         let Some((name, value)) = parameter.split_once('=') else {

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::app::{App, Entrance, Plan};
+use crate::chalice::Importer;
 use crate::cli::{StartArguments, memory_size};
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE};
 use crate::moved::{self, MovedTime};
@@ -41,15 +42,30 @@ pub(crate) async fn run(
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.
-    let signals = Signals::listen(arguments.clock.is_some());
+    let mut signals = Signals::listen(arguments.clock.is_some());
     let rooms = (&printer, &tasks);
-    let project = if arguments.names_several() { Ok(None) } else { project::find(&arguments, surroundings) };
+    let importer = Importer {
+        arguments: &arguments.app,
+        isolation: arguments.isolation,
+        named: &arguments.environment,
+        surroundings,
+        printer: &printer,
+        style,
+        tasks: &tasks,
+    };
+    let find = async { if arguments.names_several() { Ok(None) } else { project::find(importer).await } };
+    let project = tokio::select! {
+        project = find => Some(project),
+        // Nothing was accepted yet, so there is nothing to finish.
+        () = signals.next() => None,
+    };
     let code = match project {
-        Err(error) => Err(error),
-        Ok(None) if !arguments.names_several() => {
+        None => Ok(INTERRUPTED),
+        Some(Err(error)) => Err(error),
+        Some(Ok(None)) if !arguments.names_several() => {
             Box::pin(run_one(&arguments, surroundings, style, rooms, signals)).await
         }
-        Ok(project) => several::run(&arguments, surroundings, style, rooms, signals, project).await,
+        Some(Ok(project)) => several::run(&arguments, surroundings, style, rooms, signals, project).await,
     };
     drop(printer);
     // What was said before an error stands before it.

@@ -11,6 +11,7 @@ mod blobs;
 mod broken;
 mod builders;
 mod cancel;
+mod chalice;
 mod changes;
 mod command_line;
 mod concurrency;

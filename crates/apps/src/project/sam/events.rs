@@ -57,6 +57,7 @@ pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource 
         stage: http::DEFAULT.to_owned(),
         cors,
         guard: auth.filter(|auth| auth != "NONE").map(|auth| format!("the authorizer {auth}")),
+        file: None,
         line: url.line,
     }
 }
@@ -138,6 +139,7 @@ fn rest_route(
         stage: door.stage,
         cors: door.cors,
         guard,
+        file: None,
         line: event.line,
     })
 }
@@ -178,6 +180,7 @@ fn http_route(
         stage: door.stage,
         cors: door.cors,
         guard,
+        file: None,
         line: event.line,
     })
 }

@@ -91,6 +91,7 @@ fn function_url(findings: &mut Findings, url: &Member) -> Option<HttpSource> {
         stage: http::DEFAULT.to_owned(),
         cors: config.get("cors").and_then(|node| http::cors(findings, node)),
         guard: guard(config),
+        file: None,
         line: url.line,
     })
 }
@@ -183,6 +184,7 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
         stage: door.stage.to_owned(),
         cors,
         guard: guard(config),
+        file: None,
         line: event.line,
     })
 }
@@ -201,7 +203,16 @@ fn http_route(
     let cors = shared.and_then(|api| api.get("cors")).and_then(|node| http::cors(findings, node));
     let api = Api::Http { id: HTTP_API.to_owned(), payload: payload? };
     let stage = http::DEFAULT.to_owned();
-    Some(HttpSource { api, method, path, stage, cors, guard: guard(&event.value), line: event.line })
+    Some(HttpSource {
+        api,
+        method,
+        path,
+        stage,
+        cors,
+        guard: guard(&event.value),
+        file: None,
+        line: event.line,
+    })
 }
 
 /// One source for each of the event's rates.
