@@ -115,9 +115,8 @@ fn what_is_not_served_of_a_project_is_said() {
     assert_eq!(project["functions"], names);
     let source = shop().text("app.py");
     let place = |word: &str| {
-        let entries = project["notYet"].as_array().unwrap().iter();
-        let found =
-            entries.filter(|entry| entry["what"].as_str().unwrap().contains(word)).next_back().unwrap();
+        let mut entries = project["notYet"].as_array().unwrap().iter();
+        let found = entries.find(|entry| entry["what"].as_str().unwrap().contains(word)).unwrap();
         assert_eq!(found["file"], "app.py");
         source.lines().nth(found["line"].as_u64().unwrap() as usize - 1).unwrap().to_owned()
     };
