@@ -210,18 +210,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         Dialect::Web => built_in(web::host()),
         Dialect::AzureV1 | Dialect::AzureV2 => host_json::read(&root, &settings)?,
     };
-    let functions = match (detected.dialect, &detected.handler) {
-        (Dialect::AzureV1, _) => function_json::read_all(&root, &detected.directories, &settings)?,
-        (Dialect::Lambda, Some(handler)) => function_json::Functions {
-            declared: vec![lambda::declare(&folder_name, handler, &own.lambda, &own.sandbox)],
-            ..function_json::Functions::default()
-        },
-        (Dialect::Web, Some(handler)) => function_json::Functions {
-            declared: vec![web::declare(&folder_name, handler)],
-            ..function_json::Functions::default()
-        },
-        (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),
-    };
+    let functions = declared(&root, &folder_name, &detected, &own, &settings)?;
     let requirements = requirements::read(&root)?;
     let mut problems = local.problems;
     problems.extend(host.problems);
@@ -255,6 +244,28 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         environment: options.environment.clone(),
         filter: options.functions.clone(),
         places: functions.places,
+    })
+}
+
+/// What is known of the functions before the app is imported.
+fn declared(
+    root: &Path,
+    folder_name: &str,
+    detected: &detect::Detected,
+    own: &ingle_toml::IngleToml,
+    settings: &BTreeMap<String, String>,
+) -> Result<function_json::Functions, Error> {
+    let one = |function| function_json::Functions {
+        declared: vec![function],
+        ..function_json::Functions::default()
+    };
+    Ok(match (detected.dialect, &detected.handler) {
+        (Dialect::AzureV1, _) => function_json::read_all(root, &detected.directories, settings)?,
+        (Dialect::Lambda, Some(handler)) => {
+            one(lambda::declare(folder_name, handler, &own.lambda, &own.sandbox))
+        }
+        (Dialect::Web, Some(handler)) => one(web::declare(folder_name, handler)),
+        (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),
     })
 }
 

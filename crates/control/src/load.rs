@@ -147,11 +147,11 @@ pub(crate) async fn import_as_found<'a>(
     prepared: &mut Prepared,
     with: impl Fn(&Prepared) -> Importing<'a>,
 ) -> Result<Imported, Error> {
-    let imported = import(prepared, with(prepared)).await?;
+    let imported = Box::pin(import(prepared, with(prepared))).await?;
     let Some(folder) = prepared.folder.with_web_app(&imported.found) else { return Ok(imported) };
     imported.pool.stop(EXAMINED_EXIT).await;
     prepared.folder = folder;
-    import(prepared, with(prepared)).await
+    Box::pin(import(prepared, with(prepared))).await
 }
 
 /// Imports the app in its first worker and resolves what it declares.
@@ -221,8 +221,7 @@ pub(crate) async fn import(prepared: &Prepared, with: Importing<'_>) -> Result<I
     let mut loaded = begin(&pool, index_of, is_lazy).await?;
     problems.extend(loaded.problems.clone());
     problems.extend(pool.way().and_then(unsafe_to_fork));
-    problems.extend(prepared.interpreter.problems.clone());
-    problems.extend(prepared.environment.problems.clone());
+    problems.extend([&prepared.interpreter.problems[..], &prepared.environment.problems].concat());
     let found = std::mem::take(&mut loaded.functions);
     let app = ingle_apps::resolve(folder, found.clone(), problems);
     Ok(Imported { pool, loaded, found, app, process_count: process_count.unwrap_or(1), confined })
