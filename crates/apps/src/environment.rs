@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
+use ingle_types::spec::Dialect;
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -103,7 +104,7 @@ pub async fn prepare_environment(
         seconds: 0.0,
         problems,
     };
-    if packaged.join("azure/functions").is_dir() && folder.dialect != Dialect::Lambda {
+    if packaged.join("azure/functions").is_dir() && folder.dialect.is_azure() {
         return Ok(found(Site::Folder(packaged), ".python_packages in the app".to_owned(), Vec::new()));
     }
     if let Some(root) = &interpreter.environment {

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::load::{Importing, Prepared, import_as_found};
 
 /// How long the worker of an examined app may take to exit.
-const EXAMINED_EXIT: Duration = Duration::from_secs(2);
+pub(crate) const EXAMINED_EXIT: Duration = Duration::from_secs(2);
 
 /// What is found in an app, without serving it.
 pub struct Examined {

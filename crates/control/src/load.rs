@@ -26,6 +26,7 @@ use ingle_worker::{Confinement, ForkPolicy, Loaded, Parents, Pool, Way, shim};
 
 use crate::confine::{self, Confined, Needs};
 use crate::error::Error;
+use crate::examine::EXAMINED_EXIT;
 use crate::handler;
 use crate::index::Index;
 
@@ -146,11 +147,11 @@ pub(crate) async fn import_as_found<'a>(
     prepared: &mut Prepared,
     with: impl Fn(&Prepared) -> Importing<'a>,
 ) -> Result<Imported, Error> {
-    let imported = import(prepared, with(prepared)).await?;
+    let imported = Box::pin(import(prepared, with(prepared))).await?;
     let Some(folder) = prepared.folder.with_web_app(&imported.declared) else { return Ok(imported) };
     imported.pool.stop(EXAMINED_EXIT).await;
     prepared.folder = folder;
-    import(prepared, with(prepared)).await
+    Box::pin(import(prepared, with(prepared))).await
 }
 
 /// Imports the app in its first worker and resolves what it declares.

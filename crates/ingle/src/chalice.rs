@@ -40,7 +40,7 @@ pub(crate) async fn project(
     let means: Option<Means> = with.surroundings.means().await;
     let options = ReadOptions {
         isolation: with.isolation,
-        member: Some(chalice.api()),
+        member: Some(Box::new(chalice.api())),
         ..with.surroundings.read_options(with.arguments, means.clone())
     };
     let prepared = prepare(folder, &options, &mut progress(with.style, with.printer)).await?;
