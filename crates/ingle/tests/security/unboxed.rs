@@ -194,7 +194,9 @@ fn bombs(server: &Server) -> Vec<Row> {
     };
     let before = descendants(server.process_id()).len();
     let forks = call_of(server, "app", "bombs/forks", &json!({})).status(200).json();
-    assert!(forks["refused"] == "EAGAIN" && forks["born"].as_u64() < Some(128 + 64), "{forks}");
+    // Without process numbers of its own nothing tells what is its: what it forks in its first quarter of a second stays
+    // in the group of its box, under the same limit of 128 as its own group afterwards.
+    assert!(forks["refused"] == "EAGAIN" && forks["born"].as_u64() < Some(2 * 128), "{forks}");
     call_of(server, "app", "survivors/end", &json!({}));
     works();
     server.events().look_until("the end of what was forked", || {
