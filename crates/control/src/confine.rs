@@ -63,6 +63,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) write: Vec<PathBuf>,
     /// Ingle's own, of which functions must see nothing but what is in `read` and `write`.
     pub(crate) hidden: Vec<PathBuf>,
+    /// Of a handler for AWS Lambda: what lies over each other in `/opt`.
+    pub(crate) layers: Option<&'a [PathBuf]>,
 }
 
 /// The box of an app.
@@ -206,6 +208,11 @@ fn view(needs: &Needs<'_>, options: &SandboxOptions, network: Network) -> View {
     for path in given.into_iter().chain(others.map(PathBuf::as_path)) {
         machine::follow_links(path, &mut view.links);
     }
+    if let Some(layers) = needs.layers {
+        let layers: Vec<PathBuf> = layers.iter().map(|layer| machine::real(layer)).collect();
+        let seen: Vec<&Path> = view.mounts.iter().map(|mount| mount.path.as_path()).collect();
+        view.links.extend(crate::handler::links(&machine::real(needs.root), &layers, &seen));
+    }
     // What an app may do is not for the app to say, even if the rest of its folder is its own.
     for path in SAYING.map(|name| needs.root.join(name)) {
         if path.exists() && write.iter().any(|writable| path.starts_with(writable)) {
@@ -313,6 +320,7 @@ mod tests {
             read: Vec::new(),
             write: Vec::new(),
             hidden: Vec::new(),
+            layers: None,
         };
         let access = |options: &SandboxOptions| {
             let view = view(&needs, options, Network::Host);
@@ -363,6 +371,7 @@ mod tests {
             read: Vec::new(),
             write: Vec::new(),
             hidden: Vec::new(),
+            layers: None,
         };
         let most = |processes: Option<u64>, strength: &Strength| {
             let options = SandboxOptions { processes, ..SandboxOptions::default() };

@@ -1,10 +1,15 @@
 //! What is otherwise for handlers of AWS Lambda and for web apps than for functions of Azure.
 
+mod places;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ingle_apps::AppFolder;
 use ingle_types::spec::{Dialect, ScalePlan, WorkerOptions};
 use ingle_worker::Bounds;
+
+pub(crate) use places::links;
 
 use crate::confine;
 use crate::load::{Prepared, is_read_at_start};
@@ -48,6 +53,19 @@ pub(crate) fn environment(
     };
     let (early, settings) =
         own.chain(of_runtime).partition::<BTreeMap<_, _>, _>(|(name, _)| is_read_at_start(name));
+    for (name, below) in [("PATH", "bin"), ("LD_LIBRARY_PATH", "lib")] {
+        if let Some(folders) = of_layers(&prepared.folder.lambda.layers, below) {
+            let before = variables.get(name).map(|paths| format!("{paths}:")).unwrap_or_default();
+            variables.insert(name.to_owned(), format!("{before}{folders}"));
+        }
+    }
     variables.extend(early);
     (variables, settings)
+}
+
+/// Where programs and libraries of layers are found, the last layer first.
+fn of_layers(layers: &[PathBuf], below: &str) -> Option<String> {
+    let folders = layers.iter().rev().map(|layer| layer.join(below)).filter(|folder| folder.is_dir());
+    let folders: Vec<String> = folders.map(|folder| folder.display().to_string()).collect();
+    (!folders.is_empty()).then(|| folders.join(":"))
 }

@@ -276,6 +276,7 @@ fn confinement(
             .cloned()
             .chain(with.state.iter().filter_map(|state| of_all(state)))
             .collect(),
+        layers: (folder.dialect == Dialect::Lambda).then_some(&folder.lambda.layers),
     };
     let policy = confine::policy(&folder.sandbox, &folder.settings);
     // An editor comes in over the host's loopback.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -100,7 +101,7 @@ impl App {
         self.files.keys().map(String::as_str)
     }
 
-    /// Writes it into a folder.
+    /// Writes it into a folder. What begins as a script does can be run.
     ///
     /// # Panics
     /// If it can't be written.
@@ -111,6 +112,8 @@ impl App {
                 Some(parent) => fs::create_dir_all(parent).and_then(|()| fs::write(&file, bytes)),
                 None => fs::write(&file, bytes),
             };
+            let mode = if bytes.starts_with(b"#!") { 0o755 } else { 0o644 };
+            let written = written.and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(mode)));
             written.unwrap_or_else(|error| panic!("can't write {}: {error}", file.display()));
         }
     }

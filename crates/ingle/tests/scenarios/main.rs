@@ -45,6 +45,7 @@ mod middleware;
 mod order;
 mod overload;
 mod payloads;
+mod places;
 mod poison;
 mod processes;
 mod project;
