@@ -32,7 +32,7 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   test [--fast]  prepare this machine and run every check
-                 --fast leaves out the release build, the scenarios, the licences and all Pythons but one
+                 --fast leaves out the scenarios, the licences and all Pythons but one
   setup          install what the checks need, and say what
   tidy           check the rules about files and edges
   bench [--quick]

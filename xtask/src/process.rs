@@ -18,6 +18,9 @@ impl Program {
         let text = program.as_ref().to_string_lossy().into_owned();
         let mut command = Command::new(program);
         command.current_dir(directory);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_package(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
         Self { command, text }
     }
 
@@ -66,9 +69,26 @@ impl Program {
     }
 }
 
+/// Whether `cargo run` sets this variable to tell a program of its package.
+///
+/// A cargo that we start must not see them: build scripts that watch them (ring's does) would run anew at
+/// each change between a cargo of ours and one of the user's, and all that depends on them be compiled again.
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| variable.starts_with(prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cargo_tells_of_this_package_is_not_handed_on() {
+        let read = Program::new("env", here()).read().unwrap();
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some(), "cargo tells tests of it");
+        assert!(!read.contains("CARGO_PKG_NAME"), "{read}");
+        assert!(!read.contains("CARGO_MANIFEST_DIR"), "{read}");
+        assert!(is_of_this_package("CARGO_MANIFEST_DIR") && !is_of_this_package("CARGO_TARGET_DIR"));
+    }
 
     fn here() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR"))

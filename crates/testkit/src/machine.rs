@@ -15,7 +15,7 @@ pub fn workspace() -> &'static Path {
     package.ancestors().nth(2).unwrap_or(package)
 }
 
-/// The program under test: `INGLE_BINARY`, else what was built last, release before debug.
+/// The program under test: `INGLE_BINARY`, else what was built last.
 ///
 /// # Panics
 /// If none was built.
@@ -24,8 +24,9 @@ pub fn binary() -> PathBuf {
         return workspace().join(given);
     }
     let built = ["target/release/ingle", "target/debug/ingle"].map(|path| workspace().join(path));
-    built.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
-        panic!("no program to test: run `cargo build --release -p ingle`, or set INGLE_BINARY")
+    let when = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+    built.into_iter().filter(|path| path.is_file()).max_by_key(when).unwrap_or_else(|| {
+        panic!("no program to test: run `cargo build -p ingle`, or set INGLE_BINARY")
     })
 }
 
