@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 
-from . import lambda_logs, load_chalice, problems, web
+from . import lambda_logs, load_chalice, problems, segments, web
 from .convert import encode_bytes, encode_text
 from .lambda_context import LambdaContext
 from .load import where
@@ -30,6 +30,7 @@ def load(root, request, loaded):
     os.register_at_fork(after_in_child=_name_stream)
     _name_stream()
     lambda_logs.install()
+    segments.open_port()
     asyncio.set_event_loop_policy(_LoopInEachThread())
     # A module may run a loop of its own while it is imported: on AWS none runs then.
     running = asyncio._get_running_loop()
@@ -142,19 +143,20 @@ def _decode_event(kind, value, payload, header):
         raise UnmarshalError("Unable to unmarshal input: %s" % error) from None
 
 
-def _set_trace(trace):
-    """`traceparent` of W3C as X-Ray writes it, where its SDK looks for it."""
+def _set_trace(trace, identity):
+    """`traceparent` of W3C as X-Ray writes it, where its SDK looks for it. What the handler traces is part of this call, whose
+    segment has an id of its own (`types::spans::segment_id`)."""
     parts = trace[0].split("-") if trace else ()
     if len(parts) == 4 and len(parts[1]) == 32:
         os.environ[_TRACE] = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
-            parts[1][:8], parts[1][8:], parts[2], parts[3].endswith("1"))
+            parts[1][:8], parts[1][8:], identity.replace("-", "")[-16:], parts[3].endswith("1"))
     else:
         os.environ.pop(_TRACE, None)
 
 
 def _context_decoder(settings, timeout):
     def decode(kind, value, payload, header):
-        _set_trace(header.get("trace"))
+        _set_trace(header.get("trace"), header["id"])
         return LambdaContext(header["id"], settings, time.time() + timeout, header["metadata"].get("client_context"))
 
     return decode

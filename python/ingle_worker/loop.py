@@ -12,7 +12,7 @@ import sys
 import threading
 import types
 
-from . import crash, fork, invoke, logs, spool, streaming
+from . import crash, fork, invoke, logs, segments, spool, streaming
 from .context import CURRENT, Invocation
 from .frames import Channel, ControlReader, ProtocolError, adopt, to_json
 from .lanes import Lane
@@ -163,7 +163,7 @@ class Worker:
         self._first_call = select.poll()
         self._first_call.register(self._connected, select.POLLIN)
         ours = (self._connected, self._first_lane.socket, loop._ssock, loop._csock, loop._selector)
-        return fork.reasons_against({each.fileno() for each in ours})
+        return fork.reasons_against({each.fileno() for each in ours} | segments.descriptors())
 
     def _fork(self, request):
         """Makes one more process, which opens its first lane at once if it gets one. True in it."""
@@ -207,6 +207,7 @@ class Worker:
     def _serve(self):
         """Runs invocations until the end of the process."""
         self.loop.add_reader(self._connected.fileno(), self._on_readable)
+        segments.listen(self.loop)
         self.loop.call_soon(self._take_frames)
         self._run_loop()
         self._finish()

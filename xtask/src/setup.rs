@@ -46,6 +46,11 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
     environment_with(root, &interpreters.default, "lambda", &CLIENTS_OF_LAMBDA)?;
     environment_with(root, &interpreters.default, "chalice", &[CHALICE])?;
+    for minor in [9, 13] {
+        if let Some(interpreter) = interpreters.with_minor(minor) {
+            environment_with(root, interpreter, &format!("powertools-3.{minor}"), &[POWERTOOLS])?;
+        }
+    }
     ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
@@ -157,6 +162,9 @@ const CLIENTS_OF_LAMBDA: [&str; 2] = ["awslambdaric>=2.2,<5", "boto3>=1.40,<2"];
 
 /// The framework whose projects run, and its own test client, with which Ingle's answers are compared.
 const CHALICE: &str = "chalice>=1.34,<2";
+
+/// What handlers of AWS are often written with, and its own needs.
+const POWERTOOLS: &str = "aws-lambda-powertools[parser,tracer]>=3,<4";
 
 /// What the tests of `ingle_testing` run with.
 const PYTEST: &str = "pytest>=8,<10";

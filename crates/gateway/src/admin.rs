@@ -13,6 +13,8 @@
 //! | `POST /v1/documents?container=` | makes or replaces a document, or those of a list |
 //! | `POST /v1/entities?table=` | adds an entity to a table, or those of a list |
 //! | `POST /v1/state/reset?name=` | empties one or all |
+//! | `GET /v1/metrics` | what the app has measured: [`Metrics::to_json`] |
+//! | `GET /v1/spans?trace=` | what it has traced: [`Spans::to_json`] |
 //! | `GET /v1/log-levels` | rules of what is logged |
 //! | `POST /v1/log-levels?category=&level=` | puts a rule over the app's; without `level` takes it away, without `category` all |
 //! | `POST /v1/invoke?function=&method=&p.NAME=VALUE` | runs a function with the body as payload |
@@ -35,7 +37,9 @@ use ingle_types::event::{Delivery, Event, Invocation, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::InvocationRecord;
 use ingle_types::log_levels::Threshold;
+use ingle_types::metrics::Metrics;
 use ingle_types::outcome::Outcome;
+use ingle_types::spans::Spans;
 use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
 use serde_json::{Value, json};
 
@@ -58,6 +62,8 @@ pub struct Admin {
     /// Reads a blob for a function (its name, `container/name`); `None` if that is no path of its trigger's, or there is
     /// none.
     pub blob: ReadBlob,
+    pub metrics: Metrics,
+    pub spans: Spans,
     /// Shows the rules of what is logged, after a change if there is one.
     pub log_levels: Box<dyn Fn(Option<LevelChange>) -> BoxFuture<Value> + Send + Sync>,
     /// Of a server for tests.
@@ -243,6 +249,8 @@ impl Admin {
                 Ok(state::add_entities(&self.store, needed("table")?, &body.await?).await?)
             }
             (&Method::POST, "/v1/state/reset") => Ok(state::reset(&self.store, value("name")).await?),
+            (&Method::GET, "/v1/metrics") => Ok(self.metrics.to_json()),
+            (&Method::GET, "/v1/spans") => Ok(self.spans.to_json(value("trace"))),
             (&Method::GET, "/v1/log-levels") => Ok((self.log_levels)(None).await),
             (&Method::POST, "/v1/log-levels") => {
                 let level =

@@ -28,7 +28,9 @@ use ingle_types::health::Health;
 use ingle_types::ids::FunctionName;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
 use ingle_types::log_levels::{DEFAULT_CATEGORY, LogLevels};
+use ingle_types::metrics::Metrics;
 use ingle_types::problem::Problem;
+use ingle_types::spans::Spans;
 use ingle_types::spec::{AppSpec, CorsOptions, Isolation, TriggerSpec};
 use ingle_worker::pool::WorkerStatus;
 use serde_json::{Value, json};
@@ -127,6 +129,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     entrance: Entrance,
     rooms: Rooms,
+    metrics: Metrics,
+    spans: Spans,
     admin_socket: PathBuf,
 }
 
@@ -137,7 +141,8 @@ impl App {
         let (clock, tasks) = (plan.clock(), shared.tasks.clone());
         let store = open_store(&plan.state, clock.clone(), plan.faults.clone())?;
         let log_filter = LogFilter::default();
-        let records = log_filter.records(plan.records);
+        let (metrics, spans) = (Metrics::default(), Spans::default());
+        let records = spans.records(log_filter.records(plan.records));
         let options = ingle_control::Options {
             folder: plan.folder,
             read: plan.read,
@@ -163,7 +168,7 @@ impl App {
             faults: plan.faults,
             parents: shared.parents.clone(),
             health: health.clone(),
-            sink: log_filter.lines(plan.sink),
+            sink: spans.lines(metrics.lines(log_filter.lines(plan.sink))),
             records: records.clone(),
         };
         let control = Control::new(options, control_rooms);
@@ -178,6 +183,8 @@ impl App {
             store,
             entrance,
             rooms,
+            metrics,
+            spans,
             admin_socket: plan.state.join(ADMIN_SOCKET),
         })
     }
@@ -266,6 +273,8 @@ impl App {
                 Box::pin(blob(reader.clone(), readers.clone(), function, path))
             }),
             log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
+            metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
             moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.shared.tasks, listener);

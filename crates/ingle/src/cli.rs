@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ingle_types::spec::Isolation;
 
+use crate::commands::metrics::MetricsArguments;
+use crate::commands::traces::TracesArguments;
 use crate::debug::DebugChoice;
 use crate::moved::ClockChoice;
 
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     Keys(KeysCommand),
     /// Show the processes of the running server: zygote, workers, what they do and hold
     Ps(Place),
+    /// Show what the app has measured, as it writes it into its log in CloudWatch's embedded metric format
+    Metrics(MetricsArguments),
+    /// Show what the app has traced with the SDK of AWS X-Ray: all traces, or one
+    Traces(TracesArguments),
     /// Show what the running server logs, or change it at once, until it is stopped
     LogLevel(LogLevelArguments),
     /// Check the machine: interpreters, folders, ports; with --security, what functions are confined with

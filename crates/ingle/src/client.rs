@@ -8,12 +8,15 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
+use ingle_control::absolute;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::app::admin_socket;
+use crate::cli::Place;
 use crate::exit::{APP, CommandError, MACHINE};
+use crate::surroundings::Surroundings;
 
 /// A running server.
 pub(crate) struct Client {
@@ -26,6 +29,19 @@ impl Client {
     pub(crate) async fn connect(state: &Path, tasks: &Tasks) -> Option<Self> {
         let stream = UnixStream::connect(admin_socket(state)).await.ok()?;
         Some(Self { stream, tasks: tasks.clone() })
+    }
+
+    /// The server of an app that is named on the command line.
+    ///
+    /// # Errors
+    /// None runs.
+    pub(crate) async fn of(place: &Place) -> Result<Self, CommandError> {
+        let state = Surroundings::state(&absolute(&place.folder), place.state.as_ref());
+        let client = Self::connect(&state, &Tasks::new()).await;
+        client.ok_or_else(|| {
+            let error = CommandError::new(MACHINE, "E0702", "no server runs for this app");
+            error.hint("start it with `ingle start`, or name its folder with --app")
+        })
     }
 
     /// One request; the server's refusals are errors.

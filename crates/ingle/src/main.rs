@@ -87,6 +87,8 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::State(command) => commands::state::run(command, style).await,
         Command::Keys(command) => commands::keys::run(command, style),
         Command::Ps(place) => commands::processes::run(&place, style).await,
+        Command::Metrics(arguments) => commands::metrics::run(&arguments, style).await,
+        Command::Traces(arguments) => commands::traces::run(&arguments, style).await,
         Command::LogLevel(arguments) => commands::log_level::run(arguments, style).await,
         Command::Doctor(arguments) => commands::doctor::run(&arguments, surroundings, style).await,
         Command::Explain { code } => commands::explain::run(code.as_deref(), style),

@@ -289,6 +289,22 @@ fn item_text(app: Option<&str>, item: Item, style: Style) -> Option<String> {
     }
 }
 
+/// Rows as lines of text: the first column to the left, the others to the right.
+pub(crate) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = width(column)),
+            _ => format!("{cell:>width$}", width = width(column)),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// Writes to standard output. If nobody reads it any more, serving goes on.
 pub(crate) fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();

@@ -17,6 +17,7 @@
 //! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
 //! | accounts in the cloud, and what is in trouble with them | [`account`], [`health`] |
+//! | what an app measures and traces, as it says in CloudWatch's and X-Ray's formats | [`metrics`], [`spans`] |
 //! | keys of callers out of logs | [`mask`] |
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
@@ -36,7 +37,9 @@ pub mod local_file;
 pub mod log;
 pub mod log_levels;
 pub mod mask;
+pub mod metrics;
 pub mod outcome;
 pub mod problem;
 pub mod schedule;
+pub mod spans;
 pub mod spec;

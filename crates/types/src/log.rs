@@ -36,6 +36,8 @@ pub enum LogSource {
     /// `print`, or whatever else reached standard output.
     Stdout,
     Stderr,
+    /// The port of X-Ray's daemon: a datagram for [`crate::spans`], which nobody is shown as a line.
+    Segment,
 }
 
 /// One message of user code; may span several lines.

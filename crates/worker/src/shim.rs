@@ -44,6 +44,7 @@ shim_files![
     "plan.py",
     "problems.py",
     "sdk.py",
+    "segments.py",
     "spool.py",
     "stacks.py",
     "streaming.py",

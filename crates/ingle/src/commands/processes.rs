@@ -2,22 +2,15 @@
 
 use bytes::Bytes;
 use http::Method;
-use ingle_control::absolute;
-use ingle_tasks::Tasks;
 use serde_json::Value;
 
 use crate::cli::Place;
 use crate::client::Client;
-use crate::exit::{CommandError, MACHINE};
-use crate::printer::{Style, harmless, write_out};
-use crate::surroundings::Surroundings;
+use crate::exit::CommandError;
+use crate::printer::{Style, aligned, harmless, write_out};
 
 pub(crate) async fn run(place: &Place, style: Style) -> Result<u8, CommandError> {
-    let state = Surroundings::state(&absolute(&place.folder), place.state.as_ref());
-    let Some(client) = Client::connect(&state, &Tasks::new()).await else {
-        let error = CommandError::new(MACHINE, "E0702", "no server runs for this app");
-        return Err(error.hint("start it with `ingle start`, or name its folder with --app"));
-    };
+    let client = Client::of(place).await?;
     let shown = client.request(Method::GET, "/v1/status", &[], Bytes::new()).await?;
     let text = if style.json { shown.to_string() } else { harmless(&table(&shown)) };
     write_out(&format!("{}\n", text.trim_end()));
@@ -66,22 +59,6 @@ fn megabytes(bytes: &Value) -> String {
     // Tenths of a mebibyte in whole numbers: a process's memory fits by far.
     let tenths = bytes.as_u64().unwrap_or(0) * 10 / (1024 * 1024);
     format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
-/// The first column to the left, the others to the right.
-fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().enumerate().map(|(column, cell)| match column {
-            0 => format!("{cell:<width$}", width = width(column)),
-            _ => format!("{cell:>width$}", width = width(column)),
-        });
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ pub(super) fn line_text(line: &LogLine, style: Style) -> String {
         LogSource::Stdout => "out",
         LogSource::Stderr => "err",
         LogSource::Logging => line.level.as_str(),
+        LogSource::Segment => "segment",
     };
     let color = match mark {
         "error" | "critical" => Color::Red,
@@ -107,6 +108,7 @@ pub(crate) fn line_json(line: &LogLine) -> Value {
         LogSource::Logging => "logging",
         LogSource::Stdout => "stdout",
         LogSource::Stderr => "stderr",
+        LogSource::Segment => "segment",
     };
     let mut shown = json!({"event": "log", "worker": line.worker.to_string(), "source": source,
         "invocation": line.invocation.map(|id| id.to_string()),

@@ -47,6 +47,7 @@ mod overload;
 mod payloads;
 mod places;
 mod poison;
+mod powertools;
 mod processes;
 mod project;
 mod reload;

@@ -23,6 +23,7 @@ impl Worker {
             "critical" => (LogLevel::Critical, LogSource::Logging),
             "stdout" => (LogLevel::Info, LogSource::Stdout),
             "stderr" => (LogLevel::Warning, LogSource::Stderr),
+            "segment" => (LogLevel::Debug, LogSource::Segment),
             _ => (LogLevel::Info, LogSource::Logging),
         };
         let invocation = log.id.and_then(|id| id.parse().ok());
