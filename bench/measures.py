@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import wrk
 from figures import Figure
-from systems import INGLE, INGLE_ASYNC, INGLE_HANDLER, LAMBDA, PANDAS, PEERS, Place, System
+from systems import INGLE, INGLE_ASYNC, INGLE_HANDLER, LAMBDA_PEERS, PANDAS, PEERS, Place, System
 
 ECHO_BYTES = 100_000_000
 # Connections that keep two workers busy.
@@ -85,7 +85,7 @@ def rotated(items: Sequence[Item], rounds: int) -> Iterator[Item]:
 
 def prepare(place: Place) -> None:
     """Builds Ingle's environment and compiles every app's bytecode, so that no measured start does."""
-    for system in [INGLE, INGLE_HANDLER, *PEERS, LAMBDA, *PANDAS.values()]:
+    for system in [INGLE, INGLE_HANDLER, *PEERS, *LAMBDA_PEERS, *PANDAS.values()]:
         with system.start(place, 1) as server:
             server.first_answer(system.hello)
 
@@ -105,7 +105,7 @@ def starts(place: Place, extent: Extent, results: HttpResults, say: Callable[[st
 
 def loads(place: Place, extent: Extent, results: HttpResults, say: Callable[[str], None]) -> None:
     """Latency with one client, requests per second with many, memory after that; two worker processes."""
-    for system in rotated([INGLE, INGLE_ASYNC, INGLE_HANDLER, *PEERS, LAMBDA], extent.load_rounds):
+    for system in rotated([INGLE, INGLE_ASYNC, INGLE_HANDLER, *PEERS, *LAMBDA_PEERS], extent.load_rounds):
         with system.start(place, WORKERS) as server:
             server.first_answer(system.hello)
             url = server.base + system.hello

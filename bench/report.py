@@ -16,10 +16,10 @@ from neighbour import NO_ATTACK, NeighbourResults
 from network_ways import NetworkResults, network_part
 from overload import CAPACITY, TIMES, OverloadResults
 from reload import WATCHERS, ReloadResults
-from systems import INGLE, INGLE_ASYNC, INGLE_HANDLER, LAMBDA, PEERS
+from systems import INGLE, INGLE_ASYNC, INGLE_HANDLER, LAMBDA_PEERS, PEERS
 from zero import ADDED, ROWS, ZeroResults
 
-ALL = [INGLE.name, INGLE_ASYNC.name, INGLE_HANDLER.name, *(peer.name for peer in PEERS), LAMBDA.name]
+ALL = [INGLE.name, INGLE_ASYNC.name, INGLE_HANDLER.name, *(peer.name for peer in PEERS), *(peer.name for peer in LAMBDA_PEERS)]
 
 OURS = (INGLE.name, INGLE_ASYNC.name, INGLE_HANDLER.name)
 
@@ -122,7 +122,7 @@ def warm(http: HttpResults) -> List[Target]:
     for system in (INGLE, INGLE_ASYNC):
         what = f"{system.name}, {MANY_CLIENTS} clients, {WORKERS} workers"
         found.append(Target(what, http.requests[system.name], requests, 15_000, True, of_peers(http.requests)))
-    name, of_lambda = INGLE_HANDLER.name, lambda table: {LAMBDA.name: table[LAMBDA.name]}
+    name, of_lambda = INGLE_HANDLER.name, lambda table: {peer.name: table[peer.name] for peer in LAMBDA_PEERS}
     found.append(Target(f"{name}, p50, 1 client", http.p50[name], seconds, 160e-6, peers=of_lambda(http.p50)))
     what = f"{name}, {MANY_CLIENTS} clients, {WORKERS} workers"
     found.append(Target(what, http.requests[name], requests, 20_000, True, of_lambda(http.requests)))

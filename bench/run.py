@@ -35,7 +35,7 @@ import report
 import zero
 from systems import Place
 
-PACKAGES = ("awslambdaric", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
+PACKAGES = ("awslambdaric", "chalice", "functions-framework", "gunicorn", "flask", "uvicorn", "fastapi", "numpy", "pandas")
 # Each measures one field of `report.Results`, in the order of its fields after the first.
 ROOMS = (drain, reload, events, zero, overload, many, boxes, neighbour, network_ways)
 # Longest path of a Unix socket, less `/state/admin.sock` and a little.
@@ -52,7 +52,7 @@ def main() -> int:
     try:
         if len(str(scratch)) > SCRATCH_LENGTH_MAX:
             raise SystemExit(f"error: {scratch} is too long for a socket in it; choose another --scratch")
-        place = Place(arguments.binary.resolve(), scratch / "apps", scratch)
+        place = Place(arguments.binary.resolve(), scratch / "apps", scratch, arguments.serverless.resolve())
         shutil.copytree(Path(__file__).parent / "apps", place.apps)
         text, results = measure(place, extent)
     finally:
@@ -69,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures Ingle beside its peers.")
     parser.add_argument("--binary", type=Path, required=True, help="the program under test")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for everything temporary")
+    parser.add_argument("--serverless", type=Path, required=True, help="where npm has put serverless and serverless-offline")
     parser.add_argument("--page", type=Path, required=True, help="file to write")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     return parser.parse_args()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ class Place:
     binary: Path
     apps: Path
     scratch: Path
+    # Where npm has put the Serverless Framework and serverless-offline.
+    serverless: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,30 @@ def awslambdaric(module: str) -> Recipe:
     return recipe
 
 
+def chalice_local(place: Place, port: int, _workers: int) -> Tuple[List[str], Dict[str, str]]:
+    """One process with a thread for each request, whatever number of workers is asked for."""
+    command = [str(Path(sys.executable).parent / "chalice"), "--project-dir", str(place.apps / "chalice")]
+    return [*command, "local", "--no-autoreload", "--port", str(port)], {}
+
+
+def serverless_offline(place: Place, port: int, _workers: int) -> Tuple[List[str], Dict[str, str]]:
+    """As many Python processes as it likes. It finds its plugin beside the project, and Python by the name of the runtime."""
+    project = place.apps / "serverless"
+    modules = project / "node_modules"
+    if not modules.exists():
+        modules.symlink_to(place.serverless / "node_modules")
+    configuration = project / "serverless.yml"
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    configuration.write_text(re.sub(r"python3\.\d+", runtime, configuration.read_text()))
+    command = ["node", str(place.serverless / "node_modules/serverless/bin/serverless.js"), "offline", "start"]
+    # Otherwise it asks the network whether there is news of it.
+    quiet = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off", "SLS_TRACKING_DISABLED": "1"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # It takes no other folder than the one it is started in.
+    start = ["sh", "-c", 'cd "$0" && exec "$@"', str(project)]
+    return [*start, *command, "--httpPort", str(port), "--lambdaPort", str(free_port())], {**quiet, "PATH": path}
+
+
 INGLE = System("Ingle, `def`", ingle, "/api/hello?name=Ada", "/api/echo", is_ingle=True)
 INGLE_ASYNC = System("Ingle, `async def`", ingle, "/api/hello_async?name=Ada", "/api/echo", is_ingle=True)
 INGLE_HANDLER = System("Ingle, handler of Lambda", ingle_handler, "/hello?name=Ada", "", is_ingle=True)
@@ -102,6 +130,12 @@ PEERS = [
     System("gunicorn sync + Flask", gunicorn, HELLO, ECHO),
     System("uvicorn + FastAPI", uvicorn("fastapi_hello"), HELLO, ECHO),
     UVICORN,
+]
+# What runs handlers of Lambda on a developer's machine.
+LAMBDA_PEERS = [
+    LAMBDA,
+    System("chalice local", chalice_local, HELLO, ""),
+    System("serverless-offline", serverless_offline, HELLO, ""),
 ]
 # The same systems with a function that has imported numpy and pandas, by the name of the system.
 PANDAS = {

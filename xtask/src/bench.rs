@@ -23,6 +23,8 @@ pub(crate) enum Extent {
 pub(crate) fn bench(root: &Path, extent: Extent) -> anyhow::Result<()> {
     load_generator(root)?;
     let python = environment(root)?;
+    let offline = setup::npm::install(root, "serverless", &SERVERLESS)?;
+    let offline = offline.context("npm is missing: install it with Node.js, for the peer serverless-offline")?;
     Program::new("cargo", root).args(["build", "--release", "--package", "ingle", "--locked"]).run()?;
     let target = setup::target(root)?;
     let scratch = target.join("bench");
@@ -34,8 +36,11 @@ pub(crate) fn bench(root: &Path, extent: Extent) -> anyhow::Result<()> {
     let run =
         Program::new(python, root).args(["bench/run.py", "--binary"]).args([target.join("release/ingle")]);
     let run = run.args(["--scratch"]).args([scratch]).args(["--page"]).args([page]).args(quick);
-    run.env("PYTHONUNBUFFERED", "1").run()
+    run.args(["--serverless"]).args([offline]).env("PYTHONUNBUFFERED", "1").run()
 }
+
+/// The last versions that want no account.
+const SERVERLESS: [&str; 2] = ["serverless@3.40.0", "serverless-offline@13.9.0"];
 
 fn load_generator(root: &Path) -> anyhow::Result<()> {
     // `wrk --version` prints its version and exits with 1, so only its absence tells.

@@ -2,6 +2,7 @@
 
 mod azurite;
 mod gvisor;
+pub(crate) mod npm;
 
 use std::path::{Path, PathBuf};
 
