@@ -24,7 +24,8 @@ pub(crate) fn bench(root: &Path, extent: Extent) -> anyhow::Result<()> {
     load_generator(root)?;
     let python = environment(root)?;
     let offline = setup::npm::install(root, "serverless", &SERVERLESS)?;
-    let offline = offline.context("npm is missing: install it with Node.js, for the peer serverless-offline")?;
+    let offline =
+        offline.context("npm is missing: install it with Node.js, for the peer serverless-offline")?;
     Program::new("cargo", root).args(["build", "--release", "--package", "ingle", "--locked"]).run()?;
     let target = setup::target(root)?;
     let scratch = target.join("bench");

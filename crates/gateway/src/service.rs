@@ -190,10 +190,10 @@ impl Service {
             (path, _) => path?,
         };
         if !door.site.handlers.is_empty()
-            && let Some(named) = lambda::api::function_of(&path)
+            && let Some(asked) = lambda::api::asked(&path)
         {
             let _outstanding = self.enter(door)?;
-            let answer = lambda::api::invoke(door, &self.options.guard, head, &named, body);
+            let answer = lambda::api::invoke(door, &self.options.guard, head, &asked, body);
             return Ok(Served::Whole(answer.await.unwrap_or_else(std::convert::identity)));
         }
         if door.site.has_admin_doors && azure::is_reserved(&path) {

@@ -1,5 +1,11 @@
-//! `POST /2015-03-31/functions/{name}/invocations`: the call of AWS's Lambda API that runs a function, and waits for its result or
-//! not, as boto3, the AWS CLI and other functions make it (facts of Lambda, sections 3.2, 3.3, 3.7 and 1.11).
+//! The calls of AWS's Lambda API that run a function, and wait for its result or not, as boto3, the AWS CLI and other functions make
+//! them (facts of Lambda, sections 3.1 to 3.3, 3.7, 1.5 and 1.11).
+//!
+//! | `POST` | is |
+//! |---|---|
+//! | `/2015-03-31/functions/{name}/invocations` | `Invoke` |
+//! | `/2021-11-15/functions/{name}/response-streaming-invocations` | `InvokeWithResponseStream`: the result as messages, when it is whole |
+//! | `/2014-11-13/functions/{name}/invoke-async` | `InvokeAsync`, which is old |
 //!
 //! It stands on the port of the function URL. Whoever may call the doors below `/admin` of an Azure app may call it; a signature
 //! is neither asked for nor looked at.
@@ -21,7 +27,7 @@ use ingle_types::outcome::{Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, HandlerTrigger, TriggerSpec};
 use serde_json::{Value, json};
 
-use super::{PAYLOAD_BYTES_MAX, error, log, returned};
+use super::{PAYLOAD_BYTES_MAX, error, event_stream, log, returned};
 use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::failure;
@@ -29,29 +35,44 @@ use crate::limits::Refusal;
 use crate::route::path::RequestPath;
 use crate::service::{Door, read_body, run, trace};
 
-const VERSION: &str = "2015-03-31";
 const LATEST: &str = "$LATEST";
 /// Longest `X-Amz-Client-Context`, in bytes as it is sent.
 const CLIENT_CONTEXT_MAX: usize = 3583;
 /// Longest event that nobody waits for, in bytes.
 const LATER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The function that a path of this API names, as it is named there.
-pub(crate) fn function_of(path: &RequestPath<'_>) -> Option<String> {
-    match path.segments.as_slice() {
-        [version, functions, name, invocations]
-            if version == VERSION && functions == "functions" && invocations == "invocations" =>
-        {
-            Some(name.to_string())
-        }
-        _ => None,
-    }
+/// Which call it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Operation {
+    Invoke,
+    InvokeWithResponseStream,
+    InvokeAsync,
+}
+
+/// What a path of this API asks for.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    operation: Operation,
+    /// The function, as it is named there.
+    named: String,
+}
+
+/// What a path asks for, if it is one of this API.
+pub(crate) fn asked(path: &RequestPath<'_>) -> Option<Asked> {
+    let [version, functions, name, what] = path.segments.as_slice() else { return None };
+    let operation = match (version.as_ref(), what.as_ref()) {
+        ("2015-03-31", "invocations") => Operation::Invoke,
+        ("2021-11-15", "response-streaming-invocations") => Operation::InvokeWithResponseStream,
+        ("2014-11-13", "invoke-async") => Operation::InvokeAsync,
+        _ => return None,
+    };
+    (functions == "functions").then(|| Asked { operation, named: name.to_string() })
 }
 
 /// The name of the function that a path of this API names, without account and qualifier.
 pub(crate) fn name_in(path: &str) -> Option<String> {
-    let named = function_of(&RequestPath::parse(path).ok()?)?;
-    Some(split(&named).0.to_owned())
+    let asked = asked(&RequestPath::parse(path).ok()?)?;
+    Some(split(&asked.named).0.to_owned())
 }
 
 /// Answers a call.
@@ -62,7 +83,7 @@ pub(crate) async fn invoke(
     door: &Arc<Door>,
     guard: &Guard,
     head: Parts,
-    named: &str,
+    asked: &Asked,
     body: Incoming,
 ) -> Result<Response<Bytes>, Response<Bytes>> {
     guard.check(&head, Requirement::Admin)?;
@@ -71,15 +92,18 @@ pub(crate) async fn invoke(
         return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedException", "use POST"));
     }
     let qualifier = head.uri.query().and_then(|query| crate::request::first_query_value(query, "Qualifier"));
-    let (function, handler) = find(door, named, qualifier.as_deref())?;
+    let (function, handler) = find(door, &asked.named, qualifier.as_deref())?;
     let client_context = client_context(text("x-amz-client-context"))?;
     let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(too_large)?;
     let event = event(&body.joined())?;
-    let is_later = match text("x-amz-invocation-type") {
-        "" | "RequestResponse" => false,
-        "Event" => true,
-        "DryRun" => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
-        other => return Err(not_one_of("invocationType", other, "Event, RequestResponse, DryRun")),
+    let is_later = match (asked.operation, text("x-amz-invocation-type")) {
+        (Operation::InvokeAsync, _) | (Operation::Invoke, "Event") => true,
+        (_, "" | "RequestResponse") => false,
+        (_, "DryRun") => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
+        (Operation::Invoke, other) => {
+            return Err(not_one_of("invocationType", other, "Event, RequestResponse, DryRun"));
+        }
+        (_, other) => return Err(not_one_of("invocationType", other, "RequestResponse, DryRun")),
     };
     let wants_log = match text("x-amz-log-type") {
         "" | "None" => false,
@@ -107,11 +131,34 @@ pub(crate) async fn invoke(
     let tasks = door.rooms.tasks.clone();
     if is_later {
         let invocation = Invocation { id, function, event, caller: None };
-        return Ok(Detach::new(tasks, TaskKind::Invocation, take(door.clone(), invocation)).await);
+        let mut taken = Detach::new(tasks, TaskKind::Invocation, take(door.clone(), invocation)).await;
+        if asked.operation == Operation::InvokeAsync && taken.status() == StatusCode::ACCEPTED {
+            *taken.body_mut() = Bytes::from_static(b"{\"Status\":202}");
+        }
+        return Ok(taken);
     }
     let invocation = Invocation { id, function, event, caller };
     let call = call(door.clone(), handler, invocation, wants_log);
-    Ok(Detach::new(tasks, TaskKind::Invocation, call).await)
+    let answered = Detach::new(tasks, TaskKind::Invocation, call).await;
+    let streams = asked.operation == Operation::InvokeWithResponseStream;
+    Ok(if streams { streamed(answered) } else { answered })
+}
+
+/// An answer of `Invoke` as one of `InvokeWithResponseStream`: what went wrong, and the log, are told at the end.
+fn streamed(answered: Response<Bytes>) -> Response<Bytes> {
+    if answered.status() != StatusCode::OK {
+        return answered;
+    }
+    let (mut head, body) = answered.into_parts();
+    let log = head.headers.remove("x-amz-log-result");
+    let log = log.as_ref().and_then(|log| log.to_str().ok());
+    let error = head
+        .headers
+        .remove("x-amz-function-error")
+        .map(|_| serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))));
+    let body = event_stream::body(error.as_ref().map_or(Ok(&body), Err), log);
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(event_stream::CONTENT_TYPE));
+    Response::from_parts(head, body)
 }
 
 async fn call(
@@ -297,6 +344,22 @@ mod tests {
         check("arn:aws:lambda:us-east-1:123456789012:function:f", "f", None);
         check("arn:aws-cn:lambda:cn-north-1:123456789012:function:f:7", "f", Some("7"));
         check("", "", None);
+    }
+
+    #[test]
+    fn calls_are_told_by_version_and_path() {
+        let check = |path: &str, expected: Option<Operation>| {
+            let asked = asked(&RequestPath::parse(path).unwrap());
+            let expected = expected.map(|operation| Asked { operation, named: "f:1".to_owned() });
+            assert_eq!(asked, expected, "{path}");
+        };
+        check("/2015-03-31/functions/f:1/invocations", Some(Operation::Invoke));
+        check("/2014-11-13/functions/f%3A1/invoke-async", Some(Operation::InvokeAsync));
+        let streaming = Some(Operation::InvokeWithResponseStream);
+        check("/2021-11-15/functions/f:1/response-streaming-invocations", streaming);
+        check("/2015-03-31/functions/f:1/response-streaming-invocations", None);
+        check("/2015-03-31/layers/f:1/invocations", None);
+        check("/2015-03-31/functions/f:1", None);
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod keys;
 mod lambda;
 mod lambda_events;
 mod lambda_logs;
+mod lambda_streams;
 mod large_blobs;
 mod limits;
 mod log_levels;
