@@ -81,6 +81,11 @@ def import_target(root, function, loaded):
 
 
 def _load_function(root, function, loaded):
+    if function["bindings"][0].get("runtime"):
+        # Imported here, as most functions need nothing of it.
+        from . import load_runtime
+        load_runtime.load_function(root, function, loaded)
+        return
     found = import_target(root, function, loaded)
     if found is None:
         return
@@ -142,12 +147,19 @@ def _decode_event(kind, value, payload, header):
         raise UnmarshalError("Unable to unmarshal input: %s" % error) from None
 
 
-def _set_trace(trace):
-    """`traceparent` of W3C as X-Ray writes it, where its SDK looks for it."""
+def trace_header(trace):
+    """`traceparent` of W3C as X-Ray writes it; None without one."""
     parts = trace[0].split("-") if trace else ()
     if len(parts) == 4 and len(parts[1]) == 32:
-        os.environ[_TRACE] = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
-            parts[1][:8], parts[1][8:], parts[2], parts[3].endswith("1"))
+        return "Root=1-%s-%s;Parent=%s;Sampled=%d" % (parts[1][:8], parts[1][8:], parts[2], parts[3].endswith("1"))
+    return None
+
+
+def _set_trace(trace):
+    """Puts it where X-Ray's SDK looks for it."""
+    header = trace_header(trace)
+    if header is not None:
+        os.environ[_TRACE] = header
     else:
         os.environ.pop(_TRACE, None)
 

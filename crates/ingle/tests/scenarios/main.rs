@@ -17,6 +17,7 @@ mod command_line;
 mod concurrency;
 mod courtesy;
 mod crash;
+mod custom_runtimes;
 mod debugger;
 mod documents;
 mod durability;
