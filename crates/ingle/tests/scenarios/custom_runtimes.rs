@@ -1,6 +1,6 @@
 //! Functions for AWS Lambda whose runtime is a program: what it sees of the Runtime API, and what callers get.
 
-use ingle_testkit::{App, Python, Server, on_each_python};
+use ingle_testkit::{App, Python, Server, on_each_python, workspace};
 use serde_json::{Value, json};
 
 on_each_python!(a_custom_runtime_is_served, a_runtime_that_ends_is_told_of);
@@ -352,4 +352,65 @@ fn functions_of_a_project_have_custom_runtimes() {
     assert_eq!(own["environment"]["WRAPPED"], program(&own));
     assert!(program(&other).ends_with("/layer/bootstrap"), "{other}");
     assert_eq!(other["environment"].get("WRAPPED"), None);
+}
+
+/// AWS's own runtime for Python, of each version line, unmodified: the calls that Ingle's worker is compared with.
+#[test]
+fn aws_s_own_runtime_behaves_as_it_does_elsewhere() {
+    let check = |environment: &str, log_format: &str| {
+        let program = workspace().join(format!("target/venvs/{environment}/bin/python"));
+        assert!(program.exists(), "no boto3 and awslambdaric: run `cargo xtask setup`");
+        let clients = Python { version: "3", program };
+        let settings = "[lambda]\nruntime = \"awslambdaric\"\ntimeout = \"20s\"\n";
+        // A program that starts takes its time on a busy machine.
+        let app = App::folder("tests/lambda")
+            .file("ingle.toml", settings)
+            .settings(&json!({"LONGEST_MS": "20000"}));
+        let launch = app.launch(&clients).variable("AWS_LAMBDA_LOG_FORMAT", log_format).may_complain("");
+        let server = launch.start();
+        let (endpoint, folder) =
+            (format!("http://{}", server.address()), server.folder().display().to_string());
+        let compare = std::fs::read_to_string(server.folder().join("compare.py")).unwrap();
+        let found = clients.run(&compare, &[&endpoint, "app", &folder, log_format]);
+        assert_eq!(found, "{\"compared\": 27}", "{environment}, {log_format}");
+        server
+    };
+    drop(check("lambda", "JSON"));
+    drop(check("lambda-2.0", "Text"));
+    drop(check("lambda-3.1", "Text"));
+    let server = check("lambda", "Text");
+    // What is wrong with a handler is AWS's to say.
+    let clients = Python { version: "3", program: workspace().join("target/venvs/lambda/bin/python") };
+    let (error, result, log) = invoke(&clients, &server, &json!({"do": "leave"}));
+    let message = "RequestId: ID Error: Runtime exited with error: exit status 7";
+    assert_eq!((&error, &result["errorMessage"]), (&json!("Unhandled"), &json!(message)), "{log}");
+}
+
+/// Versions before 2.1 tell of a handler that can't be imported with each event, later ones when they start.
+#[test]
+fn aws_s_own_runtime_says_what_is_wrong_with_a_handler() {
+    let check = |environment: &str, code: &str| {
+        let program = workspace().join(format!("target/venvs/{environment}/bin/python"));
+        let clients = Python { version: "3", program };
+        let settings = "[lambda]\nhandler = \"app.handler\"\nruntime = \"awslambdaric\"\ntimeout = \"20s\"\n";
+        let app = App::default().file("app.py", "import nowhere\n").file("ingle.toml", settings);
+        let server = app.launch(&clients).may_complain("").start();
+        for _ in 0..2 {
+            let (error, result, _) = invoke(&clients, &server, &json!({}));
+            let message = "Unable to import module 'app': No module named 'nowhere'";
+            assert_eq!((&error, &result["errorMessage"]), (&json!("Unhandled"), &json!(message)), "{result}");
+            assert_eq!(result["errorType"], "Runtime.ImportModuleError");
+        }
+        let record = server.wait_for(code, |event| event["event"] == "invocation");
+        assert_eq!(record["failure"]["code"], code, "{record}");
+    };
+    check("lambda-2.0", "E0301");
+    check("lambda-3.1", "E0319");
+    check("lambda", "E0319");
+    // Without the package there is no such runtime.
+    let app = App::default()
+        .file("app.py", "")
+        .file("ingle.toml", "[lambda]\nhandler = \"app.handler\"\nruntime = \"awslambdaric\"\n");
+    let started = app.launch(&Python::any()).may_complain("E0247").begin();
+    started.wait_for("E0247", |event| event.to_string().contains("E0247"));
 }
