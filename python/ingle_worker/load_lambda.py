@@ -118,7 +118,12 @@ def _load_function(root, function, loaded):
         "file": file or script_file,
         "line": line,
     })
-    loaded.plans[name] = _plan(name, target, root, function["bindings"][0])
+    settings = function["bindings"][0]
+    plan = _plan(name, target, root, settings)
+    if settings.get("extensions"):
+        from . import load_runtime
+        load_runtime.beside(plan, root, settings, loaded)
+    loaded.plans[name] = plan
 
 
 def _plan(name, handler, root, settings):

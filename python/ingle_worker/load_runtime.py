@@ -28,7 +28,7 @@ def load_function(root, function, loaded):
         command = _bootstrap(root, function, settings["programs"], loaded)
     if command is None:
         return
-    relay = Relay(command, root)
+    relay = Relay(command, root, settings)
     loaded.starters.append(relay.start)
     loaded.functions.append({
         "name": name,
@@ -41,6 +41,29 @@ def load_function(root, function, loaded):
         "line": None,
     })
     loaded.plans[name] = _plan(name, relay, root, settings)
+
+
+def beside(plan, root, settings, loaded):
+    """Lets the extensions of a function that the worker itself runs live with it, and know of its events."""
+    relay = Relay(None, root, settings)
+    loaded.starters.append(relay.start)
+    decode, run = plan.decoders["context"], plan.function
+    to_call = _context_decoder(settings)
+
+    def decode_both(kind, value, payload, header):
+        return to_call(kind, value, payload, header), decode(kind, value, payload, header)
+
+    def call(event, context):
+        make, own = context
+        relay.call(make(b""))
+        try:
+            return run(event, own)
+        finally:
+            relay.over()
+
+    plan.decoders["context"] = decode_both
+    plan.function = call
+    return plan
 
 
 def _ric(function, loaded):

@@ -7,6 +7,8 @@ thread of a lane hands a call over and waits for what becomes of it.
 
 import atexit
 import collections
+import heapq
+import itertools
 import json
 import os
 import queue
@@ -14,13 +16,13 @@ import re
 import selectors
 import signal
 import socket
-import subprocess
 import threading
 import time
 
 from . import crash, errors, logs
-from .frames import clean
+from .relay_extensions import SHUTDOWN_SECONDS, Extensions
 from .relay_http import Server
+from .relay_program import ERROR_TYPE, Program, exit_failure, told_failure
 
 # Largest event and result, in bytes (facts of Lambda, section 1.2).
 PAYLOAD_BYTES_MAX = 6_291_556
@@ -29,18 +31,22 @@ _NEXT = _VERSION + "/runtime/invocation/next"
 _INIT_ERROR = _VERSION + "/runtime/init/error"
 _PING = _VERSION + "/ping"
 _ANSWER = re.compile(_VERSION + r"/runtime/invocation/([^/]+)/(response|error)")
-_ERROR_TYPE = "lambda-runtime-function-error-type"
-_ERROR_BODY = "lambda-runtime-function-error-body"
 _MODE = "lambda-runtime-function-response-mode"
-_KNOWN_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
-# The longest line that is kept together.
-_LINE_BYTES_MAX = 64 * 1024
-_PIPE_BYTES = 64 * 1024
 # Turns of the loop after the end of a program in which what it has sent before is still read.
 _LAST_TURNS_MAX = 1000
 
+# What of the time that an environment has for its end is the runtime's.
+_PART_OF_RUNTIME = 0.3
+# How long a runtime may take to end that has said that it can't go on.
+_END_SECONDS = 2
+
+# What an environment is.
+DOWN, STARTING, UP, ENDING = "down", "starting", "up", "ending"
 # States of a runtime, as errors name them.
 STARTED, READY, RUNNING, ANSWERED = "Started", "Ready", "Running", "InvocationResponse"
+
+
+_numbers = itertools.count()
 
 
 class Failed(errors.Told):
@@ -48,7 +54,7 @@ class Failed(errors.Told):
 
 
 class Call:
-    """An event on its way. Attributes: the id of its invocation, the event's bytes, headers for the runtime, deadline."""
+    """An event on its way. Attributes: the id of its invocation, the event's bytes, headers for the runtime, deadline, X-Ray's id."""
 
     __slots__ = ("id", "payload", "headers", "deadline_ms", "trace", "told")
 
@@ -58,33 +64,42 @@ class Call:
         self.headers = headers
         self.deadline_ms = deadline_ms
         self.trace = trace
-        # ("line", text), and at last ("answer", (content type, bytes)) or ("failed", error).
+        # ("line", text), and at last ("answer", (content type, bytes)), ("go", None) or ("failed", error).
         self.told = queue.SimpleQueue()
 
 
 class Relay:
-    """Stands between a worker and a runtime. `command`: words of the program; `folder`: where it runs."""
+    """Stands between a worker and an environment: a runtime, extensions, or both.
 
-    def __init__(self, command, folder):
+    `command`: words of the runtime's program, None if the worker itself runs the function; `folder`: where it runs; `settings`: of the
+    function.
+    """
+
+    def __init__(self, command, folder, settings):
         self._command = command
         self._folder = folder
+        self._settings = settings
         self._lock = threading.Lock()
         self._inbox = collections.deque()
+        self._timers = []
         self._wake = None
-        self._selector = None
+        self.selector = None
         self._server = None
+        self._extensions = None
         self._program = None
+        self._phase = DOWN
         self._state = STARTED
         # The connection on which the runtime waits for an event.
         self._waiting = None
         self._call = None
-        # Why there is no runtime; told to the next call.
+        # Why there is no environment; told to the next call.
         self._failure = None
+        self._is_stopped = threading.Event()
 
     # === From other threads ===
 
     def start(self):
-        """Starts the runtime, so that it is ready when an event comes. In a process that serves."""
+        """Starts the environment, so that it is ready when an event comes. In a process that serves."""
         with self._lock:
             if self._wake is not None:
                 return
@@ -95,25 +110,31 @@ class Relay:
             threading.Thread(target=self._serve, args=(wake,), name="relay", daemon=True).start()
 
     def call(self, call):
-        """Has an event handled. Gives content type and bytes of the answer; raises `Failed`."""
+        """Has an event handled. Gives content type and bytes of the answer; raises `Failed`.
+
+        Where the worker itself runs the function: gives None when extensions know of the event, and wants `over` to be called.
+        """
         self.start()
-        self._post(self._take, call)
+        self.post(self._take, call)
         while True:
             kind, value = call.told.get()
             if kind == "line":
                 logs.send("stdout", "", value)
-            elif kind == "answer":
-                return value
-            else:
+            elif kind == "failed":
                 raise Failed(value)
+            else:
+                return value
+
+    def over(self):
+        """The worker has run the function."""
+        self.post(self._on_over)
 
     def stop(self):
-        """Ends the runtime, at the end of the worker."""
-        program = self._program
-        if program is not None:
-            program.end()
+        """Ends the environment, at the end of the worker."""
+        self.post(self._on_stop)
+        self._is_stopped.wait(SHUTDOWN_SECONDS + 1)
 
-    def _post(self, do, *arguments):
+    def post(self, do, *arguments):
         self._inbox.append((do, arguments))
         try:
             self._wake.send(b"\0")
@@ -132,65 +153,143 @@ class Relay:
             crash.leave(70)
 
     def _loop(self, wake):
-        self._selector = selectors.DefaultSelector()
-        self._server = Server(self._selector, self._handle, self._gone, PAYLOAD_BYTES_MAX)
-        self._selector.register(wake, selectors.EVENT_READ, lambda _mask: wake.recv(4096))
+        self.selector = selectors.DefaultSelector()
+        self._server = Server(self.selector, self._handle, self._gone, PAYLOAD_BYTES_MAX)
+        self.selector.register(wake, selectors.EVENT_READ, lambda _mask: wake.recv(4096))
         self._begin()
         while True:
-            self._turn(None)
+            self._turn(max(self._timers[0][0] - time.monotonic(), 0) if self._timers else None)
             while self._inbox:
                 do, arguments = self._inbox.popleft()
                 do(*arguments)
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                _, _, do, arguments = heapq.heappop(self._timers)
+                do(*arguments)
 
     def _turn(self, timeout):
-        ready = self._selector.select(timeout)
+        ready = self.selector.select(timeout)
         for key, mask in ready:
             key.data(mask)
         return bool(ready)
 
-    # === The program ===
+    def after(self, seconds, do, *arguments):
+        # The second is never the same, so nothing behind it is compared.
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(_numbers), do, arguments))
+
+    # === The environment ===
 
     def _begin(self):
-        """Starts the runtime."""
+        """Starts extensions, and behind them the runtime."""
+        self._phase = STARTING
         self._state = STARTED
         self._waiting = None
         self._failure = None
         environment = dict(os.environ, AWS_LAMBDA_RUNTIME_API=self._server.address)
+        self._extensions = Extensions(self, self._settings)
+        failure = self._extensions.start(environment)
+        if failure is not None:
+            self.fail_environment(failure)
+        else:
+            self.registered()
+
+    def registered(self):
+        """An extension has come. When all are there, the runtime starts; when that is ready, the first event is dealt."""
+        if self._phase == STARTING and not self._extensions.awaits_registration():
+            self._phase = UP
+            self._begin_runtime()
+        if self._phase == UP and self._command is None and self._state == STARTED and self._extensions.are_ready():
+            self._on_ready()
+        self._deal()
+
+    def _begin_runtime(self):
+        self._extensions.telemetry.platform("initStart", {"initializationType": "on-demand", "phase": "init"})
+        if self._command is None:
+            return
+        environment = dict(os.environ, AWS_LAMBDA_RUNTIME_API=self._server.address)
         wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
         command = ([wrapper] if wrapper else []) + self._command
         try:
-            self._program = Program(self, command, self._folder, environment, "")
+            self._program = self.run(command, self._folder, environment, "")
         except OSError as problem:
-            self._failure = self._unstartable(command, problem)
+            message = "fork/exec %s: %s" % (command[0], (problem.strerror or str(problem)).lower())
+            self.fail_environment({"reason": "unstartable", "kind": "Runtime.InvalidEntrypoint", "message": message,
+                                   "platform": message})
 
-    def _unstartable(self, command, problem):
-        reason = problem.strerror or str(problem)
-        message = "fork/exec %s: %s" % (command[0], reason.lower())
-        return {"reason": "unstartable", "kind": "Runtime.InvalidEntrypoint", "message": message, "platform": message}
+    def run(self, command, folder, environment, name):
+        return Program(self, command, folder, environment, name)
+
+    def _on_ready(self):
+        if self._state == STARTED:
+            self._extensions.close()
+            self._extensions.telemetry.platform("initRuntimeDone", {"initializationType": "on-demand", "status": "success"})
+        self._state = READY
+
+    def fail_environment(self, failure):
+        """It can't go on: the event in work hears of it, or, if there has been none yet, the next one."""
+        if self._phase == ENDING:
+            return
+        if self._call is not None:
+            self._fail(failure)
+        elif self._state == STARTED:
+            self._failure = failure
+        self._tear_down("failure")
+
+    def _tear_down(self, reason):
+        """Ends it in order: the runtime, then extensions, which are told `reason`."""
+        if self._phase in (DOWN, ENDING):
+            return
+        self._phase = ENDING
+        self._reason = reason
+        program = self._program
+        if program is not None and self._extensions.count:
+            program.end(signal.SIGTERM)
+            self.after(SHUTDOWN_SECONDS * _PART_OF_RUNTIME, program.end)
+            return
+        if program is not None:
+            self._program = None
+            program.end()
+        self._extensions.shut_down(reason)
+
+    def down(self):
+        """Nothing of it is left."""
+        self._phase = DOWN
+        if self._call is not None:
+            self._take(self._call)
+
+    def _on_stop(self):
+        self.down = self._is_stopped.set
+        if self._phase == DOWN:
+            self._is_stopped.set()
+        self._tear_down("spindown")
 
     def ended(self, program, status):
-        """The program has come to its end. On the loop's thread."""
+        """A program has come to its end. On the loop's thread."""
         turns = 0
         while self._turn(0) and turns < _LAST_TURNS_MAX:
             turns += 1
         program.drain(last=True)
+        if program.name:
+            failure = self._extensions.ended(program, status)
+            if failure is not None:
+                self.fail_environment(failure)
+            return
         if program is not self._program:
             return
         self._program = None
-        failure = self._failure or _exit_failure(status, self._state == STARTED)
-        if self._call is None:
-            # Of an end between two events nobody need be told: the next one finds a new runtime.
-            self._failure = failure if self._state == STARTED else None
-        elif self._state in (READY, ANSWERED):
-            # It has ended behind the event before, and this one has not been dealt.
-            self._begin()
-            if self._failure is not None:
-                self._take(self._call)
-        else:
+        if self._phase == ENDING:
+            self._extensions.shut_down(self._reason)
+            return
+        failure = self._failure or exit_failure(status, self._state == STARTED)
+        if self._call is not None and self._state not in (READY, ANSWERED):
             self._fail(failure)
+            failure = None
+        # Of an end between two events nobody need be told: the next one finds a new environment.
+        self._failure = failure if self._state == STARTED else None
+        self._tear_down("failure")
 
     def said(self, program, line):
-        """A line that the program has written."""
+        """A line that a program has written."""
+        self._extensions.telemetry.line(line, bool(program.name))
         if self._call is not None and program is self._program:
             self._call.told.put(("line", line))
         else:
@@ -200,32 +299,42 @@ class Relay:
 
     def _take(self, call):
         self._call = call
-        if self._failure is not None:
+        if self._phase in (DOWN, ENDING) and self._failure is not None:
             failure, self._failure = self._failure, None
-            self._discard()
             self._fail(failure)
             return
-        if self._program is None:
+        if self._phase == DOWN:
             self._begin()
-            if self._failure is not None:
-                self._take(call)
-                return
         self._deal()
 
     def _deal(self):
-        """Gives the event to the runtime, if there is one and the other waits."""
-        if self._call is None or self._state != READY or self._waiting is None:
+        """Gives the event to all who wait for it, if all do."""
+        is_there = self._state == READY and (self._waiting is not None or self._command is None)
+        if self._call is None or self._phase != UP or not is_there or not self._extensions.are_ready():
+            return
+        self._state = RUNNING
+        call = self._call
+        self._extensions.invoke(call, self._settings["arn"])
+        self._extensions.telemetry.platform("start", {"requestId": call.id, "version": "$LATEST"})
+        if self._command is None:
+            self._call = None
+            call.told.put(("go", None))
             return
         connection, self._waiting = self._waiting, None
-        self._state = RUNNING
-        connection.answer(200, self._call.payload, self._call.headers)
+        connection.answer(200, call.payload, call.headers)
         connection.go_on()
+
+    def _on_over(self):
+        if self._state == RUNNING:
+            self._state = READY
 
     def _finish(self, kind, value):
         """Tells the lane. What the program has written before it answered goes first."""
         if self._program is not None:
             self._program.drain(last=True)
         call, self._call = self._call, None
+        status = "success" if kind == "answer" else "error"
+        self._extensions.telemetry.platform("runtimeDone", {"requestId": call.id, "status": status})
         call.told.put((kind, value))
 
     def _fail(self, failure):
@@ -241,6 +350,7 @@ class Relay:
     def _gone(self, connection):
         if connection is self._waiting:
             self._waiting = None
+        self._extensions.gone(connection)
 
     def _handle(self, connection, request):
         path, method = request.path, request.method
@@ -256,7 +366,7 @@ class Relay:
             connection.answer(200, b"pong", content_type="text/plain; charset=utf-8")
         elif path in (_NEXT, _INIT_ERROR, _PING) or match is not None:
             connection.answer(405, b"405 method not allowed\n", content_type="text/plain")
-        else:
+        elif not self._extensions.handle(connection, request):
             connection.answer(404, b"404 page not found\n", content_type="text/plain")
 
     def _refuse_state(self, connection, wanted):
@@ -264,10 +374,10 @@ class Relay:
                           "transition is not allowed" % (self._state, wanted))
 
     def _on_next(self, connection):
-        if self._state == RUNNING:
+        if self._state == RUNNING or self._command is None:
             self._refuse_state(connection, READY)
             return
-        self._state = READY
+        self._on_ready()
         self._waiting = connection
         self._deal()
 
@@ -285,159 +395,24 @@ class Relay:
                         "message": "the answer has %d bytes" % request.size})
         else:
             self._state = ANSWERED
-            if is_error or _ERROR_TYPE in request.trailers:
-                failure = _told_failure(request)
-                self._acknowledge(connection)
-                self._fail(failure)
+            self._acknowledge(connection)
+            if is_error or ERROR_TYPE in request.trailers:
+                self._fail(told_failure(request))
             else:
-                self._acknowledge(connection)
                 self._finish("answer", (request.headers.get("content-type", ""), request.body))
 
     def _acknowledge(self, connection):
         connection.answer(202, b'{"status":"OK"}\n')
 
     def _on_init_error(self, connection, request):
-        if self._state != STARTED:
+        if self._state != STARTED or self._phase != UP:
             self._refuse_state(connection, "InitError")
             return
         self._acknowledge(connection)
-        failure = dict(_told_failure(request), reason="init")
-        if self._call is not None:
-            self._fail(failure)
-            # It says so and ends; what comes next is for a new one.
-            self._discard()
-        else:
-            self._failure = failure
-
-    def _discard(self):
-        """Ends the runtime; the next event gets a new one."""
-        program, self._program = self._program, None
-        if program is not None:
-            program.end()
-
-
-class Program:
-    """A process of the runtime or an extension, with what it writes. Raises `OSError` if it can't be started."""
-
-    def __init__(self, relay, command, folder, environment, name):
-        self.name = name
-        self._relay = relay
-        self._line = bytearray()
-        self._output, written = os.pipe()
-        try:
-            # Both in one pipe: so their lines stay in order.
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=written, stderr=written, cwd=folder,
-                                             env=environment)
-        except BaseException:
-            os.close(self._output)
-            raise
-        finally:
-            os.close(written)
-        os.set_blocking(self._output, False)
-        relay._selector.register(self._output, selectors.EVENT_READ, lambda _mask: self.drain())
-        threading.Thread(target=self._wait, name="relay-wait", daemon=True).start()
-
-    def _wait(self):
-        status = self._process.wait()
-        self._relay._post(self._relay.ended, self, status)
-
-    def drain(self, last=False):
-        """Takes what it has written; at the `last` also the line that has no end yet."""
-        while self._output is not None:
-            try:
-                data = os.read(self._output, _PIPE_BYTES)
-            except BlockingIOError:
-                break
-            if not data:
-                self._relay._selector.unregister(self._output)
-                os.close(self._output)
-                self._output = None
-                break
-            self._take(data)
-            if not last:
-                break
-        if last and self._line:
-            self._take(b"\n")
-
-    def _take(self, data):
-        *lines, rest = data.split(b"\n")
-        for line in lines:
-            self._say(bytes(self._line) + line)
-            self._line.clear()
-        self._line += rest
-        if len(self._line) > _LINE_BYTES_MAX:
-            self._say(bytes(self._line))
-            self._line.clear()
-
-    def _say(self, line):
-        self._relay.said(self, line.decode("utf-8", "backslashreplace"))
-
-    def end(self, number=signal.SIGKILL):
-        self._process.send_signal(number)
-
-
-def _exit_failure(status, in_init):
-    """Of a program that ended: what AWS's platform says then is made by the server."""
-    if status < 0:
-        message, how = "the runtime was ended by signal %d" % -status, {"signal": -status}
-    else:
-        message, how = "the runtime exited with status %d" % status, {"status": status}
-    if in_init:
-        message += " before it was ready"
-    return {"reason": "init" if in_init else "exited", "kind": "Runtime.ExitError", "message": message, "exit": how}
-
-
-def _told_failure(request):
-    """What a runtime says of a failure: in a body of its own, or in the trailers of an answer that broke off."""
-    body = request.body
-    kind = request.headers.get(_ERROR_TYPE, "")
-    if _ERROR_TYPE in request.trailers:
-        import base64
-
-        kind = request.trailers[_ERROR_TYPE]
-        try:
-            body = base64.b64decode(request.trailers.get(_ERROR_BODY, ""))
-        except ValueError:
-            body = b""
-    text = body.decode("utf-8", "replace")
-    try:
-        told = json.loads(text)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        told = {}
-    stack = told.get("stackTrace", told.get("trace"))
-    frames = [frame for frame in stack if isinstance(frame, str)] if isinstance(stack, list) else []
-    kind = str(told.get("errorType") or _known_type(kind))
-    message = str(told.get("errorMessage") or "")
-    if not told:
-        text = json.dumps({"errorType": kind, "errorMessage": message})
-    return {"reason": "raised", "kind": clean(kind), "message": errors.shorten(clean(message)), "body": text,
-            "traceback": _traceback(frames, kind, message), "location": _location(frames)}
-
-
-def _known_type(kind):
-    """As AWS's platform lets it through."""
-    if _KNOWN_TYPE.fullmatch(kind):
-        return kind
-    return "Function.Unknown" if kind.startswith("Function.") else "Runtime.Unknown"
-
-
-def _traceback(frames, kind, message):
-    if not frames:
-        return ""
-    lines = "".join(frame if frame.endswith("\n") else frame + "\n" for frame in frames)
-    return errors.shorten(clean("Traceback (most recent call last):\n%s%s: %s\n" % (lines, kind, message)))
-
-
-def _location(frames):
-    """File and line of the innermost frame of Python in the app."""
-    for frame in reversed(frames):
-        match = re.search(r'File "([^"]+)", line (\d+)', frame)
-        relative = match and errors.FOLDING.relative(match.group(1))
-        if relative:
-            return "%s:%s" % (relative, match.group(2))
-    return None
+        # It is about to end, and may have more to write; who does not is ended.
+        self._failure = dict(told_failure(request), reason="init")
+        if self._program is not None:
+            self.after(_END_SECONDS, self._program.end)
 
 
 def now_ms():

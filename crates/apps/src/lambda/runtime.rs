@@ -11,6 +11,8 @@ use crate::Error;
 
 /// The program of a custom runtime, in the folder of a function or in a layer.
 pub(crate) const BOOTSTRAP: &str = "bootstrap";
+/// Where a layer has programs that run beside the runtime.
+const EXTENSIONS: &str = "extensions";
 /// What a handler of a custom runtime may have: its program alone knows what it means.
 pub(crate) const NAME_CHARACTERS_MAX: usize = 128;
 
@@ -43,6 +45,11 @@ pub(crate) fn is_provided(root: &Path) -> bool {
 
 /// Tells the worker what the runtime is.
 pub(super) fn declare(settings: &mut Value, root: &Path, options: &LambdaOptions) {
+    let extensions = options.layers.iter().rev().map(|layer| layer.join(EXTENSIONS));
+    let extensions: Vec<PathBuf> = extensions.filter(|folder| folder.is_dir()).collect();
+    if !extensions.is_empty() {
+        settings["extensions"] = json!(extensions);
+    }
     match options.runtime {
         LambdaRuntime::Worker => {}
         LambdaRuntime::Ric => settings["runtime"] = json!("awslambdaric"),

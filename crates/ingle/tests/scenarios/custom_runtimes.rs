@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 on_each_python!(a_custom_runtime_is_served, a_runtime_that_ends_is_told_of);
 
 /// A runtime as users write it, with nothing but sockets: it does what events tell it, and tells what it was answered.
-const BOOTSTRAP: &str = r#"
+pub(crate) const BOOTSTRAP: &str = r#"
 import http.client, json, os, signal, subprocess, sys, time
 
 api = os.environ["AWS_LAMBDA_RUNTIME_API"]
@@ -99,7 +99,7 @@ with urllib.request.urlopen(request) as answer:
     print(json.dumps([answer.headers["X-Amz-Function-Error"], json.loads(hide(answer.read().decode())), log]))
 "#;
 
-fn script(python: &Python, text: &str) -> String {
+pub(crate) fn script(python: &Python, text: &str) -> String {
     // By the path that the box has it at.
     let folder = python.program.parent().unwrap().canonicalize().unwrap();
     format!("#!{}/python\n{text}", folder.display())
@@ -114,7 +114,12 @@ fn invoke(python: &Python, server: &Server, event: &Value) -> (Value, Value, Str
     invoke_named(python, server, "app", event)
 }
 
-fn invoke_named(python: &Python, server: &Server, name: &str, event: &Value) -> (Value, Value, String) {
+pub(crate) fn invoke_named(
+    python: &Python,
+    server: &Server,
+    name: &str,
+    event: &Value,
+) -> (Value, Value, String) {
     let endpoint = format!("http://{}", server.address());
     let told: Value =
         serde_json::from_str(&python.run(INVOKE, &[&endpoint, name, &event.to_string()])).unwrap();

@@ -34,6 +34,7 @@ mod imports;
 mod keys;
 mod lambda;
 mod lambda_events;
+mod lambda_extensions;
 mod lambda_logs;
 mod large_blobs;
 mod limits;
