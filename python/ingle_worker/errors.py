@@ -48,8 +48,18 @@ class Folding:
 FOLDING = Folding()
 
 
+class Told(Exception):
+    """Carries an `error` of the wire that was made elsewhere."""
+
+    def __init__(self, error):
+        super().__init__(error.get("message", ""))
+        self.error = error
+
+
 def describe(error):
     """The `error` of a `done` frame for an exception that a function raised."""
+    if isinstance(error, Told):
+        return error.error
     kind = type(error).__name__
     try:
         message = _message(error)

@@ -26,6 +26,8 @@ class Loaded:
         self.functions = []
         self.problems = []
         self.apps = []
+        # To be called in each process that serves, before its first invocation.
+        self.starters = []
         self.import_ms = 0.0
         self.imports = []
 

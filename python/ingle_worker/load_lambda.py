@@ -82,6 +82,11 @@ def import_target(root, function, loaded):
 
 
 def _load_function(root, function, loaded):
+    if function["bindings"][0].get("runtime"):
+        # Imported here, as most functions need nothing of it.
+        from . import load_runtime
+        load_runtime.load_function(root, function, loaded)
+        return
     found = import_target(root, function, loaded)
     if found is None:
         return
@@ -114,7 +119,12 @@ def _load_function(root, function, loaded):
         "file": file or script_file,
         "line": line,
     })
-    loaded.plans[name] = _plan(name, target, root, function["bindings"][0])
+    settings = function["bindings"][0]
+    plan = _plan(name, target, root, settings)
+    if settings.get("extensions"):
+        from . import load_runtime
+        load_runtime.beside(plan, root, settings, loaded)
+    loaded.plans[name] = plan
 
 
 def _plan(name, handler, root, settings):
@@ -143,13 +153,21 @@ def _decode_event(kind, value, payload, header):
         raise UnmarshalError("Unable to unmarshal input: %s" % error) from None
 
 
-def _set_trace(trace, identity):
-    """`traceparent` of W3C as X-Ray writes it, where its SDK looks for it. What the handler traces is part of this call, whose
-    segment has an id of its own (`types::spans::segment_id`)."""
+def trace_header(trace, identity):
+    """`traceparent` of W3C as X-Ray writes it; None without one. What the function traces is part of this call, whose segment has
+    an id of its own (`types::spans::segment_id`)."""
     parts = trace[0].split("-") if trace else ()
     if len(parts) == 4 and len(parts[1]) == 32:
-        os.environ[_TRACE] = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
+        return "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
             parts[1][:8], parts[1][8:], identity.replace("-", "")[-16:], parts[3].endswith("1"))
+    return None
+
+
+def _set_trace(trace, identity):
+    """Puts it where X-Ray's SDK looks for it."""
+    header = trace_header(trace, identity)
+    if header is not None:
+        os.environ[_TRACE] = header
     else:
         os.environ.pop(_TRACE, None)
 

@@ -56,6 +56,7 @@ class Worker:
         self._lanes = set()
         self._async_invocations = {}
         self._apps = []
+        self._starters = []
         self.plans = {}
         self.loop = None
         self.base_context = None
@@ -83,6 +84,8 @@ class Worker:
             if kind == "load":
                 self._import(header)
                 if header.get("role") != "zygote":
+                    for start in self._starters:
+                        start()
                     self._serve()
             elif kind == "fork":
                 if self._fork(header) and self._is_loaded:
@@ -141,6 +144,7 @@ class Worker:
         crash.leave_if_forked()
         self.plans = loaded.plans
         self._apps = loaded.apps
+        self._starters = loaded.starters
         self.base_context = contextvars.copy_context()
         header = loaded.header()
         if is_zygote:
@@ -196,6 +200,8 @@ class Worker:
     def _begin(self, lane):
         """Lets the first call of a lane have the processor. What only the event loop needs is made after that call, or
         when it takes longer than a moment, or when there is more to do."""
+        for start in self._starters:
+            start()
         if lane is None:
             self._first_lane.close()
         else:

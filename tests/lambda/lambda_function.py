@@ -42,7 +42,7 @@ def show_context(event, context):
     shown["identity"] = repr(context.identity)
     shown["client_context"] = repr(context.client_context)
     shown["w3c"] = context.w3c()
-    shown["remaining"] = 0 < context.get_remaining_time_in_millis() <= 3000
+    shown["remaining"] = 0 < context.get_remaining_time_in_millis() <= int(os.environ.get("LONGEST_MS", "3000"))
     return shown
 
 

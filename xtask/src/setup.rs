@@ -46,6 +46,9 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
     environment_with(root, &interpreters.default, "lambda", &CLIENTS_OF_LAMBDA)?;
+    for (name, version) in OLDER_RUNTIMES {
+        environment_with(root, &interpreters.default, name, &[version, CLIENTS_OF_LAMBDA[1]])?;
+    }
     environment_with(root, &interpreters.default, "chalice", &[CHALICE])?;
     for minor in [9, 13] {
         if let Some(interpreter) = interpreters.with_minor(minor) {
@@ -160,6 +163,10 @@ fn environment_with(
 
 /// AWS's own runtime and client, with which Ingle's are compared.
 const CLIENTS_OF_LAMBDA: [&str; 2] = ["awslambdaric>=2.2,<5", "boto3>=1.40,<2"];
+
+/// Environments with older lines of AWS's runtime, which behave otherwise when they start.
+const OLDER_RUNTIMES: [(&str, &str); 2] =
+    [("lambda-2.0", "awslambdaric>=2,<2.1"), ("lambda-3.1", "awslambdaric>=3.1,<4")];
 
 /// The framework whose projects run, and its own test client, with which Ingle's answers are compared.
 const CHALICE: &str = "chalice>=1.34,<2";

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::Dialect;
+use ingle_types::spec::{Dialect, LambdaRuntime};
 
 use crate::Error;
 use crate::lambda::{self, Handler};
@@ -27,9 +27,12 @@ pub(crate) struct Detected {
     pub(crate) directories: Vec<String>,
     /// Of an app for AWS Lambda, or a web app.
     pub(crate) handler: Option<Handler>,
+    /// Of an app for AWS Lambda.
+    pub(crate) runtime: LambdaRuntime,
 }
 
-/// `script` is the value of the setting PYTHON_SCRIPT_FILE_NAME; `handler` a handler that is named, and what names it.
+/// `script` is the value of the setting PYTHON_SCRIPT_FILE_NAME; `handler` a handler that is named, and what names it;
+/// `runtime` what the app says that it is to run in.
 ///
 /// # Errors
 /// No model, or two; or the handler can't be one.
@@ -37,11 +40,22 @@ pub(crate) fn detect(
     root: &Path,
     script: Option<&str>,
     handler: Option<(&str, &str)>,
+    runtime: LambdaRuntime,
 ) -> Result<Detected, Error> {
-    if handler.is_some()
+    if runtime == LambdaRuntime::Provided {
+        return Ok(of_runtime(lambda::runtime::find(handler)?, runtime));
+    }
+    if let Some((name, _)) = handler
+        && lambda::runtime::is_provided(root)
+        && lambda::script_of(root, name).is_none_or(|script| !root.join(script).is_file())
+    {
+        return Ok(of_runtime(lambda::runtime::find(handler)?, LambdaRuntime::Provided));
+    }
+    if (handler.is_some() || runtime.is_program())
         && let Some(handler) = lambda::find(root, handler)?
     {
-        return Ok(of_named(root, handler));
+        let is_program = runtime.is_program();
+        return Ok(if is_program { of_runtime(handler, runtime) } else { of_named(root, handler) });
     }
     let script_file = script.filter(|name| is_script_name(name)).unwrap_or(DEFAULT_SCRIPT).to_owned();
     let directories = function_directories(root)?;
@@ -54,14 +68,28 @@ pub(crate) fn detect(
             let by_setting =
                 if script_file == DEFAULT_SCRIPT { "" } else { ", named by PYTHON_SCRIPT_FILE_NAME" };
             let why = format!("{script_file} with decorators (v2){by_setting}");
-            Ok(Detected { dialect: Dialect::AzureV2, why, script_file, directories, handler: None })
+            Ok(Detected {
+                dialect: Dialect::AzureV2,
+                why,
+                script_file,
+                directories,
+                handler: None,
+                runtime: LambdaRuntime::Worker,
+            })
         }
         (false, Some(_)) => {
             let why = match directories.as_slice() {
                 [one] => format!("{one}/function.json (v1)"),
                 all => format!("{} folders with a function.json (v1)", all.len()),
             };
-            Ok(Detected { dialect: Dialect::AzureV1, why, script_file, directories, handler: None })
+            Ok(Detected {
+                dialect: Dialect::AzureV1,
+                why,
+                script_file,
+                directories,
+                handler: None,
+                runtime: LambdaRuntime::Worker,
+            })
         }
         (false, None) => {
             if let Ok(Some(handler)) = lambda::find(root, None) {
@@ -69,6 +97,9 @@ pub(crate) fn detect(
             }
             if let Some(handler) = web::find(root) {
                 return Ok(of_handler(Dialect::Web, handler));
+            }
+            if lambda::runtime::is_provided(root) {
+                return Ok(of_runtime(lambda::runtime::find(None)?, LambdaRuntime::Provided));
             }
             let mut near_misses = near_misses(root, &script_file);
             if let Some(name) = script.filter(|name| !is_script_name(name)) {
@@ -100,7 +131,13 @@ fn of_handler(dialect: Dialect, handler: Handler) -> Detected {
         script_file: handler.script_file.clone(),
         directories: Vec::new(),
         handler: Some(handler),
+        runtime: LambdaRuntime::Worker,
     }
+}
+
+/// Of a handler that a program runs.
+fn of_runtime(handler: Handler, runtime: LambdaRuntime) -> Detected {
+    Detected { runtime, ..of_handler(Dialect::Lambda, handler) }
 }
 
 /// Modules and packages of the app that are found in the place of Python's own: the app's folder comes first on the path.

@@ -191,8 +191,11 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let mut own = ingle_toml::read(member.map_or(&root, |member| &member.root), &zone)?;
     let named = named_handler(options, &own.lambda);
     let named = named.as_ref().map(|(name, source)| (name.as_str(), source.as_str()));
-    let detected = detect::detect(&root, script, named)?;
+    let of_member = member.and_then(|member| member.function.runtime.as_deref()?.parse().ok());
+    let runtime = of_member.unwrap_or(own.lambda.runtime);
+    let detected = detect::detect(&root, script, named, runtime)?;
     if detected.dialect == Dialect::Lambda {
+        own.lambda.runtime = detected.runtime;
         own.problems.extend(lambda::take_over(&mut own.lambda, &options.environment));
         if let Some(member) = member {
             lambda::take_over_member(member, &mut own.lambda, &mut own.sandbox);
@@ -260,7 +263,7 @@ fn declared(
     Ok(match (detected.dialect, &detected.handler) {
         (Dialect::AzureV1, _) => function_json::read_all(root, &detected.directories, settings)?,
         (Dialect::Lambda, Some(handler)) => {
-            one(lambda::declare(folder_name, handler, &own.lambda, &own.sandbox))
+            one(lambda::declare((root, folder_name), handler, &own.lambda, &own.sandbox))
         }
         (Dialect::Web, Some(handler)) => one(web::declare(folder_name, handler)),
         (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),

@@ -49,6 +49,7 @@
 //!
 //! [lambda]                 # of a handler for AWS Lambda
 //! handler = "app.handler"  # module.function
+//! runtime = "awslambdaric" # or "provided", "provided.al2", "provided.al2023": a program instead of Ingle's worker
 //! timeout = "30s"          # longest time of one event
 //! log_format = "json"      # or "text": how its log looks
 //! log_level = "debug"      # least level of what its logging says: trace, debug, info, warn, error, fatal
@@ -81,6 +82,8 @@ mod warm;
 
 const FILE: &str = "ingle.toml";
 const LAMBDA_LEVELS: &str = "\"trace\", \"debug\", \"info\", \"warn\", \"error\" or \"fatal\"";
+const LAMBDA_RUNTIMES: &str =
+    "\"awslambdaric\", \"provided\", \"provided.al2\" or \"provided.al2023\", or leave it out";
 const WORKERS_MAX: usize = 1000;
 const WAITING_MAX: usize = 1_000_000;
 
@@ -117,6 +120,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Lambda {
     handler: Option<Spanned<String>>,
+    runtime: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
     log_format: Option<Spanned<String>>,
     log_level: Option<Spanned<String>>,
@@ -306,6 +310,7 @@ impl Reader<'_> {
         "lambda".clone_into(&mut self.table);
         LambdaOptions {
             handler: lambda.handler.map(Spanned::into_inner),
+            runtime: self.converted("runtime", lambda.runtime, parsed, LAMBDA_RUNTIMES).unwrap_or_default(),
             timeout: self.converted("timeout", lambda.timeout, duration, "\"3s\", \"30s\" or \"15m\""),
             log_format: self.converted("log_format", lambda.log_format, parsed, "\"text\" or \"json\""),
             log_level: self.converted("log_level", lambda.log_level, parsed, LAMBDA_LEVELS),

@@ -20,6 +20,8 @@ use crate::Error;
 use crate::folder::{AppFolder, find as find_setting, read_bytes};
 use crate::project::{Api, EventSource, Member};
 
+pub(crate) mod runtime;
+
 /// What the console of AWS makes, so what a file of this name with this function is.
 const SCRIPT: &str = "lambda_function.py";
 const HANDLER: &str = "lambda_handler";
@@ -101,6 +103,8 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
     });
     options.schedules = function.sources.iter().filter_map(schedule).collect();
     options.queues = function.sources.iter().filter_map(queue).collect();
+    options.runtime =
+        function.runtime.as_deref().and_then(|name| name.parse().ok()).unwrap_or(options.runtime);
     options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
     sandbox.memory.get_or_insert(function.memory_mb << 20);
 }
@@ -145,19 +149,20 @@ pub(crate) fn embedded_queue(name: &str) -> String {
 
 /// What the app's one function is, before it is imported.
 pub(crate) fn declare(
-    folder_name: &str,
+    (root, folder_name): (&Path, &str),
     handler: &Handler,
     options: &LambdaOptions,
     sandbox: &SandboxOptions,
 ) -> DeclaredFunction {
     let name = name_of(folder_name);
     let memory = sandbox.memory.map_or(MEMORY_MB, |bytes| bytes >> 20);
-    let settings = json!({
+    let mut settings = json!({
         "type": "handler",
         "timeout_seconds": options.timeout.unwrap_or(TIMEOUT).as_secs_f64(),
         "memory_mb": memory,
         "arn": format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", options.region),
     });
+    runtime::declare(&mut settings, root, options);
     DeclaredFunction {
         name,
         directory: String::new(),
@@ -280,13 +285,13 @@ pub fn variables(folder: &AppFolder, version: (u32, u32, u32)) -> Vec<(String, S
     let packages = packages(&folder.lambda.layers, folder.setting("PYTHONPATH"), version);
     let region = folder.lambda.region.clone();
     let mut variables = log_variables(&folder.lambda);
+    variables.extend(runtime::variables(folder.lambda.runtime, version));
     variables.extend([
         ("AWS_LAMBDA_FUNCTION_NAME", declared.name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", declared.name)),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_EXECUTION_ENV", format!("AWS_Lambda_python{}.{}", version.0, version.1)),
         ("AWS_REGION", region.clone()),
         ("AWS_DEFAULT_REGION", region),
         ("_HANDLER", declared.entry_point.clone()),

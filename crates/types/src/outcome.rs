@@ -103,6 +103,8 @@ pub struct Failure {
     pub is_final: bool,
     /// How the worker's process ended, if that is what went wrong.
     pub exit: Option<Exit>,
+    /// What a runtime that is a program said of it, as it said it: a JSON object as a rule.
+    pub body: Option<String>,
 }
 
 /// How a process ended.
@@ -128,6 +130,7 @@ impl Failure {
             suspect: false,
             is_final: false,
             exit: None,
+            body: None,
         }
     }
 

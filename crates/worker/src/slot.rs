@@ -1,6 +1,7 @@
 //! Room for one invocation in a worker, and what running a call in it can lead to.
 
 mod outcome;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -163,7 +164,12 @@ impl Slot {
         match answered {
             Ok((done, body)) => {
                 let user = Duration::from_micros(done.user_us);
-                let outcome = outcome::outcome(done, &body, self.worker.spool.as_deref());
+                let outcome = outcome::outcome(
+                    done,
+                    &body,
+                    self.worker.spool.as_deref(),
+                    self.worker.bounds.response_bytes,
+                );
                 self.answer(outcome, user)
             }
             Err(silence) => {

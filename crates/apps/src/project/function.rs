@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use ingle_types::spec::LambdaRuntime;
+
 use super::ProjectFunction;
 use super::findings::{Findings, shortened};
 use super::node::{Kind, Node};
+use crate::lambda::runtime::is_name;
 use crate::lambda::script_of;
 
 /// In seconds, as the Lambda API takes them (facts of Lambda, section 0).
@@ -34,22 +37,36 @@ const RESERVED: [&str; 11] = [
     "LAMBDA_RUNTIME_DIR",
 ];
 
-/// Whether Python of this version is served: `python3.12`.
+/// The program that is given the runtime to start, which is for the user to say.
+const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+
+/// Whether functions of it are served: Python of this version (`python3.12`), or a program that they bring along.
 pub(super) fn is_served(runtime: &str) -> bool {
+    if is_provided(Some(runtime)) {
+        return true;
+    }
     let minor =
         runtime.strip_prefix("python3.").filter(|minor| minor.bytes().all(|byte| byte.is_ascii_digit()));
     minor.and_then(|minor| minor.parse().ok()).is_some_and(|minor: u32| MINORS.contains(&minor))
 }
 
-/// Why a function of another runtime is left out.
-pub(super) fn unserved(runtime: &str) -> String {
-    format!("its runtime {} is not served; python3.8 to python3.13 are", shortened(runtime))
+/// Whether the runtime is a program that the function or a layer brings along: `provided.al2023`.
+pub(super) fn is_provided(runtime: Option<&str>) -> bool {
+    runtime.and_then(|runtime| runtime.parse().ok()) == Some(LambdaRuntime::Provided)
 }
 
-/// A handler whose module is in the function's code.
-pub(super) fn handler(findings: &mut Findings, code: &Path, node: &Node) -> Option<String> {
+/// Why a function of another runtime is left out.
+pub(super) fn unserved(runtime: &str) -> String {
+    format!(
+        "its runtime {} is not served; python3.8 to python3.13 and provided.al2023 are",
+        shortened(runtime)
+    )
+}
+
+/// A handler whose module is in the function's code. `code`: where that is; none if its runtime decides what a handler is.
+pub(super) fn handler(findings: &mut Findings, code: Option<&Path>, node: &Node) -> Option<String> {
     let handler = findings.text(node, "the handler")?;
-    if script_of(code, &handler).is_some() {
+    if code.map_or_else(|| is_name(&handler), |code| script_of(code, &handler).is_some()) {
         return Some(handler);
     }
     let fix = "write module.function, e.g. app.lambda_handler for lambda_handler in app.py";
@@ -80,7 +97,8 @@ pub(super) fn variables(findings: &mut Findings, node: &Node) -> BTreeMap<String
         let key = member.key.as_str();
         let is_name = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
             && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        if RESERVED.contains(&key) || key.starts_with("AWS_LAMBDA_") {
+        let is_reserved = key.starts_with("AWS_LAMBDA_") && key != WRAPPER;
+        if RESERVED.contains(&key) || is_reserved {
             findings.ignore(member.line, format!("the variable {key}"), "Lambda sets it by itself");
             continue;
         }

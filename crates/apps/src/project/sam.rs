@@ -249,10 +249,11 @@ impl Reader<'_> {
             self.findings.wrong("E0116", member.line, what, "write Handler: module.function");
             return Ok(None);
         };
-        let handler = function::handler(&mut self.findings, &self.root.join(&code), handler);
+        let runtime = self.findings.optional(&properties, "Runtime", Findings::text);
+        let place = (!function::is_provided(runtime.as_deref())).then(|| self.root.join(&code));
+        let handler = function::handler(&mut self.findings, place.as_deref(), handler);
         let Some(name) = self.name(member)? else { return Ok(None) };
         let findings = &mut self.findings;
-        let runtime = findings.optional(&properties, "Runtime", Findings::text);
         let number = |findings: &mut Findings, key: &str, range| {
             properties.get(key).and_then(|node| findings.number(node, key, range))
         };

@@ -350,7 +350,8 @@ impl Reader<'_> {
             self.findings.wrong("E0116", member.line, what, "write handler: module.function");
             return None;
         };
-        let handler = function::handler(&mut self.findings, &self.root.join(&code), handler);
+        let place = (!function::is_provided(runtime.as_deref())).then(|| self.root.join(&code));
+        let handler = function::handler(&mut self.findings, place.as_deref(), handler);
         let name = match config.get("name") {
             Some(node) => self.findings.text(node, "name")?,
             None => format!("{}-{id}", self.prefix),

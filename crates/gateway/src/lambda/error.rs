@@ -47,7 +47,7 @@ impl Reason {
             ("E0302", _) => Self::TimedOut,
             ("E0316", _) => Self::TooLarge,
             ("E0314", _) => Self::Exited(Exit::Signal(KILLED)),
-            ("E0303", Some(how)) => Self::Exited(how),
+            ("E0303" | "E0319" | "E0320", Some(how)) => Self::Exited(how),
             // Lambda's worker ends with its function; ours goes on, but the caller is told the same.
             _ if failure.kind == "SystemExit" => Self::Exited(Exit::Status(exit_status(&failure.message))),
             _ => Self::Raised,
@@ -70,7 +70,8 @@ pub(super) fn text(failure: &Failure, timeout: Duration, id: InvocationId) -> St
             platform(TOO_LARGE, message)
         }
         Reason::Exited(how) => platform(EXIT_ERROR, exited(&id, how)),
-        Reason::Raised => json_text(&RuntimeError::of(failure, id)),
+        // A runtime that is a program has its own words.
+        Reason::Raised => failure.body.clone().unwrap_or_else(|| json_text(&RuntimeError::of(failure, id))),
     }
 }
 

@@ -68,6 +68,8 @@ fn error_text(failure: &Failure, handler: &HandlerTrigger, id: &str, now: System
         Reason::Exited(how) => format!("{}\n{EXIT_ERROR}\n", error::exited(id, how)),
         // The platform has refused the result; the runtime knows nothing of it.
         Reason::TooLarge => String::new(),
+        // A program that is a runtime has said it in its own log.
+        Reason::Raised if failure.body.is_some() => String::new(),
         Reason::Raised => raised_text(&RuntimeError::of(failure, id.to_owned())),
     }
 }
@@ -98,6 +100,7 @@ fn error_json(failure: &Failure, id: &str, now: SystemTime) -> String {
         error: RuntimeError<'a>,
     }
     match Reason::of(failure) {
+        Reason::Raised if failure.body.is_some() => String::new(),
         Reason::Raised => {
             let timestamp = DateTime::<Utc>::from(now).to_rfc3339_opts(SecondsFormat::Secs, true);
             json_line(&Line { timestamp, level: "ERROR", error: RuntimeError::of(failure, id.to_owned()) })

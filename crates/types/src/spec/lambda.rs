@@ -20,6 +20,8 @@ pub struct LambdaOptions {
     pub queues: Vec<HandlerQueue>,
     /// Folders with what the function finds besides its own packages, below `python`; a later one goes before.
     pub layers: Vec<PathBuf>,
+    /// What runs the function.
+    pub runtime: LambdaRuntime,
     /// How its log lines look; text if absent.
     pub log_format: Option<LambdaLogFormat>,
     /// Least level of what its `logging` says; that of AWS for the format if absent.
@@ -36,8 +38,42 @@ impl Default for LambdaOptions {
             schedules: Vec::new(),
             queues: Vec::new(),
             layers: Vec::new(),
+            runtime: LambdaRuntime::default(),
             log_format: None,
             log_level: None,
+        }
+    }
+}
+
+/// What runs a handler.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LambdaRuntime {
+    /// Our own worker.
+    #[default]
+    Worker,
+    /// A program `bootstrap` of the function or a layer of it, as the custom runtimes of AWS have it.
+    Provided,
+    /// AWS's own for Python, from the packages of the app.
+    Ric,
+}
+
+impl LambdaRuntime {
+    /// Whether it is a program of its own, behind the Runtime API.
+    #[must_use]
+    pub fn is_program(self) -> bool {
+        self != Self::Worker
+    }
+}
+
+/// Its name, as AWS has it; what is no name of a runtime that is a program is none.
+impl std::str::FromStr for LambdaRuntime {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "provided" | "provided.al2" | "provided.al2023" => Ok(Self::Provided),
+            "awslambdaric" => Ok(Self::Ric),
+            _ => Err(()),
         }
     }
 }

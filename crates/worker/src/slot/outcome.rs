@@ -8,15 +8,15 @@ use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 
-use super::RunsIn;
+use super::{RunsIn, told};
 use crate::ending::Ending;
 use crate::spool;
-use crate::wire::message::{Done, PythonError};
+use crate::wire::message::{Done, ErrorReason, PythonError};
 
 /// When another worker can take what this one did not.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>) -> Outcome {
+pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>, most: u64) -> Outcome {
     if !done.ok {
         let error = done.error.unwrap_or_default();
         if done.cancelled {
@@ -26,6 +26,9 @@ pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>) -> Out
         if error.kind == "WorkerStopping" && error.traceback.is_empty() {
             let failure = Failure::new(Blame::Platform, "E0309", &error.kind, error.message);
             return Outcome::Cancelled(Failure { retry_after: Some(RETRY_SOON), ..failure.not_started() });
+        }
+        if error.reason != ErrorReason::Raised || error.body.is_some() {
+            return Outcome::Failed(told::failed(error, most));
         }
         return Outcome::Failed(raised(error));
     }
@@ -213,7 +216,9 @@ mod tests {
         let answer =
             r#"{"type":"done","id":"x","ok":false,"error":{"kind":"WorkerStopping","message":"stopping"}}"#;
         let FromWorker::Done(done) = serde_json::from_str(answer).unwrap() else { panic!("not done") };
-        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new(), None) else { panic!("not cancelled") };
+        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new(), None, 0) else {
+            panic!("not cancelled")
+        };
         assert!(!failure.started);
     }
 
@@ -224,7 +229,7 @@ mod tests {
                 r#"{{"type":"done","id":"x","ok":false,"error":{{"kind":"CancelledError","message":"","traceback":"t","location":"function_app.py:7"}}{cancelled}}}"#
             );
             let FromWorker::Done(done) = serde_json::from_str(&answer).unwrap() else { panic!("not done") };
-            let outcome = outcome(done, &Bytes::new(), None);
+            let outcome = outcome(done, &Bytes::new(), None, 0);
             let failure = outcome.failure().unwrap();
             assert_eq!(format!("{} {} {}", outcome.label(), failure.code, failure.started), expected);
             assert_eq!(failure.location.as_deref(), Some("function_app.py:7"));
@@ -239,7 +244,8 @@ mod tests {
     fn errors_that_a_box_makes_come_with_what_to_do() {
         let check = |kind: &str, message: &str, traceback: &str, part: &str| {
             let (message, traceback) = (message.to_owned(), traceback.to_owned());
-            let failure = raised(PythonError { kind: kind.to_owned(), message, traceback, location: None });
+            let failure =
+                raised(PythonError { kind: kind.to_owned(), message, traceback, ..PythonError::default() });
             let hint = failure.hint.unwrap_or_default();
             assert!(if part.is_empty() { hint.is_empty() } else { hint.contains(part) }, "{kind}: {hint}");
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ingle_types::datum::Datum;
 use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
-use ingle_types::outcome::{Failure, Outputs};
+use ingle_types::outcome::{Exit, Failure, Outputs};
 use ingle_types::problem::Problem;
 use ingle_types::spec::{DeclaredFunction, Dialect};
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -357,6 +357,50 @@ pub struct PythonError {
     pub traceback: String,
     #[serde(default)]
     pub location: Option<String>,
+    /// Of a runtime that is a program: why there is no answer.
+    #[serde(default)]
+    pub reason: ErrorReason,
+    /// Of such a runtime: what it said, as it said it.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Of such a runtime: how it ended.
+    #[serde(default)]
+    pub exit: Option<ExitHeader>,
+}
+
+/// Why a call was not answered.
+#[derive(Deserialize, Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorReason {
+    /// The code says so.
+    #[default]
+    Raised,
+    TooLarge,
+    /// The program has ended.
+    Exited,
+    /// The program can't be started.
+    Unstartable,
+    /// It has ended, or has said that it can't go on, before it was ready.
+    Init,
+    /// An extension has.
+    Extension,
+}
+
+/// How a program ended: `{"status": 3}`, `{"signal": 9}`.
+#[derive(Deserialize, Debug, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitHeader {
+    Status(i32),
+    Signal(i32),
+}
+
+impl From<ExitHeader> for Exit {
+    fn from(header: ExitHeader) -> Self {
+        match header {
+            ExitHeader::Status(status) => Self::Status(status),
+            ExitHeader::Signal(signal) => Self::Signal(signal),
+        }
+    }
 }
 
 impl Done {

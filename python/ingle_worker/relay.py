@@ -1,0 +1,419 @@
+"""The Runtime API of one worker: a runtime that is a program gets its events here, and leaves its answers.
+
+Wire format: "Runtime API" of the AWS Lambda developer guide, version 2018-06-01, with the states and errors of AWS's own runtime
+interface emulator (facts of Lambda, sections 1.1 to 1.5 and 1.11). One thread has the sockets, the program and its output; the
+thread of a lane hands a call over and waits for what becomes of it.
+"""
+
+import atexit
+import collections
+import heapq
+import itertools
+import json
+import os
+import queue
+import re
+import selectors
+import signal
+import socket
+import threading
+import time
+
+from . import crash, errors, logs
+from .relay_extensions import SHUTDOWN_SECONDS, Extensions
+from .relay_http import Server
+from .relay_program import ERROR_TYPE, Program, exit_failure, told_failure
+
+# Largest event and result, in bytes (facts of Lambda, section 1.2).
+PAYLOAD_BYTES_MAX = 6_291_556
+_VERSION = "/2018-06-01"
+_NEXT = _VERSION + "/runtime/invocation/next"
+_INIT_ERROR = _VERSION + "/runtime/init/error"
+_PING = _VERSION + "/ping"
+_ANSWER = re.compile(_VERSION + r"/runtime/invocation/([^/]+)/(response|error)")
+_MODE = "lambda-runtime-function-response-mode"
+# Turns of the loop after the end of a program in which what it has sent before is still read.
+_LAST_TURNS_MAX = 1000
+
+# What of the time that an environment has for its end is the runtime's.
+_PART_OF_RUNTIME = 0.3
+# How long a runtime may take to end that has said that it can't go on.
+_END_SECONDS = 2
+
+# What an environment is.
+DOWN, STARTING, UP, ENDING = "down", "starting", "up", "ending"
+# States of a runtime, as errors name them.
+STARTED, READY, RUNNING, ANSWERED = "Started", "Ready", "Running", "InvocationResponse"
+
+
+_numbers = itertools.count()
+
+
+class Failed(errors.Told):
+    """What became of an event, with the `error` of its `done` frame."""
+
+
+class Call:
+    """An event on its way. Attributes: the id of its invocation, the event's bytes, headers for the runtime, deadline, X-Ray's id."""
+
+    __slots__ = ("id", "payload", "headers", "deadline_ms", "trace", "told")
+
+    def __init__(self, identity, payload, headers, deadline_ms, trace):
+        self.id = identity
+        self.payload = payload
+        self.headers = headers
+        self.deadline_ms = deadline_ms
+        self.trace = trace
+        # ("line", text), and at last ("answer", (content type, bytes)), ("go", None) or ("failed", error).
+        self.told = queue.SimpleQueue()
+
+
+class Relay:
+    """Stands between a worker and an environment: a runtime, extensions, or both.
+
+    `command`: words of the runtime's program, None if the worker itself runs the function; `folder`: where it runs; `settings`: of the
+    function.
+    """
+
+    def __init__(self, command, folder, settings):
+        self._command = command
+        self._folder = folder
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._inbox = collections.deque()
+        self._timers = []
+        self._wake = None
+        self.selector = None
+        self._server = None
+        self._extensions = None
+        self._program = None
+        self._phase = DOWN
+        self._state = STARTED
+        # The connection on which the runtime waits for an event.
+        self._waiting = None
+        self._call = None
+        # Why there is no environment; told to the next call.
+        self._failure = None
+        self._is_stopped = threading.Event()
+
+    # === From other threads ===
+
+    def start(self):
+        """Starts the environment, so that it is ready when an event comes. In a process that serves."""
+        with self._lock:
+            if self._wake is not None:
+                return
+            wake, self._wake = socket.socketpair()
+            self._wake.setblocking(False)
+            wake.setblocking(False)
+            atexit.register(self.stop)
+            threading.Thread(target=self._serve, args=(wake,), name="relay", daemon=True).start()
+
+    def call(self, call):
+        """Has an event handled. Gives content type and bytes of the answer; raises `Failed`.
+
+        Where the worker itself runs the function: gives None when extensions know of the event, and wants `over` to be called.
+        """
+        self.start()
+        self.post(self._take, call)
+        while True:
+            kind, value = call.told.get()
+            if kind == "line":
+                logs.send("stdout", "", value)
+            elif kind == "failed":
+                raise Failed(value)
+            else:
+                return value
+
+    def over(self):
+        """The worker has run the function."""
+        self.post(self._on_over)
+
+    def stop(self):
+        """Ends the environment, at the end of the worker."""
+        self.post(self._on_stop)
+        self._is_stopped.wait(SHUTDOWN_SECONDS + 1)
+
+    def post(self, do, *arguments):
+        self._inbox.append((do, arguments))
+        try:
+            self._wake.send(b"\0")
+        except BlockingIOError:
+            # It is awake.
+            pass
+
+    # === The loop ===
+
+    def _serve(self, wake):
+        try:
+            self._loop(wake)
+        except BaseException:
+            # A mistake of ours: nobody would ever answer again.
+            logs.send("critical", "ingle_worker", "the Runtime API has failed: %s" % logs.exception_text())
+            crash.leave(70)
+
+    def _loop(self, wake):
+        self.selector = selectors.DefaultSelector()
+        self._server = Server(self.selector, self._handle, self._gone, PAYLOAD_BYTES_MAX)
+        self.selector.register(wake, selectors.EVENT_READ, lambda _mask: wake.recv(4096))
+        self._begin()
+        while True:
+            self._turn(max(self._timers[0][0] - time.monotonic(), 0) if self._timers else None)
+            while self._inbox:
+                do, arguments = self._inbox.popleft()
+                do(*arguments)
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                _, _, do, arguments = heapq.heappop(self._timers)
+                do(*arguments)
+
+    def _turn(self, timeout):
+        ready = self.selector.select(timeout)
+        for key, mask in ready:
+            key.data(mask)
+        return bool(ready)
+
+    def after(self, seconds, do, *arguments):
+        # The second is never the same, so nothing behind it is compared.
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(_numbers), do, arguments))
+
+    # === The environment ===
+
+    def _begin(self):
+        """Starts extensions, and behind them the runtime."""
+        self._phase = STARTING
+        self._state = STARTED
+        self._waiting = None
+        self._failure = None
+        environment = dict(os.environ, AWS_LAMBDA_RUNTIME_API=self._server.address)
+        self._extensions = Extensions(self, self._settings)
+        failure = self._extensions.start(environment)
+        if failure is not None:
+            self.fail_environment(failure)
+        else:
+            self.registered()
+
+    def registered(self):
+        """An extension has come. When all are there, the runtime starts; when that is ready, the first event is dealt."""
+        if self._phase == STARTING and not self._extensions.awaits_registration():
+            self._phase = UP
+            self._begin_runtime()
+        if self._phase == UP and self._command is None and self._state == STARTED and self._extensions.are_ready():
+            self._on_ready()
+        self._deal()
+
+    def _begin_runtime(self):
+        self._extensions.telemetry.platform("initStart", {"initializationType": "on-demand", "phase": "init"})
+        if self._command is None:
+            return
+        environment = dict(os.environ, AWS_LAMBDA_RUNTIME_API=self._server.address)
+        wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
+        command = ([wrapper] if wrapper else []) + self._command
+        try:
+            self._program = self.run(command, self._folder, environment, "")
+        except OSError as problem:
+            message = "fork/exec %s: %s" % (command[0], (problem.strerror or str(problem)).lower())
+            self.fail_environment({"reason": "unstartable", "kind": "Runtime.InvalidEntrypoint", "message": message,
+                                   "platform": message})
+
+    def run(self, command, folder, environment, name):
+        return Program(self, command, folder, environment, name)
+
+    def _on_ready(self):
+        if self._state == STARTED:
+            self._extensions.close()
+            self._extensions.telemetry.platform("initRuntimeDone", {"initializationType": "on-demand", "status": "success"})
+        self._state = READY
+
+    def fail_environment(self, failure):
+        """It can't go on: the event in work hears of it, or, if there has been none yet, the next one."""
+        if self._phase == ENDING:
+            return
+        if self._call is not None:
+            self._fail(failure)
+        elif self._state == STARTED:
+            self._failure = failure
+        self._tear_down("failure")
+
+    def _tear_down(self, reason):
+        """Ends it in order: the runtime, then extensions, which are told `reason`."""
+        if self._phase in (DOWN, ENDING):
+            return
+        self._phase = ENDING
+        self._reason = reason
+        program = self._program
+        if program is not None and self._extensions.count:
+            program.end(signal.SIGTERM)
+            self.after(SHUTDOWN_SECONDS * _PART_OF_RUNTIME, program.end)
+            return
+        if program is not None:
+            self._program = None
+            program.end()
+        self._extensions.shut_down(reason)
+
+    def down(self):
+        """Nothing of it is left."""
+        self._phase = DOWN
+        if self._call is not None:
+            self._take(self._call)
+
+    def _on_stop(self):
+        self.down = self._is_stopped.set
+        if self._phase == DOWN:
+            self._is_stopped.set()
+        self._tear_down("spindown")
+
+    def ended(self, program, status):
+        """A program has come to its end. On the loop's thread."""
+        turns = 0
+        while self._turn(0) and turns < _LAST_TURNS_MAX:
+            turns += 1
+        program.drain(last=True)
+        if program.name:
+            failure = self._extensions.ended(program, status)
+            if failure is not None:
+                self.fail_environment(failure)
+            return
+        if program is not self._program:
+            return
+        self._program = None
+        if self._phase == ENDING:
+            self._extensions.shut_down(self._reason)
+            return
+        failure = self._failure or exit_failure(status, self._state == STARTED)
+        if self._call is not None and self._state not in (READY, ANSWERED):
+            self._fail(failure)
+            failure = None
+        # Of an end between two events nobody need be told: the next one finds a new environment.
+        self._failure = failure if self._state == STARTED else None
+        self._tear_down("failure")
+
+    def said(self, program, line):
+        """A line that a program has written."""
+        self._extensions.telemetry.line(line, bool(program.name))
+        if self._call is not None and program is self._program:
+            self._call.told.put(("line", line))
+        else:
+            logs.send("stdout", program.name, line)
+
+    # === Events ===
+
+    def _take(self, call):
+        self._call = call
+        if self._phase in (DOWN, ENDING) and self._failure is not None:
+            failure, self._failure = self._failure, None
+            self._fail(failure)
+            return
+        if self._phase == DOWN:
+            self._begin()
+        self._deal()
+
+    def _deal(self):
+        """Gives the event to all who wait for it, if all do."""
+        is_there = self._state == READY and (self._waiting is not None or self._command is None)
+        if self._call is None or self._phase != UP or not is_there or not self._extensions.are_ready():
+            return
+        self._state = RUNNING
+        call = self._call
+        self._extensions.invoke(call, self._settings["arn"])
+        self._extensions.telemetry.platform("start", {"requestId": call.id, "version": "$LATEST"})
+        if self._command is None:
+            self._call = None
+            call.told.put(("go", None))
+            return
+        connection, self._waiting = self._waiting, None
+        connection.answer(200, call.payload, call.headers)
+        connection.go_on()
+
+    def _on_over(self):
+        if self._state == RUNNING:
+            self._state = READY
+
+    def _finish(self, kind, value):
+        """Tells the lane. What the program has written before it answered goes first."""
+        if self._program is not None:
+            self._program.drain(last=True)
+        call, self._call = self._call, None
+        status = "success" if kind == "answer" else "error"
+        self._extensions.telemetry.platform("runtimeDone", {"requestId": call.id, "status": status})
+        call.told.put((kind, value))
+
+    def _fail(self, failure):
+        failure = dict(failure)
+        platform = failure.pop("platform", None)
+        if platform is not None:
+            failure["body"] = json.dumps({
+                "errorType": failure["kind"], "errorMessage": "RequestId: %s Error: %s" % (self._call.id, platform)})
+        self._finish("failed", failure)
+
+    # === Requests ===
+
+    def _gone(self, connection):
+        if connection is self._waiting:
+            self._waiting = None
+        self._extensions.gone(connection)
+
+    def _handle(self, connection, request):
+        path, method = request.path, request.method
+        if path == _NEXT and method == "GET":
+            self._on_next(connection)
+            return
+        match = _ANSWER.fullmatch(path)
+        if match is not None and method == "POST":
+            self._on_answer(connection, request, match.group(1), match.group(2) == "error")
+        elif path == _INIT_ERROR and method == "POST":
+            self._on_init_error(connection, request)
+        elif path == _PING and method == "GET":
+            connection.answer(200, b"pong", content_type="text/plain; charset=utf-8")
+        elif path in (_NEXT, _INIT_ERROR, _PING) or match is not None:
+            connection.answer(405, b"405 method not allowed\n", content_type="text/plain")
+        elif not self._extensions.handle(connection, request):
+            connection.answer(404, b"404 page not found\n", content_type="text/plain")
+
+    def _refuse_state(self, connection, wanted):
+        connection.refuse(403, "InvalidStateTransition", "State transition from %s to %s failed for runtime. Error: State "
+                          "transition is not allowed" % (self._state, wanted))
+
+    def _on_next(self, connection):
+        if self._state == RUNNING or self._command is None:
+            self._refuse_state(connection, READY)
+            return
+        self._on_ready()
+        self._waiting = connection
+        self._deal()
+
+    def _on_answer(self, connection, request, identity, is_error):
+        if self._state in (STARTED, READY):
+            self._refuse_state(connection, "InvocationErrorResponse" if is_error else "InvocationResponse")
+        elif self._state != RUNNING or self._call is None or identity != self._call.id:
+            connection.refuse(400, "InvalidRequestID", "Invalid request ID")
+        elif request.headers.get(_MODE, "streaming").lower() != "streaming":
+            connection.refuse(400, "InvalidFunctionResponseMode", "Invalid response mode: %s" % request.headers[_MODE])
+        elif request.is_too_large:
+            connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes)." % PAYLOAD_BYTES_MAX)
+            self._state = ANSWERED
+            self._fail({"reason": "too_large", "kind": "Function.ResponseSizeTooLarge",
+                        "message": "the answer has %d bytes" % request.size})
+        else:
+            self._state = ANSWERED
+            self._acknowledge(connection)
+            if is_error or ERROR_TYPE in request.trailers:
+                self._fail(told_failure(request))
+            else:
+                self._finish("answer", (request.headers.get("content-type", ""), request.body))
+
+    def _acknowledge(self, connection):
+        connection.answer(202, b'{"status":"OK"}\n')
+
+    def _on_init_error(self, connection, request):
+        if self._state != STARTED or self._phase != UP:
+            self._refuse_state(connection, "InitError")
+            return
+        self._acknowledge(connection)
+        # It is about to end, and may have more to write; who does not is ended.
+        self._failure = dict(told_failure(request), reason="init")
+        if self._program is not None:
+            self.after(_END_SECONDS, self._program.end)
+
+
+def now_ms():
+    return int(time.time() * 1000)
