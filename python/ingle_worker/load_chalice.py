@@ -47,7 +47,8 @@ def declared(app):
 def _route(path, method, entry):
     file, line = _place(entry.view_function)
     guards = []
-    if entry.authorizer is not None:
+    authorizer = _own_authorizer(entry.authorizer)
+    if entry.authorizer is not None and authorizer is None:
         guards.append("the authorizer %s" % entry.authorizer.name)
     if entry.api_key_required:
         guards.append("the API key")
@@ -55,10 +56,20 @@ def _route(path, method, entry):
         "path": str(path),
         "method": str(method),
         "cors": _cors(entry.cors),
+        "authorizer": authorizer,
         "guard": " and ".join(guards) or None,
         "file": file,
         "line": line,
     }
+
+
+def _own_authorizer(authorizer):
+    """The function of the app that decides about a route: `{"name", "header", "ttl_seconds"}`; None for what AWS decides."""
+    config = getattr(authorizer, "config", None)
+    if config is None:
+        return None
+    ttl = getattr(config, "ttl_seconds", None)
+    return {"name": str(config.name), "header": str(getattr(config, "header", "Authorization")), "ttl_seconds": ttl}
 
 
 def _cors(cors):

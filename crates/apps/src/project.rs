@@ -14,12 +14,14 @@
 //! | functions and events of a template | `sam` |
 //! | functions and events of a serverless.yml | `serverless` |
 //! | settings of a Chalice project, and what its app declares | [`chalice`] |
+//! | who may come in | `front` |
 //! | what both have | `function`, `http`, `findings`, `place` |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_types::front::FrontSpec;
 use ingle_types::problem::Problem;
 
 use crate::folder::{existing_folder, read_bytes};
@@ -30,6 +32,7 @@ use yaml::Loaded;
 
 pub mod chalice;
 mod findings;
+mod front;
 mod function;
 mod http;
 mod intrinsics;
@@ -187,7 +190,9 @@ pub struct HttpSource {
     /// `Prod`, which a REST API has in front of its paths at AWS; `$default` of an API or URL that has none there.
     pub stage: String,
     pub cors: Option<Cors>,
-    /// What lets only some callers through at AWS, e.g. `the authorizer Users`. Here it is not asked.
+    /// What is asked, and looked at, before the function runs.
+    pub front: Box<FrontSpec>,
+    /// What lets only some callers through at AWS, e.g. `the authorizer Users`, and is not asked here.
     pub guard: Option<String>,
     /// Where it is, relative to the project's folder; `None` for the project's own file.
     pub file: Option<PathBuf>,

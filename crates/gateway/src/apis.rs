@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use crate::front::Front;
 use crate::request::decoded;
 use crate::service::Service;
 
@@ -54,7 +55,7 @@ pub struct Route {
     /// The id of the API, as functions see it.
     pub api: String,
     pub cors: Option<Cors>,
-    /// At AWS something asks callers who they are. Here they need a key, where functions ask for keys.
+    /// At AWS something asks callers who they are that is not asked here. They need a key, where functions ask for keys.
     pub is_guarded: bool,
 }
 
@@ -67,6 +68,7 @@ pub struct Apis {
 struct Known {
     route: Arc<Route>,
     segments: Vec<Segment>,
+    front: Arc<Front>,
     service: Arc<Service>,
 }
 
@@ -90,6 +92,7 @@ pub(crate) struct Matched {
     pub(crate) parameters: Parameters,
     /// Whether a stage stands before the path that was sent.
     pub(crate) has_stage: bool,
+    pub(crate) front: Arc<Front>,
 }
 
 /// Who answers.
@@ -99,9 +102,9 @@ pub(crate) enum Chosen<'a> {
 }
 
 impl Apis {
-    pub fn add(&mut self, route: Route, service: Arc<Service>) {
+    pub fn add(&mut self, route: Route, front: Arc<Front>, service: Arc<Service>) {
         let segments = segments(&route.path);
-        self.routes.push(Known { route: Arc::new(route), segments, service });
+        self.routes.push(Known { route: Arc::new(route), segments, front, service });
     }
 
     pub fn is_empty(&self) -> bool {
@@ -127,7 +130,8 @@ impl Apis {
         {
             return Chosen::Answer(preflight(&known.route, cors, &head.headers));
         }
-        Chosen::Function(&known.service, Matched { route: known.route.clone(), parameters, has_stage })
+        let (route, front) = (known.route.clone(), known.front.clone());
+        Chosen::Function(&known.service, Matched { route, parameters, has_stage, front })
     }
 
     /// The route that fits best. For `OPTIONS` also one that answers for its other methods.

@@ -20,8 +20,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
+use ingle_tasks::{Detach, TaskKind};
 use ingle_types::datum::{Body, Datum};
-use ingle_types::event::{Delivery, Event, Invocation};
+use ingle_types::event::{Completion, Delivery, Event, Invocation, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Failure, Outcome, Outputs};
 use serde::Serialize;
@@ -40,7 +41,7 @@ const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 const RETURNED: &str = "$return";
 
 /// Stands for an account where there is none.
-const ACCOUNT: &str = "000000000000";
+pub(crate) const ACCOUNT: &str = "000000000000";
 /// How long a REST API waits for a function; an HTTP API waits a second more.
 const REST_PATIENCE: Duration = Duration::from_secs(29);
 
@@ -117,6 +118,45 @@ pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation, source: Sour
         response.headers_mut().insert("x-amzn-requestid", value);
     }
     response
+}
+
+/// Runs the handler behind a door with an event that was made here, and leaves a record; its result, as JSON text.
+///
+/// # Errors
+/// It failed, or there is none to run.
+pub(crate) async fn ask(
+    door: &Arc<Door>,
+    (id, trace): (InvocationId, Trace),
+    event: String,
+    summary: String,
+) -> Result<Bytes, Option<Failure>> {
+    let function = door.site.handlers.iter().next().cloned().ok_or(None)?;
+    let event = Event {
+        summary,
+        payload: Datum::Json(event),
+        metadata: Vec::new(),
+        delivery: Delivery::Direct,
+        received_at: door.rooms.clock.now(),
+        hop_count: trace.hop_count(),
+        trace,
+    };
+    let invocation = Invocation { id, function, event, caller: None };
+    let (tasks, door) = (door.rooms.tasks.clone(), door.clone());
+    let asked = async move {
+        let mut said = Err(None);
+        let told = |ended: Completion| {
+            let failure = ended.outcome.failure().cloned();
+            said = match &ended.outcome {
+                Outcome::Success(outputs) => Ok(returned(outputs)),
+                _ => Err(failure.clone()),
+            };
+            (Response::default(), failure)
+        };
+        drop(run(&door, invocation, told).await);
+        said
+    };
+    // Its record is written also when who wanted to know is gone.
+    Detach::new(tasks, TaskKind::Invocation, asked).await
 }
 
 /// Where a request came from, which decides what its answer looks like.

@@ -11,6 +11,7 @@
 //! | bodies in pieces | [`exchange`] |
 //! | events of requests that nobody sent | [`samples`] |
 //! | the same for handlers of AWS Lambda, and which of several answers | `lambda`, [`apis`] |
+//! | what stands in front of routes of AWS | [`front`] |
 //! | keys, and who needs none | [`auth`] |
 //! | the doors that Azure's tools know | `azure` |
 //! | limits and cross-origin rules | [`limits`], [`cors`] |
@@ -29,6 +30,7 @@ mod caller;
 pub mod cors;
 pub mod exchange;
 pub mod failure;
+pub mod front;
 pub mod hosts;
 mod lambda;
 pub mod limits;

@@ -47,7 +47,7 @@ pub fn event(entry: Entry, path: &str, request: Request<Bytes>, now: SystemTime)
         cors: None,
         is_guarded: false,
     };
-    let matched = Matched { route: Arc::new(route), parameters, has_stage: false };
+    let matched = Matched { route: Arc::new(route), parameters, has_stage: false, front: Arc::default() };
     Some(match entry {
         Entry::HttpApi => url_event::text(&head, &body, (id, &trace), Some(&matched), now),
         _ => rest_event::text(&head, &body, (id, &trace), &matched, now),

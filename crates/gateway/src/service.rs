@@ -33,7 +33,7 @@ use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
 use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
-use crate::{azure, cors, failure, lambda, request, response};
+use crate::{azure, cors, failure, front, lambda, request, response};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -137,7 +137,7 @@ impl Service {
     }
 
     /// The app, waited for while it is being imported; none if it can't be, or not in time.
-    async fn door(&self) -> Option<Arc<Door>> {
+    pub(crate) async fn door(&self) -> Option<Arc<Door>> {
         if let Some(door) = self.app.borrow().as_ref() {
             return Some(door.clone());
         }
@@ -166,19 +166,25 @@ impl Service {
     }
 
     /// The steps; `Err` is an answer that was given before there was an invocation.
-    async fn serve(&self, door: &Arc<Door>, head: Parts, body: Incoming) -> Result<Served, Response<Bytes>> {
+    async fn serve(
+        &self,
+        door: &Arc<Door>,
+        mut head: Parts,
+        body: Incoming,
+    ) -> Result<Served, Response<Bytes>> {
         check_head(&self.options.limits, &head).map_err(refused)?;
         if let Some(cors) = &door.site.cors
             && let Some(answer) = cors::preflight(cors, &head.method, &head.headers)
         {
             return Ok(Served::Whole(answer));
         }
-        if let Some(matched) = head.extensions.get::<Matched>()
+        if let Some(matched) = head.extensions.get::<Matched>().cloned()
             && let Some(function) = door.site.handlers.iter().next()
         {
             if matched.route.is_guarded {
                 self.options.guard.check(&head, Requirement::Function(AuthLevel::Function, function))?;
             }
+            front::admit(door, &mut head, &matched).await?;
             return self.serve_url(door, function.clone(), &head, body).await;
         }
         let path = match (read_path(&head), &door.site.of_all_paths) {

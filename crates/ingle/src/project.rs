@@ -10,8 +10,10 @@ use ingle_apps::project::{
 use ingle_control::absolute;
 use ingle_control::watch::{Extra, Watch, Watcher};
 use ingle_gateway::apis::{self, Apis, Format, Route};
+use ingle_gateway::front;
 use ingle_gateway::hosts::label_of;
 use ingle_gateway::service::Service;
+use ingle_types::problem::Problem;
 use serde_json::{Value, json};
 
 use crate::chalice::{self, Importer};
@@ -72,20 +74,35 @@ async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, Comm
     let options = ProjectOptions { environment: variables, ..ProjectOptions::default() };
     let failed = |error: ingle_apps::Error| CommandError::from(ingle_control::Error::from(error));
     if let Some(project) = ingle_apps::project::read(folder, &options).map_err(failed)? {
-        return Ok(Some(project));
+        return Ok(Some(examined(project)));
     }
     match ingle_apps::project::chalice::find(folder, &options).map_err(failed)? {
-        Some(found) => chalice::project(&found, folder, with).await.map(Some),
+        Some(found) => chalice::project(&found, folder, with).await.map(examined).map(Some),
         None => Ok(None),
     }
 }
 
+/// With what is wrong in front of its routes, which only the gateway knows. Such a route lets nobody in.
+fn examined(mut project: Project) -> Project {
+    let mut found = Vec::new();
+    for (function, http) in http_sources(&project) {
+        for (code, what) in front::faults(&http.front) {
+            let file = http.file.as_ref().unwrap_or(&project.file).display().to_string();
+            let what = format!("{what} (in front of {} of {function})", http.path);
+            found.push(Problem::error(code, what).at(file, Some(http.line)));
+        }
+    }
+    project.problems.extend(found);
+    project
+}
+
 /// Its APIs, before the functions with these labels.
 pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>) -> Apis {
-    let mut apis = Apis::default();
+    let (mut apis, mut fronts) = (Apis::default(), front::Builder::new(services));
     for (function, http) in http_sources(project) {
         let (Some(service), Some(route)) = (services.get(&label_of(function)), route(http)) else { continue };
-        apis.add(route, service.clone());
+        let front = fronts.front(&route.api, &http.front);
+        apis.add(route, front, service.clone());
     }
     apis
 }

@@ -11,6 +11,7 @@
 //! | what starts an invocation and how it ends | [`event`], [`outcome`] |
 //! | HTTP bodies in pieces | [`exchange`] |
 //! | what an app is | [`spec`] |
+//! | what stands in front of a route | [`front`] |
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
@@ -31,6 +32,7 @@ pub mod exchange;
 pub mod expression;
 pub mod faults;
 pub mod filter;
+pub mod front;
 pub mod health;
 pub mod ids;
 pub mod local_file;

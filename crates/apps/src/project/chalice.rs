@@ -15,7 +15,7 @@ use super::findings::{Findings, shortened};
 use super::node::{Fault, Kind, Node};
 use super::yaml::Loaded;
 use super::{EventSource, Ignored, Member, Project, ProjectFunction, ProjectKind, ProjectOptions};
-use super::{function, region, tree};
+use super::{front, function, region, tree};
 use crate::Error;
 use crate::folder::{existing_folder, read_bytes};
 
@@ -114,6 +114,7 @@ impl Chalice {
         let said = imported.map(|imported| Declared::read(&mut findings, imported));
         let functions = said.flatten().map(|said| self.functions(&mut findings, said)).unwrap_or_default();
         let functions = function::distinct(&mut findings, functions);
+        front::check(&mut findings, &functions);
         let (found, mut ignored) = findings.finish();
         ignored.extend(self.doubles.iter().map(|(line, key)| Ignored {
             file: None,
@@ -139,7 +140,8 @@ impl Chalice {
             let stage = self.setting(API_FUNCTION, "api_gateway_stage");
             let stage = stage.and_then(|node| findings.text(node, "api_gateway_stage"));
             let stage = stage.unwrap_or_else(|| API_STAGE.to_owned());
-            api.sources = declared::routes(findings, &said, &self.app_name, &stage);
+            let prefix = format!("{}-{}", self.app_name, self.stage);
+            api.sources = declared::routes(findings, &said, (&self.app_name, &prefix), &stage);
             functions.push(api);
         }
         for one in &said.functions {

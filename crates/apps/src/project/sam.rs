@@ -8,9 +8,10 @@ use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::resources::{self, Kind as ResourceKind};
-use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, function, place};
+use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place};
 
 mod api;
+mod auth;
 mod events;
 mod wiring;
 
@@ -216,7 +217,9 @@ impl Reader<'_> {
         for member in resources.iter().filter(|member| !self.taken.contains(&member.key)) {
             resources::note_unserved(&mut self.findings, member);
         }
-        Ok(function::distinct(&mut self.findings, functions))
+        let functions = function::distinct(&mut self.findings, functions);
+        front::check(&mut self.findings, &functions);
+        Ok(functions)
     }
 
     /// One function; `None` if it is wrong, or of a kind that is not served.

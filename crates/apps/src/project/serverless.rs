@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
-use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, function, place, resources};
+use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place, resources};
 use variables::Variables;
 
+mod auth;
 mod events;
 mod variables;
 
@@ -151,6 +152,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let provider = evaluator.evaluate(&provider)?.unwrap_or_else(empty);
     note_ignored(&mut findings, tree, &provider, package.as_ref());
     let shared = shared_variables(&mut findings, &provider);
+    let names = names(&functions, &prefix);
     let mut reader = Reader {
         root,
         prefix: &prefix,
@@ -159,14 +161,10 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         package: package.as_ref(),
         layers: layers.as_ref(),
         shared,
+        names,
         findings,
     };
-    let mut found = Vec::new();
-    for function in functions {
-        let Some(value) = evaluator.evaluate(&function.value)? else { continue };
-        found.extend(reader.checked(&Member { value, ..function }));
-    }
-    let functions = function::distinct(&mut reader.findings, found);
+    let functions = reader.functions(functions, &mut evaluator)?;
     let (problems, ignored) = reader.findings.finish();
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
     Ok(Project { kind: ProjectKind::Serverless, file, included, region, functions, ignored, problems })
@@ -247,6 +245,15 @@ fn made_by_framework(functions: &[Member], layers: Option<&Node>, prefix: &str) 
     made
 }
 
+/// What functions are called at AWS.
+fn names(functions: &[Member], prefix: &str) -> auth::Names {
+    let name = |function: &Member| {
+        let own = function.value.get("name").and_then(Node::scalar).map(str::to_owned);
+        (function.key.clone(), own.unwrap_or_else(|| format!("{prefix}-{}", function.key)))
+    };
+    functions.iter().map(name).collect()
+}
+
 fn layer_id(key: &str) -> String {
     format!("{}LambdaLayer", normalized(key))
 }
@@ -296,10 +303,27 @@ struct Reader<'a> {
     package: Option<&'a Node>,
     layers: Option<&'a Node>,
     shared: BTreeMap<String, String>,
+    /// Of functions, by their keys.
+    names: auth::Names,
     findings: Findings,
 }
 
 impl Reader<'_> {
+    fn functions(
+        &mut self,
+        listed: Vec<Member>,
+        evaluator: &mut Evaluator<'_>,
+    ) -> Result<Vec<ProjectFunction>, Fault> {
+        let mut found = Vec::new();
+        for function in listed {
+            let Some(value) = evaluator.evaluate(&function.value)? else { continue };
+            found.extend(self.checked(&Member { value, ..function }));
+        }
+        let functions = function::distinct(&mut self.findings, found);
+        front::check(&mut self.findings, &functions);
+        Ok(functions)
+    }
+
     /// One function; `None` if something about it is wrong.
     fn checked(&mut self, member: &Member) -> Option<ProjectFunction> {
         let errors = self.findings.errors();
@@ -365,7 +389,7 @@ impl Reader<'_> {
         let memory_mb = number("memorySize", function::MEMORY_RANGE, MEMORY_MB);
         let variables = self.variables(config);
         let layers = self.layers(id, config);
-        let door = events::Door { provider: self.provider, stage: self.stage };
+        let door = events::Door { provider: self.provider, stage: self.stage, names: &self.names };
         let sources = events::read(&mut self.findings, &door, id, config);
         Some(ProjectFunction {
             id: id.to_owned(),

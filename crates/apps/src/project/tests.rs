@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::*;
 
 mod damage;
+mod front;
 mod sam;
 mod serverless;
 

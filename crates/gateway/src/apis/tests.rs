@@ -31,7 +31,7 @@ fn apis(format: &Format, routes: &[&str], cors: Option<&Cors>) -> Apis {
             cors: cors.cloned(),
             is_guarded: false,
         };
-        apis.add(route, service.clone());
+        apis.add(route, Arc::default(), service.clone());
     }
     apis
 }

@@ -11,11 +11,13 @@ use http::request::Parts;
 use ingle_types::event::Trace;
 use ingle_types::ids::InvocationId;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::url_event::{LOCALHOST, encoded, root_of, split};
 use super::{ACCOUNT, Pairs};
 use crate::apis::{Format, Matched};
 use crate::auth::caller_of;
+use crate::front::Known;
 use crate::request::{decoded, pairs};
 
 /// Members in the order in which AWS writes them. What is absent is `null`.
@@ -58,6 +60,8 @@ struct RequestContext<'a> {
     domain_name: &'a str,
     deployment_id: String,
     api_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<&'a Value>,
 }
 
 /// Nobody is asked who they are.
@@ -135,6 +139,7 @@ pub(crate) fn text(
             domain_name: domain,
             deployment_id: short_id(&route.api),
             api_id: &route.api,
+            authorizer: Known::of(head),
         },
         multi_value_headers: sent,
         body,
@@ -145,7 +150,7 @@ pub(crate) fn text(
 }
 
 /// The path without a stage in front of it.
-pub(super) fn path(matched: &Matched, sent: &str) -> String {
+pub(crate) fn path(matched: &Matched, sent: &str) -> String {
     let without = || sent.strip_prefix('/')?.strip_prefix(matched.route.stage.as_str());
     match matched.has_stage.then(without).flatten() {
         Some("") => "/".to_owned(),

@@ -20,7 +20,7 @@ fn matched(format: Format, path: &str, stage: &str, parameters: &[(&str, &str)],
         is_guarded: false,
     };
     let parameters = parameters.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-    Matched { route: Arc::new(route), parameters: parameters.collect(), has_stage }
+    Matched { route: Arc::new(route), parameters: parameters.collect(), has_stage, front: Arc::default() }
 }
 
 fn event(matched: &Matched, request: http::request::Builder, body: &[u8]) -> (Value, InvocationId) {

@@ -11,11 +11,13 @@ use http::request::Parts;
 use ingle_types::event::Trace;
 use ingle_types::ids::InvocationId;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::rest_event::path;
 use super::{ACCOUNT, Pairs};
 use crate::apis::{DEFAULT, Matched};
 use crate::auth::caller_of;
+use crate::front::Known;
 use crate::request::{decoded, headers, query};
 
 /// Where a request names no host.
@@ -48,6 +50,8 @@ struct UrlEvent<'a> {
 struct RequestContext<'a> {
     account_id: &'static str,
     api_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<&'a Value>,
     domain_name: &'a str,
     domain_prefix: &'a str,
     http: HttpPart<'a>,
@@ -100,6 +104,7 @@ pub(crate) fn text(
         request_context: RequestContext {
             account_id: route.account,
             api_id: route.api.unwrap_or(prefix),
+            authorizer: Known::of(head),
             domain_name: domain,
             domain_prefix: prefix,
             http: HttpPart {

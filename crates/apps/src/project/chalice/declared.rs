@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_types::front::{Authorizer, AuthorizerKind, FrontSpec, IdentitySource};
 use ingle_types::schedule::Schedule;
 use ingle_types::spec::DeclaredFunction;
 use serde::Deserialize;
 
 use super::super::findings::{Findings, shortened};
+use super::super::front::REST_TTL_SECONDS;
 use super::super::{Api, BucketSource, Cors, EventSource, HttpSource, QueueSource, ScheduleSource};
 use super::SCRIPT;
 use crate::lambda::script_of;
@@ -35,9 +37,18 @@ pub(super) struct DeclaredRoute {
     method: String,
     /// Chalice's headers for pages of other origins, names in lower case.
     cors: Option<BTreeMap<String, String>>,
+    /// One of the app's own functions, which decides who may come in.
+    authorizer: Option<DeclaredAuthorizer>,
     guard: Option<String>,
     file: Option<String>,
     line: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct DeclaredAuthorizer {
+    name: String,
+    header: String,
+    ttl_seconds: Option<u64>,
 }
 
 /// A function besides the API, with what starts it.
@@ -113,8 +124,13 @@ fn wrong<Value>(
     None
 }
 
-/// The routes of the REST API.
-pub(super) fn routes(findings: &mut Findings, said: &Declared, id: &str, stage: &str) -> Vec<EventSource> {
+/// The routes of the REST API. `prefix`: what stands before the names of the app's functions.
+pub(super) fn routes(
+    findings: &mut Findings,
+    said: &Declared,
+    (id, prefix): (&str, &str),
+    stage: &str,
+) -> Vec<EventSource> {
     let mut found = Vec::new();
     for route in &said.routes {
         if !route.path.starts_with('/') || route.path.chars().any(char::is_control) {
@@ -130,12 +146,24 @@ pub(super) fn routes(findings: &mut Findings, said: &Declared, id: &str, stage: 
             path: route.path.clone(),
             stage: stage.to_owned(),
             cors: cors(said, route),
+            front: front(route, prefix),
             guard: route.guard.clone(),
             file: Some(PathBuf::from(route.file.as_deref().unwrap_or(SCRIPT))),
             line: route.line.unwrap_or(1),
         }));
     }
     found
+}
+
+/// Chalice's own authorizers get the token alone.
+fn front(route: &DeclaredRoute, prefix: &str) -> Box<FrontSpec> {
+    let authorizer = route.authorizer.as_ref().map(|one| Authorizer {
+        name: one.name.clone(),
+        kind: AuthorizerKind::Token { function: format!("{prefix}-{}", one.name), pattern: None },
+        sources: vec![IdentitySource::Header(one.header.clone())],
+        ttl: Duration::from_secs(one.ttl_seconds.unwrap_or(REST_TTL_SECONDS)),
+    });
+    Box::new(FrontSpec { authorizer, ..FrontSpec::default() })
 }
 
 /// One preflight answers for all methods of a path that have rules, and says so.

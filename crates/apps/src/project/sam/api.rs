@@ -5,23 +5,24 @@ use super::super::http;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::{Api, Cors, Payload};
-use super::{Template, merged};
+use super::{Template, auth, merged};
 
 /// The APIs that SAM makes for routes that name none.
 const IMPLICIT_REST: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP: &str = "ServerlessHttpApi";
 const IMPLICIT_STAGE: &str = "Prod";
 
-const APPLIED: [&str; 7] =
-    ["StageName", "Cors", "CorsConfiguration", "BinaryMediaTypes", "Name", "Description", "Tags"];
+const APPLIED: [&str; 8] =
+    ["StageName", "Cors", "CorsConfiguration", "BinaryMediaTypes", "Name", "Description", "Tags", AUTH];
+const AUTH: &str = "Auth";
 
 /// What a route has from its API.
 pub(super) struct Door {
     pub(super) api: Api,
     pub(super) stage: String,
     pub(super) cors: Option<Cors>,
-    /// Who is let in, if the route does not say it.
-    pub(super) guard: Option<String>,
+    /// Who is let in, if the route does not say it, and who may be asked.
+    pub(super) auth: Option<Node>,
 }
 
 /// The API that a route names, or the one that SAM would make. `None`, with a finding, if it is none of the template.
@@ -66,20 +67,8 @@ pub(super) fn door(
         }
         _ => Api::Http { id, payload: Payload::V2 },
     };
-    let guard = properties.get("Auth").and_then(|auth| guard(auth, None));
-    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, guard })
-}
-
-/// Who is let in by an `Auth`, with `otherwise` if it does not say.
-pub(super) fn guard(auth: &Node, otherwise: Option<String>) -> Option<String> {
-    let authorizer = auth.get("Authorizer").or(auth.get("DefaultAuthorizer")).and_then(Node::scalar);
-    let needs_key = auth.get("ApiKeyRequired").and_then(Node::flag);
-    match (authorizer, needs_key) {
-        (Some("NONE"), Some(true)) | (None, Some(true)) => Some("an API key".to_owned()),
-        (Some("NONE"), _) => None,
-        (Some(name), _) => Some(format!("the authorizer {name}")),
-        (None, _) => otherwise,
-    }
+    let auth = properties.get(AUTH).cloned();
+    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, auth })
 }
 
 /// What of an API has no effect.
@@ -90,9 +79,11 @@ pub(super) fn note_ignored(findings: &mut Findings, member: &Member) {
 
 /// Properties of an API, or those that `Globals` has for all.
 pub(super) fn note_properties(findings: &mut Findings, properties: &[Member], subject: &str) {
+    if let Some(auth) = properties.iter().find(|one| one.key == AUTH) {
+        auth::note_ignored(findings, &auth.value, subject);
+    }
     for property in properties.iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
         let why = match property.key.as_str() {
-            "Auth" => "callers are not asked who they are",
             "DefinitionBody" | "DefinitionUri" => "routes are those of the functions' events",
             "Domain" => "names and certificates belong to the server in front",
             _ => "it is not applied here",

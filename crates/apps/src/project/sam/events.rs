@@ -1,11 +1,12 @@
 //! What starts a function of a template: its `Events` and its URL.
 
 use super::super::findings::Findings;
+use super::super::front::Asked;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, ScheduleSource, http};
-use super::{Template, api};
+use super::{Template, api, auth};
 
 pub(super) const QUEUE_WORDS: QueueWords = QueueWords {
     batch_size: "BatchSize",
@@ -56,6 +57,7 @@ pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource 
         path: http::DEFAULT.to_owned(),
         stage: http::DEFAULT.to_owned(),
         cors,
+        front: Box::default(),
         guard: auth.filter(|auth| auth != "NONE").map(|auth| format!("the authorizer {auth}")),
         file: None,
         line: url.line,
@@ -130,7 +132,8 @@ fn rest_route(
     let path = findings.text(path, "Path").and_then(|text| http::path(findings, &text, path.line));
     let door = api::door(findings, template, ResourceKind::RestApi, properties.get("RestApiId"))?;
     note_others(findings, properties, &event.key, &["Path", "Method", "RestApiId", "Auth"]);
-    let guard = guard(properties, door.guard);
+    let auth = (door.auth.as_ref(), properties.get("Auth"));
+    let Asked { front, guard } = auth::asked(findings, auth, true, event.line)?;
     let (path, method) = (path?, method?);
     Some(HttpSource {
         api: door.api,
@@ -138,6 +141,7 @@ fn rest_route(
         path,
         stage: door.stage,
         cors: door.cors,
+        front,
         guard,
         file: None,
         line: event.line,
@@ -172,24 +176,19 @@ fn http_route(
         &event.key,
         &["Path", "Method", "ApiId", "Auth", "PayloadFormatVersion"],
     );
-    let guard = guard(properties, door.guard);
+    let auth = (door.auth.as_ref(), properties.get("Auth"));
+    let Asked { front, guard } = auth::asked(findings, auth, false, event.line)?;
     Some(HttpSource {
         api: door.api,
         method,
         path,
         stage: door.stage,
         cors: door.cors,
+        front,
         guard,
         file: None,
         line: event.line,
     })
-}
-
-fn guard(properties: &Node, of_api: Option<String>) -> Option<String> {
-    match properties.get("Auth") {
-        Some(auth) => api::guard(auth, of_api),
-        None => of_api,
-    }
 }
 
 pub(super) fn schedule(

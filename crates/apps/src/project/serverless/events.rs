@@ -1,9 +1,11 @@
 //! What starts a function of a serverless.yml.
 
 use super::super::findings::{Findings, shortened};
+use super::super::front::Asked;
 use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, http};
+use super::auth::{self, Names};
 
 /// The framework's own ids of its APIs.
 const REST_API: &str = "ApiGatewayRestApi";
@@ -24,6 +26,7 @@ const QUEUE_WORDS: QueueWords = QueueWords {
 pub(super) struct Door<'a> {
     pub(super) provider: &'a Node,
     pub(super) stage: &'a str,
+    pub(super) names: &'a Names,
 }
 
 /// The events of one function. A wrong one is a problem of the function.
@@ -90,20 +93,13 @@ fn function_url(findings: &mut Findings, url: &Member) -> Option<HttpSource> {
         path: http::DEFAULT.to_owned(),
         stage: http::DEFAULT.to_owned(),
         cors: config.get("cors").and_then(|node| http::cors(findings, node)),
-        guard: guard(config),
+        front: Box::default(),
+        guard: config
+            .get("authorizer")
+            .map(|node| format!("the authorizer {}", node.scalar().unwrap_or("of the URL"))),
         file: None,
         line: url.line,
     })
-}
-
-/// `authorizer: name`, `authorizer: {name: …}`, `private: true`.
-fn guard(config: &Node) -> Option<String> {
-    if config.get("private").and_then(Node::flag) == Some(true) {
-        return Some("an API key".to_owned());
-    }
-    let node = config.get("authorizer")?;
-    let named = ["name", "arn", "id", "type"].iter().find_map(|key| node.get(key));
-    Some(format!("the authorizer {}", named.unwrap_or(node).scalar().unwrap_or("of the event")))
 }
 
 /// `GET hello`, or `*` alone: method and path.
@@ -177,13 +173,15 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
     let types = door.provider.at(&["apiGateway", "binaryMediaTypes"]);
     let binary_types = types.map(|node| findings.texts(node, "binaryMediaTypes")).unwrap_or_default();
     let api = Api::Rest { id: REST_API.to_owned(), binary_types };
+    let Asked { front, guard } = auth::rest(findings, door.names, config)?;
     Some(HttpSource {
         api,
         method,
         path,
         stage: door.stage.to_owned(),
         cors,
-        guard: guard(config),
+        front,
+        guard,
         file: None,
         line: event.line,
     })
@@ -203,16 +201,8 @@ fn http_route(
     let cors = shared.and_then(|api| api.get("cors")).and_then(|node| http::cors(findings, node));
     let api = Api::Http { id: HTTP_API.to_owned(), payload: payload? };
     let stage = http::DEFAULT.to_owned();
-    Some(HttpSource {
-        api,
-        method,
-        path,
-        stage,
-        cors,
-        guard: guard(&event.value),
-        file: None,
-        line: event.line,
-    })
+    let Asked { front, guard } = auth::http_api(findings, door.names, door.provider, &event.value)?;
+    Some(HttpSource { api, method, path, stage, cors, front, guard, file: None, line: event.line })
 }
 
 /// One source for each of the event's rates.

@@ -166,7 +166,7 @@ Resources:
           Properties: {Queue: "arn:aws:sqs:eu-west-1:123456789012:foreign"}
         Post: {Type: HttpApi, Properties: {Path: "/orders/{id}", Method: POST}}
         Rest: {Type: HttpApi}
-        Old: {Type: HttpApi, Properties: {Path: /old, PayloadFormatVersion: "1.0", Auth: {Authorizer: Tokens}}}
+        Old: {Type: HttpApi, Properties: {Path: /old, PayloadFormatVersion: "1.0", Auth: {Authorizer: AWS_IAM}}}
         Topic: {Type: SNS, Properties: {Topic: x}}
   Resize:
     Type: AWS::Serverless::Function

@@ -56,7 +56,7 @@ functions:
     events:
       - httpApi: 'GET /hello/{name}'
       - httpApi: '*'
-      - httpApi: {method: POST, path: /hello, authorizer: {name: tokens}}
+      - httpApi: {method: POST, path: /hello, authorizer: {type: aws_iam}}
       - schedule: rate(10 minutes)
       - schedule: {rate: [cron(0 2 * * ? *), rate(1 day)], enabled: false, input: {full: true, n: 2}, timezone: Europe/Berlin, method: scheduler}
   take-order:

@@ -1,0 +1,155 @@
+//! Who may come in by a route, as all kinds of projects have it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ingle_types::front::{Authorizer, AuthorizerKind, FrontSpec, IdentitySource};
+
+use super::findings::{Findings, shortened};
+use super::node::Node;
+use super::resources::name_in_arn;
+use super::{EventSource, ProjectFunction};
+
+/// The header that has the token if nothing else is said.
+pub(super) const AUTHORIZATION: &str = "Authorization";
+/// How long a REST API keeps a decision if nothing is said; an HTTP API keeps none.
+pub(super) const REST_TTL_SECONDS: u64 = 300;
+const TTL_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 0..=3600;
+
+/// What a route says of its callers.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) front: Box<FrontSpec>,
+    /// What of it is not asked here.
+    pub(super) guard: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn by(authorizer: Option<Authorizer>) -> Self {
+        Self { front: Box::new(FrontSpec { authorizer, ..FrontSpec::default() }), guard: None }
+    }
+
+    pub(super) fn not(guard: impl Into<String>) -> Self {
+        Self { front: Box::default(), guard: Some(guard.into()) }
+    }
+
+    /// With one more thing that is not asked.
+    pub(super) fn and_not(mut self, guard: &str) -> Self {
+        self.guard =
+            Some(self.guard.map_or_else(|| guard.to_owned(), |other| format!("{other} and {guard}")));
+        self
+    }
+}
+
+/// An authorizer that can't be asked; its routes are not served, as they would be open to all.
+pub(super) fn wrong(findings: &mut Findings, line: u32, what: impl Into<String>, fix: impl Into<String>) {
+    findings.wrong("E0120", line, what, fix);
+}
+
+/// The function of an ARN, by its name.
+pub(super) fn function_of(findings: &mut Findings, node: &Node, authorizer: &str) -> Option<String> {
+    let name = node.scalar().and_then(function_in_arn);
+    if name.is_none() {
+        let what = format!("the authorizer {} names no function that is known here", shortened(authorizer));
+        wrong(findings, node.line, what, "write !GetAtt and the function's key with .Arn");
+    }
+    name
+}
+
+/// `hello` of `arn:aws:lambda:us-east-1:000000000000:function:hello:live`.
+pub(super) fn function_in_arn(text: &str) -> Option<String> {
+    let rest = name_in_arn(text, "lambda")?.strip_prefix("function:")?;
+    rest.split(':').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// For how long a decision is kept.
+pub(super) fn ttl(findings: &mut Findings, node: Option<&Node>, default: u64) -> Duration {
+    let seconds = node.and_then(|node| {
+        findings.number(node, "the time for which a decision is kept, in seconds,", TTL_SECONDS_RANGE)
+    });
+    Duration::from_secs(seconds.unwrap_or(default))
+}
+
+/// That functions which are asked are there. A route whose is not is answered with 500.
+pub(super) fn check(findings: &mut Findings, functions: &[ProjectFunction]) {
+    let names: BTreeSet<&str> = functions.iter().map(|function| &*function.name).collect();
+    for function in functions {
+        for source in &function.sources {
+            let EventSource::Http(http) = source else { continue };
+            let asked = http.front.authorizer.as_ref();
+            let Some((authorizer, asked)) = asked.and_then(|one| Some((one, one.function()?))) else {
+                continue;
+            };
+            if names.contains(asked) {
+                continue;
+            }
+            findings.function = Some(function.id.clone());
+            let what = format!(
+                "the authorizer {} of {} asks the function {}, which is none of this project that is served",
+                shortened(&authorizer.name),
+                http.path,
+                shortened(asked),
+            );
+            let file = http.file.as_ref().map(|file| file.display().to_string());
+            let own = file.map(|file| std::mem::replace(&mut findings.file, file));
+            wrong(findings, http.line, what, "add the function, or mend what is wrong with it");
+            if let Some(own) = own {
+                findings.file = own;
+            }
+            findings.function = None;
+        }
+    }
+}
+
+/// An authorizer for signed tokens.
+pub(super) fn jwt(
+    findings: &mut Findings,
+    name: String,
+    (issuer, audiences): (String, Vec<String>),
+    source: Option<&Node>,
+    line: u32,
+) -> Option<Authorizer> {
+    let is_url = ["https://", "http://"].iter().any(|scheme| issuer.starts_with(scheme));
+    if !is_url {
+        let what = format!("the issuer `{}` of {name} is no URL", shortened(&issuer));
+        wrong(findings, line, what, "write https:// and where its /.well-known/openid-configuration is");
+        return None;
+    }
+    if audiences.is_empty() {
+        wrong(
+            findings,
+            line,
+            format!("the authorizer {name} has no audience"),
+            "write audience: [my-client]",
+        );
+        return None;
+    }
+    let mut sources = match source {
+        Some(node) => identity(findings, node)?,
+        None => Vec::new(),
+    };
+    if sources.is_empty() {
+        sources.push(IdentitySource::Header(AUTHORIZATION.to_owned()));
+    }
+    Some(Authorizer { name, kind: AuthorizerKind::Jwt { issuer, audiences }, sources, ttl: Duration::ZERO })
+}
+
+/// Sources of an identity, in a list or with commas.
+pub(super) fn identity(findings: &mut Findings, node: &Node) -> Option<Vec<IdentitySource>> {
+    let texts = findings.texts(node, "the identity source");
+    let mut found = Vec::new();
+    for text in texts.iter().flat_map(|text| text.split(',')) {
+        let Some(source) = IdentitySource::parse(text) else {
+            let what = format!("`{}` is no part of a request", shortened(text));
+            wrong(
+                findings,
+                node.line,
+                what,
+                "write e.g. method.request.header.Authorization for http, and $request.header.Authorization for httpApi",
+            );
+            return None;
+        };
+        found.push(source);
+    }
+    Some(found)
+}

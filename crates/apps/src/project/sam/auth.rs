@@ -1,0 +1,168 @@
+//! `Auth` of APIs and routes of a template.
+
+use ingle_types::front::{Authorizer, AuthorizerFormat, AuthorizerKind, IdentitySource};
+
+use super::super::Payload;
+use super::super::findings::{Findings, shortened};
+use super::super::front::{self, AUTHORIZATION, Asked, REST_TTL_SECONDS};
+use super::super::http;
+use super::super::node::{Member, Node};
+
+const NONE: &str = "NONE";
+const IAM: &str = "AWS_IAM";
+/// Of `Auth` of an API.
+const APPLIED: [&str; 3] = ["DefaultAuthorizer", "Authorizers", "ApiKeyRequired"];
+type Made = fn(String) -> IdentitySource;
+const KINDS_OF_SOURCE: [(&str, Made); 4] = [
+    ("Headers", IdentitySource::Header),
+    ("QueryStrings", IdentitySource::Query),
+    ("StageVariables", IdentitySource::StageVariable),
+    ("Context", IdentitySource::Context),
+];
+
+/// Who may come in by a route: by its own `Auth`, or that of its API. `None`, with a finding, if that can't be known.
+pub(super) fn asked(
+    findings: &mut Findings,
+    (api, own): (Option<&Node>, Option<&Node>),
+    is_rest: bool,
+    line: u32,
+) -> Option<Asked> {
+    let named = own.and_then(|own| own.get("Authorizer"));
+    let named = named.or_else(|| api.and_then(|api| api.get("DefaultAuthorizer")));
+    let name = match named {
+        Some(node) => Some(findings.text(node, "the authorizer")?),
+        None => None,
+    };
+    let asked = match name.as_deref() {
+        None | Some(NONE) => Asked::default(),
+        Some(IAM) => Asked::not(format!("the authorizer {IAM}")),
+        Some(name) => {
+            let listed = api.and_then(|api| api.get("Authorizers"));
+            let Some(member) = listed.and_then(|listed| listed.member(name)) else {
+                let what = format!("the API has no authorizer `{}`", shortened(name));
+                let line = named.map_or(line, |node| node.line);
+                front::wrong(findings, line, what, "write it below Auth: Authorizers: of the API");
+                return None;
+            };
+            let mut asked = declared(findings, member, is_rest)?;
+            let scopes = own.and_then(|own| own.get("AuthorizationScopes"));
+            let scopes = scopes.or_else(|| member.value.get("AuthorizationScopes"));
+            asked.front.scopes =
+                scopes.map(|node| findings.texts(node, "AuthorizationScopes")).unwrap_or_default();
+            asked
+        }
+    };
+    let needs_key = |auth: Option<&Node>| auth.and_then(|auth| auth.get("ApiKeyRequired")?.flag());
+    let needs_key = needs_key(own).or_else(|| needs_key(api)).unwrap_or(false);
+    Some(if needs_key { asked.and_not("an API key") } else { asked })
+}
+
+fn declared(findings: &mut Findings, member: &Member, is_rest: bool) -> Option<Asked> {
+    let (name, config) = (&member.key, &member.value);
+    if config.get("UserPoolArn").is_some() {
+        return Some(Asked::not(format!("the authorizer {name} of Cognito")));
+    }
+    if let Some(jwt) = config.get("JwtConfiguration").filter(|_| !is_rest) {
+        return jwt_of(findings, member, jwt).map(|authorizer| Asked::by(Some(authorizer)));
+    }
+    let Some(function) = config.get("FunctionArn") else {
+        let what = format!("the authorizer {name} has no FunctionArn");
+        let fix = if is_rest { "write it" } else { "write it, or JwtConfiguration" };
+        front::wrong(findings, member.line, what, fix);
+        return None;
+    };
+    let function = front::function_of(findings, function, name)?;
+    let authorizer =
+        if is_rest { rest(findings, member, function)? } else { of_http_api(findings, member, function)? };
+    Some(Asked::by(Some(authorizer)))
+}
+
+fn rest(findings: &mut Findings, member: &Member, function: String) -> Option<Authorizer> {
+    let (name, config) = (member.key.clone(), &member.value);
+    let identity = config.get("Identity");
+    let ttl = identity.and_then(|identity| identity.get("ReauthorizeEvery"));
+    let ttl = front::ttl(findings, ttl, REST_TTL_SECONDS);
+    let payload = findings.optional(config, "FunctionPayloadType", Findings::text);
+    let (kind, sources) = match payload.as_deref() {
+        None | Some("TOKEN") => {
+            let text = |findings: &mut Findings, key: &str| {
+                identity.and_then(|identity| findings.optional(identity, key, Findings::text))
+            };
+            let header = text(findings, "Header").unwrap_or_else(|| AUTHORIZATION.to_owned());
+            let pattern = text(findings, "ValidationExpression");
+            (AuthorizerKind::Token { function, pattern }, vec![IdentitySource::Header(header)])
+        }
+        Some("REQUEST") => {
+            let sources = sources(findings, identity);
+            if sources.is_empty() && !ttl.is_zero() {
+                let what = format!("the authorizer {name} keeps decisions, but about no identity");
+                let fix = "write Identity: with Headers or QueryStrings, or ReauthorizeEvery: 0";
+                front::wrong(findings, member.line, what, fix);
+                return None;
+            }
+            (AuthorizerKind::Request { function, format: AuthorizerFormat::V1 }, sources)
+        }
+        Some(other) => {
+            let what = format!("FunctionPayloadType of {name} is `{}`", shortened(other));
+            front::wrong(findings, member.line, what, "write TOKEN or REQUEST");
+            return None;
+        }
+    };
+    Some(Authorizer { name, kind, sources, ttl })
+}
+
+fn of_http_api(findings: &mut Findings, member: &Member, function: String) -> Option<Authorizer> {
+    let (name, config) = (member.key.clone(), &member.value);
+    let identity = config.get("Identity");
+    let ttl = front::ttl(findings, identity.and_then(|identity| identity.get("ReauthorizeEvery")), 0);
+    let version = config.get("AuthorizerPayloadFormatVersion");
+    let version = version.map_or(Some(Payload::V2), |node| http::payload(findings, node))?;
+    let is_simple = findings.optional(config, "EnableSimpleResponses", Findings::flag).unwrap_or(false);
+    let format = match (version, is_simple) {
+        (Payload::V1, _) => AuthorizerFormat::V1,
+        (Payload::V2, true) => AuthorizerFormat::V2Simple,
+        (Payload::V2, false) => AuthorizerFormat::V2,
+    };
+    let sources = sources(findings, identity);
+    // Without an identity there is nothing to keep a decision by.
+    let ttl = if sources.is_empty() { std::time::Duration::ZERO } else { ttl };
+    Some(Authorizer { name, kind: AuthorizerKind::Request { function, format }, sources, ttl })
+}
+
+fn sources(findings: &mut Findings, identity: Option<&Node>) -> Vec<IdentitySource> {
+    let Some(identity) = identity else { return Vec::new() };
+    let mut found = Vec::new();
+    for (key, made) in KINDS_OF_SOURCE {
+        if let Some(node) = identity.get(key) {
+            found.extend(findings.texts(node, key).into_iter().map(made));
+        }
+    }
+    found
+}
+
+fn jwt_of(findings: &mut Findings, member: &Member, config: &Node) -> Option<Authorizer> {
+    let name = member.key.clone();
+    let of = |key: &str| config.get(key).or_else(|| config.get(&titled(key)));
+    let Some(issuer) = of("issuer") else {
+        let what = format!("the authorizer {name} has no issuer");
+        front::wrong(findings, config.line, what, "write issuer: and its URL");
+        return None;
+    };
+    let issuer = findings.text(issuer, "the issuer")?;
+    let audiences = of("audience").map(|node| findings.texts(node, "the audience")).unwrap_or_default();
+    let source = member.value.get("IdentitySource");
+    front::jwt(findings, name, (issuer, audiences), source, member.line)
+}
+
+/// SAM takes either spelling.
+fn titled(key: &str) -> String {
+    let (first, rest) = key.split_at_checked(1).unwrap_or((key, ""));
+    first.to_ascii_uppercase() + rest
+}
+
+/// What of an `Auth` has no effect.
+pub(super) fn note_ignored(findings: &mut Findings, auth: &Node, subject: &str) {
+    for member in auth.members().iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
+        findings.ignore_of(member.line, &format!("Auth.{}", member.key), subject, "it is not applied here");
+    }
+}

@@ -1,0 +1,197 @@
+//! What stands in front of routes.
+
+use ingle_types::front::{Authorizer, AuthorizerKind, IdentitySource};
+
+use super::*;
+
+/// `GET /a: Token(shop-decide) Header(x) 60s [scope]` for each route.
+#[track_caller]
+fn check(name: &str, text: &str, expected: &[&str]) {
+    let found = project(&[(name, text), ("a.py", "")], &ProjectOptions::default());
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let routes = found.functions.iter().flat_map(|function| &function.sources);
+    let routes: Vec<String> = routes.filter_map(route).collect();
+    assert_eq!(routes, expected);
+}
+
+fn route(source: &EventSource) -> Option<String> {
+    let EventSource::Http(http) = source else { return None };
+    let decided = http.front.authorizer.as_ref().map(authorizer).unwrap_or_default();
+    let scopes =
+        if http.front.scopes.is_empty() { String::new() } else { format!(" {:?}", http.front.scopes) };
+    let guard = http.guard.as_ref().map(|guard| format!(" not: {guard}")).unwrap_or_default();
+    Some(format!("{}:{decided}{scopes}{guard}", http.path))
+}
+
+fn authorizer(one: &Authorizer) -> String {
+    let kind = match &one.kind {
+        AuthorizerKind::Token { function, pattern } => format!("Token({function} {pattern:?})"),
+        AuthorizerKind::Request { function, format } => format!("Request({function} {format:?})"),
+        AuthorizerKind::Jwt { issuer, audiences } => format!("Jwt({issuer} {audiences:?})"),
+    };
+    let sources = one.sources.iter().map(|source| match source {
+        IdentitySource::Header(name) => format!("header:{name}"),
+        IdentitySource::Query(name) => format!("query:{name}"),
+        IdentitySource::Context(name) => format!("context:{name}"),
+        IdentitySource::StageVariable(name) => format!("stage:{name}"),
+    });
+    format!(" {} {kind} {} {:?}", one.name, sources.collect::<Vec<_>>().join(","), one.ttl)
+}
+
+#[track_caller]
+fn check_wrong(name: &str, text: &str, expected: &[&str]) {
+    let found = project(&[(name, text), ("a.py", "")], &ProjectOptions::default());
+    let problems = found
+        .problems
+        .iter()
+        .map(|one| format!("{}:{} {}", one.code, one.line.unwrap_or_default(), one.message));
+    assert_eq!(problems.collect::<Vec<_>>(), expected);
+}
+
+const SAM: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Globals:
+  HttpApi:
+    Auth:
+      Authorizers:
+        Tokens:
+          JwtConfiguration: {issuer: "https://id.test/", audience: [a, b]}
+          AuthorizationScopes: [read]
+        Simple:
+          FunctionArn: !GetAtt Decide.Arn
+          AuthorizerPayloadFormatVersion: 2.0
+          EnableSimpleResponses: true
+          Identity: {Headers: [x-user], QueryStrings: [q], ReauthorizeEvery: 60}
+        Policy: {FunctionArn: !GetAtt Decide.Arn, AuthorizerPayloadFormatVersion: "1.0"}
+      DefaultAuthorizer: Tokens
+Resources:
+  Api:
+    Type: AWS::Serverless::Api
+    Properties:
+      StageName: v1
+      Auth:
+        DefaultAuthorizer: Token
+        AddDefaultAuthorizerToCorsPreflight: false
+        Authorizers:
+          Token:
+            FunctionArn: !GetAtt Decide.Arn
+            Identity: {Header: X-Token, ValidationExpression: "^Bearer ", ReauthorizeEvery: 10}
+          Request:
+            FunctionArn: !GetAtt Decide.Arn
+            FunctionPayloadType: REQUEST
+            Identity: {Headers: [a], Context: [identity.sourceIp]}
+          Users: {UserPoolArn: x}
+  Decide:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: a.b, FunctionName: decide-it}
+  Shop:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Events:
+        A: {Type: Api, Properties: {Path: /a, Method: get, RestApiId: !Ref Api}}
+        B: {Type: Api, Properties: {Path: /b, Method: get, RestApiId: !Ref Api, Auth: {Authorizer: Request, ApiKeyRequired: true}}}
+        C: {Type: Api, Properties: {Path: /c, Method: get, RestApiId: !Ref Api, Auth: {Authorizer: NONE}}}
+        D: {Type: Api, Properties: {Path: /d, Method: get, RestApiId: !Ref Api, Auth: {Authorizer: Users}}}
+        E: {Type: HttpApi, Properties: {Path: /e, Method: get}}
+        F: {Type: HttpApi, Properties: {Path: /f, Method: get, Auth: {Authorizer: Tokens, AuthorizationScopes: [write]}}}
+        G: {Type: HttpApi, Properties: {Path: /g, Method: get, Auth: {Authorizer: Simple}}}
+        H: {Type: HttpApi, Properties: {Path: /h, Method: get, Auth: {Authorizer: Policy}}}
+"#;
+
+#[test]
+fn authorizers_of_a_template_are_read() {
+    check(
+        "template.yaml",
+        SAM,
+        &[
+            "/a: Token Token(decide-it Some(\"^Bearer \")) header:X-Token 10s",
+            "/b: Request Request(decide-it V1) header:a,context:identity.sourceIp 300s not: an API key",
+            "/c:",
+            "/d: not: the authorizer Users of Cognito",
+            "/e: Tokens Jwt(https://id.test/ [\"a\", \"b\"]) header:Authorization 0ns [\"read\"]",
+            "/f: Tokens Jwt(https://id.test/ [\"a\", \"b\"]) header:Authorization 0ns [\"write\"]",
+            "/g: Simple Request(decide-it V2Simple) header:x-user,query:q 60s",
+            "/h: Policy Request(decide-it V1)  0ns",
+        ],
+    );
+}
+
+const SERVERLESS: &str = r#"
+service: shop
+provider:
+  name: aws
+  httpApi:
+    authorizers:
+      tokens: {type: jwt, issuerUrl: "https://id.test", audience: shop, identitySource: $request.header.X-Token}
+      asked: {type: request, functionName: decide, enableSimpleResponses: true, resultTtlInSeconds: 5, identitySource: [$request.header.a]}
+functions:
+  decide: {handler: a.b}
+  other: {handler: a.b, name: own-name}
+  shop:
+    handler: a.b
+    events:
+      - http: {path: a, method: get, authorizer: decide}
+      - http: {path: b, method: get, authorizer: {name: other, resultTtlInSeconds: 0, type: request, identitySource: "method.request.header.a, method.request.querystring.b"}}
+      - http: {path: c, method: get, authorizer: {arn: "arn:aws:lambda:us-east-1:000000000000:function:own-name", identityValidationExpression: x.*}}
+      - http: {path: d, method: get, authorizer: aws_iam}
+      - http: {path: e, method: get, authorizer: {name: pool, arn: "arn:aws:cognito-idp:us-east-1:1:userpool/x"}}
+      - httpApi: {path: /f, method: get, authorizer: tokens}
+      - httpApi: {path: /g, method: get, authorizer: {name: tokens, scopes: [read]}}
+      - httpApi: {path: /h, method: get, authorizer: asked}
+"#;
+
+#[test]
+fn authorizers_of_a_serverless_yml_are_read() {
+    check(
+        "serverless.yml",
+        SERVERLESS,
+        &[
+            "/a: decide Token(shop-dev-decide None) header:Authorization 300s",
+            "/b: other Request(own-name V1) header:a,query:b 0ns",
+            "/c: arn:aws:lambda:us-east-1:000000000000:function:own-name Token(own-name Some(\"x.*\")) header:Authorization 300s",
+            "/d: not: the authorizer aws_iam",
+            "/e: not: the authorizer of Cognito",
+            "/f: tokens Jwt(https://id.test [\"shop\"]) header:X-Token 0ns",
+            "/g: tokens Jwt(https://id.test [\"shop\"]) header:X-Token 0ns [\"read\"]",
+            "/h: asked Request(shop-dev-decide V2Simple) header:a 5s",
+        ],
+    );
+}
+
+/// A route whose authorizer can't be asked would be open to all.
+#[test]
+fn an_authorizer_that_can_not_be_asked_is_a_problem() {
+    let file = |events: &str, authorizers: &str| {
+        format!(
+            "service: s\nprovider: {{name: aws, httpApi: {{authorizers: {{{authorizers}}}}}}}\nfunctions:\n  f:\n    handler: a.b\n    events:\n      - {events}\n"
+        )
+    };
+    let name = "serverless.yml";
+    check_wrong(
+        name,
+        &file("http: {path: a, method: get, authorizer: none}", ""),
+        &["E0120:7 the authorizer `none` is no function of this file"],
+    );
+    check_wrong(
+        name,
+        &file("httpApi: {path: /a, method: get, authorizer: none}", ""),
+        &["E0120:7 the provider has no authorizer `none`"],
+    );
+    check_wrong(
+        name,
+        &file("httpApi: {path: /a, method: get, authorizer: x}", "x: {issuerUrl: 'ftp://x', audience: a}"),
+        &["E0120:2 the issuer `ftp://x` of x is no URL"],
+    );
+    let elsewhere = "'arn:aws:lambda:us-east-1:000000000000:function:gone'";
+    check_wrong(
+        name,
+        &file(&format!("http: {{path: a, method: get, authorizer: {elsewhere}}}"), ""),
+        &[
+            "E0120:7 the authorizer arn:aws:lambda:us-east-1:000000000000:function:gone of /a asks the function gone, \
+           which is none of this project that is served",
+        ],
+    );
+    let sam = SAM.replace("Auth: {Authorizer: Simple}", "Auth: {Authorizer: Simpel}");
+    check_wrong("template.yaml", &sam, &["E0120:48 the API has no authorizer `Simpel`"]);
+}

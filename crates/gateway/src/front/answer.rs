@@ -1,0 +1,70 @@
+//! Answers to who may not come in, as REST APIs and HTTP APIs give them (facts of Lambda, section 5.3).
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::apis::{self, Format, Route};
+
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// Tells a developer which page explains the answer.
+const ERROR_HEADER: HeaderName = HeaderName::from_static("ingle-error");
+
+/// Why a request is not let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// Nobody was asked, or the one who was asked does not know the caller.
+    Unauthorized,
+    Denied {
+        /// Somebody wrote that this caller may not.
+        is_explicit: bool,
+    },
+    /// The authorizer itself does not work; the log says why.
+    Broken,
+}
+
+/// The answer.
+pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Response<Bytes> {
+    let is_rest = matches!(route.format, Format::Rest { .. });
+    let mut response = match (&refusal, is_rest) {
+        (Refusal::Unauthorized, _) => apis::message(StatusCode::UNAUTHORIZED, "Unauthorized"),
+        (Refusal::Denied { is_explicit: true }, true) => denied(
+            "User is not authorized to access this resource with an explicit deny in an identity-based policy",
+        ),
+        (Refusal::Denied { is_explicit: false }, true) => {
+            denied("User is not authorized to access this resource")
+        }
+        (Refusal::Denied { .. }, _) => apis::message(StatusCode::FORBIDDEN, "Forbidden"),
+        (Refusal::Broken, true) => json(StatusCode::INTERNAL_SERVER_ERROR, "{\"message\":null}".to_owned()),
+        (Refusal::Broken, false) => apis::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    };
+    let headers = response.headers_mut();
+    if is_rest {
+        headers.insert(ERROR_TYPE, HeaderValue::from_static(error_type(&refusal)));
+    }
+    if refusal == Refusal::Broken {
+        headers.insert(ERROR_HEADER, HeaderValue::from_static("E0512"));
+    }
+    apis::decorate(route, asked, headers);
+    response
+}
+
+fn error_type(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Unauthorized => "UnauthorizedException",
+        Refusal::Denied { .. } => "AccessDeniedException",
+        Refusal::Broken => "AuthorizerConfigurationException",
+    }
+}
+
+/// With a capital letter, as REST APIs have it here alone.
+fn denied(text: &str) -> Response<Bytes> {
+    json(StatusCode::FORBIDDEN, format!("{{\"Message\":\"{text}\"}}"))
+}
+
+fn json(status: StatusCode, body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,118 @@
+//! What stands in front of a route of an API of AWS: who may come in, and what a request has to be like before code runs.
+//!
+//! Projects declare it, and the gateway keeps to it. What each part means is in AWS's documentation of API Gateway
+//! (facts of Lambda, section 5.3).
+
+use std::time::Duration;
+
+/// Everything in front of one route.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct FrontSpec {
+    pub authorizer: Option<Authorizer>,
+    /// Of which a token must have one; empty for any token.
+    pub scopes: Vec<String>,
+}
+
+/// Decides who is let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authorizer {
+    /// In one API there is one of a name, with one memory of its decisions.
+    pub name: String,
+    pub kind: AuthorizerKind,
+    /// What a request must have to be asked for at all; together they are the caller's identity.
+    pub sources: Vec<IdentitySource>,
+    /// For how long a decision about an identity holds; zero for one request.
+    pub ttl: Duration,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuthorizerKind {
+    /// A function that gets the token alone.
+    Token {
+        /// As callers at AWS name it.
+        function: String,
+        /// What a token must look like, as a regular expression.
+        pattern: Option<String>,
+    },
+    /// A function that gets the request without its body.
+    Request { function: String, format: AuthorizerFormat },
+    /// Signed tokens, whose keys the issuer publishes.
+    Jwt {
+        /// A URL, as `iss` of tokens has it.
+        issuer: String,
+        audiences: Vec<String>,
+    },
+}
+
+/// What a function that is asked gets and gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthorizerFormat {
+    /// Format 1.0, and a policy.
+    V1,
+    /// Format 2.0, and a policy.
+    V2,
+    /// Format 2.0, and `isAuthorized`.
+    V2Simple,
+}
+
+/// Where in a request a part of an identity is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum IdentitySource {
+    Header(String),
+    Query(String),
+    /// A member of `requestContext`, with dots: `identity.sourceIp`.
+    Context(String),
+    StageVariable(String),
+}
+
+impl Authorizer {
+    /// The function that decides, if one does.
+    pub fn function(&self) -> Option<&str> {
+        match &self.kind {
+            AuthorizerKind::Token { function, .. } | AuthorizerKind::Request { function, .. } => {
+                Some(function)
+            }
+            AuthorizerKind::Jwt { .. } => None,
+        }
+    }
+}
+
+impl IdentitySource {
+    /// As API Gateway writes them: `method.request.header.X` and `context.x` for REST APIs, `$request.header.X` and
+    /// `$context.x` for HTTP APIs.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let rest = text.strip_prefix('$').unwrap_or(text);
+        let rest = rest.strip_prefix("method.").unwrap_or(rest);
+        type Made = fn(String) -> IdentitySource;
+        let kinds: [(&str, Made); 4] = [
+            ("request.header.", Self::Header),
+            ("request.querystring.", Self::Query),
+            ("context.", Self::Context),
+            ("stageVariables.", Self::StageVariable),
+        ];
+        kinds.into_iter().find_map(|(prefix, made)| {
+            let name = rest.strip_prefix(prefix).filter(|name| !name.is_empty())?;
+            Some(made(name.to_owned()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_sources_are_written_in_two_ways() {
+        let check = |text: &str, expected: Option<IdentitySource>| {
+            assert_eq!(IdentitySource::parse(text), expected, "{text}");
+        };
+        check("method.request.header.Authorization", Some(IdentitySource::Header("Authorization".into())));
+        check("$request.header.x-user", Some(IdentitySource::Header("x-user".into())));
+        check(" $request.querystring.q ", Some(IdentitySource::Query("q".into())));
+        check("context.identity.sourceIp", Some(IdentitySource::Context("identity.sourceIp".into())));
+        check("$stageVariables.v", Some(IdentitySource::StageVariable("v".into())));
+        check("$request.header.", None);
+        check("Authorization", None);
+    }
+}
