@@ -12,6 +12,7 @@ use ingle_types::spec::DeclaredFunction;
 use serde::Deserialize;
 
 use super::super::findings::{Findings, shortened};
+use super::super::sources;
 use super::super::{Api, BucketSource, Cors, EventSource, HttpSource, QueueSource, ScheduleSource};
 use super::SCRIPT;
 use crate::lambda::script_of;
@@ -201,7 +202,7 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
         })),
         SourceKind::Bucket => Some(EventSource::Bucket(BucketSource {
             bucket: said.bucket.clone(),
-            events: said.events.clone(),
+            events: sources::bucket_events(findings, said.events.clone(), &said.name, line),
             prefix: said.prefix.clone(),
             suffix: said.suffix.clone(),
             line,
