@@ -12,7 +12,7 @@ use ingle_types::schedule::{Schedule, TimeZone};
 use ingle_types::spec::{
     AuthLevel, BindingKind, BindingSpec, CatchUp, DataType, DeclaredFunction, FunctionSpec, HandlerQueue,
     HandlerSchedule, HandlerTrigger, HostConfig, HttpOptions, HttpTrigger, LambdaLogFormat, LambdaLogLevel,
-    LambdaOptions, SandboxOptions, TimerTrigger, TriggerSpec,
+    LambdaOptions, SandboxOptions, TimerTrigger, TriggerSpec, embedded_name,
 };
 use serde_json::{Map, Value, json};
 
@@ -34,9 +34,6 @@ const MEMORY_MB: u64 = 1536;
 const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const NAME_CHARACTERS_MAX: usize = 64;
-/// Of a queue in the embedded store, so that its poison queue can have a name, too.
-const QUEUE_CHARACTERS_MAX: usize = 56;
-const QUEUE_CHARACTERS_MIN: usize = 3;
 /// Ends the names of queues that keep order.
 const FIFO: &str = ".fifo";
 
@@ -124,27 +121,13 @@ fn queue(source: &EventSource) -> Option<HandlerQueue> {
     let EventSource::Queue(source) = source else { return None };
     source.enabled.then(|| HandlerQueue {
         name: source.queue.clone(),
-        queue: embedded_queue(&source.queue),
+        queue: embedded_name(&source.queue, "queue"),
         batch_size: source.batch_size,
         window: source.window,
         reports_failures: source.reports_failures,
         // Its messages are to come one after the other.
         parallel_max: if source.queue.ends_with(FIFO) { Some(1) } else { source.concurrency },
     })
-}
-
-/// The queue of the embedded store that stands for one of SQS, whose names may have more characters: what it can't have
-/// becomes a dash, so `Orders_new` is `orders-new` and `jobs.fifo` is `jobs-fifo`.
-pub(crate) fn embedded_queue(name: &str) -> String {
-    let lowered = name.to_ascii_lowercase();
-    let words = lowered.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let joined = words.collect::<Vec<_>>().join("-");
-    let cut = joined.get(..QUEUE_CHARACTERS_MAX).unwrap_or(&joined).trim_end_matches('-');
-    if cut.len() < QUEUE_CHARACTERS_MIN {
-        format!("queue-{cut}").trim_end_matches('-').to_owned()
-    } else {
-        cut.to_owned()
-    }
 }
 
 /// What the app's one function is, before it is imported.
@@ -347,18 +330,6 @@ mod tests {
         );
         assert_eq!(find(folder(&[(SCRIPT, "x = 1")]).path(), None).unwrap(), None);
         assert_eq!(find(folder(&[("app.py", "def lambda_handler(e, c): ...")]).path(), None).unwrap(), None);
-    }
-
-    #[test]
-    fn a_queue_of_sqs_has_one_in_the_store() {
-        let check = |name: &str, expected: &str| assert_eq!(embedded_queue(name), expected, "{name}");
-        check("orders", "orders");
-        check("Orders_new--2", "orders-new-2");
-        check("-jobs.fifo", "jobs-fifo");
-        check("q", "queue-q");
-        check("__", "queue");
-        // With room for `-poison`, and no dash at the end.
-        check(&format!("{}-b", "a".repeat(55)), &"a".repeat(55));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | acknowledging what is a place in a schedule or a stream | [`checkpoint`] |
 //! | accounts in the cloud, writing to them | [`account`], [`foreign`] |
 //! | events for handlers whose callers do not wait | [`later`] |
+//! | events of buckets of handlers | [`buckets`] |
 //! | queues of handlers | [`sources`] |
 //! | how one value becomes several | [`collect`] |
 //! | waiting for a time | [`wait`] |
@@ -21,6 +22,7 @@
 
 pub mod account;
 pub mod blob;
+pub mod buckets;
 pub mod checkpoint;
 pub mod collect;
 pub mod documents;

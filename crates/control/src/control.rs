@@ -239,6 +239,7 @@ impl Control {
         let (options, rooms) = (&self.0.options, &self.0.rooms);
         let mut levels = self.log_levels();
         levels.set_app(&prepared.folder.host.log_levels, prepared.folder.logs_debug_lines());
+        let is_alone = options.read.member.is_none();
         Importing {
             cache: &options.read.cache,
             variables: &options.variables,
@@ -247,8 +248,9 @@ impl Control {
             clock: rooms.clock.clone(),
             sink: rooms.sink.clone(),
             parents: &rooms.parents,
-            spool: Some(rooms.store.spool_folder().to_owned()),
-            handed: Some(rooms.store.handed_folder().to_owned()),
+            // Functions of a project have one store and no files in it, and see nothing of each other.
+            spool: is_alone.then(|| rooms.store.spool_folder().to_owned()),
+            handed: is_alone.then(|| rooms.store.handed_folder().to_owned()),
             state: Some(options.state.clone()),
             isolation: options.isolation,
             named: &options.environment,

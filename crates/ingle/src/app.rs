@@ -56,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) folder: PathBuf,
     pub(crate) read: ReadOptions,
     pub(crate) state: PathBuf,
+    /// That of its project, which others use, too; its own in `state` if absent.
+    pub(crate) store: Option<Store>,
     /// Under which name the app is reached.
     pub(crate) host: String,
     /// The environment of the server, for the app.
@@ -127,6 +129,8 @@ pub(crate) struct App {
     pub(crate) moved: Option<MovedTime>,
     pub(crate) shared: Shared,
     pub(crate) store: Store,
+    /// Others use it, too, and somebody else closes it.
+    pub(crate) store_is_shared: bool,
     entrance: Entrance,
     rooms: Rooms,
     metrics: Metrics,
@@ -139,7 +143,11 @@ impl App {
     pub(crate) fn open(plan: Plan, entrance: Entrance, shared: &Shared) -> Result<Self, CommandError> {
         check_keys(&plan)?;
         let (clock, tasks) = (plan.clock(), shared.tasks.clone());
-        let store = open_store(&plan.state, clock.clone(), plan.faults.clone())?;
+        let store_is_shared = plan.store.is_some();
+        let store = match plan.store {
+            Some(store) => make_state(&plan.state).map(|()| store)?,
+            None => open_store(&plan.state, clock.clone(), plan.faults.clone())?,
+        };
         let log_filter = LogFilter::default();
         let (metrics, spans) = (Metrics::default(), Spans::default());
         let records = spans.records(log_filter.records(plan.records));
@@ -181,6 +189,7 @@ impl App {
             moved: plan.moved,
             shared: shared.clone(),
             store,
+            store_is_shared,
             entrance,
             rooms,
             metrics,
@@ -243,19 +252,7 @@ impl App {
 
     /// Opens the admin door.
     pub(crate) fn serve_admin(&self) -> Result<(), CommandError> {
-        if self.admin_socket.as_os_str().len() > SOCKET_PATH_MAX {
-            tracing::warn!(
-                "the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server"
-            );
-            return Ok(());
-        }
-        // The store's lock is ours, so a socket that is still there belongs to a server that was killed.
-        std::fs::remove_file(&self.admin_socket).ok();
-        let listener = UnixListener::bind(&self.admin_socket).map_err(|error| {
-            let message = format!("can't listen on '{}': {error}", self.admin_socket.display());
-            CommandError::new(MACHINE, "E0701", message)
-        })?;
-        restrict(&self.admin_socket);
+        let Some(listener) = listen_admin(&self.admin_socket)? else { return Ok(()) };
         let (control, address) = (self.control.clone(), self.shared.address);
         let functions = self.control.clone();
         let levels = self.control.clone();
@@ -279,6 +276,11 @@ impl App {
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.shared.tasks, listener);
         Ok(())
+    }
+
+    /// What `GET /v1/status` shows.
+    pub(crate) fn status(&self) -> Value {
+        status(&self.control, self.shared.address, &self.rooms.health)
     }
 
     /// No more commands come in.
@@ -314,8 +316,26 @@ fn prompts(store: Store, control: Control) -> BlobPrompt {
     })
 }
 
+/// Opens the socket of an admin door, for the owner alone; none if its path is too long for one, which is told.
+pub(crate) fn listen_admin(socket: &Path) -> Result<Option<UnixListener>, CommandError> {
+    if socket.as_os_str().len() > SOCKET_PATH_MAX {
+        tracing::warn!(
+            "the path of the state folder is too long for a socket: `ingle send`, `state` and `invoke` can't reach this server"
+        );
+        return Ok(None);
+    }
+    // The store's lock is ours, so a socket that is still there belongs to a server that was killed.
+    std::fs::remove_file(socket).ok();
+    let listener = UnixListener::bind(socket).map_err(|error| {
+        let message = format!("can't listen on '{}': {error}", socket.display());
+        CommandError::new(MACHINE, "E0701", message)
+    })?;
+    restrict(socket);
+    Ok(Some(listener))
+}
+
 /// How the HTTP door hands over events for handlers that nobody waits for.
-fn takes(store: Store) -> Later {
+pub(crate) fn takes(store: Store) -> Later {
     Arc::new(move |invocation| {
         let store = store.clone();
         Box::pin(async move { later::take(&store, invocation).await.map_err(|error| chain(&error)) })
@@ -327,8 +347,8 @@ fn is_on(value: &str) -> bool {
     value.trim() == "1" || value.trim().eq_ignore_ascii_case("true")
 }
 
-/// Opens the store; the folder keeps itself out of version control.
-pub(crate) fn open_store(state: &Path, clock: ClockHandle, faults: Faults) -> Result<Store, CommandError> {
+/// Makes a state folder, which keeps itself out of version control.
+fn make_state(state: &Path) -> Result<(), CommandError> {
     let made = std::fs::create_dir_all(state).and_then(|()| {
         let ignore = state.join(".gitignore");
         if ignore.exists() { Ok(()) } else { std::fs::write(ignore, "*\n") }
@@ -336,7 +356,12 @@ pub(crate) fn open_store(state: &Path, clock: ClockHandle, faults: Faults) -> Re
     made.map_err(|error| {
         let message = format!("can't make the state folder '{}': {error}", state.display());
         CommandError::new(MACHINE, "E0403", message).hint("choose another with --state")
-    })?;
+    })
+}
+
+/// Opens the store in a state folder.
+pub(crate) fn open_store(state: &Path, clock: ClockHandle, faults: Faults) -> Result<Store, CommandError> {
+    make_state(state)?;
     let store = Store::open(ingle_store::Options::new(state.join("store")), clock, faults)?;
     // What workers of a server that died have left: it may have any form.
     if let Err(error) = ingle_sandbox::remove::tree(store.spool_folder())
@@ -393,7 +418,7 @@ async fn blob(
     read.map(|found| found.map(blob)).map_err(|error| chain(&error))
 }
 
-async fn log_levels(control: Control, change: Option<LevelChange>) -> Value {
+pub(crate) async fn log_levels(control: Control, change: Option<LevelChange>) -> Value {
     if let Some(LevelChange { category, level }) = change {
         let change = |levels: &mut LogLevels| match (category, level) {
             (None, None) => levels.forget_over(),

@@ -268,7 +268,7 @@ pub(crate) enum EventCommand {
 pub(crate) struct GenerateArguments {
     /// What sends it
     pub(crate) source: EventSource,
-    /// Path of the request, with its query
+    /// Path of the request, with its query; of an object its key
     #[arg(long, default_value = "/", value_name = "PATH")]
     pub(crate) path: String,
     /// Route that the path fits, e.g. /items/{id} [default: the path]
@@ -280,10 +280,10 @@ pub(crate) struct GenerateArguments {
     /// Header of the request
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
-    /// Body of the request; `@file` reads a file, `@-` standard input
+    /// Body of the request, or content of the object; `@file` reads a file, `@-` standard input
     #[arg(long, short, default_value = "", value_name = "TEXT|@FILE")]
     pub(crate) data: String,
-    /// Name of the rule of a schedule
+    /// Name of the rule of a schedule, or of a bucket
     #[arg(long)]
     pub(crate) name: Option<String>,
 }
@@ -301,6 +301,8 @@ pub(crate) enum EventSource {
     HttpApiV1,
     /// An occurrence of a schedule
     Schedule,
+    /// An object that was put into a bucket
+    S3,
 }
 
 /// Whose store or server is meant.

@@ -22,6 +22,13 @@ use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
 use crate::surroundings::Surroundings;
 
+pub(crate) mod common;
+
+/// The folder of the store in a state folder.
+const STORE: &str = "store";
+/// In the state folder of a project: says that the folders beside it are of its functions.
+const MARK: &str = "project";
+
 /// Files of an app for Azure Functions, which may have such a project's file for its deployment.
 const OF_AZURE: [&str; 2] = ["host.json", "function_app.py"];
 
@@ -61,9 +68,18 @@ pub(crate) async fn member(
     })
 }
 
-/// What is kept of a function: in its project's folder, as many functions may have one folder.
+/// What is kept of a function: in its project's folder, as many functions may have one folder. The project's store is there, too.
 pub(crate) fn state(member: &Member, chosen: Option<&PathBuf>) -> PathBuf {
-    Surroundings::state(&member.root, chosen).join(label_of(&member.function.name))
+    let label = label_of(&member.function.name);
+    // No label has such a dash.
+    let folder = if label == STORE { format!("{STORE}_") } else { label };
+    Surroundings::state(&member.root, chosen).join(folder)
+}
+
+/// The state folder of the project, if this is that of one of its functions.
+pub(crate) fn state_above(state: &Path) -> Option<&Path> {
+    let above = state.parent()?;
+    (!state.join(STORE).exists() && above.join(STORE).is_dir() && above.join(MARK).is_file()).then_some(above)
 }
 
 async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, CommandError> {
@@ -143,18 +159,17 @@ fn route(http: &HttpSource) -> Option<Route> {
     })
 }
 
-/// What starts functions at AWS and nothing here yet: file, line and words.
+/// What is otherwise than at AWS: file, line and words.
 fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
     project.functions.iter().flat_map(move |function| {
         function.sources.iter().filter_map(move |source| {
-            let (line, what) = match source {
+            match source {
                 EventSource::Http(http) => {
                     let guard = http.guard.as_ref()?;
                     let path = &http.path;
                     let text = format!("{guard} of {path}: not asked here; with `--auth` callers need a key");
-                    return Some((http.file.as_deref().unwrap_or(&project.file), http.line, text));
+                    Some((http.file.as_deref().unwrap_or(&project.file), http.line, text))
                 }
-                EventSource::Schedule(_) => return None,
                 EventSource::Queue(queue) if queue.enabled && queue.queue.ends_with(".fifo") => {
                     let (queue, line) = (&queue.queue, queue.line);
                     let text = format!(
@@ -162,13 +177,10 @@ fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
                         function.name
                     );
                     let file = function.file.as_deref().unwrap_or(&project.file);
-                    return Some((file, line, text));
+                    Some((file, line, text))
                 }
-                EventSource::Queue(_) => return None,
-                EventSource::Bucket(bucket) => (bucket.line, format!("bucket {}", bucket.bucket)),
-            };
-            let file = function.file.as_deref().unwrap_or(&project.file);
-            Some((file, line, format!("{what} of {}: Ingle does not send such events yet", function.name)))
+                EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => None,
+            }
         })
     })
 }

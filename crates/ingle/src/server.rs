@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::exit::{CommandError, MACHINE};
+use crate::project::common::Common;
 
 /// How long work in hand may go on after a stop was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) shared: Shared,
     listener: Option<TcpListener>,
     apps: Arc<Mutex<Vec<Arc<App>>>>,
+    /// What its apps have together, if they are the functions of a project.
+    pub(crate) common: Option<Common>,
 }
 
 impl Server {
@@ -51,7 +54,7 @@ impl Server {
         let listener = take_port(address).await?;
         let address = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
         let shared = Shared { address, tasks, parents, started: Arc::default() };
-        let server = Self { shared, listener: Some(listener), apps: Arc::default() };
+        let server = Self { shared, listener: Some(listener), apps: Arc::default(), common: None };
         server.take_care_of_processes();
         server.take_care_of_memory();
         Ok(server)
@@ -108,6 +111,7 @@ impl Server {
         }
         let mut unfinished = tasks.stop(TaskKind::Acceptor, left()).await;
         apps.all().iter().for_each(|app| app.close_admin());
+        self.common.iter().for_each(Common::close_admin);
         unfinished.extend(tasks.stop(TaskKind::Listener, left()).await);
         unfinished.extend(tasks.stop(TaskKind::Connection, left()).await);
         // Also those that go on although their client has left.
@@ -119,6 +123,9 @@ impl Server {
             // It fails only if it panicked, which was told.
             ended.await.ok();
         }
+        if let Some(common) = &self.common {
+            common.store.close().await;
+        }
         self.shared.parents.templates.stop();
         unfinished
     }
@@ -127,7 +134,9 @@ impl Server {
     fn end(&self, app: Arc<App>, grace: Duration) -> tokio::task::JoinHandle<()> {
         self.shared.tasks.spawn(TaskKind::Invocation, "end of an app", async move {
             app.control.stop(grace).await;
-            app.store.close().await;
+            if !app.store_is_shared {
+                app.store.close().await;
+            }
         })
     }
 }

@@ -26,7 +26,7 @@ use crate::commands::start::{PORT_DEFAULT, Signals, parents, plan, progress};
 use crate::exit::{CommandError, USAGE};
 use crate::keys::{Key, Keys, Typed};
 use crate::printer::{Color, Printer, Style, of_app};
-use crate::project;
+use crate::project::{self, common::Common};
 use crate::screen;
 use crate::serve::{changed_files, end, extra};
 use crate::server::{Apps, Server, Shared};
@@ -79,6 +79,10 @@ pub(crate) async fn run(
     let parents = parents(arguments.zygote_memory, surroundings).await?;
     let means = parents.means.clone();
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
+    if let Some(project) = &project {
+        server.common = Some(Common::open(project, arguments, surroundings, (&server, printer))?);
+    }
+    let store = server.common.as_ref().map(|common| common.store.clone());
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
     let follower = if arguments.no_reload { None } else { watcher(printer) };
@@ -95,7 +99,7 @@ pub(crate) async fn run(
     let mut services = BTreeMap::new();
     for member in members {
         let seen = (surroundings, means.clone());
-        let plan = plan_of(arguments, &member, seen, printer)?;
+        let plan = Plan { store: store.clone(), ..plan_of(arguments, &member, seen, printer)? };
         let name = member.name;
         let entrance = Entrance::new(&plan);
         services.insert(name.clone(), entrance.service.clone());

@@ -45,8 +45,9 @@ pub use model::{
 };
 pub use model::{Entity, EntityQuery, NewEntity, TableSummary};
 pub use object::{
-    CONTENT_TYPE_DEFAULT, Object, ObjectChange, ObjectContainerSummary, ObjectContent, ObjectFile,
-    ObjectHook, ObjectInfo, ObjectReader, ObjectWatch, ObjectWriter, PutObject, StagedObject,
+    CONTENT_TYPE_DEFAULT, Object, ObjectChange, ObjectChangeKind, ObjectContainerSummary, ObjectContent,
+    ObjectFile, ObjectHook, ObjectInfo, ObjectOrigin, ObjectReader, ObjectWatch, ObjectWriter, PutObject,
+    StagedObject,
 };
 pub use store::Store;
 pub use table::check_table_name;

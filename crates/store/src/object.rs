@@ -42,6 +42,8 @@ pub struct PutObject {
     pub content: ObjectContent,
     pub content_type: String,
     pub metadata: BTreeMap<String, String>,
+    /// How it comes here, for those who are told of it.
+    pub origin: ObjectOrigin,
     /// Hops of the event whose work made it; 0 if none did.
     pub hop_count: u32,
     pub trace_parent: String,
@@ -55,10 +57,20 @@ impl PutObject {
             content: content.into(),
             content_type: CONTENT_TYPE_DEFAULT.to_owned(),
             metadata: BTreeMap::new(),
+            origin: ObjectOrigin::Put,
             hop_count: 0,
             trace_parent: String::new(),
         }
     }
+}
+
+/// How an object came into its container.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ObjectOrigin {
+    #[default]
+    Put,
+    /// From another object.
+    Copy,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -119,14 +131,28 @@ pub struct ObjectContainerSummary {
     pub bytes: u64,
 }
 
-/// What a hook is told of an object that was put.
+/// What a hook is told of an object that was put, or removed.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectChange<'a> {
     pub container: &'a str,
     pub name: &'a str,
+    pub kind: ObjectChangeKind,
+    /// Empty if it was removed.
     pub etag: &'a str,
+    /// In bytes; 0 if it was removed.
+    pub size: u64,
+    /// Number of the change; a later change has a larger one.
+    pub number: u64,
+    pub at: SystemTime,
     pub hop_count: u32,
     pub trace_parent: &'a str,
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObjectChangeKind {
+    Put(ObjectOrigin),
+    Removed,
 }
 
 /// Decides whether somebody wants to hear of an object, and says so with a message. Called by the thread that
@@ -135,13 +161,22 @@ pub struct ObjectChange<'a> {
 /// The message's queue also names the reader: whoever has got a message about an object is not sent another one
 /// until the object is put again.
 #[derive(Clone)]
-pub struct ObjectHook(pub(crate) Arc<Decide>);
+pub struct ObjectHook {
+    pub(crate) decide: Arc<Decide>,
+    pub(crate) sees_removals: bool,
+}
 
 type Decide = dyn Fn(&ObjectChange<'_>) -> Option<NewMessage> + Send + Sync;
 
 impl ObjectHook {
     pub fn new(decide: impl Fn(&ObjectChange<'_>) -> Option<NewMessage> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(decide))
+        Self { decide: Arc::new(decide), sees_removals: false }
+    }
+
+    /// Also asked about objects that are deleted.
+    #[must_use]
+    pub fn with_removals(self) -> Self {
+        Self { sees_removals: true, ..self }
     }
 }
 

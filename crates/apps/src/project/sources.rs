@@ -14,6 +14,26 @@ const BATCH_DEFAULT: u32 = 10;
 const BATCH_RANGE: std::ops::RangeInclusive<u64> = 1..=10_000;
 const WINDOW_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 0..=300;
 const CONCURRENCY_RANGE: std::ops::RangeInclusive<u64> = 2..=1000;
+/// What becomes of objects here.
+const BUCKET_EVENTS: [&str; 5] = [
+    "s3:ObjectCreated:*",
+    "s3:ObjectCreated:Put",
+    "s3:ObjectCreated:Copy",
+    "s3:ObjectRemoved:*",
+    "s3:ObjectRemoved:Delete",
+];
+/// Begin the names of all that S3 tells.
+const BUCKET_GROUPS: [&str; 9] = [
+    "s3:ObjectCreated:",
+    "s3:ObjectRemoved:",
+    "s3:ObjectRestore:",
+    "s3:ObjectTagging:",
+    "s3:ObjectAcl:",
+    "s3:Replication:",
+    "s3:Lifecycle",
+    "s3:ReducedRedundancyLostObject",
+    "s3:IntelligentTiering",
+];
 const REPORTS_FAILURES: &str = "ReportBatchItemFailures";
 
 /// An expression that AWS would take.
@@ -68,6 +88,27 @@ pub(super) fn queue_name(findings: &mut Findings, node: &Node) -> Option<String>
         findings.wrong("E0116", node.line, format!("`{}` is no ARN of a queue", shortened(&text)), fix);
     }
     name
+}
+
+/// The events of a bucket that are chosen, as S3 names them. Those that are never sent are told of.
+pub(super) fn bucket_events(
+    findings: &mut Findings,
+    names: Vec<String>,
+    subject: &str,
+    line: u32,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names {
+        if BUCKET_EVENTS.contains(&name.as_str()) {
+            found.push(name);
+        } else if BUCKET_GROUPS.iter().any(|group| name.starts_with(group)) {
+            findings.ignore_of(line, &shortened(&name), subject, "such changes do not happen here");
+        } else {
+            let what = format!("`{}` is no event of a bucket", shortened(&name));
+            findings.wrong("E0116", line, what, "write e.g. s3:ObjectCreated:*");
+        }
+    }
+    found
 }
 
 /// How the properties of a queue's event are called.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
+use ingle_connectors::buckets;
 use ingle_connectors::timer::scheduled_event;
 use ingle_gateway::samples::{Entry, event};
 use ingle_types::clock::{Clock as _, SystemClock};
@@ -24,11 +25,14 @@ pub(crate) fn run(
 ) -> Result<u8, CommandError> {
     let EventCommand::Generate(arguments) = command;
     let now = SystemClock.now();
+    let region = surroundings.get("AWS_REGION").filter(|region| !region.is_empty()).unwrap_or(REGION);
+    let name = arguments.name.as_deref().unwrap_or("sample");
     let text = match arguments.source {
-        EventSource::Schedule => {
-            let name = arguments.name.as_deref().unwrap_or("sample");
-            let region = surroundings.get("AWS_REGION").filter(|region| !region.is_empty());
-            scheduled_event(name, region.unwrap_or(REGION), now)
+        EventSource::Schedule => scheduled_event(name, region, now),
+        EventSource::S3 => {
+            let size = u64::try_from(payload(&arguments.data)?.len()).unwrap_or(u64::MAX);
+            let key = arguments.path.trim_start_matches('/');
+            buckets::sample(name, if key.is_empty() { "sample.txt" } else { key }, size, region, now)
         }
         EventSource::Url => request(Entry::Url, &arguments, now)?,
         EventSource::RestApi => request(Entry::RestApi, &arguments, now)?,

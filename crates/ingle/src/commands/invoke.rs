@@ -12,11 +12,12 @@ use ingle_apps::ReadOptions;
 use ingle_control::{absolute, prepare};
 use ingle_gateway::hosts::Hosts;
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::clock::SystemClock;
 use ingle_types::log::{InvocationRecord, RecordSink};
 use ingle_worker::Parents;
 use serde_json::Value;
 
-use crate::app::{App, Entrance, Plan};
+use crate::app::{App, Entrance, Plan, open_store};
 use crate::chalice::Importer;
 use crate::cli::{AppArguments, InvokeArguments};
 use crate::client::Client;
@@ -68,12 +69,13 @@ pub(crate) async fn run(
         Some(member) => project::state(member, arguments.at.state.as_ref()),
         None => Surroundings::state(&folder, arguments.at.state.as_ref()),
     };
+    let of_project = member.as_ref().map(|_| Surroundings::state(&folder, arguments.at.state.as_ref()));
     if let Some(client) = Client::connect(&state, &tasks).await {
         return Ok(show(&call(client, &query, body).await?, style));
     }
     let at = (member.as_ref().map_or(folder, |member| member.folder()), state);
     let read = ReadOptions { member, state: Some(at.1.clone()), ..ReadOptions::default() };
-    let called = call_once((at, read), surroundings, (&printer, style), &tasks, (&query, body));
+    let called = call_once((at, read, of_project), surroundings, (&printer, style), &tasks, (&query, body));
     let answer = Box::pin(called).await;
     drop(printer);
     // What was said before an error stands before it.
@@ -81,9 +83,9 @@ pub(crate) async fn run(
     Ok(show(&answer?, style))
 }
 
-/// Starts a server for one call, and stops it.
+/// Starts a server for one call, and stops it. `project`: the state folder of the function's project, with its store.
 async fn call_once(
-    ((folder, state), of_member): ((PathBuf, PathBuf), ReadOptions),
+    ((folder, state), of_member, project): ((PathBuf, PathBuf), ReadOptions, Option<PathBuf>),
     surroundings: &Surroundings,
     (printer, style): (&Printer, Style),
     tasks: &Tasks,
@@ -94,8 +96,12 @@ async fn call_once(
     let means = surroundings.means().await;
     let read = ReadOptions { member: of_member.member, ..surroundings.read_options(&app, means.clone()) };
     let prepared = prepare(&app.folder, &read, &mut progress(style, printer)).await?;
+    let faults = planned_faults(surroundings)?;
+    let open = |state: &PathBuf| open_store(state, Arc::new(SystemClock), faults.clone());
+    let store = project.as_ref().map(open).transpose()?;
     let plan = Plan {
         folder: app.folder,
+        store: store.clone(),
         read,
         host: "localhost".to_owned(),
         variables: surroundings.variables.clone(),
@@ -106,7 +112,7 @@ async fn call_once(
         auth: true,
         sink: Arc::new(printer.clone()),
         records: Arc::new(Quiet),
-        faults: planned_faults(surroundings)?,
+        faults,
         listen: false,
         is_lazy: false,
         isolation: None,
@@ -128,6 +134,9 @@ async fn call_once(
         None => Err(CommandError::new(MACHINE, "E0702", "the server that was just started can't be reached")),
     };
     server.stop().await;
+    if let Some(store) = store {
+        store.close().await;
+    }
     answer
 }
 

@@ -36,8 +36,12 @@ fn table(status: &Value) -> String {
         let told = |key: &str| trouble[key].as_str().unwrap_or("-");
         text.push_str(&format!("in trouble since {}: {}: {}\n", told("since"), told("what"), told("reason")));
     }
-    let generation = &status["generation"];
-    format!("{} · generation {generation}\n{text}", status["app"].as_str().unwrap_or("app"))
+    // A project has none: each of its functions has its own.
+    let generation = match &status["generation"] {
+        Value::Null => String::new(),
+        number => format!(" · generation {number}"),
+    };
+    format!("{}{generation}\n{text}", status["app"].as_str().unwrap_or("app"))
 }
 
 fn row(kind: &str, process: &Value) -> [String; 8] {

@@ -163,6 +163,7 @@ pub(crate) fn plan(
     Ok(Plan {
         state: Surroundings::state(&folder, arguments.app.state.as_ref()),
         folder,
+        store: None,
         read: ReadOptions {
             isolation: arguments.isolation,
             ..surroundings.read_options(&arguments.app, means)

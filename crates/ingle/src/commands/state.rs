@@ -22,6 +22,7 @@ use crate::cli::{Place, SendCommand, StateCommand};
 use crate::client::Client;
 use crate::exit::{CommandError, USAGE};
 use crate::printer::{Style, harmless, write_out};
+use crate::project;
 use crate::surroundings::Surroundings;
 
 /// Whoever holds the store.
@@ -42,6 +43,15 @@ pub(super) async fn holder(place: &Place) -> Result<Holder, CommandError> {
     if !state.exists() {
         // A store is made only for an app: a slip in the folder's name must not leave one behind.
         ingle_apps::read(&place.folder, &ReadOptions::default()).map_err(ingle_control::Error::from)?;
+    }
+    if let Some(of_project) = project::state_above(&state) {
+        let message = format!(
+            "'{}' is the folder of one function, and its project's store is in '{}'",
+            state.display(),
+            of_project.display()
+        );
+        return Err(CommandError::new(USAGE, "E0125", message)
+            .hint("leave --state out, or name the project's folder"));
     }
     Ok(Holder::Us(open_store(&state, Arc::new(SystemClock), Faults::none())?))
 }

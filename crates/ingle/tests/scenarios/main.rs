@@ -10,6 +10,7 @@ mod azure_storage;
 mod bad_input;
 mod blobs;
 mod broken;
+mod buckets;
 mod builders;
 mod cancel;
 mod chalice;

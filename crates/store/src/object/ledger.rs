@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use ingle_types::blob::{check_container, check_name};
+use ingle_types::clock::from_unix_ms;
 use uuid::Uuid;
 
-use super::{ObjectChange, ObjectContent, ObjectHook, PutObject, etag};
+use super::{ObjectChange, ObjectChangeKind, ObjectContent, ObjectHook, ObjectOrigin, PutObject, etag};
 use crate::blob::{Digest, Pin};
 use crate::error::Error;
 use crate::ledger::Ledger;
@@ -20,6 +21,7 @@ pub(crate) struct NewObject {
     metadata: String,
     pub(crate) body: Option<Bytes>,
     pub(crate) blob: Option<Pin>,
+    origin: ObjectOrigin,
     hop_count: u32,
     trace_parent: String,
 }
@@ -41,6 +43,7 @@ impl NewObject {
             content_type: object.content_type,
             body,
             blob,
+            origin: object.origin,
             hop_count: object.hop_count,
             trace_parent: object.trace_parent,
         })
@@ -112,7 +115,11 @@ impl Ledger {
         let change = ObjectChange {
             container: &object.container,
             name: &object.name,
+            kind: ObjectChangeKind::Put(object.origin),
             etag: &etag,
+            size: u64::try_from(object.size).unwrap_or(0),
+            number: u64::try_from(change_number).unwrap_or(0),
+            at: from_unix_ms(self.now_ms),
             hop_count: object.hop_count,
             trace_parent: &object.trace_parent,
         };
@@ -124,7 +131,7 @@ impl Ledger {
 
     /// Sends the hook's message, if it wants one and its reader has not heard of this change, and notes that it has.
     fn tell(&mut self, hook: &ObjectHook, change: &ObjectChange<'_>, at: (i64, i64)) -> Result<bool, Error> {
-        let Some(message) = hook.0(change) else { return Ok(false) };
+        let Some(message) = (hook.decide)(change) else { return Ok(false) };
         let (number, change_number) = at;
         let known: Option<i64> = self.database.row(
             "SELECT change_number FROM object_receipts WHERE object_number = ?1 AND reader = ?2",
@@ -155,15 +162,29 @@ impl Ledger {
     ) -> Result<Enqueued, Error> {
         let Some(container_id) = self.object_container_id(container)? else { return Ok(Enqueued::default()) };
         let objects = self.database.rows(
-            "SELECT number, name, change_number FROM objects
+            "SELECT number, name, change_number, size, updated_at_ms FROM objects
              WHERE container_id = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
             (container_id, after, count),
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)),
+            |row| {
+                let (size, updated_at_ms): (i64, i64) = (row.get(3)?, row.get(4)?);
+                let key: (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok((key, size, updated_at_ms))
+            },
         )?;
-        let mut enqueued = Enqueued { messages: 0, last: objects.last().map(|(number, ..)| *number) };
-        for (number, name, change_number) in objects {
+        let mut enqueued = Enqueued { messages: 0, last: objects.last().map(|((number, ..), ..)| *number) };
+        for ((number, name, change_number), size, updated_at_ms) in objects {
             let etag = etag(change_number);
-            let change = ObjectChange { container, name: &name, etag: &etag, hop_count: 0, trace_parent: "" };
+            let change = ObjectChange {
+                container,
+                name: &name,
+                kind: ObjectChangeKind::Put(ObjectOrigin::Put),
+                etag: &etag,
+                size: u64::try_from(size).unwrap_or(0),
+                number: u64::try_from(change_number).unwrap_or(0),
+                at: from_unix_ms(updated_at_ms),
+                hop_count: 0,
+                trace_parent: "",
+            };
             if self.tell(hook, &change, (number, change_number))? {
                 enqueued.messages += 1;
             }
@@ -182,6 +203,32 @@ impl Ledger {
         let Some((number, digest)) = deleted else { return Ok(()) };
         self.database.execute("DELETE FROM object_receipts WHERE object_number = ?1", [number])?;
         self.effects.dropped.extend(digest);
+        self.tell_of_removal(container, name)
+    }
+
+    /// A removal is told once, to all who want to hear of it, so it needs no receipts.
+    fn tell_of_removal(&mut self, container: &str, name: &str) -> Result<(), Error> {
+        let hooks = self.hooks.of(container);
+        let hooks: Vec<ObjectHook> = hooks.into_iter().filter(|hook| hook.sees_removals).collect();
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        self.counters.change_number += 1;
+        let change = ObjectChange {
+            container,
+            name,
+            kind: ObjectChangeKind::Removed,
+            etag: "",
+            size: 0,
+            number: u64::try_from(self.counters.change_number).unwrap_or(0),
+            at: from_unix_ms(self.now_ms),
+            hop_count: 0,
+            trace_parent: "",
+        };
+        let messages: Vec<_> = hooks.iter().filter_map(|hook| (hook.decide)(&change)).collect();
+        for message in messages {
+            self.enqueue(&message, Uuid::new_v4(), None)?;
+        }
         Ok(())
     }
 

@@ -5,6 +5,25 @@ use std::time::Duration;
 
 use super::{HandlerQueue, HandlerSchedule};
 
+/// Of a queue in the embedded store, so that its poison queue can have a name, too.
+const NAME_CHARACTERS_MAX: usize = 56;
+const NAME_CHARACTERS_MIN: usize = 3;
+
+/// The queue or container of the embedded store that stands for a queue of SQS or a bucket of S3, whose names may have more
+/// characters: what it can't have becomes a dash, so `Orders_new` is `orders-new` and `jobs.fifo` is `jobs-fifo`. `kind` goes
+/// before a name that is too short.
+pub fn embedded_name(name: &str, kind: &str) -> String {
+    let lowered = name.to_ascii_lowercase();
+    let words = lowered.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let joined = words.collect::<Vec<_>>().join("-");
+    let cut = joined.get(..NAME_CHARACTERS_MAX).unwrap_or(&joined).trim_end_matches('-');
+    if cut.len() < NAME_CHARACTERS_MIN {
+        format!("{kind}-{cut}").trim_end_matches('-').to_owned()
+    } else {
+        cut.to_owned()
+    }
+}
+
 /// `[lambda]` of `ingle.toml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LambdaOptions {
@@ -140,5 +159,22 @@ impl std::str::FromStr for LambdaLogLevel {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text)).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_of_sqs_has_one_in_the_store() {
+        let check = |name: &str, expected: &str| assert_eq!(embedded_name(name, "queue"), expected, "{name}");
+        check("orders", "orders");
+        check("Orders_new--2", "orders-new-2");
+        check("-jobs.fifo", "jobs-fifo");
+        check("q", "queue-q");
+        check("__", "queue");
+        // With room for `-poison`, and no dash at the end.
+        check(&format!("{}-b", "a".repeat(55)), &"a".repeat(55));
     }
 }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::super::findings::{Findings, shortened};
 use super::super::front::REST_TTL_SECONDS;
+use super::super::sources;
 use super::super::{Api, BucketSource, Cors, EventSource, HttpSource, QueueSource, ScheduleSource};
 use super::SCRIPT;
 use crate::lambda::script_of;
@@ -229,7 +230,7 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
         })),
         SourceKind::Bucket => Some(EventSource::Bucket(BucketSource {
             bucket: said.bucket.clone(),
-            events: said.events.clone(),
+            events: sources::bucket_events(findings, said.events.clone(), &said.name, line),
             prefix: said.prefix.clone(),
             suffix: said.suffix.clone(),
             line,

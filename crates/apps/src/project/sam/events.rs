@@ -221,7 +221,9 @@ fn bucket(findings: &mut Findings, event: &Member, properties: &Node) -> Option<
     let node = required(findings, event, properties, "Bucket")?;
     let bucket = findings.text(node, "Bucket");
     let events = required(findings, event, properties, "Events")?;
-    let events = findings.texts(events, "Events");
+    let line = events.line;
+    let names = findings.texts(events, "Events");
+    let events = sources::bucket_events(findings, names, &event.key, line);
     let mut source = BucketSource { bucket: bucket?, events, prefix: None, suffix: None, line: event.line };
     note_others(findings, properties, &event.key, &["Bucket", "Events", "Filter"]);
     let Some(rules) = properties.at(&["Filter", "S3Key", "Rules"]) else { return Some(source) };

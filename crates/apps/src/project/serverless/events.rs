@@ -282,6 +282,7 @@ fn bucket(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Option<Bu
     let bucket = described.map_or_else(|| name.clone(), str::to_owned);
     let events = config.get("event").map(|node| findings.texts(node, "event"));
     let events = events.unwrap_or_else(|| vec![CREATED.to_owned()]);
+    let events = sources::bucket_events(findings, events, "s3", event.line);
     note_others(findings, config, "s3", &["bucket", "event", "rules", "existing", "forceDeploy"]);
     let mut source = BucketSource { bucket, events, prefix: None, suffix: None, line: event.line };
     for rule in config.get("rules").map_or(&[][..], |node| findings.items(node, "rules")) {

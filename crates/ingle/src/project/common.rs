@@ -1,0 +1,159 @@
+//! What the functions of a project have together: one store, the events of its buckets, and an admin door over all of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ingle_apps::project::{BucketSource, EventSource, Project};
+use ingle_connectors::buckets::{self, BucketRule};
+use ingle_control::absolute;
+use ingle_gateway::admin::{Admin, LevelChange};
+use ingle_gateway::service::Rooms;
+use ingle_store::{ObjectWatch, Store};
+use ingle_types::clock::SystemClock;
+use ingle_types::event::futures::BoxFuture;
+use ingle_types::event::{Completion, Invocation, Invoker, Phases};
+use ingle_types::health::Health;
+use ingle_types::ids::FunctionName;
+use ingle_types::outcome::{Blame, Failure, Outcome};
+use ingle_types::spec::{FunctionSpec, embedded_name};
+use serde_json::{Value, json};
+
+use super::MARK;
+use crate::app::{self, App, admin_socket, listen_admin, open_store, takes};
+use crate::cli::StartArguments;
+use crate::commands::start::planned_faults;
+use crate::exit::{CommandError, MACHINE};
+use crate::printer::Printer;
+use crate::server::{Apps, Server};
+use crate::surroundings::Surroundings;
+
+/// Is there as long as the server is.
+pub(crate) struct Common {
+    pub(crate) store: Store,
+    socket: PathBuf,
+    /// Tell functions of changes, from before the first of them runs.
+    _buckets: Vec<ObjectWatch>,
+}
+
+impl Common {
+    /// Opens the store of the project and lets commands in.
+    pub(crate) fn open(
+        project: &Project,
+        arguments: &StartArguments,
+        surroundings: &Surroundings,
+        (server, printer): (&Server, &Printer),
+    ) -> Result<Self, CommandError> {
+        let root = absolute(&arguments.app.folder);
+        let state = Surroundings::state(&root, arguments.app.state.as_ref());
+        let store = open_store(&state, Arc::new(SystemClock), planned_faults(surroundings)?)?;
+        mark(&state)?;
+        let name =
+            root.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned());
+        let socket = admin_socket(&state);
+        if let Some(listener) = listen_admin(&socket)? {
+            let admin = Arc::new(admin(name, store.clone(), server, printer));
+            ingle_gateway::server::serve_admin(admin, &server.shared.tasks, listener);
+        }
+        let buckets = watches(project, &store);
+        Ok(Self { store, socket, _buckets: buckets })
+    }
+
+    /// No more commands come in.
+    pub(crate) fn close_admin(&self) {
+        std::fs::remove_file(&self.socket).ok();
+    }
+}
+
+/// Says that the folders in this one belong to functions.
+fn mark(state: &Path) -> Result<(), CommandError> {
+    std::fs::write(state.join(MARK), "").map_err(|error| {
+        let message = format!("can't write into the state folder '{}': {error}", state.display());
+        CommandError::new(MACHINE, "E0403", message).hint("choose another with --state")
+    })
+}
+
+fn watches(project: &Project, store: &Store) -> Vec<ObjectWatch> {
+    let mut watches = Vec::new();
+    for function in &project.functions {
+        for source in &function.sources {
+            let EventSource::Bucket(source) = source else { continue };
+            let BucketSource { bucket, events, prefix, suffix, line: _ } = source.clone();
+            let container = embedded_name(&bucket, "bucket");
+            let rule = BucketRule { bucket, events, prefix, suffix, region: project.region.clone() };
+            watches.push(buckets::watch(store, &container, &FunctionName::new(&function.name), rule));
+        }
+    }
+    watches
+}
+
+fn admin(name: String, store: Store, server: &Server, printer: &Printer) -> Admin {
+    let (apps, address) = (server.apps(), server.shared.address);
+    let (functions, levels, invoker) = (apps.clone(), apps.clone(), Arc::new(Members(apps.clone())));
+    let rooms = Rooms {
+        invoker,
+        tasks: server.shared.tasks.clone(),
+        clock: Arc::new(SystemClock),
+        records: Arc::new(printer.clone()),
+        // No function of a project has a blob trigger.
+        blobs: Arc::new(|_, _, _| Box::pin(std::future::ready(Ok(false)))),
+        later: takes(store.clone()),
+        health: Health::default(),
+    };
+    Admin {
+        store,
+        rooms,
+        functions: Box::new(move || functions.all().iter().flat_map(|app| specs(app)).collect()),
+        status: Box::new(move || {
+            let all: Vec<Value> = apps.all().iter().map(|app| app.status()).collect();
+            let each = |key: &str| -> Vec<Value> {
+                all.iter().filter_map(|one| one[key].as_array().cloned()).flatten().collect()
+            };
+            json!({"app": name, "address": format!("http://{address}"), "processId": std::process::id(),
+                "functions": all.iter().map(|one| one["app"].clone()).collect::<Vec<Value>>(),
+                "workers": each("workers"), "degraded": each("degraded")})
+        }),
+        blob: Box::new(|_, _| Box::pin(std::future::ready(Ok(None)))),
+        log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
+        moved: None,
+    }
+}
+
+fn specs(app: &App) -> Vec<FunctionSpec> {
+    app.control.current().map(|generation| generation.app.functions.clone()).unwrap_or_default()
+}
+
+/// Of all functions; shows those of the last one, as they are the same.
+async fn log_levels(apps: Apps, change: Option<LevelChange>) -> Value {
+    let mut shown = Value::Null;
+    for app in apps.all() {
+        let change = change
+            .as_ref()
+            .map(|change| LevelChange { category: change.category.clone(), level: change.level });
+        shown = app::log_levels(app.control.clone(), change).await;
+    }
+    shown
+}
+
+/// The functions of a project, each by its name.
+struct Members(Apps);
+
+impl Invoker for Members {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<Completion> {
+        let apps = self.0.all();
+        let is_meant =
+            |app: &&Arc<App>| specs(app).iter().any(|function| function.name == invocation.function);
+        if let Some(app) = apps.iter().find(is_meant) {
+            return app.control.invoke(invocation);
+        }
+        let message = format!("the project does not serve a function {}", invocation.function);
+        let failure = Failure::new(Blame::Caller, "E0231", "FunctionNotFound", message);
+        let completion = Completion {
+            id: invocation.id,
+            outcome: Outcome::Rejected(failure.not_started()),
+            phases: Phases::default(),
+            effects: Vec::new(),
+            log: None,
+        };
+        Box::pin(std::future::ready(completion))
+    }
+}
