@@ -68,6 +68,7 @@ pub(crate) struct Plan {
     pub(crate) auth: bool,
     pub(crate) sink: LogSinkHandle,
     pub(crate) records: RecordSinkHandle,
+    pub(crate) measured: Measured,
     pub(crate) faults: Faults,
     /// Take messages from queues and follow schedules; off when only one call is to be made.
     pub(crate) listen: bool,
@@ -81,6 +82,13 @@ pub(crate) struct Plan {
     pub(crate) debugger: Option<Debugger>,
     /// For tests.
     pub(crate) moved: Option<MovedTime>,
+}
+
+/// What functions say of themselves in CloudWatch's and X-Ray's formats; those of a project in one place.
+#[derive(Clone, Default)]
+pub(crate) struct Measured {
+    pub(crate) metrics: Metrics,
+    pub(crate) spans: Spans,
 }
 
 impl Plan {
@@ -133,8 +141,7 @@ pub(crate) struct App {
     pub(crate) store_is_shared: bool,
     entrance: Entrance,
     rooms: Rooms,
-    metrics: Metrics,
-    spans: Spans,
+    measured: Measured,
     admin_socket: PathBuf,
 }
 
@@ -149,7 +156,7 @@ impl App {
             None => open_store(&plan.state, clock.clone(), plan.faults.clone())?,
         };
         let log_filter = LogFilter::default();
-        let (metrics, spans) = (Metrics::default(), Spans::default());
+        let Measured { metrics, spans } = &plan.measured;
         let records = spans.records(log_filter.records(plan.records));
         let options = ingle_control::Options {
             folder: plan.folder,
@@ -192,8 +199,7 @@ impl App {
             store_is_shared,
             entrance,
             rooms,
-            metrics,
-            spans,
+            measured: plan.measured,
             admin_socket: plan.state.join(ADMIN_SOCKET),
         })
     }
@@ -270,8 +276,8 @@ impl App {
                 Box::pin(blob(reader.clone(), readers.clone(), function, path))
             }),
             log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
-            metrics: self.metrics.clone(),
-            spans: self.spans.clone(),
+            metrics: self.measured.metrics.clone(),
+            spans: self.measured.spans.clone(),
             moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),
         };
         ingle_gateway::server::serve_admin(Arc::new(admin), &self.shared.tasks, listener);

@@ -15,12 +15,13 @@ use ingle_control::{Event, absolute};
 use ingle_gateway::hosts::{Hosts, label_of};
 use ingle_gateway::service::Service;
 use ingle_sandbox::means::Means;
+use ingle_store::Store;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::app::{App, Entrance, Plan};
+use crate::app::{App, Entrance, Measured, Plan};
 use crate::cli::StartArguments;
 use crate::commands::start::{PORT_DEFAULT, Signals, parents, plan, progress};
 use crate::exit::{CommandError, USAGE};
@@ -82,7 +83,7 @@ pub(crate) async fn run(
     if let Some(project) = &project {
         server.common = Some(Common::open(project, arguments, surroundings, (&server, printer))?);
     }
-    let store = server.common.as_ref().map(|common| common.store.clone());
+    let common = server.common.as_ref().map(|common| (common.store.clone(), common.measured.clone()));
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
     let follower = if arguments.no_reload { None } else { watcher(printer) };
@@ -99,7 +100,7 @@ pub(crate) async fn run(
     let mut services = BTreeMap::new();
     for member in members {
         let seen = (surroundings, means.clone());
-        let plan = Plan { store: store.clone(), ..plan_of(arguments, &member, seen, printer)? };
+        let plan = with_common(common.as_ref(), plan_of(arguments, &member, seen, printer)?);
         let name = member.name;
         let entrance = Entrance::new(&plan);
         services.insert(name.clone(), entrance.service.clone());
@@ -364,6 +365,12 @@ fn below(parent: &Path) -> Result<Vec<PathBuf>, CommandError> {
 /// The name of a folder as a part of a host's name.
 fn name_of(folder: &Path) -> String {
     label_of(&folder.file_name().map_or_else(|| "app".into(), |name| name.to_string_lossy()))
+}
+
+/// What the functions of a project have together.
+fn with_common(common: Option<&(Store, Measured)>, plan: Plan) -> Plan {
+    let Some((store, measured)) = common.cloned() else { return plan };
+    Plan { store: Some(store), measured, ..plan }
 }
 
 fn plan_of(

@@ -17,7 +17,7 @@ use ingle_types::log::{InvocationRecord, RecordSink};
 use ingle_worker::Parents;
 use serde_json::Value;
 
-use crate::app::{App, Entrance, Plan, open_store};
+use crate::app::{App, Entrance, Measured, Plan, open_store};
 use crate::chalice::Importer;
 use crate::cli::{AppArguments, InvokeArguments};
 use crate::client::Client;
@@ -112,6 +112,7 @@ async fn call_once(
         auth: true,
         sink: Arc::new(printer.clone()),
         records: Arc::new(Quiet),
+        measured: Measured::default(),
         faults,
         listen: false,
         is_lazy: false,

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::app::{App, Entrance, Plan};
+use crate::app::{App, Entrance, Measured, Plan};
 use crate::chalice::Importer;
 use crate::cli::{StartArguments, memory_size};
 use crate::exit::{APP, CommandError, INTERRUPTED, USAGE};
@@ -176,6 +176,7 @@ pub(crate) fn plan(
         auth: arguments.auth,
         sink,
         records,
+        measured: Measured::default(),
         faults: planned_faults(surroundings)?,
         listen: true,
         is_lazy: arguments.lazy || arguments.names_several(),

@@ -19,7 +19,7 @@ use ingle_types::spec::{FunctionSpec, embedded_name};
 use serde_json::{Value, json};
 
 use super::MARK;
-use crate::app::{self, App, admin_socket, listen_admin, open_store, takes};
+use crate::app::{self, App, Measured, admin_socket, listen_admin, open_store, takes};
 use crate::cli::StartArguments;
 use crate::commands::start::planned_faults;
 use crate::exit::{CommandError, MACHINE};
@@ -30,6 +30,7 @@ use crate::surroundings::Surroundings;
 /// Is there as long as the server is.
 pub(crate) struct Common {
     pub(crate) store: Store,
+    pub(crate) measured: Measured,
     socket: PathBuf,
     /// Tell functions of changes, from before the first of them runs.
     _buckets: Vec<ObjectWatch>,
@@ -49,13 +50,13 @@ impl Common {
         mark(&state)?;
         let name =
             root.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned());
-        let socket = admin_socket(&state);
+        let (socket, measured) = (admin_socket(&state), Measured::default());
         if let Some(listener) = listen_admin(&socket)? {
-            let admin = Arc::new(admin(name, store.clone(), server, printer));
+            let admin = Arc::new(admin(name, (store.clone(), &measured), server, printer));
             ingle_gateway::server::serve_admin(admin, &server.shared.tasks, listener);
         }
         let buckets = watches(project, &store);
-        Ok(Self { store, socket, _buckets: buckets })
+        Ok(Self { store, measured, socket, _buckets: buckets })
     }
 
     /// No more commands come in.
@@ -86,7 +87,7 @@ fn watches(project: &Project, store: &Store) -> Vec<ObjectWatch> {
     watches
 }
 
-fn admin(name: String, store: Store, server: &Server, printer: &Printer) -> Admin {
+fn admin(name: String, (store, measured): (Store, &Measured), server: &Server, printer: &Printer) -> Admin {
     let (apps, address) = (server.apps(), server.shared.address);
     let (functions, levels, invoker) = (apps.clone(), apps.clone(), Arc::new(Members(apps.clone())));
     let rooms = Rooms {
@@ -113,6 +114,8 @@ fn admin(name: String, store: Store, server: &Server, printer: &Printer) -> Admi
                 "workers": each("workers"), "degraded": each("degraded")})
         }),
         blob: Box::new(|_, _| Box::pin(std::future::ready(Ok(None)))),
+        metrics: measured.metrics.clone(),
+        spans: measured.spans.clone(),
         log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
         moved: None,
     }
