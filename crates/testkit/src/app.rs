@@ -75,6 +75,17 @@ impl App {
         self
     }
 
+    /// Adds a file that is somewhere else, e.g. a program that was built.
+    ///
+    /// # Panics
+    /// If it can't be read.
+    #[must_use]
+    pub fn copied(mut self, path: &str, from: &Path) -> Self {
+        let bytes = fs::read(from).unwrap_or_else(|error| panic!("can't read {}: {error}", from.display()));
+        self.files.insert(path.to_owned(), bytes);
+        self
+    }
+
     /// Replaces host.json.
     #[must_use]
     pub fn host(self, host: &Value) -> Self {
@@ -101,7 +112,7 @@ impl App {
         self.files.keys().map(String::as_str)
     }
 
-    /// Writes it into a folder. What begins as a script does can be run.
+    /// Writes it into a folder. What begins as a script or a program does can be run.
     ///
     /// # Panics
     /// If it can't be written.
@@ -112,7 +123,8 @@ impl App {
                 Some(parent) => fs::create_dir_all(parent).and_then(|()| fs::write(&file, bytes)),
                 None => fs::write(&file, bytes),
             };
-            let mode = if bytes.starts_with(b"#!") { 0o755 } else { 0o644 };
+            let is_program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");
+            let mode = if is_program { 0o755 } else { 0o644 };
             let written = written.and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(mode)));
             written.unwrap_or_else(|error| panic!("can't write {}: {error}", file.display()));
         }

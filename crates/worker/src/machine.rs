@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ingle_sandbox::boxes::Boxed;
 use ingle_sandbox::cgroup::watchdog::{Watchdog, tree_memory};
+use ingle_types::spec::DeclaredFunction;
 
 use crate::process::Worker;
 
@@ -53,22 +54,32 @@ impl Worker {
         self.end_lost().await;
     }
 
-    /// Resident memory in bytes; with a machine all that belongs to it.
+    /// Resident memory in bytes; with a machine or programs beside it of all that belongs to it.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        if !self.has_machine() {
-            return self.group.memory_bytes();
-        }
-        let counted = self.quarters.group.as_ref().and_then(crate::home::Group::memory_bytes);
-        counted.unwrap_or_else(|| {
+        let of_tree = || {
             let leader = i32::try_from(self.group.leader()).unwrap_or_default();
             tree_memory(&Watchdog::new(leader).processes())
-        })
+        };
+        if self.has_machine() {
+            let counted = self.quarters.group.as_ref().and_then(crate::home::Group::memory_bytes);
+            counted.unwrap_or_else(of_tree)
+        } else if self.has_programs {
+            of_tree()
+        } else {
+            self.group.memory_bytes()
+        }
     }
 
     /// Its share of the memory; a machine shares none.
     pub(crate) fn proportional_bytes(&self) -> u64 {
         if self.has_machine() { self.resident_bytes() } else { self.group.proportional_bytes() }
     }
+}
+
+/// Whether a function is run by a program, or has programs beside it (`lambda::runtime` of the room `apps`).
+pub(crate) fn has_programs(function: &DeclaredFunction) -> bool {
+    let settings = function.bindings.first();
+    settings.is_some_and(|settings| ["runtime", "extensions"].iter().any(|name| settings.contains_key(*name)))
 }
 
 #[cfg(test)]

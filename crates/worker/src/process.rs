@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) bounds: Bounds,
     /// Its lines have a form of their own.
     pub(crate) is_lambda: bool,
+    /// Programs run beside it: a runtime of its own, or extensions.
+    pub(crate) has_programs: bool,
     pub(crate) debugging: Option<Debugging>,
     memory: Mutex<Option<(Instant, u64)>>,
     signals: Arc<Signals>,
@@ -117,6 +119,7 @@ impl Worker {
             spool: maker.options.spool.clone(),
             bounds: maker.options.bounds,
             is_lambda: maker.options.app.dialect == Dialect::Lambda,
+            has_programs: maker.options.app.functions.iter().any(machine::has_programs),
             debugging: maker.options.debugging.clone(),
             memory: Mutex::default(),
             signals: maker.signals.clone(),

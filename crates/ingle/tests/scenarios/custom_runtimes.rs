@@ -7,8 +7,9 @@ on_each_python!(a_custom_runtime_is_served, a_runtime_that_ends_is_told_of);
 
 /// A runtime as users write it, with nothing but sockets: it does what events tell it, and tells what it was answered.
 pub(crate) const BOOTSTRAP: &str = r#"
-import http.client, json, os, signal, subprocess, sys, time
+import http.client, json, os, signal, socket, subprocess, sys, time
 
+held = []
 api = os.environ["AWS_LAMBDA_RUNTIME_API"]
 connection = http.client.HTTPConnection(api)
 told = []
@@ -61,6 +62,15 @@ def do(event, id):
         print("plain", event["word"], flush=True)
         sys.stderr.write("beside\nwithout end")
         sys.stderr.flush()
+        remember("POST", path, "null")
+    elif what == "truncate":
+        with socket.create_connection(api.split(":")) as broken:
+            broken.sendall(("POST %s HTTP/1.1\r\nContent-Length: 10\r\n\r\n123" % path).encode())
+            broken.shutdown(socket.SHUT_WR)
+            head, _, body = broken.makefile("rb").read().partition(b"\r\n\r\n")
+        remember("POST", path, json.dumps([head.split()[1].decode(), json.loads(body)["errorType"]]))
+    elif what == "hold":
+        held.append(b"x" * (event["megabytes"] << 20))
         remember("POST", path, "null")
     elif what == "leave":
         os._exit(event["status"])
@@ -183,6 +193,8 @@ fn a_custom_runtime_is_served(python: &Python) {
         (error, result),
         (json!("Unhandled"), json!({"errorType": "Broke", "errorMessage": "midway"}))
     );
+    let (_, result, _) = call(json!({"do": "truncate"}));
+    assert_eq!(result, json!(["400", "TruncatedHTTPRequest"]));
     let (_, _, log) = call(json!({"do": "say", "word": "words"}));
     assert_eq!(
         log,
@@ -190,7 +202,7 @@ fn a_custom_runtime_is_served(python: &Python) {
     );
     let last = call(json!({"do": "show"})).1;
     let statuses: Vec<&Value> = last["told"].as_array().unwrap().iter().map(|told| &told[0]).collect();
-    assert_eq!(statuses, [202, 202, 413, 202, 202, 202]);
+    assert_eq!(statuses, [202, 202, 413, 202, 202, 202, 202]);
     assert_eq!(last["told"][2][2]["errorType"], "RequestEntityTooLarge");
     assert_eq!(&last["pid"], pid, "one process all the time");
 }
@@ -257,6 +269,22 @@ fn a_runtime_that_ends_is_told_of(python: &Python) {
     let after = invoke(python, &server, &json!({"do": "show"})).1;
     assert_ne!(after["pid"], before.1);
     assert_eq!(after["told"].as_array().unwrap().len(), 2, "{}", after["told"]);
+}
+
+/// What a program has in memory is its function's. Which Python it is does not matter.
+#[test]
+fn the_memory_of_a_program_counts() {
+    let python = Python::any();
+    let app = app(&python).file("ingle.toml", "[lambda]\ntimeout = \"20s\"\n");
+    let server = app.start(&python);
+    invoke(&python, &server, &json!({"do": "hold", "megabytes": 150}));
+    // It is measured from time to time.
+    server.events().look_until("150 MB", || {
+        invoke(&python, &server, &json!({"do": "show"}));
+        let records = server.events().all();
+        let bytes = |record: &Value| record["memoryBytes"].as_u64().unwrap_or_default();
+        records.iter().any(|record| bytes(record) > 150 << 20).then_some(())
+    });
 }
 
 /// Whether any process of the machine has this among its arguments.
