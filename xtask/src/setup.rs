@@ -46,6 +46,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
     environment_with(root, &interpreters.default, "lambda", &CLIENTS_OF_LAMBDA)?;
     environment_with(root, &interpreters.default, "chalice", &[CHALICE])?;
+    environment_with(root, &interpreters.default, "functions-framework", &DIALECTS)?;
     ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
@@ -157,6 +158,9 @@ const CLIENTS_OF_LAMBDA: [&str; 2] = ["awslambdaric>=2.2,<5", "boto3>=1.40,<2"];
 
 /// The framework whose projects run, and its own test client, with which Ingle's answers are compared.
 const CHALICE: &str = "chalice>=1.34,<2";
+
+/// Frameworks whose projects run, and whose own servers Ingle's answers are compared with; Flask comes with the first.
+const DIALECTS: [&str; 3] = ["functions-framework>=3.8,<4", "zappa>=0.60,<1", "django>=4.2,<6"];
 
 /// What the tests of `ingle_testing` run with.
 const PYTEST: &str = "pytest>=8,<10";

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::folder::{AppFolder, find as find_setting, read_bytes};
-use crate::project::{Api, EventSource, Member};
+use crate::project::{Api, EventSource, Member, ProjectKind};
 
 /// What the console of AWS makes, so what a file of this name with this function is.
 const SCRIPT: &str = "lambda_function.py";
@@ -99,6 +99,7 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
         EventSource::Http(http) => http.api == Api::Url,
         EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => false,
     });
+    options.takes_fewer_arguments = member.kind == ProjectKind::Zappa;
     options.schedules = function.sources.iter().filter_map(schedule).collect();
     options.queues = function.sources.iter().filter_map(queue).collect();
     options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
@@ -157,6 +158,7 @@ pub(crate) fn declare(
         "timeout_seconds": options.timeout.unwrap_or(TIMEOUT).as_secs_f64(),
         "memory_mb": memory,
         "arn": format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", options.region),
+        "takes_fewer_arguments": options.takes_fewer_arguments,
     });
     DeclaredFunction {
         name,

@@ -41,6 +41,7 @@ shim_files![
     "load_web.py",
     "logs.py",
     "loop.py",
+    "openwhisk.py",
     "plan.py",
     "problems.py",
     "sdk.py",
