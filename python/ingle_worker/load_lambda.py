@@ -6,6 +6,7 @@ here: a worker of Ingle hands the event over itself.
 
 import asyncio
 import importlib
+import inspect
 import json
 import os
 import re
@@ -128,6 +129,9 @@ def _load_function(root, function, loaded):
 
 
 def _plan(name, handler, root, settings):
+    if settings.get("takes_fewer_arguments"):
+        handler = _with_both(handler)
+
     def call(event, context):
         # By position, so that a handler may name its parameters as it likes.
         result = handler(event, context)
@@ -144,6 +148,20 @@ def _plan(name, handler, root, settings):
     plan.inputs = ("event", "context")
     plan.returned = encode_result
     return plan
+
+
+def _with_both(handler):
+    """A function that may take the event alone, or nothing, as one that takes both."""
+    for count in (2, 1, 0):
+        try:
+            inspect.signature(handler).bind(*range(count))
+        except TypeError:
+            continue
+        except ValueError:
+            # What is built in may have no signature to look at.
+            break
+        return lambda event, context: handler(*(event, context)[:count])
+    return handler
 
 
 def _decode_event(kind, value, payload, header):

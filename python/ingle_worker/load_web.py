@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 
-from . import web
+from . import openwhisk, problems, web
 from .load import where
 from .load_lambda import import_target
 from .plan import Plan
@@ -17,11 +17,48 @@ def load(root, request, loaded):
     asyncio._set_running_loop(None)
     try:
         for function in request.get("functions") or ():
-            target = import_target(root, function, loaded)
+            target = _target(root, function, loaded)
             if target is not None:
                 _add(root, function, target[0], loaded)
     finally:
         asyncio._set_running_loop(running)
+
+
+def _target(root, function, loaded):
+    """The app in a tuple: as it is named, or as somebody makes it. None if it can't be had, which is reported."""
+    maker = (function["bindings"][0].get("maker") if function["bindings"] else None) or {}
+    if not maker:
+        return import_target(root, function, loaded)
+    try:
+        return (_MAKERS[maker["kind"]](root, function, maker),)
+    except BaseException as error:
+        loaded.problems.append(problems.import_failed(error, function["name"], function["script_file"]))
+        return None
+
+
+def _django(root, function, maker):
+    os.environ["DJANGO_SETTINGS_MODULE"] = function["entry_point"]
+    from django.core.wsgi import get_wsgi_application
+    return get_wsgi_application()
+
+
+def _functions_framework(root, function, maker):
+    os.environ["FUNCTION_TARGET"] = maker["target"]
+    import functions_framework
+    source = os.path.join(root, function["script_file"])
+    return functions_framework.create_app(maker["target"], source, maker.get("signature"))
+
+
+def _action(root, function, maker):
+    module, name = function["entry_point"].rsplit(".", 1)
+    return openwhisk.app(openwhisk.function(os.path.join(root, function["script_file"]), module, name), maker["raw"])
+
+
+def _program(root, function, maker):
+    return openwhisk.app(openwhisk.program(os.path.join(root, maker["file"])), maker["raw"])
+
+
+_MAKERS = {"django": _django, "functions-framework": _functions_framework, "open-whisk": _action, "program": _program}
 
 
 def _add(root, function, app, loaded):

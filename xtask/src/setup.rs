@@ -55,6 +55,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
             environment_with(root, interpreter, &format!("powertools-3.{minor}"), &[POWERTOOLS])?;
         }
     }
+    environment_with(root, &interpreters.default, "functions-framework", &DIALECTS)?;
     ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
         add_python(root, &interpreters, minor, &mut ready)?;
@@ -173,6 +174,9 @@ const CHALICE: &str = "chalice>=1.34,<2";
 
 /// What handlers of AWS are often written with, and its own needs.
 const POWERTOOLS: &str = "aws-lambda-powertools[parser,tracer]>=3,<4";
+
+/// Frameworks whose projects run, and whose own servers Ingle's answers are compared with; Flask comes with the first.
+const DIALECTS: [&str; 3] = ["functions-framework>=3.8,<4", "zappa>=0.60,<1", "django>=4.2,<6"];
 
 /// What the tests of `ingle_testing` run with.
 const PYTEST: &str = "pytest>=8,<10";

@@ -6,10 +6,13 @@ use ingle_types::problem::Problem;
 use ingle_types::spec::{Dialect, LambdaRuntime};
 
 use crate::Error;
+use crate::kinds::{self, Looked};
 use crate::lambda::{self, Handler};
+use crate::openwhisk;
+use crate::project::{Entry, Member};
 use crate::python_names::MODULES;
 use crate::suggest::nearest;
-use crate::web;
+use crate::web::{self, Maker};
 
 /// The script that holds the decorators unless a setting names another.
 const DEFAULT_SCRIPT: &str = "function_app.py";
@@ -29,92 +32,80 @@ pub(crate) struct Detected {
     pub(crate) handler: Option<Handler>,
     /// Of an app for AWS Lambda.
     pub(crate) runtime: LambdaRuntime,
+    /// What makes the web app, if it is not there under its name.
+    pub(crate) maker: Option<Maker>,
 }
 
-/// `script` is the value of the setting PYTHON_SCRIPT_FILE_NAME; `handler` a handler that is named, and what names it;
-/// `runtime` what the app says that it is to run in.
+/// What a folder is.
 ///
 /// # Errors
-/// No model, or two; or the handler can't be one.
-pub(crate) fn detect(
-    root: &Path,
-    script: Option<&str>,
-    handler: Option<(&str, &str)>,
-    runtime: LambdaRuntime,
-) -> Result<Detected, Error> {
-    if runtime == LambdaRuntime::Provided {
-        return Ok(of_runtime(lambda::runtime::find(handler)?, runtime));
+/// Nothing that is known, or two things at once; or what is named can't be there.
+pub(crate) fn detect(looked: &Looked<'_>) -> Result<Detected, Error> {
+    if let Some(found) = kinds::find(looked)? {
+        return Ok(found);
     }
-    if let Some((name, _)) = handler
-        && lambda::runtime::is_provided(root)
-        && lambda::script_of(root, name).is_none_or(|script| !root.join(script).is_file())
-    {
-        return Ok(of_runtime(lambda::runtime::find(handler)?, LambdaRuntime::Provided));
+    let (root, script) = (looked.root, looked.script);
+    let script_file = script_file(script);
+    let mut near_misses = near_misses(root, &script_file);
+    if let Some(name) = script.filter(|name| !is_script_name(name)) {
+        let refused =
+            format!("PYTHON_SCRIPT_FILE_NAME is `{name}`, which is no name of a Python file in this folder");
+        near_misses.insert(0, refused);
     }
-    if (handler.is_some() || runtime.is_program())
-        && let Some(handler) = lambda::find(root, handler)?
-    {
-        let is_program = runtime.is_program();
-        return Ok(if is_program { of_runtime(handler, runtime) } else { of_named(root, handler) });
-    }
-    let script_file = script.filter(|name| is_script_name(name)).unwrap_or(DEFAULT_SCRIPT).to_owned();
+    Err(Error::NoApp { root: root.to_owned(), looked_for: script_file, near_misses })
+}
+
+fn script_file(script: Option<&str>) -> String {
+    script.filter(|name| is_script_name(name)).unwrap_or(DEFAULT_SCRIPT).to_owned()
+}
+
+/// Functions of Azure, of either model.
+pub(crate) fn azure(looked: &Looked<'_>) -> Result<Option<Detected>, Error> {
+    let root = looked.root;
+    let script_file = script_file(looked.script);
     let directories = function_directories(root)?;
     let has_script = root.join(&script_file).is_file();
-    match (has_script, directories.first()) {
-        (true, Some(first)) => {
+    let found = |dialect, why, script_file, directories| {
+        let runtime = LambdaRuntime::Worker;
+        Ok(Some(Detected { dialect, why, script_file, directories, handler: None, runtime, maker: None }))
+    };
+    match (has_script, directories.as_slice()) {
+        (true, [first, ..]) => {
             Err(Error::BothModels { script: script_file, function_json: format!("{first}/function.json") })
         }
-        (true, None) => {
+        (true, []) => {
             let by_setting =
                 if script_file == DEFAULT_SCRIPT { "" } else { ", named by PYTHON_SCRIPT_FILE_NAME" };
             let why = format!("{script_file} with decorators (v2){by_setting}");
-            Ok(Detected {
-                dialect: Dialect::AzureV2,
-                why,
-                script_file,
-                directories,
-                handler: None,
-                runtime: LambdaRuntime::Worker,
-            })
+            found(Dialect::AzureV2, why, script_file, directories)
         }
-        (false, Some(_)) => {
+        (false, [_, ..]) => {
             let why = match directories.as_slice() {
                 [one] => format!("{one}/function.json (v1)"),
                 all => format!("{} folders with a function.json (v1)", all.len()),
             };
-            Ok(Detected {
-                dialect: Dialect::AzureV1,
-                why,
-                script_file,
-                directories,
-                handler: None,
-                runtime: LambdaRuntime::Worker,
-            })
+            found(Dialect::AzureV1, why, script_file, directories)
         }
-        (false, None) => {
-            if let Ok(Some(handler)) = lambda::find(root, None) {
-                return Ok(of_handler(Dialect::Lambda, handler));
-            }
-            if let Some(handler) = web::find(root) {
-                return Ok(of_handler(Dialect::Web, handler));
-            }
-            if lambda::runtime::is_provided(root) {
-                return Ok(of_runtime(lambda::runtime::find(None)?, LambdaRuntime::Provided));
-            }
-            let mut near_misses = near_misses(root, &script_file);
-            if let Some(name) = script.filter(|name| !is_script_name(name)) {
-                let refused = format!(
-                    "PYTHON_SCRIPT_FILE_NAME is `{name}`, which is no name of a Python file in this folder"
-                );
-                near_misses.insert(0, refused);
-            }
-            Err(Error::NoApp { root: root.to_owned(), looked_for: script_file, near_misses })
-        }
+        (false, []) => Ok(None),
     }
 }
 
+/// The web app that a function of a project is, if it is one.
+pub(crate) fn web_app_of(root: &Path, member: &Member) -> Option<Detected> {
+    let function = &member.function;
+    let (whole, maker) = match function.entry {
+        Entry::Handler => return None,
+        Entry::WebApp => (function.handler.clone(), None),
+        Entry::DjangoSettings => (format!("{}.settings", function.handler), Some(Maker::Django)),
+    };
+    let script_file = lambda::script_of(root, &whole)?;
+    let why = format!("{}, named by {}", function.handler, member.place());
+    let handler = Handler { name: function.handler.clone(), script_file, why };
+    Some(Detected { maker, ..of_handler(Dialect::Web, handler) })
+}
+
 /// Of a handler that somebody named. Where its file does not show what it is, the worker will.
-fn of_named(root: &Path, handler: Handler) -> Detected {
+pub(crate) fn of_named(root: &Path, handler: Handler) -> Detected {
     match web::named(root, &handler.name) {
         Some(what) => {
             let why = format!("{}: {what}", handler.why);
@@ -124,7 +115,7 @@ fn of_named(root: &Path, handler: Handler) -> Detected {
     }
 }
 
-fn of_handler(dialect: Dialect, handler: Handler) -> Detected {
+pub(crate) fn of_handler(dialect: Dialect, handler: Handler) -> Detected {
     Detected {
         dialect,
         why: handler.why.clone(),
@@ -132,11 +123,12 @@ fn of_handler(dialect: Dialect, handler: Handler) -> Detected {
         directories: Vec::new(),
         handler: Some(handler),
         runtime: LambdaRuntime::Worker,
+        maker: None,
     }
 }
 
 /// Of a handler that a program runs.
-fn of_runtime(handler: Handler, runtime: LambdaRuntime) -> Detected {
+pub(crate) fn of_runtime(handler: Handler, runtime: LambdaRuntime) -> Detected {
     Detected { runtime, ..of_handler(Dialect::Lambda, handler) }
 }
 
@@ -205,6 +197,8 @@ fn near_misses(root: &Path, script_file: &str) -> Vec<String> {
                 ));
             } else if let Some(miss) = web::near_miss(root, &name) {
                 misses.push(miss);
+            } else if let Some(miss) = openwhisk_miss(&root.join(file), &name) {
+                misses.push(miss);
             } else if matches!(name.as_str(), "main.py" | "app.py" | "handler.py" | "lambda_function.py") {
                 misses.push(match handler_in(&root.join(file)) {
                     Some(handler) => {
@@ -228,6 +222,11 @@ fn near_misses(root: &Path, script_file: &str) -> Vec<String> {
     misses.dedup();
     misses.truncate(NEAR_MISSES_MAX);
     misses
+}
+
+fn openwhisk_miss(path: &Path, name: &str) -> Option<String> {
+    let bytes = crate::folder::read_bytes(path).ok().flatten()?;
+    openwhisk::near_miss(&String::from_utf8_lossy(&bytes), name)
 }
 
 /// The name of a function of two parameters that is called like a handler.

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Error;
 use crate::bench;
 use crate::folder::{AppFolder, ReadOptions, find, read_bytes};
+use crate::functions_framework;
 use crate::interpreter::{Interpreter, configured, is_shim, programs};
 use crate::project::ProjectKind;
 use crate::requirements::{RequirementsSource, normalise};
@@ -28,6 +29,8 @@ const SDK: &str = "azure-functions";
 /// What every Chalice project needs; Chalice's own deployment adds it, so most don't name it.
 const CHALICE: &str = "chalice";
 const CHALICE_LINE: &str = "chalice>=1.26,<2";
+/// Of the framework that makes the app of its functions; where Google runs them it is there without being named, too.
+const FRAMEWORK_LINE: &str = "functions-framework>=3.5,<4";
 
 /// Written into an environment when it is whole.
 const READY: &str = ".ingle-ready";
@@ -198,14 +201,22 @@ fn sdk(folder: &AppFolder, options: &ReadOptions) -> Option<&'static str> {
     match folder.dialect {
         Dialect::AzureV1 | Dialect::AzureV2 => Some(SDK),
         Dialect::Lambda => is_chalice.then_some(CHALICE),
-        Dialect::Web => None,
+        Dialect::Web => is_of_framework(folder).then_some(functions_framework::PACKAGE),
     }
+}
+
+/// Whether the Functions Framework makes the app.
+fn is_of_framework(folder: &AppFolder) -> bool {
+    let maker =
+        folder.declared.first().and_then(|declared| declared.bindings.first()?.get("maker")?.get("kind"));
+    maker.and_then(serde_json::Value::as_str) == Some(functions_framework::PACKAGE)
 }
 
 /// The line of that package that supports a version of Python.
 fn sdk_line(name: &str, version: (u32, u32, u32)) -> &'static str {
     match version.1 {
         _ if name == CHALICE => CHALICE_LINE,
+        _ if name == functions_framework::PACKAGE => FRAMEWORK_LINE,
         ..=9 => "azure-functions~=1.24.0",
         10..=12 => "azure-functions>=1.24,<2",
         _ => "azure-functions>=2",

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use ingle_types::outcome::Blame;
 
+use crate::archive::ArchiveError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the folder {} does not exist", .0.display())]
@@ -32,6 +34,24 @@ pub enum Error {
     /// The file that describes the functions of a project is no tree of keys and values.
     #[error("{file}:{line}: {what}")]
     Project { file: String, line: u32, what: String },
+    /// A project has stages, and it is not known which one is meant.
+    #[error("{file}:{line}: {}", no_stage(wanted.as_deref()))]
+    Stage {
+        file: String,
+        line: u32,
+        wanted: Option<String>,
+        /// Those that there are.
+        stages: Vec<String>,
+    },
+    /// It is not known which function of a folder serves.
+    #[error("{what}")]
+    Target {
+        what: String,
+        /// Names that could be meant.
+        found: Vec<String>,
+        /// What to write into ingle.toml.
+        setting: &'static str,
+    },
     #[error("{} can't be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", no_interpreter(found))]
@@ -56,6 +76,9 @@ pub enum Error {
         /// The last lines of the installer.
         tail: String,
     },
+    /// A ready zip with code is refused.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("the environment {} can't be prepared", path.display())]
     Cache { path: PathBuf, source: io::Error },
     #[error("a program that prepares the environment failed")]
@@ -72,6 +95,13 @@ fn no_interpreter(found: &[String]) -> String {
     }
 }
 
+fn no_stage(wanted: Option<&str>) -> String {
+    match wanted {
+        Some(wanted) => format!("there is no stage {wanted}"),
+        None => "there is not just one stage, and none was named".to_owned(),
+    }
+}
+
 impl Error {
     pub fn code(&self) -> &'static str {
         match self {
@@ -81,6 +111,9 @@ impl Error {
             Self::BothModels { .. } => "E0104",
             Self::NoHandler { .. } => "E0215",
             Self::Project { .. } => "E0115",
+            Self::Archive(error) => error.code(),
+            Self::Stage { .. } => "E0248",
+            Self::Target { .. } => "E0249",
             Self::Unreadable { .. } => "E0106",
             Self::NoInterpreter { .. } => "E0601",
             Self::Install { .. } | Self::Cache { .. } | Self::Program { .. } => "E0603",
@@ -92,7 +125,12 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::FolderMissing(_) | Self::NotAFolder(_) | Self::NoApp { .. } => Blame::Caller,
-            Self::BothModels { .. } | Self::NoHandler { .. } | Self::Project { .. } => Blame::App,
+            Self::Archive(ArchiveError::Io { .. }) => Blame::Platform,
+            Self::Archive(_) => Blame::App,
+            Self::Stage { .. } => Blame::Caller,
+            Self::BothModels { .. } | Self::NoHandler { .. } | Self::Project { .. } | Self::Target { .. } => {
+                Blame::App
+            }
             Self::Install { blame, .. } => *blame,
             Self::Unreadable { .. }
             | Self::NoInterpreter { .. }
@@ -120,6 +158,17 @@ impl Error {
             )),
             Self::Project { file, .. } => {
                 Some(format!("mend {file}; AWS's own tools would refuse it, too"))
+            }
+            Self::Archive(error) => Some(error.hint()),
+            Self::Stage { stages, .. } => {
+                Some(format!("name one with --stage or INGLE_STAGE: {}", stages.join(", ")))
+            }
+            Self::Target { found, setting, .. } => {
+                let names = match found.as_slice() {
+                    [] => String::new(),
+                    found => format!(" (there are: {})", found.join(", ")),
+                };
+                Some(format!("write into ingle.toml{names}:\n{setting}"))
             }
             Self::Unreadable { .. } => Some("check the permissions of the file".to_owned()),
             Self::NoInterpreter { .. } => {

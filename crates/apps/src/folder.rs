@@ -14,6 +14,7 @@ use ingle_types::spec::{
 use crate::detect::Detected;
 use crate::ingle_toml::IngleToml;
 use crate::json_place::{self, Document, Node};
+use crate::kinds::Looked;
 use crate::project::Member;
 use crate::{
     Error, bindings, detect, encoding, function_json, host_json, ingle_toml, lambda, local_settings,
@@ -119,7 +120,7 @@ impl AppFolder {
             why: String::new(),
         };
         let declared =
-            self.declared.iter().map(|declared| web::declare(&self.name, &handler(declared))).collect();
+            self.declared.iter().map(|declared| web::declare(&self.name, &handler(declared), None)).collect();
         let why = format!("{}: a web app", self.why);
         Some(Self { dialect: Dialect::Web, host: web::host(), declared, why, ..self.clone() })
     }
@@ -191,9 +192,10 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let mut own = ingle_toml::read(member.map_or(&root, |member| &member.root), &zone)?;
     let named = named_handler(options, &own.lambda);
     let named = named.as_ref().map(|(name, source)| (name.as_str(), source.as_str()));
-    let of_member = member.and_then(|member| member.function.runtime.as_deref()?.parse().ok());
-    let runtime = of_member.unwrap_or(own.lambda.runtime);
-    let detected = detect::detect(&root, script, named, runtime)?;
+    let detected = detected(&root, (script, named), &own, options)?;
+    if let (Dialect::Web, Some(member)) = (detected.dialect, member) {
+        own.sandbox.memory.get_or_insert(member.function.memory_mb << 20);
+    }
     if detected.dialect == Dialect::Lambda {
         own.lambda.runtime = detected.runtime;
         own.problems.extend(lambda::take_over(&mut own.lambda, &options.environment));
@@ -206,12 +208,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
         Some(member) => member.function.name.clone(),
         None => root.file_name().map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned()),
     };
-    let built_in = |config| host_json::Host { config, problems: Vec::new(), notes: Vec::new() };
-    let host = match detected.dialect {
-        Dialect::Lambda => built_in(lambda::host(&own.lambda)),
-        Dialect::Web => built_in(web::host()),
-        Dialect::AzureV1 | Dialect::AzureV2 => host_json::read(&root, &settings)?,
-    };
+    let host = host(&root, detected.dialect, (&own, member), &settings)?;
     let functions = declared(&root, &detected, &settings, (&folder_name, &own))?;
     let requirements = requirements::read(&root)?;
     let mut problems = local.problems;
@@ -249,6 +246,41 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     })
 }
 
+/// What the folder is.
+fn detected(
+    root: &Path,
+    (script, handler): (Option<&str>, Option<(&str, &str)>),
+    own: &IngleToml,
+    options: &ReadOptions,
+) -> Result<Detected, Error> {
+    let of_member = options.member.as_ref().and_then(|member| detect::web_app_of(root, member));
+    let of_function =
+        options.member.as_ref().and_then(|member| member.function.runtime.as_deref()?.parse().ok());
+    let runtime = of_function.unwrap_or(own.lambda.runtime);
+    let (targets, environment) = (&own.targets, &options.environment);
+    let looked = Looked { root, script, handler, runtime, targets, environment };
+    of_member.map_or_else(|| detect::detect(&looked), Ok)
+}
+
+/// How it is served: as host.json says, or as its kind is.
+fn host(
+    root: &Path,
+    dialect: Dialect,
+    (own, member): (&IngleToml, Option<&Member>),
+    settings: &BTreeMap<String, String>,
+) -> Result<host_json::Host, Error> {
+    let built_in = |config| host_json::Host { config, problems: Vec::new(), notes: Vec::new() };
+    Ok(match dialect {
+        Dialect::Lambda => built_in(lambda::host(&own.lambda)),
+        Dialect::Web => {
+            let usual = web::host();
+            let function_timeout = member.map(|member| member.function.timeout).or(usual.function_timeout);
+            built_in(HostConfig { function_timeout, ..usual })
+        }
+        Dialect::AzureV1 | Dialect::AzureV2 => host_json::read(root, settings)?,
+    })
+}
+
 /// The functions that are known before anything is imported.
 fn declared(
     root: &Path,
@@ -265,7 +297,7 @@ fn declared(
         (Dialect::Lambda, Some(handler)) => {
             one(lambda::declare((root, folder_name), handler, &own.lambda, &own.sandbox))
         }
-        (Dialect::Web, Some(handler)) => one(web::declare(folder_name, handler)),
+        (Dialect::Web, Some(handler)) => one(web::declare(folder_name, handler, detected.maker.as_ref())),
         (Dialect::AzureV2 | Dialect::Lambda | Dialect::Web, _) => function_json::Functions::default(),
     })
 }

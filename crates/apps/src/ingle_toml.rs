@@ -54,6 +54,17 @@
 //! log_format = "json"      # or "text": how its log looks
 //! log_level = "debug"      # least level of what its logging says: trace, debug, info, warn, error, fatal
 //!
+//! [function]               # which one serves, of the Functions Framework
+//! target = "hello"
+//! source = "main.py"
+//! signature = "http"       # or "cloudevent", "event", "typed": of a function without a decorator
+//!
+//! [openwhisk]              # an action
+//! file = "__main__.py"
+//! main = "main"
+//! raw = false              # query and body come as they are
+//! exec = false             # the file is a program: JSON on its input, the result on its last line
+//!
 //! [functions.Report]
 //! concurrency = 2          # its invocations at once
 //! on_disconnect = "finish"
@@ -74,10 +85,12 @@ use toml::Spanned;
 
 use crate::Error;
 use sandbox::Sandbox;
+pub(crate) use targets::Targets;
 pub(crate) use warm::DefaultZone;
 use warm::Warm;
 
 mod sandbox;
+mod targets;
 mod warm;
 
 const FILE: &str = "ingle.toml";
@@ -94,6 +107,7 @@ pub(crate) struct IngleToml {
     pub(crate) admission: AdmissionOptions,
     pub(crate) sandbox: SandboxOptions,
     pub(crate) lambda: LambdaOptions,
+    pub(crate) targets: Targets,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -112,6 +126,8 @@ struct Document {
     sandbox: Sandbox,
     #[serde(default)]
     lambda: Lambda,
+    function: Option<targets::Function>,
+    openwhisk: Option<targets::Action>,
     #[serde(default)]
     functions: BTreeMap<String, OneFunction>,
 }
@@ -193,6 +209,7 @@ fn page_of(text: &str, line: Option<u32>) -> &'static str {
     match tables.last().map(|table| table.trim_start_matches('[').split([']', '.']).next()) {
         Some(Some("sandbox")) => "docs/security.md",
         Some(Some("lambda")) => "docs/lambda.md",
+        Some(Some("function" | "openwhisk")) => "docs/dialects.md",
         _ => "docs/scaling.md",
     }
 }
@@ -208,7 +225,8 @@ pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
             return IngleToml { problems: vec![problem.at(FILE, line).fix(fix)], ..IngleToml::default() };
         }
     };
-    let Document { workers, admission, loops, http, sandbox, lambda, functions } = document;
+    let Document { workers, admission, loops, http, sandbox, lambda, function, openwhisk, functions } =
+        document;
     let mut reader = Reader { text, table: "workers".to_owned(), problems: Vec::new() };
     let workers = reader.workers(workers, default_zone);
     let mut admission = reader.admission(admission, loops);
@@ -216,7 +234,8 @@ pub(crate) fn parse(text: &str, default_zone: &DefaultZone) -> IngleToml {
     reader.functions(functions, &mut admission);
     let sandbox = reader.sandbox(sandbox);
     let lambda = reader.lambda(lambda);
-    IngleToml { workers, admission, sandbox, lambda, problems: reader.problems }
+    let targets = reader.targets(function, openwhisk);
+    IngleToml { workers, admission, sandbox, lambda, targets, problems: reader.problems }
 }
 
 struct Reader<'a> {

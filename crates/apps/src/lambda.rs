@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::folder::{AppFolder, find as find_setting, read_bytes};
-use crate::project::{Api, EventSource, Member};
+use crate::project::{Api, EventSource, Member, ProjectKind};
 
 pub(crate) mod runtime;
 
@@ -98,6 +98,7 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
         EventSource::Http(http) => http.api == Api::Url,
         EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => false,
     });
+    options.takes_fewer_arguments = member.kind == ProjectKind::Zappa;
     options.schedules = function.sources.iter().filter_map(schedule).collect();
     options.queues = function.sources.iter().filter_map(queue).collect();
     options.runtime =
@@ -144,6 +145,7 @@ pub(crate) fn declare(
         "timeout_seconds": options.timeout.unwrap_or(TIMEOUT).as_secs_f64(),
         "memory_mb": memory,
         "arn": format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", options.region),
+        "takes_fewer_arguments": options.takes_fewer_arguments,
     });
     runtime::declare(&mut settings, root, options);
     DeclaredFunction {

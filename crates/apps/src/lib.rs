@@ -8,15 +8,18 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | which model a folder is written in | [`read`], `detect` |
+//! | which kind of app a folder is | [`read`], `kinds`, `detect` |
 //! | host.json, local.settings.json, function.json, .funcignore | the modules of these names |
 //! | JSON with line numbers | [`json_place`] |
 //! | bindings and their properties | `bindings` |
 //! | duplicate names, filters, conflicts of routes | `resolve` |
 //! | Python and its packages | `interpreter`, `environment`, `requirements` |
 //! | web apps of WSGI and ASGI | `web` |
-//! | projects of SAM, the Serverless Framework and Chalice | [`project`] |
+//! | functions of the Functions Framework, actions of OpenWhisk | `functions_framework`, `openwhisk` |
+//! | ready zips with code | [`archive`] |
+//! | projects of SAM, the Serverless Framework, Chalice and Zappa | [`project`] |
 
+pub mod archive;
 mod bench;
 mod bindings;
 mod debugger;
@@ -27,12 +30,15 @@ mod error;
 mod folder;
 pub mod funcignore;
 mod function_json;
+mod functions_framework;
 mod host_json;
 mod ingle_toml;
 mod interpreter;
 pub mod json_place;
+mod kinds;
 mod lambda;
 mod local_settings;
+mod openwhisk;
 pub mod project;
 pub mod python_names;
 mod requirements;

@@ -1,5 +1,5 @@
-//! Projects of AWS SAM (`template.yaml`), of the Serverless Framework (`serverless.yml`) and of Chalice
-//! (`.chalice/config.json`): which functions a folder has, and what starts them.
+//! Projects of AWS SAM (`template.yaml`), of the Serverless Framework (`serverless.yml`), of Chalice (`.chalice/config.json`)
+//! and of Zappa (`zappa_settings.json`): which functions a folder has, and what starts them.
 //!
 //! Reading is pure: files of the folder in, a [`Project`] out. Nothing is run, and nothing is asked of AWS. Each part of
 //! the file that does something at AWS and nothing here is in [`Project::ignored`] with its line, so that nothing is
@@ -8,14 +8,15 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | YAML and JSON with lines | `node`, `yaml` |
+//! | YAML, JSON and TOML with lines | `node`, `yaml`, `toml_tree` |
 //! | `Ref`, `Fn::Sub`, conditions | `intrinsics`, `resources` |
 //! | `${self:custom.x}` | `serverless::variables` |
 //! | functions and events of a template | `sam` |
 //! | functions and events of a serverless.yml | `serverless` |
 //! | settings of a Chalice project, and what its app declares | [`chalice`] |
 //! | who may come in | `front` |
-//! | what both have | `function`, `http`, `findings`, `place` |
+//! | stages of Zappa | `zappa` |
+//! | what they have in common | `function`, `http`, `findings`, `place` |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use ingle_types::front::FrontSpec;
 use ingle_types::problem::Problem;
 
 use crate::folder::{existing_folder, read_bytes};
-use crate::{Error, encoding};
+use crate::{Error, archive, encoding};
 use findings::shortened;
 use node::Fault;
 use yaml::Loaded;
@@ -42,7 +43,9 @@ mod resources;
 mod sam;
 mod serverless;
 mod sources;
+mod toml_tree;
 mod yaml;
+mod zappa;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +54,9 @@ mod tests;
 const FILE_BYTES_MAX: usize = 1 << 20;
 const TEMPLATES: [&str; 3] = ["template.yaml", "template.yml", "template.json"];
 const SERVERLESS: [&str; 3] = ["serverless.yml", "serverless.yaml", "serverless.json"];
+/// As Zappa prefers them.
+const ZAPPA: [&str; 4] =
+    ["zappa_settings.json", "zappa_settings.toml", "zappa_settings.yml", "zappa_settings.yaml"];
 /// Where AWS is if nobody says it.
 const REGION: &str = "us-east-1";
 
@@ -59,7 +65,7 @@ const REGION: &str = "us-east-1";
 pub struct ProjectOptions {
     /// The environment of the process, for `${env:NAME}` and `AWS_REGION`.
     pub environment: BTreeMap<String, String>,
-    /// `${opt:stage}` of a serverless.yml.
+    /// `${opt:stage}` of a serverless.yml, and the stage of Chalice or Zappa.
     pub stage: Option<String>,
     /// Wins over the file's own.
     pub region: Option<String>,
@@ -72,6 +78,7 @@ pub enum ProjectKind {
     Sam,
     Serverless,
     Chalice,
+    Zappa,
 }
 
 /// A folder with several functions for AWS Lambda.
@@ -105,6 +112,18 @@ pub struct Ignored {
     pub why: String,
 }
 
+/// What the handler of a function is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Entry {
+    /// It takes events.
+    #[default]
+    Handler,
+    /// A web app, which takes the requests that are for no other function.
+    WebApp,
+    /// The module with the settings of a Django project, which becomes such a web app.
+    DjangoSettings,
+}
+
 /// One function of a project.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ProjectFunction {
@@ -114,9 +133,11 @@ pub struct ProjectFunction {
     pub name: String,
     /// `module.function`, the module by its path from `code`.
     pub handler: String,
+    pub entry: Entry,
     /// `python3.12`.
     pub runtime: Option<String>,
-    /// Its folder, or a zip file, relative to the project's folder; empty for that folder itself.
+    /// Its folder, or a zip file, relative to the project's folder; empty for that folder itself. Absolute for what was
+    /// unpacked.
     pub code: PathBuf,
     /// Longest time of one event.
     pub timeout: Duration,
@@ -158,6 +179,32 @@ impl Member {
 }
 
 impl Project {
+    /// Unpacks zips with code or layers into the cache; their functions have folders then. Those of a zip that is refused are
+    /// left out, with the reason among the problems.
+    pub fn unpack(&mut self, root: &Path, cache: &Path) {
+        let file = self.file.display().to_string();
+        let problems = &mut self.problems;
+        self.functions.retain_mut(|function| {
+            let paths = std::iter::once(&mut function.code).chain(&mut function.layers);
+            for path in paths.filter(|path| archive::is_zip(path) && root.join(path).is_file()) {
+                match archive::unpack(&root.join(&*path), cache) {
+                    Ok(folder) => *path = folder,
+                    Err(error) => {
+                        let place = function
+                            .file
+                            .as_ref()
+                            .map_or_else(|| file.clone(), |file| file.display().to_string());
+                        let problem =
+                            Problem::error(error.code(), error.to_string()).at(place, Some(function.line));
+                        problems.push(problem.function(&function.id).fix(error.hint()));
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+    }
+
     /// Its functions, if `root` is its folder.
     pub fn members<'a>(&'a self, root: &'a Path) -> impl Iterator<Item = Member> + 'a {
         self.functions.iter().map(|function| Member {
@@ -287,7 +334,7 @@ pub struct BucketSource {
 pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Error> {
     let root = existing_folder(root)?;
     let mut found: Option<Project> = None;
-    for name in TEMPLATES.into_iter().chain(SERVERLESS) {
+    for name in TEMPLATES.into_iter().chain(SERVERLESS).chain(ZAPPA) {
         let Some(bytes) = read_bytes(&root.join(name))? else { continue };
         let is_template = TEMPLATES.contains(&name);
         if is_template && !looks_like_template(&bytes) {
@@ -298,11 +345,7 @@ pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Er
             project.ignored.push(Ignored { file: None, line: 1, what: name.to_owned(), why });
             continue;
         }
-        found = read_one(&root, name, bytes, options).map_err(|Fault { line, what }| Error::Project {
-            file: name.to_owned(),
-            line,
-            what,
-        })?;
+        found = read_one(&root, name, bytes, options)?;
     }
     Ok(found)
 }
@@ -312,12 +355,15 @@ fn read_one(
     name: &str,
     bytes: Vec<u8>,
     options: &ProjectOptions,
-) -> Result<Option<Project>, Fault> {
-    let Loaded { root: tree, doubles } = tree(name, bytes)?;
+) -> Result<Option<Project>, Error> {
+    let fault = |Fault { line, what }| Error::Project { file: name.to_owned(), line, what };
+    let Loaded { root: tree, doubles } = tree(name, bytes).map_err(fault)?;
     let mut found = if TEMPLATES.contains(&name) {
-        sam::read(root, name, &tree, options)?
+        sam::read(root, name, &tree, options).map_err(fault)?
+    } else if SERVERLESS.contains(&name) {
+        Some(serverless::read(root, name, &tree, options).map_err(fault)?)
     } else {
-        Some(serverless::read(root, name, &tree, options)?)
+        Some(zappa::read(root, name, &tree, options)?)
     };
     if let Some(project) = &mut found {
         let doubles = doubles.into_iter().map(|(line, key)| Ignored {
@@ -346,7 +392,11 @@ fn tree(name: &str, bytes: Vec<u8>) -> Result<Loaded, Fault> {
     let text = encoding::text(bytes, name)
         .map_err(|problem| Fault::new(problem.line.unwrap_or(1), problem.message.clone()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    if name.ends_with(".json") { yaml::parse_json(text) } else { yaml::parse(text) }
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("json") => yaml::parse_json(text),
+        Some("toml") => toml_tree::parse(text),
+        _ => yaml::parse(text),
+    }
 }
 
 /// Where AWS is: what the caller says, then the file, then the environment.

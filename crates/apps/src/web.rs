@@ -133,9 +133,23 @@ fn assigned(line: &str) -> Option<(&str, &str)> {
     (is_word(name) && is_word(callee)).then_some((name, maker))
 }
 
+/// Who makes an app that is not there under its name; `load_web.py` knows how.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum Maker {
+    /// Django itself, of the settings that the handler names.
+    Django,
+    /// The app's own Functions Framework, of a function.
+    FunctionsFramework { target: String, signature: Option<String> },
+    /// The worker, of an action of OpenWhisk. `raw`: it gets query and body as they are.
+    OpenWhisk { raw: bool },
+    /// The same of a program.
+    Program { file: String, raw: bool },
+}
+
 /// What the app's one function is, before it is imported.
-pub(crate) fn declare(folder_name: &str, handler: &Handler) -> DeclaredFunction {
-    let settings = json!({"type": KIND});
+pub(crate) fn declare(folder_name: &str, handler: &Handler, maker: Option<&Maker>) -> DeclaredFunction {
+    let settings = json!({"type": KIND, "maker": maker});
     DeclaredFunction {
         name: name_of(folder_name),
         directory: String::new(),

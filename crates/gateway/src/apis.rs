@@ -63,6 +63,8 @@ pub struct Route {
 #[derive(Default)]
 pub struct Apis {
     routes: Vec<Known>,
+    /// A web app, which routes what comes to it.
+    site: Option<Arc<Service>>,
 }
 
 struct Known {
@@ -105,6 +107,15 @@ impl Apis {
     pub fn add(&mut self, route: Route, front: Arc<Front>, service: Arc<Service>) {
         let segments = segments(&route.path);
         self.routes.push(Known { route: Arc::new(route), segments, front, service });
+    }
+
+    /// Lets a web app answer everything that names no function.
+    pub fn set_site(&mut self, service: Arc<Service>) {
+        self.site = Some(service);
+    }
+
+    pub(crate) fn site(&self) -> Option<&Arc<Service>> {
+        self.site.as_ref()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -90,6 +90,9 @@ fn behind<'a>(
             return Ok(Host::Of(service));
         }
     }
+    if let Some(site) = apis.site() {
+        return Ok(Host::Of(site));
+    }
     match apis.choose(head) {
         Chosen::Function(service, matched) => Ok(Host::Behind(service, matched)),
         Chosen::Answer(answer) => Err(answer),

@@ -9,6 +9,7 @@ use crate::commands::metrics::MetricsArguments;
 use crate::commands::traces::TracesArguments;
 use crate::debug::DebugChoice;
 use crate::moved::ClockChoice;
+use crate::project::ProjectArguments;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -102,7 +103,7 @@ pub(crate) enum HostCommand {
 
 #[derive(Args, Debug, Clone)]
 pub(crate) struct AppArguments {
-    /// Folder of the app
+    /// Folder of the app, or a zip with it
     #[arg(default_value = ".", value_name = "FOLDER")]
     pub(crate) folder: PathBuf,
     /// Interpreter to use instead of the one that is found
@@ -117,6 +118,8 @@ pub(crate) struct AppArguments {
     /// The handler of an app for AWS Lambda, e.g. app.handler
     #[arg(long, value_name = "MODULE.FUNCTION")]
     pub(crate) handler: Option<String>,
+    #[command(flatten)]
+    pub(crate) project: ProjectArguments,
 }
 
 #[derive(Args, Debug, Clone)]

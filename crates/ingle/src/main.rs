@@ -1,6 +1,7 @@
 //! Ingle: runs Azure Functions for Python. Parse, read the surroundings, run one command, exit.
 
 mod app;
+mod archive;
 mod chalice;
 mod cli;
 mod client;

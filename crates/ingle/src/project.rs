@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingle_apps::project::{
-    Api, EventSource, HttpSource, Member, Payload, Project, ProjectKind, ProjectOptions,
+    Api, Entry, EventSource, HttpSource, Member, Payload, Project, ProjectKind, ProjectOptions,
 };
 use ingle_control::absolute;
 use ingle_control::watch::{Extra, Watch, Watcher};
@@ -87,9 +87,12 @@ async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, Comm
         return Ok(None);
     }
     let variables = with.surroundings.variables.clone();
-    let options = ProjectOptions { environment: variables, ..ProjectOptions::default() };
+    let of_environment = || with.surroundings.get("INGLE_STAGE").filter(|stage| !stage.is_empty());
+    let stage = with.arguments.project.stage.as_deref().or_else(of_environment).map(str::to_owned);
+    let options = ProjectOptions { environment: variables, stage, ..ProjectOptions::default() };
     let failed = |error: ingle_apps::Error| CommandError::from(ingle_control::Error::from(error));
-    if let Some(project) = ingle_apps::project::read(folder, &options).map_err(failed)? {
+    if let Some(mut project) = ingle_apps::project::read(folder, &options).map_err(failed)? {
+        project.unpack(folder, &with.surroundings.cache);
         return Ok(Some(examined(project)));
     }
     match ingle_apps::project::chalice::find(folder, &options).map_err(failed)? {
@@ -115,6 +118,8 @@ fn examined(mut project: Project) -> Project {
 /// Its APIs, before the functions with these labels.
 pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>) -> Apis {
     let (mut apis, mut fronts) = (Apis::default(), front::Builder::new(services));
+    let site = web_app(project).and_then(|name| services.get(&label_of(name)));
+    site.into_iter().for_each(|service| apis.set_site(service.clone()));
     for (function, http) in http_sources(project) {
         let (Some(service), Some(route)) = (services.get(&label_of(function)), route(http)) else { continue };
         let front = fronts.front(&route.api, &http.front);
@@ -130,6 +135,19 @@ fn http_sources(project: &Project) -> impl Iterator<Item = (&str, &HttpSource)> 
             EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => None,
         })
     })
+}
+
+/// The function that takes all requests that are for no other.
+fn web_app(project: &Project) -> Option<&str> {
+    project.functions.iter().find(|one| one.entry != Entry::Handler).map(|one| &*one.name)
+}
+
+/// What chooses among the stages of a project.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub(crate) struct ProjectArguments {
+    /// Stage of a project, where its file has several [default: INGLE_STAGE, else the one that its tool takes]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stage: Option<String>,
 }
 
 /// None of a URL, which is the function's own.
@@ -190,6 +208,7 @@ fn kind(project: &Project) -> &'static str {
         ProjectKind::Sam => "SAM",
         ProjectKind::Serverless => "Serverless",
         ProjectKind::Chalice => "Chalice",
+        ProjectKind::Zappa => "Zappa",
     }
 }
 
@@ -261,6 +280,9 @@ pub(crate) fn routes(project: &Project, address: &str, port: u16, style: Style) 
             (method, target, function)
         })
         .collect();
+    let site = web_app(project)
+        .map(|function| ("ANY".to_owned(), format!("http://{address}/ and every other path"), function));
+    let routes: Vec<_> = routes.into_iter().chain(site).collect();
     let width = routes.iter().map(|(_, target, _)| target.len()).max().unwrap_or_default();
     let line = |(method, target, function): &(String, String, &str)| {
         harmless(&format!(

@@ -42,6 +42,7 @@ shim_files![
     "load_web.py",
     "logs.py",
     "loop.py",
+    "openwhisk.py",
     "plan.py",
     "problems.py",
     "relay.py",

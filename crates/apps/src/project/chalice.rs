@@ -14,7 +14,7 @@ use ingle_types::spec::DeclaredFunction;
 use super::findings::{Findings, shortened};
 use super::node::{Fault, Kind, Node};
 use super::yaml::Loaded;
-use super::{EventSource, Ignored, Member, Project, ProjectFunction, ProjectKind, ProjectOptions};
+use super::{Entry, EventSource, Ignored, Member, Project, ProjectFunction, ProjectKind, ProjectOptions};
 use super::{front, function, region, tree};
 use crate::Error;
 use crate::folder::{existing_folder, read_bytes};
@@ -178,6 +178,7 @@ impl Chalice {
             id: id.to_owned(),
             name,
             handler: named.handler.to_owned(),
+            entry: Entry::Handler,
             runtime: None,
             code: PathBuf::new(),
             timeout: Duration::from_secs(timeout),

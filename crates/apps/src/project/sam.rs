@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::resources::{self, Kind as ResourceKind};
-use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place};
+use super::{Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place};
 
 mod api;
 mod auth;
@@ -274,6 +274,7 @@ impl Reader<'_> {
             id: id.to_owned(),
             name,
             handler,
+            entry: Entry::Handler,
             runtime,
             code,
             timeout: Duration::from_secs(timeout),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
-use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place, resources};
+use super::{
+    Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place, resources,
+};
 use variables::Variables;
 
 mod auth;
@@ -395,6 +397,7 @@ impl Reader<'_> {
             id: id.to_owned(),
             name: name?,
             handler: handler?,
+            entry: Entry::Handler,
             runtime,
             code,
             timeout: Duration::from_secs(timeout),

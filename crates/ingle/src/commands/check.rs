@@ -13,6 +13,7 @@ use ingle_worker::Parents;
 use serde_json::json;
 
 use crate::app::inspect;
+use crate::archive;
 use crate::cli::{AppArguments, CheckArguments};
 use crate::commands::start::progress;
 use crate::exit::{APP, CommandError};
@@ -22,10 +23,11 @@ use crate::screen;
 use crate::surroundings::Surroundings;
 
 pub(crate) async fn run(
-    arguments: CheckArguments,
+    mut arguments: CheckArguments,
     surroundings: &Surroundings,
     style: Style,
 ) -> Result<u8, CommandError> {
+    archive::unpack(&mut arguments.app, surroundings)?;
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     let checked = check(&arguments, surroundings, (&tasks, &printer, style)).await;

@@ -25,7 +25,7 @@ use crate::commands::start::{planned_faults, progress};
 use crate::commands::state::payload;
 use crate::exit::{APP, CommandError, MACHINE, USAGE};
 use crate::printer::{Printer, Style, harmless, write_out};
-use crate::project;
+use crate::project::{self, ProjectArguments};
 use crate::server::Server;
 use crate::surroundings::Surroundings;
 
@@ -51,6 +51,7 @@ pub(crate) async fn run(
         functions: Vec::new(),
         state: arguments.at.state.clone(),
         handler: None,
+        project: ProjectArguments::default(),
     };
     let importer = Importer {
         arguments: &app,
@@ -91,8 +92,14 @@ async fn call_once(
     tasks: &Tasks,
     (query, body): (&[(String, String)], Bytes),
 ) -> Result<Value, CommandError> {
-    let app =
-        AppArguments { folder, python: None, functions: Vec::new(), state: of_member.state, handler: None };
+    let app = AppArguments {
+        folder,
+        python: None,
+        functions: Vec::new(),
+        state: of_member.state,
+        handler: None,
+        project: ProjectArguments::default(),
+    };
     let means = surroundings.means().await;
     let read = ReadOptions { member: of_member.member, ..surroundings.read_options(&app, means.clone()) };
     let prepared = prepare(&app.folder, &read, &mut progress(style, printer)).await?;

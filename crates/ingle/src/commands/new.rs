@@ -11,6 +11,7 @@ use crate::cli::{AppArguments, NewArguments};
 use crate::exit::{APP, CommandError, MACHINE, USAGE, chain};
 use crate::files;
 use crate::printer::{Style, write_out};
+use crate::project::ProjectArguments;
 use crate::surroundings::Surroundings;
 use crate::templates::{self, TEMPLATES, Template};
 
@@ -30,6 +31,7 @@ pub(crate) fn run(
         functions: Vec::new(),
         state: None,
         handler: None,
+        project: ProjectArguments::default(),
     };
     let read = ingle_apps::read(&arguments.folder, &surroundings.read_options(&app, None));
     let read = match read {

@@ -30,15 +30,16 @@ use crate::printer::{Printer, Style};
 use crate::serve::serve;
 use crate::server::Server;
 use crate::surroundings::Surroundings;
-use crate::{debug, faults, project, screen, several};
+use crate::{archive, debug, faults, project, screen, several};
 
 pub(crate) const PORT_DEFAULT: u16 = 7071;
 
 pub(crate) async fn run(
-    arguments: StartArguments,
+    mut arguments: StartArguments,
     surroundings: &Surroundings,
     style: Style,
 ) -> Result<u8, CommandError> {
+    archive::unpack(&mut arguments.app, surroundings)?;
     let tasks = Tasks::new();
     let printer = Printer::start(style, &tasks);
     // Before anything is told or read: whoever has seen `ready` may press Ctrl-C, or save a file.

@@ -4,6 +4,7 @@
 //! newest Python, unless it is about something that Python has no part in.
 #![expect(clippy::unwrap_used, reason = "a story that can't go on ends")]
 
+mod archives;
 mod authorizers;
 mod azure_doors;
 mod azure_storage;
@@ -29,6 +30,7 @@ mod event_grid;
 mod examples;
 mod extensions;
 mod first_calls;
+mod functions_framework;
 mod gvisor;
 mod hot_keys;
 mod http;
@@ -47,6 +49,7 @@ mod loops;
 mod malformed;
 mod memory;
 mod middleware;
+mod openwhisk;
 mod order;
 mod overload;
 mod payloads;
@@ -70,3 +73,4 @@ mod testing;
 mod timers;
 mod warming;
 mod web;
+mod zappa;

@@ -35,6 +35,8 @@ pub struct LambdaOptions {
     pub region: String,
     /// Whether it has a URL of its own.
     pub has_url: bool,
+    /// It may take the event alone, or nothing, as functions of Zappa may.
+    pub takes_fewer_arguments: bool,
     pub schedules: Vec<HandlerSchedule>,
     pub queues: Vec<HandlerQueue>,
     /// Folders with what the function finds besides its own packages, below `python`; a later one goes before.
@@ -54,6 +56,7 @@ impl Default for LambdaOptions {
             timeout: None,
             region: "us-east-1".to_owned(),
             has_url: true,
+            takes_fewer_arguments: false,
             schedules: Vec::new(),
             queues: Vec::new(),
             layers: Vec::new(),
