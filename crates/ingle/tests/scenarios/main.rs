@@ -36,6 +36,7 @@ mod lambda;
 mod lambda_events;
 mod lambda_extensions;
 mod lambda_logs;
+mod lambda_rust;
 mod large_blobs;
 mod limits;
 mod log_levels;
