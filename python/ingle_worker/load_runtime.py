@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from . import logs
 from .convert import encode_bytes, encode_text
 from .plan import Plan
 from .relay import Call, Relay, now_ms
@@ -46,7 +47,12 @@ def load_function(root, function, loaded):
 def beside(plan, root, settings, loaded):
     """Lets the extensions of a function that the worker itself runs live with it, and know of its events."""
     relay = Relay(None, root, settings)
-    loaded.starters.append(relay.start)
+
+    def start():
+        relay.start()
+        logs.listen(relay.heard)
+
+    loaded.starters.append(start)
     decode, run = plan.decoders["context"], plan.function
     to_call = _context_decoder(settings)
 
@@ -56,10 +62,13 @@ def beside(plan, root, settings, loaded):
     def call(event, context):
         make, own = context
         relay.call(make(b""))
+        status = "error"
         try:
-            return run(event, own)
+            result = run(event, own)
+            status = "success"
+            return result
         finally:
-            relay.over()
+            relay.over(status)
 
     plan.decoders["context"] = decode_both
     plan.function = call

@@ -21,6 +21,8 @@ _LINE_CHARACTERS_MAX = 64 * 1024
 
 _control = None
 _plain = False
+# Is told each line in the form of the platform that the app was written for; see `listen`.
+_listener = None
 # The level that the root logger was given here.
 _root_level = None
 # Nobody but the app changes it.
@@ -41,6 +43,8 @@ def send(level, logger, message, text=None):
     if _plain:
         _write_plain(level, message if text is None else text.rstrip("\n"))
         return
+    if _listener is not None:
+        _listener(message if text is None else text)
     invocation = CURRENT.get()
     channel = _control
     if invocation is not None:
@@ -66,6 +70,12 @@ def _capped(message):
         return message
     kept = data[:MESSAGE_BYTES_MAX].decode("utf-8", "ignore")
     return "%s… (%d bytes left out)" % (kept, len(data) - len(kept.encode()))
+
+
+def listen(listener):
+    """Tells `listener` of all that is said from now on, on the thread that says it."""
+    global _listener
+    _listener = listener
 
 
 def become_plain():

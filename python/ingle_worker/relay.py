@@ -10,6 +10,7 @@ import collections
 import heapq
 import itertools
 import json
+import math
 import os
 import queue
 import re
@@ -92,6 +93,11 @@ class Relay:
         # The connection on which the runtime waits for an event.
         self._waiting = None
         self._call = None
+        # The event that was dealt last, and when.
+        self._in_work = None
+        self._dealt_at = 0.0
+        # That of the loop.
+        self._thread = None
         # Why there is no environment; told to the next call.
         self._failure = None
         self._is_stopped = threading.Event()
@@ -125,9 +131,15 @@ class Relay:
             else:
                 return value
 
-    def over(self):
-        """The worker has run the function."""
-        self.post(self._on_over)
+    def over(self, status):
+        """The worker has run the function: `success` or `error`."""
+        self.post(self._on_over, status)
+
+    def heard(self, line):
+        """The function has said something, in the worker."""
+        # What extensions say is said by the thread of the loop, which has told of it.
+        if threading.get_ident() != self._thread and self._extensions is not None and self._extensions.telemetry.is_wanted:
+            self.post(self._on_heard, line)
 
     def stop(self):
         """Ends the environment, at the end of the worker."""
@@ -153,6 +165,7 @@ class Relay:
             crash.leave(70)
 
     def _loop(self, wake):
+        self._thread = threading.get_ident()
         self.selector = selectors.DefaultSelector()
         self._server = Server(self.selector, self._handle, self._gone, PAYLOAD_BYTES_MAX)
         self.selector.register(wake, selectors.EVENT_READ, lambda _mask: wake.recv(4096))
@@ -313,7 +326,8 @@ class Relay:
         if self._call is None or self._phase != UP or not is_there or not self._extensions.are_ready():
             return
         self._state = RUNNING
-        call = self._call
+        call = self._in_work = self._call
+        self._dealt_at = time.monotonic()
         self._extensions.invoke(call, self._settings["arn"])
         self._extensions.telemetry.platform("start", {"requestId": call.id, "version": "$LATEST"})
         if self._command is None:
@@ -324,18 +338,37 @@ class Relay:
         connection.answer(200, call.payload, call.headers)
         connection.go_on()
 
-    def _on_over(self):
+    def _on_heard(self, line):
+        self._extensions.telemetry.line(line.rstrip("\n"), False)
+
+    def _on_over(self, status):
         if self._state == RUNNING:
             self._state = READY
+            self._report(self._in_work, status, 0)
+
+    def _report(self, call, status, size):
+        """Tells extensions how the event went."""
+        telemetry = self._extensions.telemetry
+        if not telemetry.is_wanted or call is None:
+            return
+        duration_ms = round((time.monotonic() - self._dealt_at) * 1000, 2)
+        telemetry.platform("runtimeDone", {"requestId": call.id, "status": status,
+                                           "metrics": {"durationMs": duration_ms, "producedBytes": size}})
+        memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
+        telemetry.platform("report", {"requestId": call.id, "status": status, "metrics": {
+            "durationMs": duration_ms, "billedDurationMs": math.ceil(duration_ms), "memorySizeMB": memory}})
 
     def _finish(self, kind, value):
         """Tells the lane. What the program has written before it answered goes first."""
         if self._program is not None:
             self._program.drain(last=True)
         call, self._call = self._call, None
-        status = "success" if kind == "answer" else "error"
-        self._extensions.telemetry.platform("runtimeDone", {"requestId": call.id, "status": status})
         call.told.put((kind, value))
+        if kind == "answer":
+            self._report(self._in_work, "success", len(value[1]))
+        else:
+            self._report(self._in_work, "failure" if "exit" in value else "error", 0)
+        self._in_work = None
 
     def _fail(self, failure):
         failure = dict(failure)

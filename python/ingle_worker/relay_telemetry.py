@@ -36,6 +36,10 @@ class Telemetry:
         self._relay = relay
         self._subscriptions = {}
 
+    @property
+    def is_wanted(self):
+        return bool(self._subscriptions)
+
     def knows(self, request):
         return request.method == "PUT" and request.path in (_TELEMETRY, _LOGS)
 

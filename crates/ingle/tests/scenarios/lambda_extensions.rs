@@ -159,12 +159,19 @@ fn extensions_are_told_of_events_and_of_the_end() {
         assert!(seen.contains(&refused(403, "Extension.RegistrationClosed")), "{seen:?}");
     }
     // The log of the function, and what the platform says.
-    let seen = notes(&server, "program", "plain one");
-    assert!(seen.contains(&json!(["http", "function", "plain one"])), "{seen:?}");
-    let seen = notes(&server, "program", "platform.runtimeDone");
-    let started = seen.iter().find(|note| note[1] == "platform.start").unwrap();
-    let event = seen.iter().find(|note| note[0] == "event").unwrap();
-    assert_eq!((&event[1], &event[3]), (&json!("INVOKE"), &started[2]["requestId"]));
+    for (folder, line) in [("program", "plain one"), ("handler", "said one")] {
+        let seen = notes(&server, folder, line);
+        assert!(seen.contains(&json!(["http", "function", line])), "{seen:?}");
+        let seen = notes(&server, folder, "platform.report");
+        let first = |kind: &str| seen.iter().find(|note| note[1] == kind).unwrap().clone();
+        let event = seen.iter().find(|note| note[0] == "event").unwrap();
+        for kind in ["platform.start", "platform.runtimeDone", "platform.report"] {
+            assert_eq!((&event[1], &event[3]), (&json!("INVOKE"), &first(kind)[2]["requestId"]), "{kind}");
+        }
+        assert_eq!(first("platform.runtimeDone")[2]["status"], "success");
+        assert!(first("platform.report")[2]["metrics"]["billedDurationMs"].as_u64() >= Some(1));
+        assert!(seen.iter().all(|note| note[2] != "watching as watcher"), "it is no line of the function");
+    }
     server.log("watching as watcher");
     // The end of the environment, at the end of its worker.
     stops_and_tells(server);

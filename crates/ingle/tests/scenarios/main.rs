@@ -40,6 +40,7 @@ mod lambda;
 mod lambda_events;
 mod lambda_extensions;
 mod lambda_logs;
+mod lambda_rust;
 mod lambda_streams;
 mod large_blobs;
 mod limits;

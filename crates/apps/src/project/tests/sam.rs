@@ -492,7 +492,7 @@ fn what_is_ignored_is_said_once_for_all() {
 }
 
 #[test]
-fn only_python_that_can_run_is_served() {
+fn only_python_that_can_run_and_programs_are_served() {
     for (runtime, served) in [
         ("python3.8", true),
         ("python3.13", true),
@@ -501,7 +501,10 @@ fn only_python_that_can_run_is_served() {
         ("python2.7", false),
         ("python3", false),
         ("python3.+9", false),
-        ("provided.al2023", false),
+        ("provided", true),
+        ("provided.al2023", true),
+        ("provided.al", false),
+        ("awslambdaric", false),
         ("java21", false),
     ] {
         let template = one(&format!("      Handler: a.b\n      Runtime: {runtime}\n"));
@@ -510,6 +513,21 @@ fn only_python_that_can_run_is_served() {
         assert_eq!(found.ignored.len(), usize::from(!served), "{runtime}");
         assert!(found.problems.is_empty(), "{runtime}");
     }
+}
+
+/// A program says itself what its handlers are called.
+#[test]
+fn the_handler_of_a_program_is_any_name() {
+    let check = |runtime: &str, handler: &str, expected: Option<&str>| {
+        let template = one(&format!("      Handler: {handler}\n      Runtime: {runtime}\n"));
+        let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
+        let handlers: Vec<&str> = found.functions.iter().map(|function| function.handler.as_str()).collect();
+        assert_eq!(handlers.first().copied(), expected, "{runtime} {handler}");
+        assert_eq!(found.problems.len(), usize::from(expected.is_none()), "{runtime} {handler}");
+    };
+    check("provided.al2023", "com.example::Main", Some("com.example::Main"));
+    check("provided.al2023", "a b", None);
+    check("python3.13", "com.example::Main", None);
 }
 
 /// References that go in circles end, and what they would give is left out.
