@@ -21,6 +21,8 @@ from .plan import Plan, is_async
 
 _STREAM = "AWS_LAMBDA_LOG_STREAM_NAME"
 _TRACE = "_X_AMZN_TRACE_ID"
+# Of W3C's `tracestate`: functions that an event caused by this one has passed through.
+_HOPS = re.compile(r"(?:^|,)\s*ingle=(\d+)")
 # From these on text goes out as it is, and not as \u escapes.
 _PLAIN_TEXT_SINCE = (3, 12)
 
@@ -146,8 +148,10 @@ def _set_trace(trace):
     """`traceparent` of W3C as X-Ray writes it, where its SDK looks for it."""
     parts = trace[0].split("-") if trace else ()
     if len(parts) == 4 and len(parts[1]) == 32:
-        os.environ[_TRACE] = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
-            parts[1][:8], parts[1][8:], parts[2], parts[3].endswith("1"))
+        text = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (parts[1][:8], parts[1][8:], parts[2], parts[3].endswith("1"))
+        # AWS's clients send it along, so that a chain of functions that never ends is seen.
+        hops = _HOPS.search(trace[1] or "") if len(trace) > 1 else None
+        os.environ[_TRACE] = "%s;Lineage=1:696e676c:%s" % (text, hops.group(1)) if hops else text
     else:
         os.environ.pop(_TRACE, None)
 

@@ -82,7 +82,8 @@ pub(crate) async fn run(
     if let Some(project) = &project {
         server.common = Some(Common::open(project, arguments, surroundings, (&server, printer))?);
     }
-    let store = server.common.as_ref().map(|common| common.store.clone());
+    let common = server.common.as_ref().map(|common| (common.store.clone(), common.door.clone()));
+    let (store, door) = common.unzip();
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
     let follower = if arguments.no_reload { None } else { watcher(printer) };
@@ -97,7 +98,8 @@ pub(crate) async fn run(
         started,
     };
     let mut services = BTreeMap::new();
-    for member in members {
+    for mut member in members {
+        member.member.iter_mut().for_each(|member| member.door.clone_from(&door));
         let seen = (surroundings, means.clone());
         let plan = Plan { store: store.clone(), ..plan_of(arguments, &member, seen, printer)? };
         let name = member.name;
