@@ -22,6 +22,8 @@ from .plan import Plan, is_async
 
 _STREAM = "AWS_LAMBDA_LOG_STREAM_NAME"
 _TRACE = "_X_AMZN_TRACE_ID"
+# Of W3C's `tracestate`: functions that an event caused by this one has passed through.
+_HOPS = re.compile(r"(?:^|,)\s*ingle=(\d+)")
 # From these on text goes out as it is, and not as \u escapes.
 _PLAIN_TEXT_SINCE = (3, 12)
 
@@ -176,8 +178,11 @@ def trace_header(trace, identity):
     an id of its own (`types::spans::segment_id`)."""
     parts = trace[0].split("-") if trace else ()
     if len(parts) == 4 and len(parts[1]) == 32:
-        return "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
+        text = "Root=1-%s-%s;Parent=%s;Sampled=%d" % (
             parts[1][:8], parts[1][8:], identity.replace("-", "")[-16:], parts[3].endswith("1"))
+        # AWS's clients send it along, so that a chain of functions that never ends is seen.
+        hops = _HOPS.search(trace[1] or "") if len(trace) > 1 else None
+        return "%s;Lineage=1:696e676c:%s" % (text, hops.group(1)) if hops else text
     return None
 
 

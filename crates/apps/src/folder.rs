@@ -221,6 +221,7 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     notes.extend(host.notes);
     let mut values = local.values;
     values.extend(member.iter().flat_map(|member| member.function.variables.clone()));
+    values.extend(member.iter().flat_map(|member| lambda::door_variables(member, &own.sandbox)));
     let mut config = host.config;
     config.cors = local.cors;
     Ok(AppFolder {

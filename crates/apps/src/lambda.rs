@@ -31,6 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
 /// Of a worker whose app does not say how much it may have, in MB; that of `control`.
 const MEMORY_MB: u64 = 1536;
+/// What clients of AWS look for.
+const DOOR_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const NAME_CHARACTERS_MAX: usize = 64;
@@ -105,6 +107,22 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
         function.runtime.as_deref().and_then(|name| name.parse().ok()).unwrap_or(options.runtime);
     options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
     sandbox.memory.get_or_insert(function.memory_mb << 20);
+    sandbox.door = member.door.as_ref().map(|door| door.address.clone());
+}
+
+/// What leads clients of AWS to the project's queues and buckets, unless the app says itself where they are to go.
+pub(crate) fn door_variables(member: &Member, sandbox: &SandboxOptions) -> Vec<(String, String)> {
+    let Some(door) = &member.door else { return Vec::new() };
+    let variables = [
+        (DOOR_VARIABLES[0], format!("http://{}", door.address)),
+        (DOOR_VARIABLES[1], door.access_key.clone()),
+        (DOOR_VARIABLES[2], door.secret_key.clone()),
+    ];
+    let is_taken = |name: &str| sandbox.environment.iter().any(|named| named == name);
+    if variables.iter().any(|(name, _)| is_taken(name) || member.function.variables.contains_key(*name)) {
+        return Vec::new();
+    }
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn schedule(source: &EventSource) -> Option<HandlerSchedule> {

@@ -163,6 +163,17 @@ pub struct Member {
     pub file: PathBuf,
     pub region: String,
     pub function: ProjectFunction,
+    /// Where its clients of AWS find the project's queues and buckets, while it is served.
+    pub door: Option<MemberDoor>,
+}
+
+/// The project's door for clients of AWS, as a function is told of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberDoor {
+    /// `127.0.0.1:41234`.
+    pub address: String,
+    pub access_key: String,
+    pub secret_key: String,
 }
 
 impl Member {
@@ -213,6 +224,7 @@ impl Project {
             file: self.file.clone(),
             region: self.region.clone(),
             function: function.clone(),
+            door: None,
         })
     }
 }

@@ -117,6 +117,11 @@ impl Events {
         let (event, context) = split(body);
         let attempt = message.dequeue_count;
         let attempt = if attempt > 1 { format!(" try {attempt}") } else { String::new() };
+        // That of an object that somebody put by hand has none, and a function hands its own on.
+        let parent = match message.trace_parent.as_str() {
+            "" => format!("00-{}-{:016x}-01", uuid.simple(), 1),
+            parent => parent.to_owned(),
+        };
         let event = Event {
             payload: Datum::Json(event.to_owned()),
             metadata: context
@@ -125,7 +130,7 @@ impl Events {
                 .collect(),
             delivery: Delivery::Direct,
             received_at: now,
-            trace: Trace { parent: message.trace_parent, state: String::new() },
+            trace: Trace { parent, state: String::new() },
             hop_count: message.hop_count,
             summary: format!("event{attempt}"),
         };

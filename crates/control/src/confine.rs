@@ -121,12 +121,16 @@ pub(crate) fn gvisor(strength: &Strength) -> Result<Gvisor, Error> {
 /// What functions may reach. Services that the app's own settings name are meant to be reached.
 pub(crate) fn policy(options: &SandboxOptions, settings: &BTreeMap<String, String>) -> Policy {
     // What is no target has been said when ingle.toml was read.
-    let parse = |listed: &[String]| listed.iter().filter_map(|text| Target::parse(text).ok()).collect();
+    let parse = |listed: &[String]| -> Vec<Target> {
+        listed.iter().filter_map(|text| Target::parse(text).ok()).collect()
+    };
+    let door: Vec<Target> = options.door.iter().filter_map(|text| Target::parse(text).ok()).collect();
     match &options.egress {
         Some(Egress::All) => Policy::All,
-        Some(Egress::None) => Policy::None,
-        Some(Egress::Only(listed)) => Policy::Only(parse(listed)),
-        None => Policy::Public { also: named_in(settings) },
+        Some(Egress::None) if door.is_empty() => Policy::None,
+        Some(Egress::None) => Policy::Only(door),
+        Some(Egress::Only(listed)) => Policy::Only([parse(listed), door].concat()),
+        None => Policy::Public { also: [named_in(settings), door].concat() },
     }
 }
 

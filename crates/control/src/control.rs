@@ -239,7 +239,8 @@ impl Control {
         let (options, rooms) = (&self.0.options, &self.0.rooms);
         let mut levels = self.log_levels();
         levels.set_app(&prepared.folder.host.log_levels, prepared.folder.logs_debug_lines());
-        let is_alone = options.read.member.is_none();
+        // Functions of a project share a store, but see nothing of each other.
+        let folders = options.read.member.is_none().then_some(&rooms.store);
         Importing {
             cache: &options.read.cache,
             variables: &options.variables,
@@ -248,9 +249,8 @@ impl Control {
             clock: rooms.clock.clone(),
             sink: rooms.sink.clone(),
             parents: &rooms.parents,
-            // Functions of a project have one store and no files in it, and see nothing of each other.
-            spool: is_alone.then(|| rooms.store.spool_folder().to_owned()),
-            handed: is_alone.then(|| rooms.store.handed_folder().to_owned()),
+            spool: folders.map(|store| store.spool_folder().to_owned()),
+            handed: folders.map(|store| store.handed_folder().to_owned()),
             state: Some(options.state.clone()),
             isolation: options.isolation,
             named: &options.environment,
@@ -345,9 +345,8 @@ impl Control {
     /// Changes the rules that are put over the app's, for as long as the server runs.
     pub async fn change_log_levels(&self, change: impl FnOnce(&mut LogLevels)) {
         self.0.options.log_filter.change(change);
-        if let Some(current) = self.current() {
-            self.tell_workers(&current).await;
-        }
+        let Some(current) = self.current() else { return };
+        self.tell_workers(&current).await;
     }
 
     pub fn log_levels(&self) -> LogLevels {

@@ -29,6 +29,8 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 /// Variables of a session, which no app looks at when it is imported.
 const OF_A_SESSION: [&str; 8] =
     ["_", "PWD", "OLDPWD", "SHLVL", "WINDOWID", "XDG_SESSION_ID", "INVOCATION_ID", "JOURNAL_STREAM"];
+/// What leads to the door of a project is new with each start.
+const OF_THE_DOOR: [&str; 3] = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
 /// The index of one version of an app.
 pub(crate) struct Index {
@@ -59,7 +61,8 @@ impl Index {
         // Says which script or handler it is.
         add(prepared.folder.why.as_bytes());
         for (name, value) in inherited.iter().chain(&prepared.folder.settings) {
-            if !OF_A_SESSION.contains(&name.as_str()) && !name.starts_with("INGLE_") {
+            let is_new = [&OF_A_SESSION[..], &OF_THE_DOOR].concat().contains(&name.as_str());
+            if !is_new && !name.starts_with("INGLE_") {
                 add(format!("{name}={value}").as_bytes());
             }
         }

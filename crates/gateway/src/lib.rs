@@ -19,11 +19,13 @@
 //! | whether a client is still there | `caller` |
 //! | a clock that is moved by hand, for tests | [`moved`] |
 //! | which of several apps a request is for | [`hosts`] |
+//! | clients of AWS in functions of a project | [`aws`] |
 //! | listening and stopping | [`server`] |
 
 pub mod admin;
 pub mod apis;
 pub mod auth;
+pub mod aws;
 mod azure;
 pub mod blobs;
 mod caller;

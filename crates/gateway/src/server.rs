@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::admin::Admin;
 use crate::auth::Peer;
+use crate::aws::Aws;
 use crate::hosts::{Host, Hosts};
 use crate::{caller, service};
 
@@ -73,6 +74,30 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
         }
     };
     drop(tasks.spawn(TaskKind::Acceptor, "admin", accept));
+}
+
+/// Starts to accept connections of clients of AWS in the functions of a project.
+pub fn serve_aws(aws: Arc<Aws>, tasks: &Tasks, listener: TcpListener) {
+    let owner = tasks.clone();
+    let accept = async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    stream.set_nodelay(true).ok();
+                    let aws = aws.clone();
+                    let in_work = InWork::default();
+                    let answers = in_work.clone();
+                    let serve = service_fn(move |request| answers.track(aws.clone().answer(request)));
+                    // Functions that finish their work after a stop was asked for still need it.
+                    let stop = owner.stop_signal(TaskKind::Supervisor);
+                    let http = builder().serve_connection(TokioIo::new(stream), serve);
+                    drop(owner.spawn(TaskKind::Supervisor, "aws", until_stopped(http, in_work, stop)));
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    };
+    drop(tasks.spawn(TaskKind::Supervisor, "aws", accept));
 }
 
 /// Whether the other side was started by this process. Those run the code of apps, which has no business here: where the

@@ -84,6 +84,7 @@ pub(crate) async fn run(
         server.common = Some(Common::open(project, arguments, surroundings, (&server, printer))?);
     }
     let common = server.common.as_ref().map(|common| (common.store.clone(), common.measured.clone()));
+    let door = server.common.as_ref().map(|common| common.door.clone());
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
     let follower = if arguments.no_reload { None } else { watcher(printer) };
@@ -98,7 +99,8 @@ pub(crate) async fn run(
         started,
     };
     let mut services = BTreeMap::new();
-    for member in members {
+    for mut member in members {
+        member.member.iter_mut().for_each(|member| member.door.clone_from(&door));
         let seen = (surroundings, means.clone());
         let plan = with_common(common.as_ref(), plan_of(arguments, &member, seen, printer)?);
         let name = member.name;

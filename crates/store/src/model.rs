@@ -92,6 +92,8 @@ pub struct NewMessage {
     pub trace_parent: String,
     /// Its id, if whoever puts it in has promised one; a random one if absent.
     pub id: Option<Uuid>,
+    /// What it has besides its body, as JSON text. The store does not look into it.
+    pub attributes: Option<String>,
 }
 
 impl NewMessage {
@@ -104,6 +106,7 @@ impl NewMessage {
             hop_count: 0,
             trace_parent: String::new(),
             id: None,
+            attributes: None,
         }
     }
 }
@@ -130,6 +133,8 @@ pub struct LeasedMessage {
     pub next_visible_at: SystemTime,
     pub hop_count: u32,
     pub trace_parent: String,
+    /// See [`NewMessage::attributes`].
+    pub attributes: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

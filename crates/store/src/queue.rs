@@ -35,6 +35,7 @@ struct Candidate {
     trace_parent: String,
     digest: Option<Digest>,
     body: Bytes,
+    attributes: Option<String>,
 }
 
 impl Candidate {
@@ -51,6 +52,7 @@ impl Candidate {
             trace_parent: row.get(7)?,
             digest: row.get(8)?,
             body,
+            attributes: row.get(10)?,
         })
     }
 }
@@ -84,8 +86,9 @@ impl Ledger {
         let body = if blob.is_some() { None } else { Some(&message.body[..]) };
         self.database.execute(
             "INSERT INTO messages (sequence, queue_id, state, visible_at_ms, expires_at_ms, inserted_at_ms,
-                 dequeue_count, lost_count, lease_number, hop_count, message_id, trace_parent, digest, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, ?9, ?10, ?11)",
+                 dequeue_count, lost_count, lease_number, hop_count, message_id, trace_parent, digest, body,
+                 attributes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12)",
             rusqlite::params![
                 sequence,
                 queue_id,
@@ -98,6 +101,7 @@ impl Ledger {
                 message.trace_parent,
                 blob.map(|pin| pin.digest),
                 body,
+                message.attributes,
             ],
         )?;
         self.queue_changed(&message.queue);
@@ -200,7 +204,7 @@ impl Ledger {
             }
             let candidates = self.database.rows(
                 "SELECT sequence, message_id, lease_number, dequeue_count, inserted_at_ms, expires_at_ms,
-                     hop_count, trace_parent, digest, body
+                     hop_count, trace_parent, digest, body, attributes
                  FROM messages WHERE queue_id = ?1 AND state = 0 ORDER BY sequence LIMIT ?2",
                 (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)),
                 Candidate::from_row,
@@ -243,6 +247,7 @@ impl Ledger {
             next_visible_at: from_unix_ms(next_visible_at_ms),
             hop_count: row.hop_count,
             trace_parent: row.trace_parent,
+            attributes: row.attributes,
         };
         Ok(Some(Leased { message, blob: row.digest.map(|digest| self.blobs.pin(digest)) }))
     }

@@ -118,6 +118,10 @@ const MIGRATIONS: &[&str] = &[
     -- Functions whose work led to this version.
     ALTER TABLE documents ADD COLUMN hop_count INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    -- What a message has besides its body: JSON text of whoever put it in.
+    ALTER TABLE messages ADD COLUMN attributes TEXT;
+",
 ];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.

@@ -53,6 +53,7 @@ impl Reader<'_> {
         "sandbox".clone_into(&mut self.table);
         let size = "\"512MB\" or \"1GB\"";
         SandboxOptions {
+            door: None,
             isolation: self.one_of("isolation", sandbox.isolation, &Isolation::ALL),
             egress: sandbox.egress.and_then(|egress| self.egress(&egress)),
             memory: self.converted(

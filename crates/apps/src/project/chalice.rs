@@ -103,6 +103,7 @@ impl Chalice {
             file: PathBuf::from(CONFIG),
             region: self.region.clone(),
             function,
+            door: None,
         }
     }
 

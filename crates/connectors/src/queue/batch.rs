@@ -14,6 +14,7 @@ use ingle_types::event::{BatchDelivery, Delivery, Event, QueueDelivery, Trace};
 use ingle_types::outcome::{Blame, Failure, Outcome, Outputs};
 use ingle_types::spec::HandlerQueue;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::poison_queue;
 use super::record::{Place, record};
@@ -50,7 +51,12 @@ impl Batches {
     /// The one event of these messages; `None` without any.
     pub(super) fn event(&self, gathered: Gathered) -> Option<(Vec<MessageLease>, Event)> {
         let first = gathered.messages.first()?;
-        let trace = Trace { parent: first.trace_parent.clone(), state: String::new() };
+        // A function hands its trace on, and with it how long the chain is already, so there has to be one.
+        let parent = match first.trace_parent.as_str() {
+            "" => format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), 1),
+            parent => parent.to_owned(),
+        };
+        let trace = Trace { parent, state: String::new() };
         let hop_count = gathered.messages.iter().map(|message| message.hop_count).max().unwrap_or(0);
         let leases: Vec<MessageLease> =
             gathered.messages.iter().map(|message| message.lease.clone()).collect();

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ingle_store::LeasedMessage;
 use ingle_types::clock::unix_ms;
 use md5::{Digest as _, Md5};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Stands for an account where there is none.
 const ACCOUNT: &str = "000000000000";
@@ -25,6 +25,9 @@ pub(super) fn record(message: &LeasedMessage, place: Place<'_>, now: SystemTime)
     // When it was received first is not kept: of a later time, the earliest that it can have been.
     let first = if message.dequeue_count > 1 { message.inserted_at } else { now };
     let Place { queue, region } = place;
+    // As the door for clients of AWS has written them.
+    let attributes = message.attributes.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let attributes = attributes.unwrap_or_else(|| json!({"record": {}, "md5": null}));
     let record = json!({
         "messageId": message.lease.message_id,
         "receiptHandle": message.lease.pop_receipt,
@@ -35,8 +38,8 @@ pub(super) fn record(message: &LeasedMessage, place: Place<'_>, now: SystemTime)
             "SenderId": ACCOUNT,
             "ApproximateFirstReceiveTimestamp": unix_ms(first).to_string(),
         },
-        "messageAttributes": {},
-        "md5OfMessageAttributes": null,
+        "messageAttributes": attributes["record"],
+        "md5OfMessageAttributes": attributes["md5"],
         "md5OfBody": digest(&message.body),
         "eventSource": "aws:sqs",
         "eventSourceARN": format!("arn:aws:sqs:{region}:{ACCOUNT}:{queue}"),

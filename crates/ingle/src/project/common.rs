@@ -1,22 +1,25 @@
-//! What the functions of a project have together: one store, the events of its buckets, and an admin door over all of it.
+//! What the functions of a project have together: one store, the events of its buckets, a door for their clients of AWS, and an
+//! admin door over all of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingle_apps::project::{BucketSource, EventSource, Project};
+use ingle_apps::project::{BucketSource, EventSource, MemberDoor, Project};
 use ingle_connectors::buckets::{self, BucketRule};
 use ingle_control::absolute;
 use ingle_gateway::admin::{Admin, LevelChange};
+use ingle_gateway::aws::{Aws, Credentials};
 use ingle_gateway::service::Rooms;
 use ingle_store::{ObjectWatch, Store};
 use ingle_types::clock::SystemClock;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invocation, Invoker, Phases};
 use ingle_types::health::Health;
-use ingle_types::ids::FunctionName;
+use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, embedded_name};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::MARK;
 use crate::app::{self, App, Measured, admin_socket, listen_admin, open_store, takes};
@@ -31,6 +34,8 @@ use crate::surroundings::Surroundings;
 pub(crate) struct Common {
     pub(crate) store: Store,
     pub(crate) measured: Measured,
+    /// Where functions find it.
+    pub(crate) door: MemberDoor,
     socket: PathBuf,
     /// Tell functions of changes, from before the first of them runs.
     _buckets: Vec<ObjectWatch>,
@@ -56,13 +61,38 @@ impl Common {
             ingle_gateway::server::serve_admin(admin, &server.shared.tasks, listener);
         }
         let buckets = watches(project, &store);
-        Ok(Self { store, measured, socket, _buckets: buckets })
+        let door = serve_aws(project, &store, server)?;
+        Ok(Self { store, measured, door, socket, _buckets: buckets })
     }
 
     /// No more commands come in.
     pub(crate) fn close_admin(&self) {
         std::fs::remove_file(&self.socket).ok();
     }
+}
+
+/// Lets clients of AWS in, with credentials that only functions of this project get, in this run.
+fn serve_aws(project: &Project, store: &Store, server: &Server) -> Result<MemberDoor, CommandError> {
+    let failed = |error: std::io::Error| {
+        let message = format!("can't listen on 127.0.0.1 for the functions' clients of AWS: {error}");
+        CommandError::new(MACHINE, "E0701", message)
+    };
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = TcpListener::from_std(listener).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?.to_string();
+    let random = || InvocationId::random().uuid().simple().to_string();
+    let access_key = format!("INGLE{}", random().to_ascii_uppercase().get(..15).unwrap_or_default());
+    let credentials = Credentials { access_key, secret_key: random() };
+    let door = MemberDoor {
+        address: address.clone(),
+        access_key: credentials.access_key.clone(),
+        secret_key: credentials.secret_key.clone(),
+    };
+    let (store, clock, region) = (store.clone(), Arc::new(SystemClock), project.region.clone());
+    let aws = Aws { store, clock, credentials, address, region };
+    ingle_gateway::server::serve_aws(Arc::new(aws), &server.shared.tasks, listener);
+    Ok(door)
 }
 
 /// Says that the folders in this one belong to functions.

@@ -14,6 +14,7 @@ mod broken;
 mod buckets;
 mod builders;
 mod cancel;
+mod chains;
 mod chalice;
 mod changes;
 mod command_line;

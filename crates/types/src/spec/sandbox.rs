@@ -71,6 +71,8 @@ pub struct SandboxOptions {
     pub read: Vec<PathBuf>,
     /// As `read`, that they may also change.
     pub write: Vec<PathBuf>,
+    /// A door of the server's own that functions reach whatever `egress` says: `127.0.0.1:port`.
+    pub door: Option<String>,
     /// Variables of the server's environment that functions see.
     pub environment: Vec<String>,
 }

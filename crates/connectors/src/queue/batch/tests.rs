@@ -298,6 +298,7 @@ fn a_record_is_what_sqs_makes_of_a_message() {
         next_visible_at: SystemTime::UNIX_EPOCH + MINUTE,
         hop_count: 0,
         trace_parent: String::new(),
+        attributes: None,
     };
     let place = Place { queue: "Orders", region: "eu-west-1" };
     let now = SystemTime::UNIX_EPOCH + 2 * MINUTE;

@@ -239,6 +239,7 @@ fn event(reader: &Messages, message: &Held, body: Bytes, delivery: QueueDelivery
         // The service keeps nothing beside the text.
         hop_count: 0,
         trace_parent: String::new(),
+        attributes: None,
     });
     Event { delivery: Delivery::Remote(delivery), ..event }
 }

@@ -1,0 +1,201 @@
+//! The door for clients of AWS in the functions of a project: SQS and S3 on the project's queues and containers.
+//!
+//! It listens on an address of its own, which no other app is told of, and takes only requests that are signed with the
+//! credentials that the server made up for this project and this run. [Why so](docs/adr/0024-a-door-for-clients-of-aws.md).
+//!
+//! | to find | look in |
+//! |---|---|
+//! | who signed a request | `signature` |
+//! | bodies in signed pieces | `body` |
+//! | queues: JSON 1.0 | `sqs`, `attributes` |
+//! | buckets: paths and XML | `s3`, `listing`, `xml` |
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use ingle_store::Store;
+use ingle_types::clock::ClockHandle;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+mod attributes;
+mod body;
+mod listing;
+mod s3;
+mod signature;
+mod sqs;
+mod xml;
+
+pub use signature::Credentials;
+
+/// Longest body, in bytes: an object in one piece.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Stands for an account where there is none.
+const ACCOUNT: &str = "000000000000";
+
+/// What the door leads to.
+pub struct Aws {
+    pub store: Store,
+    pub clock: ClockHandle,
+    pub credentials: Credentials,
+    /// `127.0.0.1:41234`.
+    pub address: String,
+    /// Where AWS would be.
+    pub region: String,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// Why a request was not done, as clients of AWS know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Fault {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Fault {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+}
+
+impl From<ingle_store::Error> for Fault {
+    fn from(error: ingle_store::Error) -> Self {
+        match error {
+            ingle_store::Error::ObjectName { .. } => Self::bad("InvalidArgument", error.to_string()),
+            other => {
+                tracing::error!(code = other.code(), "a client of AWS in a function was not served: {other}");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", other.to_string())
+            }
+        }
+    }
+}
+
+/// Whose work a request is.
+#[derive(Clone, Default, PartialEq, Debug)]
+struct Origin {
+    /// Functions that what it causes has passed through.
+    hop_count: u32,
+    trace_parent: String,
+}
+
+impl Aws {
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let (head, body) = request.into_parts();
+        let is_json = head.headers.contains_key("x-amz-target");
+        let answered = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+            Ok(body) => self.serve(&head, body.to_bytes()).await,
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                let message = format!("a body has at most {BODY_BYTES_MAX} bytes here");
+                Err(Fault::bad("EntityTooLarge", message))
+            }
+            Err(error) => Err(Fault::bad("IncompleteBody", format!("the body ended early: {error}"))),
+        };
+        let mut answer = answered.unwrap_or_else(|fault| refusal(&fault, is_json));
+        if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
+            answer.headers_mut().insert("x-amz-request-id", id.clone());
+            answer.headers_mut().insert("x-amzn-requestid", id);
+        }
+        Ok(answer)
+    }
+
+    async fn serve(&self, head: &Parts, body: Bytes) -> Result<Answer, Fault> {
+        let service = signature::check(head, &body, &self.credentials)?;
+        let origin = origin(head);
+        match service.as_str() {
+            "sqs" => sqs::answer(self, head, &body, &origin).await,
+            "s3" => s3::answer(self, head, body::decoded(head, body)?, &origin).await,
+            other => {
+                let message = format!(
+                    "Ingle has no {other} for its functions; name another endpoint with AWS_ENDPOINT_URL_{}",
+                    other.to_ascii_uppercase().replace('-', "_")
+                );
+                Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message))
+            }
+        }
+    }
+}
+
+/// Clients of AWS in a function send its trace along (`Root=1-…;Parent=…;Sampled=1;Lineage=1:…:3`), whose lineage counts the
+/// functions.
+fn origin(head: &Parts) -> Origin {
+    let trace = head.headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let part = |name: &str| {
+        trace
+            .split(';')
+            .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_default()
+    };
+    let hops = part("Lineage").rsplit(':').next().and_then(|count| count.parse::<u32>().ok());
+    let root = part("Root").replace("1-", "").replace('-', "");
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parent = part("Parent");
+    let trace_parent = if root.len() == 32 && parent.len() == 16 && is_hex(&root) && is_hex(parent) {
+        format!("00-{root}-{parent}-{:02}", u8::from(part("Sampled") != "0"))
+    } else {
+        String::new()
+    };
+    Origin { hop_count: hops.unwrap_or(0).min(1_000_000), trace_parent }
+}
+
+fn refusal(fault: &Fault, is_json: bool) -> Answer {
+    let Fault { status, code, message } = fault;
+    let (kind, text) = if is_json {
+        // The old code is what `error.response["Error"]["Code"]` has, and what handlers compare.
+        (
+            "application/x-amz-json-1.0",
+            json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": message}).to_string(),
+        )
+    } else {
+        let inner = xml::element("Code", code) + &xml::element("Message", message);
+        ("application/xml", xml::document("Error", &inner))
+    };
+    let mut answer = whole(*status, kind, text);
+    let old = if *code == sqs::NO_QUEUE { "AWS.SimpleQueueService.NonExistentQueue" } else { code };
+    if let (true, Ok(value)) = (is_json, HeaderValue::from_str(&format!("{old};Sender"))) {
+        answer.headers_mut().insert("x-amzn-query-error", value);
+    }
+    answer
+}
+
+fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// A text in a request of JSON.
+fn text<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
+    request.get(name).and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_work_it_is_stands_in_the_trace() {
+        let check = |trace: &str, hop_count: u32, parent: &str| {
+            let request = Request::builder().header("x-amzn-trace-id", trace).body(()).unwrap();
+            let expected = Origin { hop_count, trace_parent: parent.to_owned() };
+            assert_eq!(origin(&request.into_parts().0), expected, "{trace}");
+        };
+        let root = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+        let parent = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
+        check(&format!("{root};Lineage=1:696e676c:3"), 3, parent);
+        check(root, 0, parent);
+        check("Root=1-x;Lineage=1:a:99999999999", 0, "");
+        check("", 0, "");
+    }
+}

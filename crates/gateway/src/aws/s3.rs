@@ -1,0 +1,255 @@
+//! Buckets, as clients of S3 ask for them: `/bucket/key` (API version 2006-03-01).
+//!
+//! Every name is that of a bucket, which comes to be with its first object, as for outputs of functions.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use ingle_store::{CONTENT_TYPE_DEFAULT, ObjectInfo, ObjectOrigin, Operation, PutObject};
+use ingle_types::spec::embedded_name;
+
+use super::{Answer, Aws, Fault, Origin, listing, whole, xml};
+use crate::request;
+
+const METADATA: &str = "x-amz-meta-";
+const COPY_SOURCE: &str = "x-amz-copy-source";
+/// Keys that one request may delete.
+const DELETE_MAX: usize = 1000;
+
+/// A request's bucket and key, the key empty for the bucket itself.
+struct Place {
+    bucket: String,
+    container: String,
+    key: String,
+}
+
+impl Place {
+    fn read(path: &str) -> Self {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        let bucket = request::decoded(bucket);
+        Self { container: embedded_name(&bucket, "bucket"), key: request::decoded(key), bucket }
+    }
+}
+
+pub(super) async fn answer(aws: &Aws, head: &Parts, body: Bytes, origin: &Origin) -> Result<Answer, Fault> {
+    let query = request::query(head.uri.query().unwrap_or_default());
+    let asks = |name: &str| query.iter().any(|(key, _)| key == name);
+    let place = Place::read(head.uri.path());
+    if ["uploads", "uploadId", "acl", "tagging", "policy", "versioning", "lifecycle"]
+        .iter()
+        .any(|name| asks(name))
+    {
+        let message = "Ingle's buckets take whole objects, without parts, versions, tags and rights";
+        return Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message));
+    }
+    if place.bucket.is_empty() {
+        return listing::buckets(aws).await;
+    }
+    match (&head.method, place.key.is_empty()) {
+        (&Method::GET, true) if asks("location") => Ok(location(aws)),
+        (&Method::GET, true) => listing::objects(aws, (&place.bucket, &place.container), &query).await,
+        (&Method::HEAD | &Method::PUT, true) => Ok(whole(StatusCode::OK, "application/xml", "")),
+        (&Method::POST, true) if asks("delete") => delete_many(aws, &place, &body).await,
+        (&Method::GET | &Method::HEAD, false) => get(aws, head, &place).await,
+        (&Method::PUT, false) if head.headers.contains_key(COPY_SOURCE) => {
+            copy(aws, head, &place, origin).await
+        }
+        (&Method::PUT, false) => put(aws, head, &place, body, origin).await,
+        (&Method::DELETE, false) => {
+            let (container, name) = (place.container, place.key);
+            aws.store.commit(vec![Operation::DeleteObject { container, name }]).await?;
+            Ok(whole(StatusCode::NO_CONTENT, "application/xml", ""))
+        }
+        (method, _) => {
+            let message = format!("Ingle's buckets do not take this {method}");
+            Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message))
+        }
+    }
+}
+
+fn location(aws: &Aws) -> Answer {
+    // S3 says nothing for its first region.
+    let region = if aws.region == "us-east-1" { "" } else { aws.region.as_str() };
+    let document = xml::document("LocationConstraint", region);
+    whole(StatusCode::OK, "application/xml", document)
+}
+
+fn no_key(place: &Place) -> Fault {
+    let message = format!("The specified key does not exist: {}/{}", place.bucket, place.key);
+    Fault::new(StatusCode::NOT_FOUND, "NoSuchKey", message)
+}
+
+/// Type and metadata that the headers of a put name.
+fn described(head: &Parts) -> (String, BTreeMap<String, String>) {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let kind = head.headers.get(CONTENT_TYPE).map_or_else(|| CONTENT_TYPE_DEFAULT.to_owned(), text);
+    let metadata = head
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?.to_owned(), text(value))));
+    (kind, metadata.collect())
+}
+
+async fn put(aws: &Aws, head: &Parts, place: &Place, body: Bytes, origin: &Origin) -> Result<Answer, Fault> {
+    let (content_type, metadata) = described(head);
+    let object = PutObject {
+        content_type,
+        metadata,
+        hop_count: origin.hop_count,
+        trace_parent: origin.trace_parent.clone(),
+        ..PutObject::new(&place.container, &place.key, body)
+    };
+    aws.store.commit(vec![Operation::PutObject(object)]).await?;
+    let mut answer = whole(StatusCode::OK, "application/xml", "");
+    set(&mut answer, ETAG, &etag(aws, place).await?);
+    Ok(answer)
+}
+
+/// The tag that an object has now.
+async fn etag(aws: &Aws, place: &Place) -> Result<String, Fault> {
+    let found = aws.store.read_object(&place.container, &place.key).await?;
+    Ok(found.map(|object| object.info.etag).unwrap_or_default())
+}
+
+async fn copy(aws: &Aws, head: &Parts, place: &Place, origin: &Origin) -> Result<Answer, Fault> {
+    let source = head.headers.get(COPY_SOURCE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let source = Place::read(source.split('?').next().unwrap_or_default());
+    let found = aws.store.read_object(&source.container, &source.key).await?;
+    let Some(found) = found else { return Err(no_key(&source)) };
+    let replaces = head.headers.get("x-amz-metadata-directive").is_some_and(|value| value == "REPLACE");
+    let (content_type, metadata) = if replaces {
+        described(head)
+    } else {
+        (found.info.content_type.clone(), found.info.metadata.clone())
+    };
+    let object = PutObject {
+        content_type,
+        metadata,
+        origin: ObjectOrigin::Copy,
+        hop_count: origin.hop_count,
+        trace_parent: origin.trace_parent.clone(),
+        ..PutObject::new(&place.container, &place.key, found.content.read_all().await?)
+    };
+    aws.store.commit(vec![Operation::PutObject(object)]).await?;
+    let inner = xml::element("ETag", &etag(aws, place).await?)
+        + &xml::element("LastModified", &DateTime::<Utc>::from(aws.clock.now()).to_rfc3339());
+    Ok(whole(StatusCode::OK, "application/xml", xml::document("CopyObjectResult", &inner)))
+}
+
+async fn get(aws: &Aws, head: &Parts, place: &Place) -> Result<Answer, Fault> {
+    let found = aws.store.read_object(&place.container, &place.key).await?;
+    let Some(found) = found else { return Err(no_key(place)) };
+    let info = found.info;
+    let range = head.headers.get(RANGE).and_then(|value| value.to_str().ok());
+    let part = match range.and_then(|range| wanted(range, info.size)) {
+        Some(Some(part)) => Some(part),
+        Some(None) => {
+            let message = "The requested range is not satisfiable";
+            return Err(Fault::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message));
+        }
+        None => None,
+    };
+    let mut answer = described_answer(&info);
+    let (first, behind) = part.unwrap_or((0, info.size));
+    if part.is_some() {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        set(&mut answer, CONTENT_RANGE, &format!("bytes {first}-{}/{}", behind.saturating_sub(1), info.size));
+    }
+    set(&mut answer, CONTENT_LENGTH, &(behind - first).to_string());
+    if head.method == Method::GET {
+        let content = found.content.read_all().await?;
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(content.len());
+        *answer.body_mut() = Full::new(content.slice(at(first)..at(behind)));
+    }
+    Ok(answer)
+}
+
+/// First byte and the one behind the last of `bytes=2-5`, `bytes=2-` or `bytes=-5`; inner none if there is no such part, outer none for
+/// what is no such range, which is as if it was not there.
+fn wanted(range: &str, size: u64) -> Option<Option<(u64, u64)>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let (first, behind) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => (first, last.saturating_add(1).min(size)),
+        (Ok(first), Err(_)) if last.is_empty() => (first, size),
+        (Err(_), Ok(count)) if first.is_empty() => (size.saturating_sub(count), size),
+        _ => return None,
+    };
+    Some((first < behind).then_some((first, behind)))
+}
+
+fn described_answer(info: &ObjectInfo) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    set(&mut answer, CONTENT_TYPE, &info.content_type);
+    set(&mut answer, ETAG, &info.etag);
+    set(&mut answer, ACCEPT_RANGES, "bytes");
+    let changed = DateTime::<Utc>::from(info.updated_at).format("%a, %d %b %Y %H:%M:%S GMT");
+    set(&mut answer, LAST_MODIFIED, &changed.to_string());
+    for (name, value) in &info.metadata {
+        if let Ok(name) = HeaderName::try_from(format!("{METADATA}{name}")) {
+            set(&mut answer, name, value);
+        }
+    }
+    answer
+}
+
+/// What is no text of a header is left out.
+fn set(answer: &mut Answer, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+async fn delete_many(aws: &Aws, place: &Place, body: &Bytes) -> Result<Answer, Fault> {
+    let document = std::str::from_utf8(body).unwrap_or_default();
+    let keys = xml::texts(document, "Key");
+    if keys.is_empty() || keys.len() > DELETE_MAX {
+        let message = format!("the list has to have 1 to {DELETE_MAX} keys");
+        return Err(Fault::bad("MalformedXML", message));
+    }
+    let container = &place.container;
+    let delete = |name: &String| Operation::DeleteObject { container: container.clone(), name: name.clone() };
+    aws.store.commit(keys.iter().map(delete).collect()).await?;
+    let is_quiet = document.contains("<Quiet>true</Quiet>");
+    let told = |key: &String| format!("<Deleted>{}</Deleted>", xml::element("Key", key));
+    let inner = if is_quiet { String::new() } else { keys.iter().map(told).collect() };
+    Ok(whole(StatusCode::OK, "application/xml", xml::document("DeleteResult", &inner)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_parts_of_the_content() {
+        let check = |range: &str, expected| assert_eq!(wanted(range, 10), expected, "{range}");
+        check("bytes=2-5", Some(Some((2, 6))));
+        check("bytes=2-", Some(Some((2, 10))));
+        check("bytes=-3", Some(Some((7, 10))));
+        check("bytes=8-99", Some(Some((8, 10))));
+        check("bytes=10-", Some(None));
+        check("bytes=-0", Some(None));
+        check("bytes=5-2", None);
+        check("lines=1-2", None);
+    }
+
+    #[test]
+    fn a_path_is_bucket_and_key() {
+        let check = |path: &str, bucket: &str, container: &str, key: &str| {
+            let place = Place::read(path);
+            assert_eq!((&*place.bucket, &*place.container, &*place.key), (bucket, container, key), "{path}");
+        };
+        check("/my.photos/in/red%20flower%2B.jpg", "my.photos", "my-photos", "in/red flower+.jpg");
+        check("/photos", "photos", "photos", "");
+        check("/photos/", "photos", "photos", "");
+        check("photos/a", "photos", "photos", "a");
+        check("/", "", "bucket", "");
+    }
+}
