@@ -64,7 +64,8 @@ pub(crate) fn state(member: &Member, chosen: Option<&PathBuf>) -> PathBuf {
     Surroundings::state(&member.root, chosen).join(label_of(&member.function.name))
 }
 
-async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, CommandError> {
+/// The project of a folder, if it has one.
+pub(crate) async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, CommandError> {
     if !folder.is_dir() || OF_AZURE.iter().any(|file| folder.join(file).is_file()) {
         return Ok(None);
     }
@@ -145,7 +146,7 @@ fn route(http: &HttpSource) -> Option<Route> {
 }
 
 /// What starts functions at AWS and nothing here yet: file, line and words.
-fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
+pub(crate) fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
     project.functions.iter().flat_map(move |function| {
         function.sources.iter().filter_map(move |source| {
             let (line, what) = match source {
@@ -174,7 +175,7 @@ fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
     })
 }
 
-fn kind(project: &Project) -> &'static str {
+pub(crate) fn kind(project: &Project) -> &'static str {
     match project.kind {
         ProjectKind::Sam => "SAM",
         ProjectKind::Serverless => "Serverless",

@@ -31,6 +31,7 @@ mod functions_framework;
 mod gvisor;
 mod hot_keys;
 mod http;
+mod import;
 mod imports;
 mod keys;
 mod lambda;
