@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 
-from . import openwhisk, problems, web
+from . import problems, web
 from .load import where
 from .load_lambda import import_target
 from .plan import Plan
@@ -50,11 +50,14 @@ def _functions_framework(root, function, maker):
 
 
 def _action(root, function, maker):
+    # Imported here, as below: no other web app needs it.
+    from . import openwhisk
     module, name = function["entry_point"].rsplit(".", 1)
     return openwhisk.app(openwhisk.function(os.path.join(root, function["script_file"]), module, name), maker["raw"])
 
 
 def _program(root, function, maker):
+    from . import openwhisk
     return openwhisk.app(openwhisk.program(os.path.join(root, maker["file"])), maker["raw"])
 
 

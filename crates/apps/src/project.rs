@@ -124,6 +124,17 @@ pub enum Entry {
     DjangoSettings,
 }
 
+impl Ignored {
+    /// Whether it starts or is a function where the project comes from, so that something is missing here. All else is
+    /// of the deployment, or is said otherwise here.
+    pub fn is_missing(&self) -> bool {
+        let starts = ["the function ", "the event ", "an event ", "the events "];
+        let says = ["not served", "does not send", "not asked"];
+        starts.iter().any(|start| self.what.starts_with(start))
+            || says.iter().any(|word| self.why.contains(word))
+    }
+}
+
 /// One function of a project.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ProjectFunction {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ingle_types::spec::Isolation;
 
+use crate::commands::import::ImportArguments;
 use crate::commands::metrics::MetricsArguments;
 use crate::commands::traces::TracesArguments;
 use crate::debug::DebugChoice;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: HostCommand,
     },
+    /// Say what of an app that another tool deployed runs here, and write an ingle.toml for it
+    Import(ImportArguments),
     /// Make a new app
     Init(InitArguments),
     /// Add a function to an app; without a template, the templates are listed

@@ -76,6 +76,7 @@ async fn command(command: Command, surroundings: &Surroundings, style: Style) ->
         Command::Start(arguments) | Command::Host { command: HostCommand::Start(arguments) } => {
             Box::pin(commands::start::run(arguments, surroundings, style)).await
         }
+        Command::Import(arguments) => Box::pin(commands::import::run(arguments, surroundings, style)).await,
         Command::Init(arguments) => commands::init::run(&arguments, style),
         Command::New(arguments) => commands::new::run(&arguments, surroundings, style),
         Command::Check(arguments) => Box::pin(commands::check::run(arguments, surroundings, style)).await,

@@ -82,7 +82,8 @@ pub(crate) fn state_above(state: &Path) -> Option<&Path> {
     (!state.join(STORE).exists() && above.join(STORE).is_dir() && above.join(MARK).is_file()).then_some(above)
 }
 
-async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, CommandError> {
+/// The project of a folder, if it has one.
+pub(crate) async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Project>, CommandError> {
     if !folder.is_dir() || OF_AZURE.iter().any(|file| folder.join(file).is_file()) {
         return Ok(None);
     }
@@ -178,7 +179,7 @@ fn route(http: &HttpSource) -> Option<Route> {
 }
 
 /// What is otherwise than at AWS: file, line and words.
-fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
+pub(crate) fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
     project.functions.iter().flat_map(move |function| {
         function.sources.iter().filter_map(move |source| {
             match source {
@@ -203,7 +204,7 @@ fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
     })
 }
 
-fn kind(project: &Project) -> &'static str {
+pub(crate) fn kind(project: &Project) -> &'static str {
     match project.kind {
         ProjectKind::Sam => "SAM",
         ProjectKind::Serverless => "Serverless",

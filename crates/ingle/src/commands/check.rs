@@ -58,7 +58,7 @@ async fn check(
 }
 
 /// The app with all findings, and what its requirements are.
-async fn look(
+pub(crate) async fn look(
     arguments: &AppArguments,
     (surroundings, means): (&Surroundings, Option<Means>),
     (tasks, printer, style): (&Tasks, &Printer, Style),

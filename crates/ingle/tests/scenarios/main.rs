@@ -35,6 +35,7 @@ mod functions_framework;
 mod gvisor;
 mod hot_keys;
 mod http;
+mod import;
 mod imports;
 mod keys;
 mod lambda;
