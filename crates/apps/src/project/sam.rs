@@ -13,6 +13,7 @@ use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, front, functi
 mod api;
 mod auth;
 mod events;
+mod validation;
 mod wiring;
 
 /// As Lambda has them for a function that says nothing.

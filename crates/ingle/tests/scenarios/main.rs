@@ -63,5 +63,6 @@ mod tables;
 mod templates;
 mod testing;
 mod timers;
+mod validation;
 mod warming;
 mod web;
