@@ -1,4 +1,4 @@
-//! What stands in front of a route: who may come in ([`authorizer`], [`policy`], [`jwt`]).
+//! What stands in front of a route: who may come in ([`authorizer`], [`policy`], [`jwt`]), and with what ([`validation`]).
 //!
 //! All of it happens before the function runs, and in the order of API Gateway (facts of Lambda, section 5.3). What can't be decided
 //! is refused: a route never is open because its authorizer is broken.
@@ -6,7 +6,9 @@
 mod answer;
 mod authorizer;
 mod identity;
+mod jwt;
 mod policy;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
+use ingle_types::datum::Body;
 use ingle_types::front::{Authorizer, FrontSpec};
 use serde_json::Value;
 
@@ -21,16 +24,28 @@ use crate::apis::Matched;
 use crate::hosts::label_of;
 use crate::service::{Door, Service};
 use authorizer::Gate;
+use jwt::Tokens;
+use validation::Checks;
 
 /// What one route has in front of it; nothing by default.
 #[derive(Default)]
 pub struct Front {
-    gate: Option<Arc<Gate>>,
+    asked: Option<Asked>,
+    /// Of which a token must have one.
+    scopes: Vec<String>,
+    checks: Checks,
+}
+
+/// Who decides.
+#[derive(Clone)]
+enum Asked {
+    Function(Arc<Gate>),
+    Issuer(Arc<Tokens>),
 }
 
 impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Front").field("has_gate", &self.gate.is_some()).finish()
+        f.debug_struct("Front").field("asks", &self.asked.is_some()).finish()
     }
 }
 
@@ -40,7 +55,7 @@ pub struct Builder<'a> {
     /// Functions by label.
     services: &'a BTreeMap<String, Arc<Service>>,
     /// With their APIs.
-    gates: Vec<(String, Arc<Gate>)>,
+    known: Vec<(String, Asked)>,
 }
 
 /// What an authorizer says of the caller: `requestContext.authorizer` of events. It travels with the request's head.
@@ -53,32 +68,58 @@ impl Known {
     }
 }
 
+impl Asked {
+    fn is_of(&self, authorizer: &Authorizer) -> bool {
+        match self {
+            Self::Function(gate) => gate.is_of(authorizer),
+            Self::Issuer(tokens) => tokens.is_of(authorizer),
+        }
+    }
+}
+
 /// What is wrong with a declaration, each with its code: an expression that is none.
 pub fn faults(spec: &FrontSpec) -> Vec<(&'static str, String)> {
     let pattern = spec.authorizer.as_ref().and_then(authorizer::fault);
-    pattern.map(|fault| ("E0120", fault)).into_iter().collect()
+    let patterns = pattern.map(|fault| ("E0120", fault));
+    let schemas = validation::faults(&spec.validation).map(|fault| ("E0121", fault));
+    patterns.into_iter().chain(schemas).collect()
 }
 
 impl<'a> Builder<'a> {
     pub fn new(services: &'a BTreeMap<String, Arc<Service>>) -> Self {
-        Self { services, gates: Vec::new() }
+        Self { services, known: Vec::new() }
     }
 
     /// `api`: the API's id.
     pub fn front(&mut self, api: &str, spec: &FrontSpec) -> Arc<Front> {
-        let gate = spec.authorizer.as_ref().map(|authorizer| self.gate(api, authorizer));
-        Arc::new(Front { gate })
+        let asked = spec.authorizer.as_ref().map(|authorizer| self.asked(api, authorizer));
+        let checks = Checks::new(&spec.validation);
+        Arc::new(Front { asked, scopes: spec.scopes.clone(), checks })
     }
 
-    fn gate(&mut self, api: &str, authorizer: &Authorizer) -> Arc<Gate> {
-        let mut known = self.gates.iter();
-        if let Some((_, gate)) = known.find(|(of, gate)| of == api && gate.is_of(authorizer)) {
-            return gate.clone();
+    fn asked(&mut self, api: &str, authorizer: &Authorizer) -> Asked {
+        let mut known = self.known.iter();
+        if let Some((_, asked)) = known.find(|(of, asked)| of == api && asked.is_of(authorizer)) {
+            return asked.clone();
         }
         let service = authorizer.function().and_then(|name| self.services.get(&label_of(name)));
-        let gate = Arc::new(Gate::new(authorizer.clone(), service.cloned()));
-        self.gates.push((api.to_owned(), gate.clone()));
-        gate
+        let asked = match Tokens::new(authorizer) {
+            Some(tokens) => Asked::Issuer(Arc::new(tokens)),
+            None => Asked::Function(Arc::new(Gate::new(authorizer.clone(), service.cloned()))),
+        };
+        self.known.push((api.to_owned(), asked.clone()));
+        asked
+    }
+}
+
+/// Looks at the body of a request that was let in.
+///
+/// # Errors
+/// The answer to one that is not what its model says.
+pub(crate) fn check_body(head: &Parts, body: &Body) -> Result<(), Response<Bytes>> {
+    match head.extensions.get::<Matched>() {
+        Some(matched) if matched.front.checks.has_models() => matched.front.checks.body(head, &body.joined()),
+        _ => Ok(()),
     }
 }
 
@@ -91,11 +132,15 @@ pub(crate) async fn admit(
     head: &mut Parts,
     matched: &Matched,
 ) -> Result<(), Response<Bytes>> {
-    let Some(gate) = &matched.front.gate else { return Ok(()) };
-    match gate.admit(door, head, matched).await {
+    let said = match &matched.front.asked {
+        None => return matched.front.checks.head(head),
+        Some(Asked::Function(gate)) => gate.admit(door, head, matched).await,
+        Some(Asked::Issuer(tokens)) => tokens.admit(door, head, matched, &matched.front.scopes).await,
+    };
+    match said {
         Ok(known) => {
             head.extensions.insert(Known(Arc::new(known)));
-            Ok(())
+            matched.front.checks.head(head)
         }
         Err(refusal) => Err(answer::refused(&matched.route, &head.headers, refusal)),
     }

@@ -251,6 +251,7 @@ impl Service {
         let _outstanding = self.enter(door)?;
         let body =
             read_body(head, body, door.site.http.body_bytes_max).await.map_err(lambda::body_refused)?;
+        front::check_body(head, &body)?;
         let _concurrent = door.concurrent(head).await;
         let invocation = lambda::invocation(door, function, head, &body)?;
         let source = lambda::Source::of(head);

@@ -5,12 +5,38 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Everything in front of one route.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct FrontSpec {
     pub authorizer: Option<Authorizer>,
     /// Of which a token must have one; empty for any token.
     pub scopes: Vec<String>,
+    pub validation: Validation,
+}
+
+/// What a request has to be like; anything by default.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Validation {
+    /// What has to be there, and not be empty.
+    pub required: Vec<Parameter>,
+    /// What bodies have to be like.
+    pub models: Vec<Model>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Parameter {
+    Header(String),
+    Query(String),
+}
+
+/// A JSON schema, draft 4, for bodies of one media type.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Model {
+    /// `application/json`.
+    pub content_type: String,
+    pub schema: Value,
 }
 
 /// Decides who is let in.

@@ -153,3 +153,18 @@ pub(super) fn identity(findings: &mut Findings, node: &Node) -> Option<Vec<Ident
     }
     Some(found)
 }
+
+/// The media type of bodies that say none.
+pub(super) const JSON: &str = "application/json";
+
+/// A JSON schema. Whether it is one is found out by who applies it.
+pub(super) fn schema(findings: &mut Findings, node: &Node) -> Option<serde_json::Value> {
+    let is_map = matches!(node.kind, super::node::Kind::Map(_));
+    if !is_map || node.unknown_within().is_some() {
+        let at = node.unknown_within().unwrap_or(node);
+        let fix = "write a JSON schema, e.g. {type: object, required: [name]}";
+        findings.wrong("E0121", at.line, "a schema has a value that is not known, or is no map", fix);
+        return None;
+    }
+    Some(node.to_json())
+}

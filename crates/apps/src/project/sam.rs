@@ -13,6 +13,7 @@ use super::{Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front,
 mod api;
 mod auth;
 mod events;
+mod validation;
 mod wiring;
 
 /// As Lambda has them for a function that says nothing.

@@ -14,6 +14,7 @@ use variables::Variables;
 
 mod auth;
 mod events;
+mod validation;
 mod variables;
 
 /// As the framework has them for a function that says nothing.

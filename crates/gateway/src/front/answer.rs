@@ -1,7 +1,7 @@
 //! Answers to who may not come in, as REST APIs and HTTP APIs give them (facts of Lambda, section 5.3).
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::apis::{self, Format, Route};
@@ -15,6 +15,8 @@ const ERROR_HEADER: HeaderName = HeaderName::from_static("ingle-error");
 pub(super) enum Refusal {
     /// Nobody was asked, or the one who was asked does not know the caller.
     Unauthorized,
+    /// A token that is not good enough, with what `WWW-Authenticate` says.
+    Token { is_known: bool, challenge: String },
     Denied {
         /// Somebody wrote that this caller may not.
         is_explicit: bool,
@@ -27,14 +29,18 @@ pub(super) enum Refusal {
 pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Response<Bytes> {
     let is_rest = matches!(route.format, Format::Rest { .. });
     let mut response = match (&refusal, is_rest) {
-        (Refusal::Unauthorized, _) => apis::message(StatusCode::UNAUTHORIZED, "Unauthorized"),
+        (Refusal::Unauthorized | Refusal::Token { is_known: false, .. }, _) => {
+            apis::message(StatusCode::UNAUTHORIZED, "Unauthorized")
+        }
         (Refusal::Denied { is_explicit: true }, true) => denied(
             "User is not authorized to access this resource with an explicit deny in an identity-based policy",
         ),
         (Refusal::Denied { is_explicit: false }, true) => {
             denied("User is not authorized to access this resource")
         }
-        (Refusal::Denied { .. }, _) => apis::message(StatusCode::FORBIDDEN, "Forbidden"),
+        (Refusal::Denied { .. } | Refusal::Token { .. }, _) => {
+            apis::message(StatusCode::FORBIDDEN, "Forbidden")
+        }
         (Refusal::Broken, true) => json(StatusCode::INTERNAL_SERVER_ERROR, "{\"message\":null}".to_owned()),
         (Refusal::Broken, false) => apis::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
     };
@@ -42,8 +48,16 @@ pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Res
     if is_rest {
         headers.insert(ERROR_TYPE, HeaderValue::from_static(error_type(&refusal)));
     }
-    if refusal == Refusal::Broken {
-        headers.insert(ERROR_HEADER, HeaderValue::from_static("E0512"));
+    match refusal {
+        Refusal::Broken => {
+            headers.insert(ERROR_HEADER, HeaderValue::from_static("E0512"));
+        }
+        Refusal::Token { challenge, .. } => {
+            if let Ok(value) = HeaderValue::from_str(&challenge) {
+                headers.insert(WWW_AUTHENTICATE, value);
+            }
+        }
+        Refusal::Unauthorized | Refusal::Denied { .. } => {}
     }
     apis::decorate(route, asked, headers);
     response
@@ -51,7 +65,7 @@ pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Res
 
 fn error_type(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::Unauthorized => "UnauthorizedException",
+        Refusal::Unauthorized | Refusal::Token { .. } => "UnauthorizedException",
         Refusal::Denied { .. } => "AccessDeniedException",
         Refusal::Broken => "AuthorizerConfigurationException",
     }

@@ -1,5 +1,10 @@
 //! Who may come in by the routes of a project: functions that are asked, and signed tokens.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ingle_testkit::{App, Python, Request, Response, Server};
 use serde_json::{Value, json};
 
@@ -229,4 +234,164 @@ fn functions_of_a_serverless_yml_are_asked() {
     let project = server.wait_for("the project", |event| event["event"] == "project");
     let problem = &project["problems"][0];
     assert_eq!((&problem["code"], &problem["line"]), (&json!("E0120"), &json!(21)), "{project}");
+}
+
+/// Makes an RSA key and signs tokens with it, by arithmetic alone: what the server checks was made by other means.
+const ISSUER: &str = r#"
+import base64, hashlib, json, random, sys, time
+
+def is_prime(n):
+    d, s = n - 1, 0
+    while d % 2 == 0:
+        d, s = d // 2, s + 1
+    for a in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29):
+        x = pow(a, d, n)
+        if x in (1, n - 1):
+            continue
+        for _ in range(s - 1):
+            x = x * x % n
+            if x == n - 1:
+                break
+        else:
+            return False
+    return True
+
+def prime():
+    while True:
+        n = random.getrandbits(1024) | (3 << 1022) | 1
+        if n % 65537 != 1 and all(n % p for p in (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)) and is_prime(n):
+            return n
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+p, q = prime(), prime()
+n, d = p * q, pow(65537, -1, (p - 1) * (q - 1)) if sys.version_info >= (3, 8) else None
+
+def sign(text, name):
+    prefix = bytes.fromhex("3031300d060960864801650304020105000420" if name == "RS256" else "3051300d060960864801650304020305000440")
+    digest = prefix + hashlib.new({"RS256": "sha256", "RS512": "sha512"}[name], text).digest()
+    padded = b"\x00\x01" + b"\xff" * (256 - 3 - len(digest)) + b"\x00" + digest
+    return pow(int.from_bytes(padded, "big"), d, n).to_bytes(256, "big")
+
+def token(name="RS256", kid="one", **claims):
+    now = int(time.time())
+    all = dict({"iss": sys.argv[1], "aud": "shop", "exp": now + 600, "iat": now - 5, "sub": "ada", "groups": ["a", "b"]}, **claims)
+    head = b64(json.dumps({"alg": name, "kid": kid}).encode()) + "." + b64(json.dumps(all).encode())
+    return head + "." + b64(sign(head.encode(), name) if name.startswith("RS") else b"")
+
+good = token(scope="read other")
+head, claims, signature = good.split(".")
+print(json.dumps({
+    "keys": {"keys": [{"kty": "oct", "kid": "secret", "k": "AAAA"},
+        {"kty": "RSA", "kid": "one", "alg": "RS256", "use": "sig", "n": b64(n.to_bytes(256, "big")), "e": "AQAB"},
+        {"kty": "RSA", "kid": "any", "n": b64(n.to_bytes(256, "big")), "e": "AQAB"}]},
+    "good": good, "long": token("RS512", "any", aud=["x", "shop"]), "other_key": token("RS512"), "expired": token(exp=1),
+    "foreign": token(iss="https://other.test"), "audience": token(aud="other"), "unsigned": token("none"),
+    "unknown": token(kid="two"), "forged": head + "." + b64(json.dumps({"sub": "eve"}).encode()) + "." + signature,
+    "changed": head + "." + claims + "." + b64(b"\x00" * 256)}))
+"#;
+
+/// Answers requests for these paths with JSON, as long as the test lives. How often it was asked.
+fn publish(listener: TcpListener, documents: Vec<(&'static str, String)>) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            reader.read_line(&mut line).unwrap();
+            let mut other = String::new();
+            while reader.read_line(&mut other).unwrap() > 2 {
+                other.clear();
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            let path = line.split(' ').nth(1).unwrap_or_default();
+            let (_, body) = documents.iter().find(|(known, _)| *known == path).unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            )
+            .unwrap();
+        }
+    });
+    count
+}
+
+#[test]
+fn tokens_of_an_issuer_are_checked() {
+    let python = Python::any();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let made: Value = serde_json::from_str(&python.run(ISSUER, &[&issuer])).unwrap();
+    let about = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}).to_string();
+    let documents = vec![("/.well-known/openid-configuration", about), ("/keys", made["keys"].to_string())];
+    let count = publish(listener, documents);
+    let template = format!(
+        r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      Auth:
+        DefaultAuthorizer: Tokens
+        Authorizers:
+          Tokens: {{JwtConfiguration: {{issuer: "{issuer}", audience: [shop]}}}}
+  Shop:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: shop.handler
+      Events:
+        Any: {{Type: HttpApi, Properties: {{Path: /any, Method: get, ApiId: !Ref Api}}}}
+        Read: {{Type: HttpApi, Properties: {{Path: /read, Method: get, ApiId: !Ref Api, Auth: {{AuthorizationScopes: [read, write]}}}}}}
+        Open: {{Type: HttpApi, Properties: {{Path: /open, Method: get, ApiId: !Ref Api, Auth: {{Authorizer: NONE}}}}}}
+"#
+    );
+    let server = App::default().file("template.yaml", &template).file("shop.py", SHOP).start(&python);
+    let shown = |path: &str, name: &str| {
+        get(&server, path, "authorization", &format!("Bearer {}", made[name].as_str().unwrap()))
+    };
+    let told = shown("/any", "good").status(200).json();
+    let claims = &told["jwt"]["claims"];
+    assert_eq!((&claims["sub"], &claims["groups"]), (&json!("ada"), &json!("[a b]")));
+    assert!(claims["exp"].is_string() && told["jwt"]["scopes"].is_null(), "{told}");
+    assert_eq!(shown("/read", "good").status(200).json()["jwt"]["scopes"], json!(["read"]));
+    shown("/any", "long").status(200);
+    assert_eq!(count.load(Ordering::SeqCst), 2, "keys are got once");
+    server.get("/open").status(200);
+
+    let refused = server.get("/any").status(401);
+    assert_eq!(
+        (refused.text().as_str(), refused.header("www-authenticate")),
+        ("{\"message\":\"Unauthorized\"}", "Bearer")
+    );
+    for name in ["expired", "foreign", "audience", "unsigned", "other_key", "forged", "changed", "unknown"] {
+        let refused = shown("/any", name).status(401);
+        assert!(refused.header("www-authenticate").contains("error=\"invalid_token\""), "{name}");
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 2, "an unknown key is not asked for again so soon");
+    let refused = shown("/read", "long").status(403);
+    assert_eq!(refused.text(), "{\"message\":\"Forbidden\"}");
+    assert!(refused.header("www-authenticate").contains("insufficient_scope"));
+}
+
+#[test]
+fn without_the_keys_of_an_issuer_nobody_comes_in() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let python = Python::any();
+    let made: Value = serde_json::from_str(&python.run(ISSUER, &[&issuer])).unwrap();
+    let file = format!(
+        "service: s\nprovider: {{name: aws, httpApi: {{authorizers: {{t: {{issuerUrl: '{issuer}', audience: shop}}}}}}}}\n\
+        functions:\n  f:\n    handler: shop.handler\n    events:\n      - httpApi: {{path: /a, method: get, authorizer: t}}\n"
+    );
+    let app = App::default().file("serverless.yml", &file).file("shop.py", SHOP);
+    let server = app.launch(&python).may_complain("E0513").start();
+    let token = made["good"].as_str().unwrap();
+    let refused = get(&server, "/a", "authorization", token).status(401);
+    assert!(refused.header("www-authenticate").contains("the keys of the issuer are not known"));
 }

@@ -74,6 +74,7 @@ mod tables;
 mod templates;
 mod testing;
 mod timers;
+mod validation;
 mod warming;
 mod web;
 mod zappa;

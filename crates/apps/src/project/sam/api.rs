@@ -12,8 +12,17 @@ const IMPLICIT_REST: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP: &str = "ServerlessHttpApi";
 const IMPLICIT_STAGE: &str = "Prod";
 
-const APPLIED: [&str; 8] =
-    ["StageName", "Cors", "CorsConfiguration", "BinaryMediaTypes", "Name", "Description", "Tags", AUTH];
+const APPLIED: [&str; 9] = [
+    "StageName",
+    "Cors",
+    "CorsConfiguration",
+    "BinaryMediaTypes",
+    "Name",
+    "Description",
+    "Tags",
+    AUTH,
+    "Models",
+];
 const AUTH: &str = "Auth";
 
 /// What a route has from its API.
@@ -23,6 +32,8 @@ pub(super) struct Door {
     pub(super) cors: Option<Cors>,
     /// Who is let in, if the route does not say it, and who may be asked.
     pub(super) auth: Option<Node>,
+    /// Schemas of bodies, by name.
+    pub(super) models: Option<Node>,
 }
 
 /// The API that a route names, or the one that SAM would make. `None`, with a finding, if it is none of the template.
@@ -67,8 +78,8 @@ pub(super) fn door(
         }
         _ => Api::Http { id, payload: Payload::V2 },
     };
-    let auth = properties.get(AUTH).cloned();
-    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, auth })
+    let (auth, models) = (properties.get(AUTH).cloned(), properties.get("Models").cloned());
+    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, auth, models })
 }
 
 /// What of an API has no effect.

@@ -6,6 +6,7 @@ use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, ScheduleSource, http};
+use super::validation::{self, MODEL, PARAMETERS};
 use super::{Template, api, auth};
 
 pub(super) const QUEUE_WORDS: QueueWords = QueueWords {
@@ -131,9 +132,15 @@ fn rest_route(
     let (path, method) = (path?, http::method(findings, method?));
     let path = findings.text(path, "Path").and_then(|text| http::path(findings, &text, path.line));
     let door = api::door(findings, template, ResourceKind::RestApi, properties.get("RestApiId"))?;
-    note_others(findings, properties, &event.key, &["Path", "Method", "RestApiId", "Auth"]);
+    note_others(
+        findings,
+        properties,
+        &event.key,
+        &["Path", "Method", "RestApiId", "Auth", MODEL, PARAMETERS],
+    );
     let auth = (door.auth.as_ref(), properties.get("Auth"));
-    let Asked { front, guard } = auth::asked(findings, auth, true, event.line)?;
+    let Asked { mut front, guard } = auth::asked(findings, auth, true, event.line)?;
+    front.validation = validation::read(findings, door.models.as_ref(), properties)?;
     let (path, method) = (path?, method?);
     Some(HttpSource {
         api: door.api,

@@ -6,6 +6,7 @@ use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, http};
 use super::auth::{self, Names};
+use super::validation;
 
 /// The framework's own ids of its APIs.
 const REST_API: &str = "ApiGatewayRestApi";
@@ -167,13 +168,14 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
         findings,
         config,
         "http",
-        &["path", "method", "cors", "private", "authorizer", "integration"],
+        &["path", "method", "cors", "private", "authorizer", "integration", "request"],
     );
     let cors = config.get("cors").and_then(|node| http::cors(findings, node));
     let types = door.provider.at(&["apiGateway", "binaryMediaTypes"]);
     let binary_types = types.map(|node| findings.texts(node, "binaryMediaTypes")).unwrap_or_default();
     let api = Api::Rest { id: REST_API.to_owned(), binary_types };
-    let Asked { front, guard } = auth::rest(findings, door.names, config)?;
+    let Asked { mut front, guard } = auth::rest(findings, door.names, config)?;
+    front.validation = validation::read(findings, door.provider, config)?;
     Some(HttpSource {
         api,
         method,
