@@ -335,7 +335,8 @@ const TEMPLATE: &str = r#"
 Transform: AWS::Serverless-2016-10-31
 Globals:
   Function:
-    Timeout: 10
+    Timeout: 20
+    MemorySize: 1769
     Runtime: provided.al2023
 Resources:
   Program:
