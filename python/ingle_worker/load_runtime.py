@@ -13,7 +13,7 @@ import sys
 from . import logs
 from .convert import encode_bytes, encode_text
 from .plan import Plan
-from .relay import Call, Relay, now_ms
+from .relay import Call, Relay
 
 RIC = "awslambdaric"
 _STREAMED = "application/vnd.awslambda.http-integration-response"
@@ -123,16 +123,16 @@ def _context_decoder(settings):
     from .load_lambda import trace_header
 
     def decode(kind, value, payload, header):
-        deadline_ms = now_ms() + int(settings["timeout_seconds"] * 1000)
+        time_ms = int(settings["timeout_seconds"] * 1000)
         trace = trace_header(header.get("trace"), header["id"])
-        headers = [("Lambda-Runtime-Aws-Request-Id", header["id"]), ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
+        headers = [("Lambda-Runtime-Aws-Request-Id", header["id"]),
                    ("Lambda-Runtime-Invoked-Function-Arn", settings["arn"])]
         if trace is not None:
             headers.append(("Lambda-Runtime-Trace-Id", trace))
         client = header["metadata"].get("client_context")
         if client is not None:
             headers.append(("Lambda-Runtime-Client-Context", client[1]))
-        return lambda event: Call(header["id"], event, headers, deadline_ms, trace)
+        return lambda event: Call(header["id"], event, headers, time_ms, trace)
 
     return decode
 

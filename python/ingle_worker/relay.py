@@ -38,6 +38,8 @@ _LAST_TURNS_MAX = 1000
 
 # What of the time that an environment has for its end is the runtime's.
 _PART_OF_RUNTIME = 0.3
+# Lines that the lane has not taken yet.
+_LINES_MAX = 1000
 # How long a runtime may take to end that has said that it can't go on.
 _END_SECONDS = 2
 
@@ -55,18 +57,23 @@ class Failed(errors.Told):
 
 
 class Call:
-    """An event on its way. Attributes: the id of its invocation, the event's bytes, headers for the runtime, deadline, X-Ray's id."""
+    """An event on its way. Attributes: the id of its invocation, the event's bytes, headers for the runtime, milliseconds that it may
+    take from when it is dealt, X-Ray's id.
+    """
 
-    __slots__ = ("id", "payload", "headers", "deadline_ms", "trace", "told")
+    __slots__ = ("id", "payload", "headers", "time_ms", "deadline_ms", "trace", "told")
 
-    def __init__(self, identity, payload, headers, deadline_ms, trace):
+    def __init__(self, identity, payload, headers, time_ms, trace):
         self.id = identity
         self.payload = payload
         self.headers = headers
-        self.deadline_ms = deadline_ms
+        self.time_ms = time_ms
+        # Of epoch, once it is dealt.
+        self.deadline_ms = None
         self.trace = trace
         # ("line", text), and at last ("answer", (content type, bytes)), ("go", None) or ("failed", error).
-        self.told = queue.SimpleQueue()
+        # Bounded: who writes without end waits until its words are taken.
+        self.told = queue.Queue(_LINES_MAX)
 
 
 class Relay:
@@ -328,6 +335,7 @@ class Relay:
         self._state = RUNNING
         call = self._in_work = self._call
         self._dealt_at = time.monotonic()
+        call.deadline_ms = int(time.time() * 1000) + call.time_ms
         self._extensions.invoke(call, self._settings["arn"])
         self._extensions.telemetry.platform("start", {"requestId": call.id, "version": "$LATEST"})
         if self._command is None:
@@ -335,7 +343,7 @@ class Relay:
             call.told.put(("go", None))
             return
         connection, self._waiting = self._waiting, None
-        connection.answer(200, call.payload, call.headers)
+        connection.answer(200, call.payload, call.headers + [("Lambda-Runtime-Deadline-Ms", str(call.deadline_ms))])
         connection.go_on()
 
     def _on_heard(self, line):
@@ -446,7 +454,3 @@ class Relay:
         self._failure = dict(told_failure(request), reason="init")
         if self._program is not None:
             self.after(_END_SECONDS, self._program.end)
-
-
-def now_ms():
-    return int(time.time() * 1000)

@@ -31,6 +31,9 @@ const STACKS_PATIENCE: Duration = Duration::from_millis(150);
 /// How long the other invocations of a worker may go on after one of them was over its time.
 const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
 
+/// As long as Lambda gives a runtime and its extensions before the time of an event begins.
+const PROGRAMS_START_MAX: Duration = Duration::from_secs(10);
+
 /// How a call went.
 #[derive(Debug)]
 pub struct Answer {
@@ -143,6 +146,7 @@ impl Slot {
             }
         };
         self.running = Some(call.id);
+        let deadline = deadline.map(|deadline| deadline + self.time_to_start());
         self.worker.state().functions.insert(call.id, Running::new(call.function.clone()));
         let teller = departure.teller(self.worker.clone(), self.tasks.clone(), call.id);
         let interrupts = departure.interrupts;
@@ -177,6 +181,12 @@ impl Slot {
                 self.answer(outcome, Duration::ZERO)
             }
         }
+    }
+
+    /// How much longer the first call of a worker may take than others: programs beside it may still have to start.
+    fn time_to_start(&self) -> Duration {
+        let is_first = self.worker.has_programs && self.worker.state().completed == 0;
+        if is_first { PROGRAMS_START_MAX } else { Duration::ZERO }
     }
 
     async fn run_on_lane(

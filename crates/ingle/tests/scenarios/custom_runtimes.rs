@@ -271,6 +271,20 @@ fn a_runtime_that_ends_is_told_of(python: &Python) {
     assert_eq!(after["told"].as_array().unwrap().len(), 2, "{}", after["told"]);
 }
 
+/// The time of an event begins when it is dealt: what a program does before that has a time of its own. Which Python it is
+/// does not matter.
+#[test]
+fn a_program_may_take_its_time_to_start() {
+    let python = Python::any();
+    let slow = BOOTSTRAP.replacen("held = []", "held = []\ntime.sleep(3)", 1);
+    let app = App::default().file("bootstrap", &script(&python, &slow));
+    let server = app.file("ingle.toml", "[lambda]\ntimeout = \"2s\"\n").start(&python);
+    let (error, shown, _) = invoke(&python, &server, &json!({"do": "show"}));
+    assert_eq!(error, Value::Null, "{shown}");
+    let deadline = shown["headers"]["Lambda-Runtime-Deadline-Ms"].as_str().unwrap();
+    assert!(deadline.parse::<u64>().unwrap() > shown["now"].as_u64().unwrap(), "{shown}");
+}
+
 /// What a program has in memory is its function's. Which Python it is does not matter.
 #[test]
 fn the_memory_of_a_program_counts() {
@@ -335,7 +349,8 @@ const TEMPLATE: &str = r#"
 Transform: AWS::Serverless-2016-10-31
 Globals:
   Function:
-    Timeout: 10
+    Timeout: 20
+    MemorySize: 1769
     Runtime: provided.al2023
 Resources:
   Program:
@@ -387,36 +402,39 @@ fn functions_of_a_project_have_custom_runtimes() {
     assert_eq!(other["environment"].get("WRAPPED"), None);
 }
 
-/// AWS's own runtime for Python, of each version line, unmodified: the calls that Ingle's worker is compared with.
+/// AWS's own runtime for Python, unmodified: the calls that Ingle's worker is compared with.
+fn compared(environment: &str, log_format: &str) -> Server {
+    let program = workspace().join(format!("target/venvs/{environment}/bin/python"));
+    assert!(program.exists(), "no boto3 and awslambdaric: run `cargo xtask setup`");
+    let clients = Python { version: "3", program };
+    let settings = "[lambda]\nruntime = \"awslambdaric\"\ntimeout = \"20s\"\n";
+    // A program that starts takes its time on a busy machine.
+    let app =
+        App::folder("tests/lambda").file("ingle.toml", settings).settings(&json!({"LONGEST_MS": "20000"}));
+    let launch = app.launch(&clients).variable("AWS_LAMBDA_LOG_FORMAT", log_format).may_complain("");
+    let server = launch.start();
+    let (endpoint, folder) = (format!("http://{}", server.address()), server.folder().display().to_string());
+    let compare = std::fs::read_to_string(server.folder().join("compare.py")).unwrap();
+    let found = clients.run(&compare, &[&endpoint, "app", &folder, log_format]);
+    assert_eq!(found, "{\"compared\": 27}", "{environment}, {log_format}");
+    server
+}
+
 #[test]
 fn aws_s_own_runtime_behaves_as_it_does_elsewhere() {
-    let check = |environment: &str, log_format: &str| {
-        let program = workspace().join(format!("target/venvs/{environment}/bin/python"));
-        assert!(program.exists(), "no boto3 and awslambdaric: run `cargo xtask setup`");
-        let clients = Python { version: "3", program };
-        let settings = "[lambda]\nruntime = \"awslambdaric\"\ntimeout = \"20s\"\n";
-        // A program that starts takes its time on a busy machine.
-        let app = App::folder("tests/lambda")
-            .file("ingle.toml", settings)
-            .settings(&json!({"LONGEST_MS": "20000"}));
-        let launch = app.launch(&clients).variable("AWS_LAMBDA_LOG_FORMAT", log_format).may_complain("");
-        let server = launch.start();
-        let (endpoint, folder) =
-            (format!("http://{}", server.address()), server.folder().display().to_string());
-        let compare = std::fs::read_to_string(server.folder().join("compare.py")).unwrap();
-        let found = clients.run(&compare, &[&endpoint, "app", &folder, log_format]);
-        assert_eq!(found, "{\"compared\": 27}", "{environment}, {log_format}");
-        server
-    };
-    drop(check("lambda", "JSON"));
-    drop(check("lambda-2.0", "Text"));
-    drop(check("lambda-3.1", "Text"));
-    let server = check("lambda", "Text");
+    drop(compared("lambda", "JSON"));
+    let server = compared("lambda", "Text");
     // What is wrong with a handler is AWS's to say.
     let clients = Python { version: "3", program: workspace().join("target/venvs/lambda/bin/python") };
     let (error, result, log) = invoke(&clients, &server, &json!({"do": "leave"}));
     let message = "RequestId: ID Error: Runtime exited with error: exit status 7";
     assert_eq!((&error, &result["errorMessage"]), (&json!("Unhandled"), &json!(message)), "{log}");
+}
+
+#[test]
+fn older_lines_of_aws_s_own_runtime_behave_as_they_do_elsewhere() {
+    drop(compared("lambda-2.0", "Text"));
+    drop(compared("lambda-3.1", "Text"));
 }
 
 /// Versions before 2.1 tell of a handler that can't be imported with each event, later ones when they start.

@@ -87,6 +87,7 @@ Transform: AWS::Serverless-2016-10-31
 Globals:
   Function:
     Timeout: 20
+    MemorySize: 1769
 Resources:
   Watcher:
     Type: AWS::Serverless::LayerVersion

@@ -1,4 +1,5 @@
 //! A function for AWS Lambda in Rust, whose runtime is AWS's own crate.
+#![expect(clippy::disallowed_methods, reason = "a story builds a program, as users do")]
 
 use ingle_testkit::{App, Python, workspace};
 use serde_json::json;
