@@ -14,13 +14,14 @@
 //! | functions and events of a template | `sam` |
 //! | functions and events of a serverless.yml | `serverless` |
 //! | settings of a Chalice project, and what its app declares | [`chalice`] |
-//! | what both have | `function`, `http`, `findings`, `place` |
+//! | what both have | `function`, `http`, `findings`, `later`, `place` |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
+use ingle_types::spec::{LaterOptions, Redrive};
 
 use crate::folder::{existing_folder, read_bytes};
 use crate::{Error, encoding};
@@ -33,6 +34,7 @@ mod findings;
 mod function;
 mod http;
 mod intrinsics;
+mod later;
 mod node;
 mod place;
 mod resources;
@@ -123,6 +125,8 @@ pub struct ProjectFunction {
     /// Folders or zip files like `code`, in the order in which they go over each other below `/opt`.
     pub layers: Vec<PathBuf>,
     pub sources: Vec<EventSource>,
+    /// What becomes of events that nobody waits for.
+    pub later: LaterOptions,
     /// Where it is, relative to the project's folder; `None` for the project's own file.
     pub file: Option<PathBuf>,
     /// Where it begins.
@@ -272,6 +276,8 @@ pub struct QueueSource {
     pub enabled: bool,
     /// Most events at once (`MaximumConcurrency`).
     pub concurrency: Option<u32>,
+    /// What the queue itself says about messages that fail.
+    pub redrive: Option<Redrive>,
     pub line: u32,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
-use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, function, place, resources};
+use super::{Project, ProjectFunction, ProjectKind, ProjectOptions, function, later, place, resources};
 use variables::Variables;
 
 mod events;
@@ -59,7 +59,7 @@ const APPLIED_OF_PROVIDER: [&str; 18] = [
     "deploymentBucket",
     "deploymentMethod",
 ];
-const APPLIED_OF_FUNCTION: [&str; 15] = [
+const APPLIED_OF_FUNCTION: [&str; 19] = [
     "handler",
     "name",
     "runtime",
@@ -75,6 +75,10 @@ const APPLIED_OF_FUNCTION: [&str; 15] = [
     "tags",
     "architecture",
     "image",
+    "destinations",
+    "maximumRetryAttempts",
+    "maximumEventAge",
+    "onError",
 ];
 
 /// Why a key has no effect.
@@ -85,9 +89,6 @@ fn why_not_applied(key: &str) -> &'static str {
         "tracing" | "logs" | "logRetentionInDays" => "logs and traces are Ingle's own",
         "reservedConcurrency" | "provisionedConcurrency" | "snapStart" | "versionFunctions" => {
             "workers are decided about by `[workers]` in ingle.toml"
-        }
-        "onError" | "destinations" | "maximumRetryAttempts" | "maximumEventAge" => {
-            "there are no asynchronous invocations yet"
         }
         "useDotenv" => "variables of .env are not read; set them in the environment",
         "apiKeys" | "usagePlan" => "callers are not asked who they are",
@@ -125,9 +126,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
             resource_nodes.extend(findings.members(node, "Resources").iter().cloned());
         }
     }
-    for resource in &resource_nodes {
-        resources::note_unserved(&mut findings, resource);
-    }
+    resource_nodes.iter().for_each(|resource| resources::note_unserved(&mut findings, resource));
     let service = service(&mut findings, &mut variables)?;
     let prefix = format!("{service}-{}", variables.stage);
     let made = made_by_framework(&functions, layers.as_ref(), &prefix);
@@ -166,6 +165,8 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         let Some(value) = evaluator.evaluate(&function.value)? else { continue };
         found.extend(reader.checked(&Member { value, ..function }));
     }
+    let redrives = later::redrives(&mut reader.findings, &mut evaluator, &resource_nodes)?;
+    later::apply(&mut found, &redrives);
     let functions = function::distinct(&mut reader.findings, found);
     let (problems, ignored) = reader.findings.finish();
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
@@ -364,6 +365,7 @@ impl Reader<'_> {
         let memory_mb = number("memorySize", function::MEMORY_RANGE, MEMORY_MB);
         let variables = self.variables(config);
         let layers = self.layers(id, config);
+        let later = later::of_serverless(&mut self.findings, self.prefix, id, config);
         let door = events::Door { provider: self.provider, stage: self.stage };
         let sources = events::read(&mut self.findings, &door, id, config);
         Some(ProjectFunction {
@@ -377,6 +379,7 @@ impl Reader<'_> {
             variables,
             layers,
             sources,
+            later,
             file: None,
             line: member.line,
         })

@@ -20,6 +20,7 @@ mod concurrency;
 mod courtesy;
 mod crash;
 mod debugger;
+mod destinations;
 mod documents;
 mod durability;
 mod environment;
