@@ -105,6 +105,7 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
     options.queues = function.sources.iter().filter_map(queue).collect();
     options.runtime =
         function.runtime.as_deref().and_then(|name| name.parse().ok()).unwrap_or(options.runtime);
+    options.later = function.later.clone();
     options.layers = function.layers.iter().map(|layer| member.root.join(layer)).collect();
     sandbox.memory.get_or_insert(function.memory_mb << 20);
     sandbox.door = member.door.as_ref().map(|door| door.address.clone());
@@ -146,6 +147,7 @@ fn queue(source: &EventSource) -> Option<HandlerQueue> {
         reports_failures: source.reports_failures,
         // Its messages are to come one after the other.
         parallel_max: if source.queue.ends_with(FIFO) { Some(1) } else { source.concurrency },
+        redrive: source.redrive.clone(),
     })
 }
 
@@ -254,6 +256,7 @@ pub(crate) fn function(
             url: options.has_url.then_some(url),
             schedules: options.schedules.clone(),
             queues: options.queues.clone(),
+            later: options.later.clone(),
             timeout: options.timeout.unwrap_or(TIMEOUT),
             region: options.region.clone(),
             memory_mib: declared
@@ -362,6 +365,7 @@ mod tests {
                 reports_failures: true,
                 enabled,
                 concurrency,
+                redrive: None,
                 line: 1,
             }))
         };
@@ -372,6 +376,7 @@ mod tests {
             window: Duration::from_secs(2),
             reports_failures: true,
             parallel_max: Some(4),
+            redrive: None,
         };
         assert_eq!(check("Orders", Some(4), true), Some(expected));
         assert_eq!(check("Orders", None, true).and_then(|source| source.parallel_max), None);

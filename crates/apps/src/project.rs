@@ -16,7 +16,7 @@
 //! | settings of a Chalice project, and what its app declares | [`chalice`] |
 //! | who may come in | `front` |
 //! | stages of Zappa | `zappa` |
-//! | what they have in common | `function`, `http`, `findings`, `place` |
+//! | what they have in common | `function`, `http`, `findings`, `later`, `place` |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use ingle_types::front::FrontSpec;
 use ingle_types::problem::Problem;
+use ingle_types::spec::{LaterOptions, Redrive};
 
 use crate::folder::{existing_folder, read_bytes};
 use crate::{Error, archive, encoding};
@@ -37,6 +38,7 @@ mod front;
 mod function;
 mod http;
 mod intrinsics;
+mod later;
 mod node;
 mod place;
 mod resources;
@@ -158,6 +160,8 @@ pub struct ProjectFunction {
     /// Folders or zip files like `code`, in the order in which they go over each other below `/opt`.
     pub layers: Vec<PathBuf>,
     pub sources: Vec<EventSource>,
+    /// What becomes of events that nobody waits for.
+    pub later: LaterOptions,
     /// Where it is, relative to the project's folder; `None` for the project's own file.
     pub file: Option<PathBuf>,
     /// Where it begins.
@@ -335,6 +339,8 @@ pub struct QueueSource {
     pub enabled: bool,
     /// Most events at once (`MaximumConcurrency`).
     pub concurrency: Option<u32>,
+    /// What the queue itself says about messages that fail.
+    pub redrive: Option<Redrive>,
     pub line: u32,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! An event that was taken is a message of an internal queue: it outlives the server, and its listener is that of queues. The
 //! message's id is the id of the request, so all attempts have one id. A failed event is tried again after one minute and
-//! after two more; then, or when it is six hours old, it goes to a queue where it can be looked at.
+//! after two more; then, or when it is six hours old, it goes to a queue where it can be looked at. The function may have other
+//! numbers, and destinations that are told what became of an event (`destinations`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,14 @@ use ingle_tasks::Stopper;
 use ingle_types::clock::ClockHandle;
 use ingle_types::datum::Datum;
 use ingle_types::event::futures::BoxFuture;
-use ingle_types::event::{Delivery, Event, Invocation, LATER_QUEUE_PREFIX, Trace};
+use ingle_types::event::{Delivery, Event, Invocation, LATER_QUEUE_PREFIX, QueueDelivery, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
-use ingle_types::spec::QueueOptions;
+use ingle_types::outcome::Outcome;
+use ingle_types::spec::{HandlerTrigger, LaterOptions, QueueOptions};
 use serde::de::IgnoredAny;
 use uuid::Uuid;
+
+mod destinations;
 
 use crate::ListenerRooms;
 use crate::queue::{Form, Listener, ListenerOptions, MessageReader, Reading};
@@ -26,12 +30,8 @@ use crate::queue::{Form, Listener, ListenerOptions, MessageReader, Reading};
 pub(crate) const POISON_QUEUE: &str = "lambda-events-poison";
 /// For the names of the queues; any constant will do.
 const NAMESPACE: Uuid = Uuid::from_u128(0x696e_676c_652d_6c61_7465_722d_6576_656e);
-/// The first attempt and two more.
-const ATTEMPTS_MAX: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_secs(60);
 const SECOND_DELAY: Duration = Duration::from_secs(120);
-/// What nobody could run for so long is not run any more.
-const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Under which an event has what its caller says of itself.
 const CLIENT_CONTEXT: &str = "client_context";
 
@@ -80,7 +80,7 @@ pub(crate) fn message(function: &FunctionName, id: InvocationId, event: String) 
 }
 
 /// Runs the events of one function, until the stopper is used or dropped.
-pub fn start(function: &FunctionName, rooms: ListenerRooms) -> Stopper {
+pub fn start(function: &FunctionName, handler: &HandlerTrigger, rooms: ListenerRooms) -> Stopper {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let options = ListenerOptions {
         function: function.clone(),
@@ -89,16 +89,25 @@ pub fn start(function: &FunctionName, rooms: ListenerRooms) -> Stopper {
             // One event for each worker that there may be: more would only wait at its door.
             batch_size: 1,
             new_batch_threshold: u32::try_from(processors).unwrap_or(1).saturating_sub(1),
-            max_dequeue_count: ATTEMPTS_MAX,
+            max_dequeue_count: handler.later.retries_max + 1,
             ..rooms.host.queues
         },
-        form: Form::Each(Arc::new(Events { function: function.clone(), clock: rooms.clock.clone() })),
+        dead_letters: destinations::dead_letters(&handler.later),
+        form: Form::Each(Arc::new(Events {
+            function: function.clone(),
+            options: handler.later.clone(),
+            region: handler.region.clone(),
+            clock: rooms.clock.clone(),
+        })),
     };
     Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock).start()
 }
 
 struct Events {
     function: FunctionName,
+    options: LaterOptions,
+    /// The region that the function believes to be in.
+    region: String,
     clock: ClockHandle,
 }
 
@@ -106,10 +115,18 @@ impl Events {
     fn reading(&self, message: LeasedMessage) -> Reading {
         let id = &message.lease.message_id;
         let now = self.clock.now();
-        if now.duration_since(message.inserted_at).is_ok_and(|age| age > AGE_MAX) {
-            let hours = AGE_MAX.as_secs() / 3600;
-            let function = &self.function;
-            return Reading::Hopeless(format!("event {id} for {function} is more than {hours} hours old"));
+        if now.duration_since(message.inserted_at).is_ok_and(|age| age > self.options.age_max) {
+            let seconds = self.options.age_max.as_secs();
+            let most = if seconds.is_multiple_of(3600) {
+                format!("{} hours", seconds / 3600)
+            } else {
+                format!("{seconds} seconds")
+            };
+            let reason = format!("event {id} for {} is more than {most} old", self.function);
+            return match self.too_old(&message, &reason) {
+                Some(operations) => Reading::GivenUp(reason, operations),
+                None => Reading::Hopeless(reason),
+            };
         }
         let (Ok(uuid), Ok(body)) = (Uuid::parse_str(id), std::str::from_utf8(&message.body)) else {
             return Reading::Hopeless(format!("event {id} for {} can't be read", self.function));
@@ -145,6 +162,14 @@ impl MessageReader for Events {
 
     fn retry_delay(&self, attempts: u32) -> Option<Duration> {
         Some(if attempts < 2 { FIRST_DELAY } else { SECOND_DELAY })
+    }
+
+    fn settles(&self) -> bool {
+        self.options.on_success.is_some() || destinations::dead_letters(&self.options).is_some()
+    }
+
+    fn settle(&self, message: &LeasedMessage, delivery: &QueueDelivery, outcome: &Outcome) -> Vec<Operation> {
+        self.ended(message, delivery, outcome)
     }
 }
 
@@ -197,9 +222,12 @@ mod tests {
         take(&store, Invocation { id, function: function.clone(), event, caller: None }).await.unwrap();
         clock.set(SystemTime::UNIX_EPOCH + time);
         let leased = store.lease_messages(&queue_name(&FunctionName::new("WORK")), 1, time).await.unwrap();
-        let events = Events { function, clock: Arc::new(clock) };
+        let (options, region) = (LaterOptions::default(), "eu-west-1".to_owned());
+        let events = Events { function, options, region, clock: Arc::new(clock) };
         (id, events.reading(leased.into_iter().next().unwrap()))
     }
+
+    const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
 
     #[tokio::test]
     async fn an_event_comes_out_as_it_was_taken_until_it_is_too_old() {

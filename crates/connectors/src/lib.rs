@@ -95,6 +95,7 @@ fn listen_one(function: &FunctionSpec, rooms: &ListenerRooms) -> Option<Stopper>
                 function: function.name.clone(),
                 queue: trigger.queue.clone(),
                 queues: rooms.host.queues,
+                dead_letters: None,
                 form: queue::Form::Each(reader),
             };
             let listener =

@@ -109,7 +109,7 @@ pub(crate) fn verdict(delivery: &QueueDelivery, outcome: &Outcome) -> Verdict {
     if !failure.is_final && delivery.dequeue_count < delivery.max_dequeue_count {
         return Verdict::Again { visible_after: delivery.retry_delay, counts };
     }
-    match poison_queue(&delivery.queue) {
+    match delivery.dead_letters.clone().or_else(|| poison_queue(&delivery.queue)) {
         Some(poison_queue) => {
             Verdict::Poison { poison_queue, reason: format!("{}: {}", failure.kind, failure.message) }
         }
@@ -196,6 +196,7 @@ mod tests {
             dequeue_count,
             max_dequeue_count: 5,
             retry_delay: Duration::from_secs(3),
+            dead_letters: None,
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn start(
     handler: &HandlerTrigger,
     rooms: &ListenerRooms,
 ) -> Vec<Stopper> {
-    let later = later::start(function, rooms.clone());
+    let later = later::start(function, handler, rooms.clone());
     let queues = handler.queues.iter().map(|queue| start_queue(function, queue, handler, rooms));
     std::iter::once(later).chain(queues).collect()
 }
@@ -27,7 +27,11 @@ fn start_queue(
     handler: &HandlerTrigger,
     rooms: &ListenerRooms,
 ) -> Stopper {
-    let queues = &rooms.host.queues;
+    // More deliveries than the queue allows are none of its redrive's.
+    let of_host = &rooms.host.queues;
+    let receives = source.redrive.as_ref().map(|redrive| redrive.receives_max);
+    let queues =
+        &QueueOptions { max_dequeue_count: receives.unwrap_or(of_host.max_dequeue_count), ..of_host.clone() };
     let batches = Batches {
         source: source.clone(),
         region: handler.region.clone(),
@@ -45,6 +49,7 @@ fn start_queue(
         function: function.clone(),
         queue: source.queue.clone(),
         queues: QueueOptions { new_batch_threshold: parallel.saturating_sub(1), ..queues.clone() },
+        dead_letters: source.redrive.as_ref().map(|redrive| redrive.queue.clone()),
         form: Form::Batch(Arc::new(batches)),
     };
     let ListenerRooms { store, invoker, tasks, clock, .. } = rooms.clone();

@@ -77,6 +77,7 @@ mod tests {
             dequeue_count: 1,
             max_dequeue_count: 5,
             retry_delay: Duration::ZERO,
+            dead_letters: None,
         })
     }
 

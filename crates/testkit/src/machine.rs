@@ -25,9 +25,11 @@ pub fn binary() -> PathBuf {
     }
     let built = ["target/release/ingle", "target/debug/ingle"].map(|path| workspace().join(path));
     let when = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
-    built.into_iter().filter(|path| path.is_file()).max_by_key(when).unwrap_or_else(|| {
-        panic!("no program to test: run `cargo build -p ingle`, or set INGLE_BINARY")
-    })
+    built
+        .into_iter()
+        .filter(|path| path.is_file())
+        .max_by_key(when)
+        .unwrap_or_else(|| panic!("no program to test: run `cargo build -p ingle`, or set INGLE_BINARY"))
 }
 
 /// One cache for all tests, so that the worker's files are laid out once.

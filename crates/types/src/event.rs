@@ -103,6 +103,8 @@ pub struct QueueDelivery {
     pub max_dequeue_count: u32,
     /// How long a failed message stays invisible.
     pub retry_delay: Duration,
+    /// Where it goes after its last attempt, if not where the rule for its queue says.
+    pub dead_letters: Option<String>,
 }
 
 /// Messages that make one event.

@@ -115,6 +115,32 @@ pub enum Exit {
 }
 
 impl Failure {
+    /// The frames of the exception itself, which stands last; each with the first line of its source and without marks below
+    /// that.
+    pub fn frames(&self) -> Vec<String> {
+        let own = self.traceback.rsplit("Traceback (most recent call last):\n").next().unwrap_or_default();
+        let mut frames: Vec<String> = Vec::new();
+        let mut has_source = false;
+        for line in own.lines() {
+            let is_frame = line.starts_with("  File \"") && line.contains(", in ");
+            if is_frame || line.starts_with("  [Previous line repeated ") {
+                frames.push(format!("{line}\n"));
+                has_source = false;
+            } else if let Some(source) = line.strip_prefix("    ") {
+                let is_mark = !source.trim().is_empty()
+                    && source.chars().all(|letter| matches!(letter, ' ' | '~' | '^'));
+                if let Some(frame) = frames.last_mut().filter(|_| !has_source && !is_mark) {
+                    frame.push_str(&format!("{line}\n"));
+                    has_source = true;
+                }
+            } else {
+                // The exception, or the place of a syntax error.
+                break;
+            }
+        }
+        frames
+    }
+
     pub fn new(blame: Blame, code: &'static str, kind: &str, message: impl Into<String>) -> Self {
         Self {
             blame,

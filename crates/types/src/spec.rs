@@ -19,11 +19,14 @@ mod workers;
 pub use admission::{AdmissionOptions, Departures, HOPS_MAX, OnDisconnect};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
-pub use lambda::{LambdaLogFormat, LambdaLogLevel, LambdaOptions, LambdaRuntime, embedded_name};
+pub use lambda::{
+    LambdaLogFormat, LambdaLogLevel, LambdaOptions, LambdaRuntime, LaterOptions, LaterTarget, embedded_name,
+};
 pub use sandbox::{CpuQuota, Egress, Isolation, SandboxOptions};
 pub use trigger::{
     AuthLevel, BlobTrigger, CatchUp, DataType, DocumentsTrigger, FeedStart, HandlerQueue, HandlerSchedule,
-    HandlerTrigger, HttpTrigger, QueueTrigger, RetryPolicy, RetryStrategy, TimerTrigger, TriggerSpec,
+    HandlerTrigger, HttpTrigger, QueueTrigger, Redrive, RetryPolicy, RetryStrategy, TimerTrigger,
+    TriggerSpec,
 };
 pub use workers::{Fork, IdleTimeout, ScalePlan, WarmUp, WarmWindow, WorkerOptions};
 

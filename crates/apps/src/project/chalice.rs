@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ingle_types::problem::Problem;
-use ingle_types::spec::DeclaredFunction;
+use ingle_types::spec::{DeclaredFunction, LaterOptions};
 
 use super::findings::{Findings, shortened};
 use super::node::{Fault, Kind, Node};
@@ -187,6 +187,7 @@ impl Chalice {
             variables: self.variables(findings, id),
             layers: Vec::new(),
             sources: Vec::new(),
+            later: LaterOptions::default(),
             file: Some(PathBuf::from(named.file.unwrap_or(SCRIPT))),
             line: named.line.unwrap_or(1),
         }

@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::node::{Kind as NodeKind, Member, Node};
 
 /// Properties of queues and buckets that say no more than a name does.
-const NAMING: [&str; 4] = ["QueueName", "FifoQueue", "BucketName", "Tags"];
+const NAMING: [&str; 5] = ["QueueName", "FifoQueue", "BucketName", "RedrivePolicy", "Tags"];
 
 /// The types whose names and ARNs mean something here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::resources::{self, Kind as ResourceKind};
-use super::{Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place};
+use super::{Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, later, place};
 
 mod api;
 mod auth;
@@ -23,7 +23,7 @@ const MEMORY_MB: u64 = 128;
 const RESOURCES_MAX: usize = 500;
 
 /// Properties of a function that are applied, or that say nothing about how it runs.
-const APPLIED: [&str; 18] = [
+const APPLIED: [&str; 21] = [
     "Handler",
     "Runtime",
     "CodeUri",
@@ -42,6 +42,9 @@ const APPLIED: [&str; 18] = [
     "Description",
     "Tags",
     "Architectures",
+    "EventInvokeConfig",
+    "DeadLetterQueue",
+    "DeadLetterConfig",
 ];
 
 /// Why a property has no effect; what is not here is only said to have none.
@@ -56,9 +59,6 @@ fn why_not_applied(property: &str) -> &'static str {
         | "ProvisionedConcurrencyConfig"
         | "AutoPublishAlias"
         | "SnapStart" => "workers are decided about by `[workers]` in ingle.toml",
-        "DeadLetterQueue" | "DeadLetterConfig" | "EventInvokeConfig" => {
-            "there are no asynchronous invocations yet"
-        }
         _ => "it is not applied here",
     }
 }
@@ -218,6 +218,8 @@ impl Reader<'_> {
         for member in resources.iter().filter(|member| !self.taken.contains(&member.key)) {
             resources::note_unserved(&mut self.findings, member);
         }
+        let redrives = later::redrives(&mut self.findings, &mut self.evaluator, resources)?;
+        later::apply(&mut functions, &redrives);
         let functions = function::distinct(&mut self.findings, functions);
         front::check(&mut self.findings, &functions);
         Ok(functions)
@@ -268,6 +270,7 @@ impl Reader<'_> {
             node.get("Variables").map(|node| function::variables(findings, node)).unwrap_or_default()
         });
         let layers = self.layers(id, &properties);
+        let later = later::of_template(&mut self.findings, id, &properties);
         let mut sources = events::read(&mut self.findings, &self.template, &properties, is_serverless);
         let target = wiring::Target { id, name: &name };
         sources.extend(wiring::read(&mut self.findings, &self.template, &target, &mut self.taken));
@@ -283,6 +286,7 @@ impl Reader<'_> {
             variables: variables.unwrap_or_default(),
             layers,
             sources,
+            later,
             file: None,
             line: member.line,
         }))

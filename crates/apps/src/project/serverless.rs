@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::{
-    Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, place, resources,
+    Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, later, place, resources,
 };
 use variables::Variables;
 
@@ -63,7 +63,7 @@ const APPLIED_OF_PROVIDER: [&str; 18] = [
     "deploymentBucket",
     "deploymentMethod",
 ];
-const APPLIED_OF_FUNCTION: [&str; 15] = [
+const APPLIED_OF_FUNCTION: [&str; 19] = [
     "handler",
     "name",
     "runtime",
@@ -79,6 +79,10 @@ const APPLIED_OF_FUNCTION: [&str; 15] = [
     "tags",
     "architecture",
     "image",
+    "destinations",
+    "maximumRetryAttempts",
+    "maximumEventAge",
+    "onError",
 ];
 
 /// Why a key has no effect.
@@ -89,9 +93,6 @@ fn why_not_applied(key: &str) -> &'static str {
         "tracing" | "logs" | "logRetentionInDays" => "logs and traces are Ingle's own",
         "reservedConcurrency" | "provisionedConcurrency" | "snapStart" | "versionFunctions" => {
             "workers are decided about by `[workers]` in ingle.toml"
-        }
-        "onError" | "destinations" | "maximumRetryAttempts" | "maximumEventAge" => {
-            "there are no asynchronous invocations yet"
         }
         "useDotenv" => "variables of .env are not read; set them in the environment",
         "apiKeys" | "usagePlan" => "callers are not asked who they are",
@@ -129,9 +130,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
             resource_nodes.extend(findings.members(node, "Resources").iter().cloned());
         }
     }
-    for resource in &resource_nodes {
-        resources::note_unserved(&mut findings, resource);
-    }
+    resource_nodes.iter().for_each(|resource| resources::note_unserved(&mut findings, resource));
     let service = service(&mut findings, &mut variables)?;
     let prefix = format!("{service}-{}", variables.stage);
     let made = made_by_framework(&functions, layers.as_ref(), &prefix);
@@ -167,7 +166,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         names,
         findings,
     };
-    let functions = reader.functions(functions, &mut evaluator)?;
+    let functions = reader.functions((functions, &resource_nodes), &mut evaluator)?;
     let (problems, ignored) = reader.findings.finish();
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
     Ok(Project { kind: ProjectKind::Serverless, file, included, region, functions, ignored, problems })
@@ -314,7 +313,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn functions(
         &mut self,
-        listed: Vec<Member>,
+        (listed, resources): (Vec<Member>, &[Member]),
         evaluator: &mut Evaluator<'_>,
     ) -> Result<Vec<ProjectFunction>, Fault> {
         let mut found = Vec::new();
@@ -322,6 +321,8 @@ impl Reader<'_> {
             let Some(value) = evaluator.evaluate(&function.value)? else { continue };
             found.extend(self.checked(&Member { value, ..function }));
         }
+        let redrives = later::redrives(&mut self.findings, evaluator, resources)?;
+        later::apply(&mut found, &redrives);
         let functions = function::distinct(&mut self.findings, found);
         front::check(&mut self.findings, &functions);
         Ok(functions)
@@ -392,6 +393,7 @@ impl Reader<'_> {
         let memory_mb = number("memorySize", function::MEMORY_RANGE, MEMORY_MB);
         let variables = self.variables(config);
         let layers = self.layers(id, config);
+        let later = later::of_serverless(&mut self.findings, self.prefix, id, config);
         let door = events::Door { provider: self.provider, stage: self.stage, names: &self.names };
         let sources = events::read(&mut self.findings, &door, id, config);
         Some(ProjectFunction {
@@ -406,6 +408,7 @@ impl Reader<'_> {
             variables,
             layers,
             sources,
+            later,
             file: None,
             line: member.line,
         })

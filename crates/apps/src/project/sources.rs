@@ -149,5 +149,14 @@ pub(super) fn queue(
     }
     let enabled = findings.optional(properties, words.enabled, Findings::flag).unwrap_or(true);
     let window = Duration::from_secs(u64::from(window));
-    QueueSource { queue: name, batch_size, window, reports_failures, enabled, concurrency, line }
+    QueueSource {
+        queue: name,
+        batch_size,
+        window,
+        reports_failures,
+        enabled,
+        concurrency,
+        redrive: None,
+        line,
+    }
 }

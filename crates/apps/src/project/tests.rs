@@ -97,8 +97,16 @@ fn shown_source(source: &EventSource) -> String {
             format!("{line} {kind} {name}: {expression} {zone}{input}{state}")
         }
         EventSource::Queue(queue) => {
-            let QueueSource { queue, batch_size, window, reports_failures, enabled, concurrency, line } =
-                queue;
+            let QueueSource {
+                queue,
+                batch_size,
+                window,
+                reports_failures,
+                enabled,
+                concurrency,
+                redrive: _,
+                line,
+            } = queue;
             format!(
                 "{line} queue {queue}: {batch_size} in {window:?}, reports {reports_failures}, enabled {enabled}, {concurrency:?}"
             )

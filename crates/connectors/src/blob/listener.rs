@@ -54,6 +54,7 @@ pub fn start(function: &FunctionName, trigger: &BlobTrigger, rooms: ListenerRoom
         function: function.clone(),
         queue,
         queues: queue_options(rooms.host.blobs, &rooms.host.queues),
+        dead_letters: None,
         form: Form::Each(Arc::new(reader)),
     };
     Listener::new(options, rooms.store, rooms.invoker, rooms.tasks, rooms.clock).start()

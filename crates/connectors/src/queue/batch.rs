@@ -67,6 +67,7 @@ impl Batches {
             dequeue_count: message.dequeue_count,
             max_dequeue_count: self.max_dequeue_count,
             retry_delay: self.retry_delay,
+            dead_letters: self.source.redrive.as_ref().map(|redrive| redrive.queue.clone()),
         });
         let delivery =
             BatchDelivery { messages: messages.collect(), reports_failures: self.source.reports_failures };

@@ -17,6 +17,7 @@ use ingle_types::datum::Datum;
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, QueueDelivery, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
+use ingle_types::outcome::Outcome;
 use ingle_types::spec::{DataType, QueueOptions};
 use tokio::sync::Notify;
 
@@ -35,6 +36,8 @@ pub struct ListenerOptions {
     pub function: FunctionName,
     pub queue: String,
     pub queues: QueueOptions,
+    /// Where messages go that failed too often; to the poison queue if absent.
+    pub dead_letters: Option<String>,
     pub form: Form,
 }
 
@@ -54,6 +57,21 @@ pub trait MessageReader: Send + Sync + 'static {
     /// How long a message waits after it has failed for this many times, if not as long as the queue says.
     fn retry_delay(&self, _attempts: u32) -> Option<Duration> {
         None
+    }
+
+    /// Whether [`Self::settle`] ends deliveries, and not whoever runs the function.
+    fn settles(&self) -> bool {
+        false
+    }
+
+    /// What ends the delivery of a message after an attempt.
+    fn settle(
+        &self,
+        _message: &LeasedMessage,
+        delivery: &QueueDelivery,
+        outcome: &Outcome,
+    ) -> Vec<Operation> {
+        vec![super::acknowledge(delivery, outcome)]
     }
 }
 
@@ -75,6 +93,8 @@ pub enum Reading {
     Wait(Duration),
     /// Not readable, ever: it goes to the poison queue with this reason.
     Hopeless(String),
+    /// It is given up on, for this reason, and this ends it.
+    GivenUp(String, Vec<Operation>),
 }
 
 /// Turns the messages of one queue into invocations of one function.
@@ -204,7 +224,8 @@ impl Listener {
 
     /// A message that was delivered more often than allowed is not handed to the function again.
     async fn give_up(&self, message: LeasedMessage) -> Result<(), ingle_store::Error> {
-        let Some(poison_queue) = poison_queue(&self.options.queue) else { return Ok(()) };
+        let named = self.options.dead_letters.clone();
+        let Some(poison_queue) = named.or_else(|| poison_queue(&self.options.queue)) else { return Ok(()) };
         let reason = format!("delivered {} times", message.dequeue_count);
         self.store.commit(vec![Operation::PoisonMessage { lease: message.lease, poison_queue, reason }]).await
     }
@@ -218,6 +239,7 @@ impl Listener {
         let (function, clock) = (self.options.function.clone(), self.clock.clone());
         let delivery = self.delivery(&message, reader.retry_delay(message.dequeue_count));
         let lease = message.lease.clone();
+        let settled = reader.settles().then(|| (reader.clone(), message.clone()));
         async move {
             // Also counted down when the task is aborted or panics.
             let _leave = Leave(in_work);
@@ -225,37 +247,49 @@ impl Listener {
                 Reading::Event { id, event, held } => (id, event, held),
                 other => return put_aside(&store, lease, other).await,
             };
-            let event = Event { delivery, ..*event };
+            let told = match &settled {
+                Some(_) => Delivery::Remote(delivery.clone()),
+                None => Delivery::Queue(delivery.clone()),
+            };
+            let event = Event { delivery: told, ..*event };
             let id = id.unwrap_or_else(InvocationId::random);
             let running = invoker.invoke(Invocation { id, function, event, caller: None });
-            attend(running, &[lease], &store, &clock).await;
+            let completion = attend(running, &[lease], &store, &clock).await;
+            if let Some((reader, message)) = settled {
+                let operations = reader.settle(&message, &delivery, &completion.outcome);
+                if let Err(error) = store.commit(operations).await {
+                    // The lease runs out by itself, or is void after a restart: the message is not lost.
+                    tracing::error!(queue = %delivery.queue, code = error.code(), "can't end the delivery of a message: {error}");
+                }
+            }
         }
     }
 
-    fn delivery(&self, message: &LeasedMessage, delay: Option<Duration>) -> Delivery {
-        Delivery::Queue(QueueDelivery {
+    fn delivery(&self, message: &LeasedMessage, delay: Option<Duration>) -> QueueDelivery {
+        QueueDelivery {
             queue: message.lease.queue.clone(),
             message_id: message.lease.message_id.clone(),
             pop_receipt: message.lease.pop_receipt.clone(),
             dequeue_count: message.dequeue_count,
             max_dequeue_count: self.options.queues.max_dequeue_count,
             retry_delay: delay.unwrap_or(self.options.queues.visibility_timeout),
-        })
+            dead_letters: self.options.dead_letters.clone(),
+        }
     }
 }
 
-/// Renews leases until the invocation is over.
+/// Renews leases until the invocation is over; what became of it.
 pub(super) async fn attend(
     mut running: BoxFuture<Completion>,
     leases: &[MessageLease],
     store: &Store,
     clock: &ClockHandle,
-) {
+) -> Completion {
     loop {
         // Leases end by the wall clock.
         let half = wait::until(clock, Some(clock.now() + LEASE / 2), LEASE / 2);
         tokio::select! {
-            _completion = &mut running => return,
+            completion = &mut running => return completion,
             () = half => {
                 for lease in leases {
                     if let Err(error) = store.extend_lease(lease, LEASE).await {
@@ -271,6 +305,13 @@ pub(super) async fn attend(
 async fn put_aside(store: &Store, lease: MessageLease, reading: Reading) {
     let queue = lease.queue.clone();
     let operation = match reading {
+        Reading::GivenUp(reason, operations) => {
+            tracing::error!(%queue, %reason, "gave a message up");
+            if let Err(error) = store.commit(operations).await {
+                tracing::error!(%queue, code = error.code(), "can't put a message aside: {error}");
+            }
+            return;
+        }
         Reading::Event { .. } | Reading::Outdated => Operation::DeleteMessage(lease),
         Reading::Later(error) => {
             tracing::error!(%queue, code = error.code(), "can't read what a message stands for: {error}");

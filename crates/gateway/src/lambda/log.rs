@@ -262,6 +262,7 @@ mod tests {
             url: None,
             schedules: Vec::new(),
             queues: Vec::new(),
+            later: ingle_types::spec::LaterOptions::default(),
             timeout: Duration::from_secs(1),
             region,
             memory_mib: 128,

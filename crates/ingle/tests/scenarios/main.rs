@@ -23,6 +23,7 @@ mod courtesy;
 mod crash;
 mod custom_runtimes;
 mod debugger;
+mod destinations;
 mod documents;
 mod durability;
 mod environment;

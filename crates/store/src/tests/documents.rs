@@ -59,7 +59,8 @@ async fn a_document_knows_the_hops_of_its_version_also_in_a_store_of_before() {
     assert_eq!(hops(fixture.store.changes(&container, 0, 10).await.unwrap()), [0, 0]);
     fixture.store.close().await;
     let connection = rusqlite::Connection::open(fixture.directory.path().join("ingle.db")).unwrap();
-    let before = "ALTER TABLE documents DROP COLUMN hop_count; PRAGMA user_version = 4;";
+    let before = "ALTER TABLE documents DROP COLUMN hop_count; ALTER TABLE messages DROP COLUMN attributes;
+         PRAGMA user_version = 4;";
     connection.execute_batch(before).unwrap();
     drop(connection);
     let fixture = fixture.reopen();

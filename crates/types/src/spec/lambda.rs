@@ -24,6 +24,37 @@ pub fn embedded_name(name: &str, kind: &str) -> String {
     }
 }
 
+/// What becomes of events that nobody waits for, as the function says it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaterOptions {
+    /// Attempts after the first one.
+    pub retries_max: u32,
+    /// What nobody could run for so long is not run any more.
+    pub age_max: Duration,
+    /// Who is told of an event that was done.
+    pub on_success: Option<LaterTarget>,
+    /// Who is told of an event that was given up on.
+    pub on_failure: Option<LaterTarget>,
+    /// The queue of the embedded store that gets such an event itself.
+    pub dead_letters: Option<String>,
+}
+
+impl Default for LaterOptions {
+    fn default() -> Self {
+        let age_max = Duration::from_secs(6 * 3600);
+        Self { retries_max: 2, age_max, on_success: None, on_failure: None, dead_letters: None }
+    }
+}
+
+/// Who gets a record of what became of an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LaterTarget {
+    /// A queue of the embedded store.
+    Queue(String),
+    /// A function of the project, by its name.
+    Function(String),
+}
+
 /// `[lambda]` of `ingle.toml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LambdaOptions {
@@ -39,6 +70,7 @@ pub struct LambdaOptions {
     pub takes_fewer_arguments: bool,
     pub schedules: Vec<HandlerSchedule>,
     pub queues: Vec<HandlerQueue>,
+    pub later: LaterOptions,
     /// Folders with what the function finds besides its own packages, below `python`; a later one goes before.
     pub layers: Vec<PathBuf>,
     /// What runs the function.
@@ -59,6 +91,7 @@ impl Default for LambdaOptions {
             takes_fewer_arguments: false,
             schedules: Vec::new(),
             queues: Vec::new(),
+            later: LaterOptions::default(),
             layers: Vec::new(),
             runtime: LambdaRuntime::default(),
             log_format: None,

@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::blob::BlobPattern;
 use crate::datum::Datum;
 use crate::schedule::{Schedule, ScheduleStatus, TimeZone, TimerInfo};
-use crate::spec::LambdaLogFormat;
+use crate::spec::{LambdaLogFormat, LaterOptions};
 
 /// What starts a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,8 @@ pub struct HandlerTrigger {
     pub schedules: Vec<HandlerSchedule>,
     /// Whose messages come in batches.
     pub queues: Vec<HandlerQueue>,
+    /// What becomes of events that nobody waits for.
+    pub later: LaterOptions,
     /// Longest time of one event, which callers are told of.
     pub timeout: Duration,
     /// The region of AWS that the function believes to be in.
@@ -166,6 +168,17 @@ pub struct HandlerQueue {
     pub reports_failures: bool,
     /// Most events in work at once, at least 1; `None`: one for each worker that there may be.
     pub parallel_max: Option<u32>,
+    /// Where messages go that failed too often; to the poison queue if absent.
+    pub redrive: Option<Redrive>,
+}
+
+/// When a queue gives a message up, and where it goes then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redrive {
+    /// The queue of the embedded store that gets it.
+    pub queue: String,
+    /// Most deliveries, at least 1.
+    pub receives_max: u32,
 }
 
 /// What happens to occurrences that passed while nothing ran.

@@ -226,6 +226,7 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
             reports_failures: false,
             enabled: true,
             concurrency: said.concurrency,
+            redrive: None,
             line,
         })),
         SourceKind::Bucket => Some(EventSource::Bucket(BucketSource {

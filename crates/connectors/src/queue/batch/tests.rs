@@ -26,6 +26,7 @@ fn batch(counts: &[u32], reports_failures: bool) -> BatchDelivery {
         dequeue_count: *count,
         max_dequeue_count: 3,
         retry_delay: MINUTE,
+        dead_letters: None,
     };
     BatchDelivery { messages: counts.iter().enumerate().map(message).collect(), reports_failures }
 }
@@ -159,6 +160,7 @@ impl Fixture {
             window,
             reports_failures: true,
             parallel_max: Some(1),
+            redrive: None,
         };
         let batches = Batches {
             source,

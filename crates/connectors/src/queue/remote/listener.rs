@@ -212,6 +212,7 @@ impl RemoteListener {
             dequeue_count: message.dequeue_count,
             max_dequeue_count: self.options.queues.max_dequeue_count,
             retry_delay: self.options.queues.visibility_timeout,
+            dead_letters: None,
         }
     }
 }

@@ -166,6 +166,7 @@ async fn a_handler_s_schedules_put_events_into_its_queue() {
             schedule("at-ten-past", "cron(10 * * * ? *)", Some("{\"a\": 1}")),
         ],
         queues: Vec::new(),
+        later: ingle_types::spec::LaterOptions::default(),
         timeout: SECOND,
         region: "eu-west-1".to_owned(),
         memory_mib: 128,

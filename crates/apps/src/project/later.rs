@@ -1,0 +1,140 @@
+//! What becomes of events that nobody waits for, and of messages that fail, as both kinds of projects say it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ingle_types::spec::{LaterOptions, LaterTarget, Redrive, embedded_name};
+
+use super::findings::{Findings, shortened};
+use super::intrinsics::Evaluator;
+use super::node::{Fault, Kind, Member, Node};
+use super::resources::{Kind as ResourceKind, name_in_arn};
+use super::{EventSource, ProjectFunction};
+
+/// As Lambda and SQS take them.
+const RETRIES_RANGE: std::ops::RangeInclusive<u64> = 0..=2;
+const AGE_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 60..=21_600;
+const RECEIVES_RANGE: std::ops::RangeInclusive<u64> = 1..=1000;
+
+/// Of a function in a template.
+pub(super) fn of_template(findings: &mut Findings, id: &str, properties: &Node) -> LaterOptions {
+    let empty = Node::new(Kind::Map(Vec::new()), properties.line);
+    let config = properties.get("EventInvokeConfig").unwrap_or(&empty);
+    let mut later = numbers(findings, config, ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"]);
+    let mut target = |key: &str| {
+        let destination = config.at(&["DestinationConfig", key])?;
+        let Some(node) = destination.get("Destination") else {
+            let why = "it names no Destination, and Ingle makes none";
+            findings.ignore_of(destination.line, key, id, why);
+            return None;
+        };
+        target(findings, id, key, node, None)
+    };
+    (later.on_success, later.on_failure) = (target("OnSuccess"), target("OnFailure"));
+    let dead =
+        ["DeadLetterQueue", "DeadLetterConfig"].iter().find_map(|key| properties.at(&[key, "TargetArn"]));
+    later.dead_letters = dead.and_then(|node| queue(findings, id, "the dead-letter queue", node));
+    later
+}
+
+/// Of a function in a serverless.yml. `prefix`: service and stage, before the names of functions.
+pub(super) fn of_serverless(findings: &mut Findings, prefix: &str, id: &str, config: &Node) -> LaterOptions {
+    let mut later = numbers(findings, config, ["maximumRetryAttempts", "maximumEventAge"]);
+    let mut target = |key: &str| {
+        let node = config.at(&["destinations", key])?;
+        target(findings, id, key, node.get("arn").unwrap_or(node), Some(prefix))
+    };
+    (later.on_success, later.on_failure) = (target("onSuccess"), target("onFailure"));
+    let dead = config.get("onError").map(|node| node.get("arn").unwrap_or(node));
+    later.dead_letters = dead.and_then(|node| queue(findings, id, "onError", node));
+    later
+}
+
+fn numbers(findings: &mut Findings, config: &Node, [retries, age]: [&str; 2]) -> LaterOptions {
+    let mut later = LaterOptions::default();
+    let found = config.get(retries).and_then(|node| findings.number(node, retries, RETRIES_RANGE));
+    if let Some(count) = found.and_then(|count| u32::try_from(count).ok()) {
+        later.retries_max = count;
+    }
+    if let Some(seconds) = config.get(age).and_then(|node| findings.number(node, age, AGE_SECONDS_RANGE)) {
+        later.age_max = Duration::from_secs(seconds);
+    }
+    later
+}
+
+/// A queue or a function of the project; what else AWS takes is told of. `prefix`: a name alone is that of a function, which has it
+/// in front.
+fn target(
+    findings: &mut Findings,
+    id: &str,
+    key: &str,
+    node: &Node,
+    prefix: Option<&str>,
+) -> Option<LaterTarget> {
+    let text = findings.text(node, key)?;
+    if let Some(name) = name_in_arn(&text, "sqs") {
+        return Some(LaterTarget::Queue(embedded_name(name, "queue")));
+    }
+    if let Some(rest) = name_in_arn(&text, "lambda") {
+        let name = rest.strip_prefix("function:").unwrap_or(rest);
+        return Some(LaterTarget::Function(name.split(':').next().unwrap_or(name).to_owned()));
+    }
+    if let Some(prefix) = prefix.filter(|_| !text.starts_with("arn:")) {
+        return Some(LaterTarget::Function(format!("{prefix}-{text}")));
+    }
+    let why = format!("`{}` is neither a queue nor a function", shortened(&text));
+    findings.ignore_of(node.line, key, id, &why);
+    None
+}
+
+fn queue(findings: &mut Findings, id: &str, key: &str, node: &Node) -> Option<String> {
+    match target(findings, id, key, node, None)? {
+        LaterTarget::Queue(queue) => Some(queue),
+        LaterTarget::Function(_) => {
+            findings.ignore_of(node.line, key, id, "it is no queue");
+            None
+        }
+    }
+}
+
+/// What the queues of the file say about messages that fail, by their names.
+pub(super) fn redrives(
+    findings: &mut Findings,
+    evaluator: &mut Evaluator<'_>,
+    resources: &[Member],
+) -> Result<BTreeMap<String, Redrive>, Fault> {
+    let mut found = BTreeMap::new();
+    for resource in resources.iter().filter(|one| ResourceKind::of(&one.value) == Some(ResourceKind::Queue)) {
+        let name = evaluator.name(&resource.key, &resource.value, ResourceKind::Queue)?;
+        let Some(value) = evaluator.evaluate(&resource.value)? else { continue };
+        let policy = redrive(findings, &Member { value, ..resource.clone() });
+        found.extend(name.ok().zip(policy));
+    }
+    Ok(found)
+}
+
+fn redrive(findings: &mut Findings, resource: &Member) -> Option<Redrive> {
+    let policy = resource.value.at(&["Properties", "RedrivePolicy"])?;
+    let (Some(arn), Some(count)) = (policy.get("deadLetterTargetArn"), policy.get("maxReceiveCount")) else {
+        let fix = "write deadLetterTargetArn and maxReceiveCount below it";
+        findings.wrong(
+            "E0116",
+            policy.line,
+            format!("the RedrivePolicy of {} says too little", resource.key),
+            fix,
+        );
+        return None;
+    };
+    let receives_max = findings.number(count, "maxReceiveCount", RECEIVES_RANGE);
+    let queue = queue(findings, &resource.key, "deadLetterTargetArn", arn);
+    Some(Redrive { queue: queue?, receives_max: u32::try_from(receives_max?).ok()? })
+}
+
+/// Lets the queues of functions have what was said of them, by their names.
+pub(super) fn apply(functions: &mut [ProjectFunction], redrives: &BTreeMap<String, Redrive>) {
+    for source in functions.iter_mut().flat_map(|function| &mut function.sources) {
+        if let EventSource::Queue(source) = source {
+            source.redrive = redrives.get(&source.queue).cloned();
+        }
+    }
+}
