@@ -8,7 +8,7 @@ use ingle_sandbox::means::Means;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
     AdmissionOptions, DeclaredFunction, Dialect, HostConfig, Isolation, LambdaOptions, SandboxOptions,
-    WorkerOptions,
+    ScalePlan, WorkerOptions,
 };
 
 use crate::detect::Detected;
@@ -16,6 +16,7 @@ use crate::ingle_toml::IngleToml;
 use crate::json_place::{self, Document, Node};
 use crate::kinds::Looked;
 use crate::project::Member;
+use crate::web::Maker;
 use crate::{
     Error, bindings, detect, encoding, function_json, host_json, ingle_toml, lambda, local_settings,
     requirements, web,
@@ -195,6 +196,10 @@ pub fn read(root: &Path, options: &ReadOptions) -> Result<AppFolder, Error> {
     let detected = detected(&root, (script, named), &own, options)?;
     if let (Dialect::Web, Some(member)) = (detected.dialect, member) {
         own.sandbox.memory.get_or_insert(member.function.memory_mb << 20);
+    }
+    if detected.maker.as_ref().is_some_and(Maker::takes_one_at_a_time) {
+        own.workers.concurrency.get_or_insert(1);
+        own.workers.plan.get_or_insert(ScalePlan::Consumption);
     }
     if detected.dialect == Dialect::Lambda {
         own.lambda.runtime = detected.runtime;

@@ -156,6 +156,19 @@ mod tests {
         check(&[("exec", "#!/bin/sh")], Some(program), Some(("exec", maker)));
     }
 
+    #[test]
+    fn an_action_has_one_event_at_a_time() {
+        let check = |own: &str, expected: Option<usize>| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("__main__.py"), "def main(args): ...").unwrap();
+            std::fs::write(folder.path().join("ingle.toml"), own).unwrap();
+            let read = crate::read(folder.path(), &crate::ReadOptions::default()).unwrap();
+            assert_eq!((read.workers.concurrency, read.problems.len()), (expected, 0), "{:?}", read.problems);
+        };
+        check("", Some(1));
+        check("[openwhisk]\nraw = true\n[workers]\nconcurrency = 4\n", Some(4));
+    }
+
     /// T-026.
     #[test]
     fn t_026_no_action_leads_out_of_the_folder() {

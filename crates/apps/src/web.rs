@@ -147,6 +147,16 @@ pub(crate) enum Maker {
     Program { file: String, raw: bool },
 }
 
+impl Maker {
+    /// As OpenWhisk runs actions, so their globals need no locks. There are as many workers as there are events, then.
+    pub(crate) fn takes_one_at_a_time(&self) -> bool {
+        match self {
+            Self::OpenWhisk { .. } | Self::Program { .. } => true,
+            Self::Django | Self::FunctionsFramework { .. } => false,
+        }
+    }
+}
+
 /// What the app's one function is, before it is imported.
 pub(crate) fn declare(folder_name: &str, handler: &Handler, maker: Option<&Maker>) -> DeclaredFunction {
     let settings = json!({"type": KIND, "maker": maker});

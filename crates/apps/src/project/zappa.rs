@@ -57,8 +57,14 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     }
     let region = settings.get("aws_region").and_then(Node::scalar).filter(|region| *region != "null");
     let region = super::region(options, region.map(str::to_owned));
-    let mut reader =
-        Reader { root, stage, settings: &settings, names: Names::new(root, stage, &settings), findings };
+    let mut reader = Reader {
+        root,
+        stage,
+        settings: &settings,
+        names: Names::new(root, stage, &settings),
+        region: region.clone(),
+        findings,
+    };
     let functions = reader.functions();
     reader.note_ignored();
     tasks::note(root, &mut reader.findings);
@@ -150,6 +156,7 @@ struct Reader<'a> {
     stage: &'a Member,
     settings: &'a Node,
     names: Names,
+    region: String,
     findings: Findings,
 }
 
@@ -184,6 +191,12 @@ impl Reader<'_> {
             line: named.line,
         };
         functions.extend(self.web_app().map(made));
+        // Clients of AWS ask for them; functions for events have them as every handler.
+        for app in &mut functions {
+            for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+                app.variables.insert(name.to_owned(), self.region.clone());
+            }
+        }
         let events = self.settings.get("events").cloned();
         let events = events.as_ref().map(|events| self.findings.items(events, "events")).unwrap_or_default();
         if events.len() > EVENTS_MAX {
@@ -244,21 +257,23 @@ impl Reader<'_> {
         None
     }
 
-    /// Those that Zappa's handler sets by itself, those of the function at AWS, those of the stage: each over the ones before.
+    /// Those of the function at AWS, those that Zappa's handler sets by itself, those of the stage: each over the ones before.
     fn variables(&mut self) -> BTreeMap<String, String> {
-        let mut variables: BTreeMap<String, String> = [
-            ("SERVERTYPE", "AWS Lambda"),
-            ("FRAMEWORK", "Zappa"),
-            ("PROJECT", self.names.project.as_str()),
-            ("STAGE", self.stage.key.as_str()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        for key in ["aws_environment_variables", "environment_variables"] {
-            if let Some(node) = self.settings.get(key) {
-                variables.extend(function::variables(&mut self.findings, node));
-            }
-        }
+        let own = |reader: &mut Self, key: &str| {
+            let node = reader.settings.get(key);
+            node.map(|node| function::variables(&mut reader.findings, node)).unwrap_or_default()
+        };
+        let mut variables = own(self, "aws_environment_variables");
+        variables.extend(
+            [
+                ("SERVERTYPE", "AWS Lambda"),
+                ("FRAMEWORK", "Zappa"),
+                ("PROJECT", self.names.project.as_str()),
+                ("STAGE", self.stage.key.as_str()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        variables.extend(own(self, "environment_variables"));
         let django = self.settings.get("django_settings").and_then(Node::scalar);
         let module = django.map(|module| ("DJANGO_SETTINGS_MODULE".to_owned(), module.to_owned()));
         variables.extend(module);

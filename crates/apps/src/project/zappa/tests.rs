@@ -19,7 +19,7 @@ const SETTINGS: &str = r#"{
         "extends": "base",
         "memory_size": 256,
         "environment_variables": {"A": "stage", "STAGE": "mine"},
-        "aws_environment_variables": {"A": "function", "B": "2"},
+        "aws_environment_variables": {"A": "function", "B": "2", "FRAMEWORK": "none"}, "aws_region": "eu-west-1",
         "authorizer": {"function": "app.only_ada"},
         "events": [
             {"function": "tasks.hourly", "expressions": ["rate(1 hour)", "cron(0 12 * * ? *)"], "kwargs": {"n": 1}},
@@ -49,6 +49,7 @@ fn a_stage_is_a_web_app_and_functions() {
     assert_eq!((app.timeout.as_secs(), app.memory_mb), (20, 256));
     let variable = |name: &str| app.variables.get(name).map(String::as_str);
     assert_eq!((variable("A"), variable("B"), variable("STAGE")), (Some("stage"), Some("2"), Some("mine")));
+    assert_eq!((variable("AWS_REGION"), found.region.as_str()), (Some("eu-west-1"), "eu-west-1"));
     assert_eq!((variable("FRAMEWORK"), variable("PROJECT")), (Some("Zappa"), Some("my-shop")));
     let [EventSource::Schedule(first), EventSource::Schedule(second)] = found.functions[1].sources.as_slice()
     else {
@@ -82,6 +83,14 @@ fn a_stage_is_a_web_app_and_functions() {
     ] {
         assert!(ignored.iter().any(|one| one == expected), "{expected} in {ignored:?}");
     }
+}
+
+#[test]
+fn what_starts_nothing_here_is_missing() {
+    let found = read(&[("zappa_settings.json", SETTINGS)], Some("dev")).unwrap();
+    let missing: Vec<&str> =
+        found.ignored.iter().filter(|one| one.is_missing()).map(|one| one.what.as_str()).collect();
+    assert_eq!(missing, ["authorizer", "the event source arn:aws:s3:::pictures of tasks.seen"]);
 }
 
 #[test]
