@@ -57,9 +57,8 @@ fn a_zip_is_checked_and_refused_by_its_entry() {
     assert!(!folder.path().join("evil.py").exists());
 }
 
-/// What is kept of it is beside it.
 #[test]
-fn a_zip_is_started_as_a_folder_is() {
+fn a_zip_is_read_as_a_folder_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("greeter.zip");
     zip(
