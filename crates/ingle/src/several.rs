@@ -82,8 +82,7 @@ pub(crate) async fn run(
     if let Some(project) = &project {
         server.common = Some(Common::open(project, arguments, surroundings, (&server, printer))?);
     }
-    let common = server.common.as_ref().map(|common| (common.store.clone(), common.door.clone()));
-    let (store, door) = common.unzip();
+    let (store, door) = server.common.as_ref().map(Common::shares).unzip();
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
     let follower = if arguments.no_reload { None } else { watcher(printer) };

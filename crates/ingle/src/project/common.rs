@@ -64,6 +64,11 @@ impl Common {
         Ok(Self { store, door, socket, _buckets: buckets })
     }
 
+    /// What each function gets of it.
+    pub(crate) fn shares(&self) -> (Store, MemberDoor) {
+        (self.store.clone(), self.door.clone())
+    }
+
     /// No more commands come in.
     pub(crate) fn close_admin(&self) {
         std::fs::remove_file(&self.socket).ok();
