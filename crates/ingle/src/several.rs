@@ -15,19 +15,21 @@ use ingle_control::{Event, absolute};
 use ingle_gateway::hosts::{Hosts, label_of};
 use ingle_gateway::service::Service;
 use ingle_sandbox::means::Means;
-use ingle_store::Store;
 use ingle_tasks::{TaskKind, Tasks};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::app::{App, Entrance, Measured, Plan};
+use crate::app::{App, Entrance, Plan};
 use crate::cli::StartArguments;
 use crate::commands::start::{PORT_DEFAULT, Signals, parents, plan, progress};
 use crate::exit::{CommandError, USAGE};
 use crate::keys::{Key, Keys, Typed};
 use crate::printer::{Color, Printer, Style, of_app};
-use crate::project::{self, common::Common};
+use crate::project::{
+    self,
+    common::{Common, Shares},
+};
 use crate::screen;
 use crate::serve::{changed_files, end, extra};
 use crate::server::{Apps, Server, Shared};
@@ -83,8 +85,7 @@ pub(crate) async fn run(
     if let Some(project) = &project {
         server.common = Some(Common::open(project, arguments, surroundings, (&server, printer))?);
     }
-    let common = server.common.as_ref().map(|common| (common.store.clone(), common.measured.clone()));
-    let door = server.common.as_ref().map(|common| common.door.clone());
+    let common = server.common.as_ref().map(Common::shares);
     let (reload, reloads) = watch::channel(0);
     let (started, mut news) = mpsc::channel(count);
     let follower = if arguments.no_reload { None } else { watcher(printer) };
@@ -100,7 +101,8 @@ pub(crate) async fn run(
     };
     let mut services = BTreeMap::new();
     for mut member in members {
-        member.member.iter_mut().for_each(|member| member.door.clone_from(&door));
+        let door = common.as_ref().map(|common| &common.door);
+        member.member.iter_mut().for_each(|member| member.door = door.cloned());
         let seen = (surroundings, means.clone());
         let plan = with_common(common.as_ref(), plan_of(arguments, &member, seen, printer)?);
         let name = member.name;
@@ -370,9 +372,9 @@ fn name_of(folder: &Path) -> String {
 }
 
 /// What the functions of a project have together.
-fn with_common(common: Option<&(Store, Measured)>, plan: Plan) -> Plan {
-    let Some((store, measured)) = common.cloned() else { return plan };
-    Plan { store: Some(store), measured, ..plan }
+fn with_common(common: Option<&Shares>, plan: Plan) -> Plan {
+    let Some(common) = common.cloned() else { return plan };
+    Plan { store: Some(common.store), measured: common.measured, ..plan }
 }
 
 fn plan_of(

@@ -33,12 +33,20 @@ use crate::surroundings::Surroundings;
 /// Is there as long as the server is.
 pub(crate) struct Common {
     pub(crate) store: Store,
-    pub(crate) measured: Measured,
+    measured: Measured,
     /// Where functions find it.
-    pub(crate) door: MemberDoor,
+    door: MemberDoor,
     socket: PathBuf,
     /// Tell functions of changes, from before the first of them runs.
     _buckets: Vec<ObjectWatch>,
+}
+
+/// What each function of a project gets of what they have together.
+#[derive(Clone)]
+pub(crate) struct Shares {
+    pub(crate) store: Store,
+    pub(crate) measured: Measured,
+    pub(crate) door: MemberDoor,
 }
 
 impl Common {
@@ -63,6 +71,11 @@ impl Common {
         let buckets = watches(project, &store);
         let door = serve_aws(project, &store, server)?;
         Ok(Self { store, measured, door, socket, _buckets: buckets })
+    }
+
+    /// What each function gets of it.
+    pub(crate) fn shares(&self) -> Shares {
+        Shares { store: self.store.clone(), measured: self.measured.clone(), door: self.door.clone() }
     }
 
     /// No more commands come in.

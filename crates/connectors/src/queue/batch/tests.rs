@@ -171,6 +171,7 @@ impl Fixture {
             clock: self.clock.clone(),
         };
         let options = ListenerOptions {
+            dead_letters: None,
             function: FunctionName::new("work"),
             queue: "orders".to_owned(),
             queues: QueueOptions { new_batch_threshold: 0, ..QueueOptions::default() },
