@@ -20,6 +20,7 @@
 //! | a clock that is moved by hand, for tests | [`moved`] |
 //! | which of several apps a request is for | [`hosts`] |
 //! | listening and stopping | [`server`] |
+//! | mapping templates | `vtl` |
 
 pub mod admin;
 pub mod apis;
@@ -43,3 +44,4 @@ pub mod server;
 pub mod service;
 pub mod site;
 pub mod state;
+mod vtl;

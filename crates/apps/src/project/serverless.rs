@@ -12,6 +12,7 @@ use variables::Variables;
 
 mod auth;
 mod events;
+mod integration;
 mod validation;
 mod variables;
 

@@ -61,6 +61,7 @@ mod stopping;
 mod streaming;
 mod tables;
 mod templates;
+mod templates_of_apis;
 mod testing;
 mod timers;
 mod validation;
