@@ -68,7 +68,7 @@ impl Serialize for Pairs {
 ///
 /// # Errors
 /// The answer to a request whose event would be too long.
-pub(crate) fn invocation(
+fn invocation(
     door: &Door,
     function: FunctionName,
     head: &Parts,
@@ -111,7 +111,7 @@ pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
 }
 
 /// Runs it to its end, answers and leaves a record.
-pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
+async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
     let id = invocation.id;
     let mut response = run(&door, invocation, |ended| source.answer(ended.outcome)).await;
     if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
@@ -159,11 +159,36 @@ pub(crate) async fn ask(
     Detach::new(tasks, TaskKind::Invocation, asked).await
 }
 
+/// The whole of a request to a handler: its invocation, which begins when the answer is waited for.
+///
+/// # Errors
+/// The answer to a request of which no event could be made.
+pub(crate) fn answered(
+    door: &Arc<Door>,
+    function: FunctionName,
+    head: &Parts,
+    body: &Body,
+) -> Result<impl Future<Output = Response<Bytes>> + use<>, Response<Bytes>> {
+    let (door, source) = (door.clone(), Source::of(head));
+    let mapped = behind_templates(&door, &function, head, body)?;
+    let plain = match mapped {
+        None => Some(invocation(&door, function, head, body)?),
+        Some(_) => None,
+    };
+    Ok(async move {
+        match (mapped, plain) {
+            (Some((invocation, mapped)), _) => invoke_behind_templates(door, invocation, mapped).await,
+            (None, Some(invocation)) => invoke(door, invocation, source).await,
+            (None, None) => Response::default(),
+        }
+    })
+}
+
 /// The invocation of a handler behind mapping templates, and what answers for it; `None` for every other handler.
 ///
 /// # Errors
 /// The answer to a request of which no event could be made.
-pub(crate) fn behind_templates(
+fn behind_templates(
     door: &Door,
     function: &FunctionName,
     head: &Parts,
@@ -190,7 +215,7 @@ pub(crate) fn behind_templates(
 }
 
 /// Runs it to its end, answers by the templates and leaves a record.
-pub(crate) async fn invoke_behind_templates(
+async fn invoke_behind_templates(
     door: Arc<Door>,
     invocation: Invocation,
     mapped: front::Mapped,
