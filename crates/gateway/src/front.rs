@@ -6,6 +6,7 @@
 mod answer;
 mod authorizer;
 mod identity;
+mod integration;
 mod jwt;
 mod policy;
 mod validation;
@@ -24,6 +25,7 @@ use crate::apis::Matched;
 use crate::hosts::label_of;
 use crate::service::{Door, Service};
 use authorizer::Gate;
+use integration::{Asked as Seen, Mapping};
 use jwt::Tokens;
 use validation::Checks;
 
@@ -34,6 +36,8 @@ pub struct Front {
     /// Of which a token must have one.
     scopes: Vec<String>,
     checks: Checks,
+    /// None of a route without templates; the error of one whose templates are none.
+    mapping: Option<Result<Mapping, String>>,
 }
 
 /// Who decides.
@@ -82,7 +86,8 @@ pub fn faults(spec: &FrontSpec) -> Vec<(&'static str, String)> {
     let pattern = spec.authorizer.as_ref().and_then(authorizer::fault);
     let patterns = pattern.map(|fault| ("E0120", fault));
     let schemas = validation::faults(&spec.validation).map(|fault| ("E0121", fault));
-    patterns.into_iter().chain(schemas).collect()
+    let templates = spec.integration.iter().flat_map(integration::faults).map(|fault| ("E0122", fault));
+    patterns.into_iter().chain(schemas).chain(templates).collect()
 }
 
 impl<'a> Builder<'a> {
@@ -94,7 +99,8 @@ impl<'a> Builder<'a> {
     pub fn front(&mut self, api: &str, spec: &FrontSpec) -> Arc<Front> {
         let asked = spec.authorizer.as_ref().map(|authorizer| self.asked(api, authorizer));
         let checks = Checks::new(&spec.validation);
-        Arc::new(Front { asked, scopes: spec.scopes.clone(), checks })
+        let mapping = spec.integration.as_ref().map(Mapping::new);
+        Arc::new(Front { asked, scopes: spec.scopes.clone(), checks, mapping })
     }
 
     fn asked(&mut self, api: &str, authorizer: &Authorizer) -> Asked {
@@ -109,6 +115,41 @@ impl<'a> Builder<'a> {
         };
         self.known.push((api.to_owned(), asked.clone()));
         asked
+    }
+}
+
+/// A request behind templates.
+pub(crate) struct Mapped {
+    front: Arc<Front>,
+    seen: Seen,
+    /// What the function gets, as JSON text.
+    pub(crate) event: String,
+}
+
+/// The event that a route's templates make of a request; `None` if it has none. `request`: makes the event of format 1.0.
+///
+/// # Errors
+/// The answer to a request of which they make none.
+pub(crate) fn mapped(
+    head: &Parts,
+    body: &Body,
+    request: impl FnOnce(&Matched) -> Value,
+) -> Result<Option<Mapped>, Response<Bytes>> {
+    let Some(matched) = head.extensions.get::<Matched>() else { return Ok(None) };
+    let Some(mapping) = &matched.front.mapping else { return Ok(None) };
+    let Ok(mapping) = mapping else { return Err(integration::broken("it is none, as the start has said")) };
+    let seen = Seen::of(&mut request(matched));
+    let event = mapping.event(head, &body.joined(), &seen)?;
+    Ok(Some(Mapped { front: matched.front.clone(), seen, event }))
+}
+
+impl Mapped {
+    /// The answer to what the function returned, or how it failed, with the error's message; both as JSON text.
+    pub(crate) fn answer(&self, returned: &str, error: Option<&str>) -> Response<Bytes> {
+        match &self.front.mapping {
+            Some(Ok(mapping)) => mapping.answer(returned, error, &self.seen),
+            _ => integration::broken("there is none"),
+        }
     }
 }
 

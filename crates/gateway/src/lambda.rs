@@ -25,15 +25,16 @@ use ingle_types::datum::{Body, Datum};
 use ingle_types::event::{Completion, Delivery, Event, Invocation, Trace};
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Failure, Outcome, Outputs};
+use ingle_types::spec::TriggerSpec;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
 use self::reply::Fault;
 use crate::apis::{self, Format, Matched, Route};
 use crate::caller::Client;
-use crate::failure;
 use crate::limits::Refusal;
 use crate::service::{Door, run, trace};
+use crate::{failure, front};
 
 /// Longest event and result, in bytes.
 const PAYLOAD_BYTES_MAX: u64 = 6_291_556;
@@ -68,7 +69,7 @@ impl Serialize for Pairs {
 ///
 /// # Errors
 /// The answer to a request whose event would be too long.
-pub(crate) fn invocation(
+fn invocation(
     door: &Door,
     function: FunctionName,
     head: &Parts,
@@ -111,7 +112,7 @@ pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
 }
 
 /// Runs it to its end, answers and leaves a record.
-pub(crate) async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
+async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
     let id = invocation.id;
     let mut response = run(&door, invocation, |ended| source.answer(ended.outcome)).await;
     if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
@@ -157,6 +158,95 @@ pub(crate) async fn ask(
     };
     // Its record is written also when who wanted to know is gone.
     Detach::new(tasks, TaskKind::Invocation, asked).await
+}
+
+/// The whole of a request to a handler: its invocation, which begins when the answer is waited for.
+///
+/// # Errors
+/// The answer to a request of which no event could be made.
+pub(crate) fn answered(
+    door: &Arc<Door>,
+    function: FunctionName,
+    head: &Parts,
+    body: &Body,
+) -> Result<impl Future<Output = Response<Bytes>> + use<>, Response<Bytes>> {
+    let (door, source) = (door.clone(), Source::of(head));
+    let mapped = behind_templates(&door, &function, head, body)?;
+    let plain = match mapped {
+        None => Some(invocation(&door, function, head, body)?),
+        Some(_) => None,
+    };
+    Ok(async move {
+        match (mapped, plain) {
+            (Some((invocation, mapped)), _) => invoke_behind_templates(door, invocation, mapped).await,
+            (None, Some(invocation)) => invoke(door, invocation, source).await,
+            (None, None) => Response::default(),
+        }
+    })
+}
+
+/// The invocation of a handler behind mapping templates, and what answers for it; `None` for every other handler.
+///
+/// # Errors
+/// The answer to a request of which no event could be made.
+fn behind_templates(
+    door: &Door,
+    function: &FunctionName,
+    head: &Parts,
+    body: &Body,
+) -> Result<Option<(Invocation, front::Mapped)>, Response<Bytes>> {
+    let (id, now) = (InvocationId::random(), door.rooms.clock.now());
+    let trace = trace(head, id);
+    let request = |matched: &Matched| {
+        let text = rest_event::text(head, b"", (id, &trace), matched, now);
+        serde_json::from_str(&text).unwrap_or_default()
+    };
+    let Some(mut mapped) = front::mapped(head, body, request)? else { return Ok(None) };
+    let event = Event {
+        summary: format!("{} {}", head.method, head.uri.path()),
+        payload: Datum::Json(std::mem::take(&mut mapped.event)),
+        metadata: Vec::new(),
+        delivery: Delivery::Direct,
+        received_at: now,
+        hop_count: trace.hop_count(),
+        trace,
+    };
+    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
+    Ok(Some((Invocation { id, function: function.clone(), event, caller }, mapped)))
+}
+
+/// Runs it to its end, answers by the templates and leaves a record.
+async fn invoke_behind_templates(
+    door: Arc<Door>,
+    invocation: Invocation,
+    mapped: front::Mapped,
+) -> Response<Bytes> {
+    let id = invocation.id;
+    let spec = door.site.functions.iter().find(|spec| spec.name == invocation.function);
+    let timeout = spec.and_then(|spec| match &spec.trigger {
+        TriggerSpec::Handler(handler) => Some(handler.timeout),
+        _ => None,
+    });
+    let told = |ended: Completion| {
+        let failure = ended.outcome.failure().cloned();
+        let response = match (&ended.outcome, &failure) {
+            (Outcome::Success(outputs), _) => {
+                mapped.answer(&String::from_utf8_lossy(&returned(outputs)), None)
+            }
+            (_, Some(failure)) if failure.started => {
+                let text = error::text(failure, timeout.unwrap_or_default(), id);
+                let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                mapped.answer(&text, Some(said["errorMessage"].as_str().unwrap_or_default()))
+            }
+            _ => apis::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+        };
+        (response, failure)
+    };
+    let mut response = run(&door, invocation, told).await;
+    if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    response
 }
 
 /// Where a request came from, which decides what its answer looks like.

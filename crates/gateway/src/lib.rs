@@ -21,6 +21,7 @@
 //! | which of several apps a request is for | [`hosts`] |
 //! | clients of AWS in functions of a project | [`aws`] |
 //! | listening and stopping | [`server`] |
+//! | mapping templates | `vtl` |
 
 pub mod admin;
 pub mod apis;
@@ -45,3 +46,4 @@ pub mod server;
 pub mod service;
 pub mod site;
 pub mod state;
+mod vtl;

@@ -253,12 +253,9 @@ impl Service {
             read_body(head, body, door.site.http.body_bytes_max).await.map_err(lambda::body_refused)?;
         front::check_body(head, &body)?;
         let _concurrent = door.concurrent(head).await;
-        let invocation = lambda::invocation(door, function, head, &body)?;
-        let source = lambda::Source::of(head);
-        let patience = source.patience();
-        let answered = lambda::invoke(door.clone(), invocation, source);
-        let tasks = door.rooms.tasks.clone();
-        let answered = Detach::new(tasks, TaskKind::Invocation, answered);
+        let patience = lambda::Source::of(head).patience();
+        let answered = lambda::answered(door, function, head, &body)?;
+        let answered = Detach::new(door.rooms.tasks.clone(), TaskKind::Invocation, answered);
         let Some(patience) = patience else { return Ok(Served::Whole(answered.await)) };
         // The function goes on; only nobody waits for it any more.
         let answered = tokio::time::timeout(patience, answered).await;

@@ -14,6 +14,38 @@ pub struct FrontSpec {
     /// Of which a token must have one; empty for any token.
     pub scopes: Vec<String>,
     pub validation: Validation,
+    /// Templates between the API and its function; the function gets the whole request without.
+    pub integration: Option<Integration>,
+}
+
+/// What a function gets of a request, and what becomes of what it returns (`integration: lambda` of a serverless.yml).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Integration {
+    /// Media types with templates. Empty for the event that the Serverless Framework makes.
+    pub requests: Vec<(String, String)>,
+    pub pass_through: PassThrough,
+    pub responses: Vec<ResponseRule>,
+}
+
+/// What becomes of a body for whose media type there is no template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PassThrough {
+    /// It is not taken.
+    Never,
+    /// It is the event.
+    WhenNoMatch,
+    /// It is the event if there is no template at all.
+    WhenNoTemplates,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResponseRule {
+    pub status: u16,
+    /// Of the whole message of an error, as a regular expression; `None` for what has no other rule.
+    pub pattern: Option<String>,
+    pub template: Option<String>,
+    /// Names with `'a text'` or `integration.response.body.member`.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What a request has to be like; anything by default.

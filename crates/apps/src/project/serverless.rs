@@ -14,6 +14,7 @@ use variables::Variables;
 
 mod auth;
 mod events;
+mod integration;
 mod validation;
 mod variables;
 

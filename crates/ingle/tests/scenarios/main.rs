@@ -73,6 +73,7 @@ mod stopping;
 mod streaming;
 mod tables;
 mod templates;
+mod templates_of_apis;
 mod testing;
 mod timers;
 mod validation;

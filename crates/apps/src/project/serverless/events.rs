@@ -6,7 +6,7 @@ use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, http};
 use super::auth::{self, Names};
-use super::validation;
+use super::{integration, validation};
 
 /// The framework's own ids of its APIs.
 const REST_API: &str = "ApiGatewayRestApi";
@@ -154,8 +154,9 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
     let integration = config.get("integration").and_then(Node::scalar).map(str::to_ascii_lowercase);
     let integration = integration
         .filter(|kind| !matches!(kind.as_str(), "lambda-proxy" | "lambda_proxy" | "aws-proxy" | "aws_proxy"));
-    if let Some(kind) = integration {
-        let why = format!("the integration {} is not served, only lambda-proxy", shortened(&kind));
+    let is_mapped = matches!(integration.as_deref(), Some("lambda"));
+    if let Some(kind) = integration.filter(|_| !is_mapped) {
+        let why = format!("the integration {} is not served, only lambda-proxy and lambda", shortened(&kind));
         findings.ignore(event.line, "an event of type http", why);
         return None;
     }
@@ -168,7 +169,7 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
         findings,
         config,
         "http",
-        &["path", "method", "cors", "private", "authorizer", "integration", "request"],
+        &["path", "method", "cors", "private", "authorizer", "integration", "request", "response"],
     );
     let cors = config.get("cors").and_then(|node| http::cors(findings, node));
     let types = door.provider.at(&["apiGateway", "binaryMediaTypes"]);
@@ -176,6 +177,9 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
     let api = Api::Rest { id: REST_API.to_owned(), binary_types };
     let Asked { mut front, guard } = auth::rest(findings, door.names, config)?;
     front.validation = validation::read(findings, door.provider, config)?;
+    if is_mapped {
+        front.integration = Some(integration::read(findings, config)?);
+    }
     Some(HttpSource {
         api,
         method,

@@ -79,7 +79,7 @@ functions:
       - s3: {bucket: uploads, event: 's3:ObjectRemoved:*', rules: [{prefix: in/}, {suffix: .jpg}], existing: true}
       - http: GET orders
       - http: {path: 'orders/{id}/', method: any, cors: {origins: [https://a.test], headers: [x-a], allowCredentials: true}, private: true}
-      - http: {path: /raw, method: post, integration: lambda}
+      - http: {path: /raw, method: post, integration: mock}
       - sns: topic
       - alexaSkill
   node:
