@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_types::spec::LaterOptions;
+
 use super::findings::{Findings, shortened};
 use super::node::{Fault, Kind, Member, Node};
 use super::resources::name_in_arn;
@@ -189,6 +191,7 @@ impl Reader<'_> {
             sources: Vec::new(),
             file: None,
             line: named.line,
+            later: LaterOptions::default(),
         };
         functions.extend(self.web_app().map(made));
         // Clients of AWS ask for them; functions for events have them as every handler.
