@@ -101,8 +101,7 @@ pub(crate) async fn run(
     };
     let mut services = BTreeMap::new();
     for mut member in members {
-        let door = common.as_ref().map(|common| &common.door);
-        member.member.iter_mut().for_each(|member| member.door = door.cloned());
+        join(&mut member, common.as_ref());
         let seen = (surroundings, means.clone());
         let plan = with_common(common.as_ref(), plan_of(arguments, &member, seen, printer)?);
         let name = member.name;
@@ -369,6 +368,12 @@ fn below(parent: &Path) -> Result<Vec<PathBuf>, CommandError> {
 /// The name of a folder as a part of a host's name.
 fn name_of(folder: &Path) -> String {
     label_of(&folder.file_name().map_or_else(|| "app".into(), |name| name.to_string_lossy()))
+}
+
+/// Tells a function where the door of its project is.
+fn join(member: &mut Served, common: Option<&Shares>) {
+    let door = common.map(|common| common.door.clone());
+    member.member.iter_mut().for_each(|member| member.door.clone_from(&door));
 }
 
 /// What the functions of a project have together.
