@@ -1,6 +1,7 @@
 """Web apps: one object, named as `module.name`, that takes all requests. Whether WSGI or ASGI is decided here."""
 
 import asyncio
+import importlib
 import os
 import re
 
@@ -8,6 +9,10 @@ from . import problems, web
 from .load import where
 from .load_lambda import import_target
 from .plan import Plan
+
+# Of the app's own environment: they make the app.
+_DJANGO = "django.core.wsgi"
+_FRAMEWORK = "functions_framework"
 
 
 def load(root, request, loaded):
@@ -38,15 +43,13 @@ def _target(root, function, loaded):
 
 def _django(root, function, maker):
     os.environ["DJANGO_SETTINGS_MODULE"] = function["entry_point"]
-    from django.core.wsgi import get_wsgi_application
-    return get_wsgi_application()
+    return importlib.import_module(_DJANGO).get_wsgi_application()
 
 
 def _functions_framework(root, function, maker):
     os.environ["FUNCTION_TARGET"] = maker["target"]
-    import functions_framework
     source = os.path.join(root, function["script_file"])
-    return functions_framework.create_app(maker["target"], source, maker.get("signature"))
+    return importlib.import_module(_FRAMEWORK).create_app(maker["target"], source, maker.get("signature"))
 
 
 def _action(root, function, maker):
