@@ -67,3 +67,8 @@ def hourly(event):
 def take(event):
     for record in event:
         print("order", record.body)
+
+
+@app.on_sns_message(topic="news")
+def told(event):
+    print("news:", event.subject, event.message)

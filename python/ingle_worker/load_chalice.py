@@ -13,6 +13,7 @@ _KINDS = {
     "ScheduledEventConfig": "schedule",
     "SQSEventConfig": "queue",
     "S3EventConfig": "bucket",
+    "SNSEventConfig": "topic",
 }
 # What another event source comes from, by the attribute that names it.
 _ORIGINS = ("topic", "stream", "stream_arn", "event_pattern", "route_key_handled")
@@ -101,6 +102,8 @@ def _event_function(config, app):
         function["concurrency"] = config.maximum_concurrency
     elif function["kind"] == "bucket":
         function.update(bucket=config.bucket, events=list(config.events), prefix=config.prefix, suffix=config.suffix)
+    elif function["kind"] == "topic":
+        function["topic"] = str(config.topic)
     else:
         function["origin"] = _origin(config, class_name)
     return function

@@ -98,7 +98,9 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
     options.region.clone_from(&member.region);
     options.has_url = function.sources.iter().any(|source| match source {
         EventSource::Http(http) => http.api == Api::Url,
-        EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => false,
+        EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) | EventSource::Topic(_) => {
+            false
+        }
     });
     options.takes_fewer_arguments = member.kind == ProjectKind::Zappa;
     options.schedules = function.sources.iter().filter_map(schedule).collect();

@@ -25,6 +25,7 @@ use std::time::Duration;
 use ingle_types::front::FrontSpec;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{LaterOptions, Redrive};
+use ingle_types::topic::FilterPolicy;
 
 use crate::folder::{existing_folder, read_bytes};
 use crate::{Error, archive, encoding};
@@ -251,6 +252,7 @@ pub enum EventSource {
     Schedule(ScheduleSource),
     Queue(QueueSource),
     Bucket(BucketSource),
+    Topic(TopicSource),
 }
 
 /// A route of an API, or the function's own URL.
@@ -322,6 +324,16 @@ pub struct ScheduleSource {
     pub enabled: bool,
     /// The event, instead of the description of the occurrence.
     pub input: Option<serde_json::Value>,
+    pub line: u32,
+}
+
+/// A topic of SNS.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TopicSource {
+    /// Its name, without the ARN around it.
+    pub topic: String,
+    /// Which of its messages the function gets; all of them without one.
+    pub filter: Option<FilterPolicy>,
     pub line: u32,
 }
 

@@ -16,6 +16,7 @@
 //! | events for handlers whose callers do not wait | [`later`] |
 //! | events of buckets of handlers | [`buckets`] |
 //! | queues of handlers | [`sources`] |
+//! | topics of handlers | [`topics`] |
 //! | how one value becomes several | [`collect`] |
 //! | waiting for a time | [`wait`] |
 //! | whether a trigger has something to do | [`due`] |
@@ -34,6 +35,7 @@ pub mod queue;
 pub mod sources;
 pub mod tables;
 pub mod timer;
+pub mod topics;
 pub mod wait;
 
 use ingle_store::Store;

@@ -10,6 +10,7 @@
 //! | `GET /v1/blobs/list?container=&prefix=&after=` | blobs of a container, or all containers |
 //! | `DELETE /v1/blobs?path=` | deletes it |
 //! | `POST /v1/queues/messages?name=&delay=` | puts the body into a queue |
+//! | `POST /v1/topics/messages?name=&subject=&a.NAME=VALUE` | publishes the body |
 //! | `POST /v1/documents?container=` | makes or replaces a document, or those of a list |
 //! | `POST /v1/entities?table=` | adds an entity to a table, or those of a list |
 //! | `POST /v1/state/reset?name=` | empties one or all |
@@ -41,12 +42,14 @@ use ingle_types::metrics::Metrics;
 use ingle_types::outcome::Outcome;
 use ingle_types::spans::Spans;
 use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
+use ingle_types::topic::{MESSAGE_BYTES_MAX, Publication};
 use serde_json::{Value, json};
 
 use crate::blobs::{self, AdminBody, Target, UploadError};
 use crate::moved::{Moved, Unmoved};
 use crate::service::Rooms;
 use crate::state::PutError;
+use crate::topics::{Topics, by_hand};
 use crate::{moved, request, state};
 
 const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -62,6 +65,8 @@ pub struct Admin {
     /// Reads a blob for a function (its name, `container/name`); `None` if that is no path of its trigger's, or there is
     /// none.
     pub blob: ReadBlob,
+    /// Of a project.
+    pub topics: Topics,
     pub metrics: Metrics,
     pub spans: Spans,
     /// Shows the rules of what is logged, after a change if there is one.
@@ -242,6 +247,10 @@ impl Admin {
                 let delay = Duration::from_secs(number("delay", 0));
                 Ok(state::send(&self.store, needed("name")?, body.await?, delay).await?)
             }
+            (&Method::POST, "/v1/topics/messages") => {
+                let publication = by_hand(needed("name")?, &query, &body.await?);
+                self.publish(publication).await
+            }
             (&Method::POST, "/v1/documents") => {
                 Ok(state::put_documents(&self.store, needed("container")?, &body.await?).await?)
             }
@@ -268,6 +277,26 @@ impl Admin {
             }
             (_, path) => Err(Refused(StatusCode::NOT_FOUND, format!("there is nothing at {path}"), "E0501")),
         }
+    }
+
+    /// `{"event": "published", "topic", "id", "events"}`, where `events` says how many functions get one.
+    async fn publish(&self, publication: Publication) -> Result<Value, Refused> {
+        let (topic, id) = (publication.topic.clone(), publication.id);
+        if !self.topics.names.contains(&topic) {
+            let known = self.topics.names.join(", ");
+            let known =
+                if known.is_empty() { "there are none".to_owned() } else { format!("there are {known}") };
+            let message = format!("no function subscribes to a topic '{topic}'; {known}");
+            return Err(Refused(StatusCode::NOT_FOUND, message, "E0126"));
+        }
+        if publication.message.is_empty() || publication.message.len() > MESSAGE_BYTES_MAX {
+            let message = format!("a message of a topic has 1 to {MESSAGE_BYTES_MAX} bytes");
+            return Err(Refused(StatusCode::BAD_REQUEST, message, "E0505"));
+        }
+        let published = (self.topics.publish)(vec![publication]).await;
+        let refused = |message| Refused(StatusCode::INTERNAL_SERVER_ERROR, message, "E0403");
+        let events = published.map_err(refused)?;
+        Ok(json!({"event": "published", "topic": topic, "id": id.to_string(), "events": events}))
     }
 
     /// `{"id","outcome","status"?,"headers"?,"body"?,"outputs","effects","failure"?,"durationMs"}`.

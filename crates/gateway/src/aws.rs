@@ -1,4 +1,5 @@
-//! The door for clients of AWS in the functions of a project: SQS and S3 on the project's queues and containers.
+//! The door for clients of AWS in the functions of a project: SQS, SNS and S3 on the project's queues, topics and
+//! containers.
 //!
 //! It listens on an address of its own, which no other app is told of, and takes only requests that are signed with the
 //! credentials that the server made up for this project and this run. [Why so](docs/adr/0024-a-door-for-clients-of-aws.md).
@@ -8,6 +9,7 @@
 //! | who signed a request | `signature` |
 //! | bodies in signed pieces | `body` |
 //! | queues: JSON 1.0 | `sqs`, `attributes` |
+//! | topics: forms and XML | `sns` |
 //! | buckets: paths and XML | `s3`, `listing`, `xml` |
 
 use std::convert::Infallible;
@@ -23,11 +25,14 @@ use ingle_types::clock::ClockHandle;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::topics::Topics;
+
 mod attributes;
 mod body;
 mod listing;
 mod s3;
 mod signature;
+mod sns;
 mod sqs;
 mod xml;
 
@@ -45,6 +50,7 @@ pub struct Aws {
     pub credentials: Credentials,
     /// `127.0.0.1:41234`.
     pub address: String,
+    pub topics: Topics,
     /// Where AWS would be.
     pub region: String,
 }
@@ -114,6 +120,7 @@ impl Aws {
         let origin = origin(head);
         match service.as_str() {
             "sqs" => sqs::answer(self, head, &body, &origin).await,
+            "sns" => Ok(sns::answer(self, &body, &origin).await),
             "s3" => s3::answer(self, head, body::decoded(head, body)?, &origin).await,
             other => {
                 let message = format!(

@@ -20,6 +20,7 @@
 //! | a clock that is moved by hand, for tests | [`moved`] |
 //! | which of several apps a request is for | [`hosts`] |
 //! | clients of AWS in functions of a project | [`aws`] |
+//! | topics of a project | [`topics`] |
 //! | listening and stopping | [`server`] |
 //! | mapping templates | `vtl` |
 
@@ -46,4 +47,5 @@ pub mod server;
 pub mod service;
 pub mod site;
 pub mod state;
+pub mod topics;
 mod vtl;

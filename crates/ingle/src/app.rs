@@ -18,6 +18,7 @@ use ingle_gateway::limits::HeadLimits;
 use ingle_gateway::moved::Moved;
 use ingle_gateway::service::{BlobPrompt, Door, Later, Options, Rooms, Service};
 use ingle_gateway::site::Site;
+use ingle_gateway::topics::Topics;
 use ingle_store::Store;
 use ingle_store::keys::KeyFile;
 use ingle_tasks::Tasks;
@@ -276,6 +277,7 @@ impl App {
                 Box::pin(blob(reader.clone(), readers.clone(), function, path))
             }),
             log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),
+            topics: Topics::none(),
             metrics: self.measured.metrics.clone(),
             spans: self.measured.spans.clone(),
             moved: moved.map(|server| Box::new(server) as Box<dyn Moved>),

@@ -7,6 +7,7 @@ use ingle_types::spec::Isolation;
 
 use crate::commands::import::ImportArguments;
 use crate::commands::metrics::MetricsArguments;
+use crate::commands::topic::TopicArguments;
 use crate::commands::traces::TracesArguments;
 use crate::debug::DebugChoice;
 use crate::moved::ClockChoice;
@@ -309,6 +310,8 @@ pub(crate) enum EventSource {
     Schedule,
     /// An object that was put into a bucket
     S3,
+    /// A message of a topic
+    Sns,
 }
 
 /// Whose store or server is meant.
@@ -335,6 +338,8 @@ pub(crate) enum SendCommand {
         #[command(flatten)]
         at: Place,
     },
+    /// Publish a message to the functions of a project that subscribe to a topic
+    Topic(TopicArguments),
 }
 
 #[derive(Subcommand, Debug)]

@@ -88,7 +88,7 @@ impl Client {
         let message = value["error"]["message"].as_str().unwrap_or_default();
         let code = value["error"]["code"].as_str().unwrap_or_default();
         // The code is the server's; a command error carries codes of this build.
-        let known = ["E0231", "E0420", "E0421"].into_iter().find(|known| *known == code);
+        let known = ["E0126", "E0231", "E0420", "E0421"].into_iter().find(|known| *known == code);
         Err(CommandError::new(APP, known.unwrap_or("E0702"), message.to_owned()))
     }
 }

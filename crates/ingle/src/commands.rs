@@ -15,4 +15,5 @@ pub(crate) mod new;
 pub(crate) mod processes;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod topic;
 pub(crate) mod traces;

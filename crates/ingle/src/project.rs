@@ -133,7 +133,10 @@ fn http_sources(project: &Project) -> impl Iterator<Item = (&str, &HttpSource)> 
     project.functions.iter().flat_map(|function| {
         function.sources.iter().filter_map(|source| match source {
             EventSource::Http(http) => Some((&*function.name, http)),
-            EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => None,
+            EventSource::Schedule(_)
+            | EventSource::Queue(_)
+            | EventSource::Bucket(_)
+            | EventSource::Topic(_) => None,
         })
     })
 }
@@ -198,7 +201,10 @@ pub(crate) fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, St
                     let file = function.file.as_deref().unwrap_or(&project.file);
                     Some((file, line, text))
                 }
-                EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) => None,
+                EventSource::Schedule(_)
+                | EventSource::Queue(_)
+                | EventSource::Bucket(_)
+                | EventSource::Topic(_) => None,
             }
         })
     })

@@ -15,6 +15,7 @@
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
+//! | attributes and filters of topics | [`topic`] |
 //! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
 //! | accounts in the cloud, and what is in trouble with them | [`account`], [`health`] |
@@ -45,3 +46,4 @@ pub mod problem;
 pub mod schedule;
 pub mod spans;
 pub mod spec;
+pub mod topic;

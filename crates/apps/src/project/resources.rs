@@ -3,8 +3,9 @@
 use super::findings::Findings;
 use super::node::{Kind as NodeKind, Member, Node};
 
-/// Properties of queues and buckets that say no more than a name does.
-const NAMING: [&str; 5] = ["QueueName", "FifoQueue", "BucketName", "RedrivePolicy", "Tags"];
+/// Properties of queues, buckets and topics that say no more than a name does.
+const NAMING: [&str; 7] =
+    ["QueueName", "FifoQueue", "BucketName", "TopicName", "DisplayName", "RedrivePolicy", "Tags"];
 
 /// The types whose names and ARNs mean something here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +16,7 @@ pub(super) enum Kind {
     HttpApi,
     Queue,
     Bucket,
+    Topic,
     /// Known by its name only.
     Table,
 }
@@ -35,6 +37,7 @@ impl Kind {
             "AWS::Serverless::HttpApi" => Self::HttpApi,
             "AWS::SQS::Queue" => Self::Queue,
             "AWS::S3::Bucket" => Self::Bucket,
+            "AWS::SNS::Topic" => Self::Topic,
             "AWS::DynamoDB::Table" | "AWS::Serverless::SimpleTable" => Self::Table,
             _ => return None,
         })
@@ -49,6 +52,7 @@ impl Kind {
             Self::RestApi | Self::HttpApi => "",
             Self::Queue => "QueueName",
             Self::Bucket => "BucketName",
+            Self::Topic => "TopicName",
             Self::Table => "TableName",
         }
     }
@@ -70,7 +74,8 @@ impl Kind {
             (Self::Layer, "" | "LayerVersionArn") => {
                 format!("arn:aws:lambda:{region}:{account}:layer:{name}:1")
             }
-            (_, "") | (Self::Queue, "QueueName") => name.to_owned(),
+            (Self::Topic, "" | "TopicArn") => format!("arn:aws:sns:{region}:{account}:{name}"),
+            (_, "") | (Self::Queue, "QueueName") | (Self::Topic, "TopicName") => name.to_owned(),
             (Self::Function, "Arn") => format!("arn:aws:lambda:{region}:{account}:function:{name}"),
             (Self::Queue, "Arn") => format!("arn:aws:sqs:{region}:{account}:{name}"),
             (Self::Bucket, "Arn") => format!("arn:aws:s3:::{name}"),
@@ -91,7 +96,7 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
     }
     match known {
         Some(Kind::Table) => findings.ignore_of(line, &type_name, id, "only its name is known here"),
-        Some(Kind::Queue | Kind::Bucket) => {
+        Some(Kind::Queue | Kind::Bucket | Kind::Topic) => {
             let properties = resource.value.get("Properties").map_or(&[][..], Node::members);
             for property in properties.iter().filter(|one| !NAMING.contains(&one.key.as_str())) {
                 findings.ignore_of(property.line, &property.key, id, "it is not applied here");

@@ -1,8 +1,9 @@
-//! Schedules and queues, as both kinds of projects name them.
+//! Schedules, queues and topics, as all kinds of projects name them.
 
 use std::time::Duration;
 
 use ingle_types::schedule::{Schedule, TimeZone};
+use ingle_types::topic::FilterPolicy;
 
 use super::QueueSource;
 use super::findings::{Findings, shortened};
@@ -88,6 +89,47 @@ pub(super) fn queue_name(findings: &mut Findings, node: &Node) -> Option<String>
         findings.wrong("E0116", node.line, format!("`{}` is no ARN of a queue", shortened(&text)), fix);
     }
     name
+}
+
+/// The name of a topic: at the end of an ARN, or as it is.
+pub(super) fn topic_name(findings: &mut Findings, node: &Node) -> Option<String> {
+    let text = findings.text(node, "the topic")?;
+    let name = if text.starts_with("arn:") { name_in_arn(&text, "sns") } else { Some(text.as_str()) };
+    if name.is_none_or(|name| name.is_empty() || name.contains(char::is_whitespace)) {
+        let fix = "write the name of a topic, or an ARN as arn:aws:sns:us-east-1:000000000000:name";
+        findings.wrong("E0116", node.line, format!("`{}` is no topic", shortened(&text)), fix);
+        return None;
+    }
+    name.map(str::to_owned)
+}
+
+/// What a function wants to hear of a topic. `scope`: `MessageBody` or, without it, `MessageAttributes`.
+///
+/// # Errors
+/// It is wrong, which was found.
+pub(super) fn filter_policy(
+    findings: &mut Findings,
+    policy: Option<&Node>,
+    scope: Option<&Node>,
+) -> Result<Option<FilterPolicy>, ()> {
+    let Some(node) = policy else { return Ok(None) };
+    let scope = scope.and_then(Node::scalar).unwrap_or("MessageAttributes");
+    let is_of_body = match scope {
+        "MessageBody" => true,
+        "MessageAttributes" => false,
+        other => {
+            let what = format!("`{}` is no scope of a filter policy", shortened(other));
+            findings.wrong("E0116", node.line, what, "write MessageAttributes or MessageBody");
+            return Err(());
+        }
+    };
+    let value = match node.scalar() {
+        Some(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        None => node.to_json(),
+    };
+    FilterPolicy::new(&value, is_of_body).map(Some).map_err(|what| {
+        findings.wrong("E0116", node.line, what, "write e.g. store: [books, {prefix: mu}]");
+    })
 }
 
 /// The events of a bucket that are chosen, as S3 names them. Those that are never sent are told of.

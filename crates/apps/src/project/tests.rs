@@ -115,6 +115,10 @@ fn shown_source(source: &EventSource) -> String {
             let BucketSource { bucket, events, prefix, suffix, line } = bucket;
             format!("{line} bucket {bucket}: {events:?} {prefix:?} {suffix:?}")
         }
+        EventSource::Topic(topic) => {
+            let TopicSource { topic, filter, line } = topic;
+            format!("{line} topic {topic}: filtered {}", filter.is_some())
+        }
     }
 }
 

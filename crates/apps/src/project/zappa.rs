@@ -14,7 +14,8 @@ use super::node::{Fault, Kind, Member, Node};
 use super::resources::name_in_arn;
 use super::sources::{self, QueueWords};
 use super::{
-    Entry, EventSource, Project, ProjectFunction, ProjectKind, ProjectOptions, ScheduleSource, function,
+    BucketSource, Entry, EventSource, Project, ProjectFunction, ProjectKind, ProjectOptions, ScheduleSource,
+    TopicSource, function,
 };
 use crate::Error;
 use crate::lambda::script_of;
@@ -335,7 +336,7 @@ impl Reader<'_> {
         sources
     }
 
-    /// A queue; of everything else it is said that it does not come.
+    /// A queue, a topic or a bucket; of everything else it is said that it does not come.
     fn event_source(&mut self, source: &Node, handler: &str) -> Option<EventSource> {
         let Some(node) = source.get("arn") else {
             let fix = "write arn: and the ARN of what sends the events";
@@ -346,6 +347,25 @@ impl Reader<'_> {
         if let Some(queue) = name_in_arn(&arn, "sqs") {
             let queue = sources::queue(&mut self.findings, queue.to_owned(), source, &QUEUE_WORDS, node.line);
             return Some(EventSource::Queue(queue));
+        }
+        if let Some(topic) = name_in_arn(&arn, "sns") {
+            let (policy, scope) = (source.get("filters"), None);
+            let filter = sources::filter_policy(&mut self.findings, policy, scope).ok()?;
+            let topic = topic.to_owned();
+            return Some(EventSource::Topic(TopicSource { topic, filter, line: node.line }));
+        }
+        if let Some(bucket) = name_in_arn(&arn, "s3") {
+            let names = source.get("events").map(|node| self.findings.texts(node, "events"));
+            let names = names.unwrap_or_default();
+            let events = sources::bucket_events(&mut self.findings, names, handler, node.line);
+            let (bucket, line) = (bucket.to_owned(), node.line);
+            return Some(EventSource::Bucket(BucketSource {
+                bucket,
+                events,
+                prefix: None,
+                suffix: None,
+                line,
+            }));
         }
         let what = format!("the event source {} of {handler}", shortened(&arn));
         self.findings.ignore(node.line, what, "Ingle does not send such events yet");

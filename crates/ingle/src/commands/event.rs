@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
-use ingle_connectors::buckets;
 use ingle_connectors::timer::scheduled_event;
+use ingle_connectors::{buckets, topics};
 use ingle_gateway::samples::{Entry, event};
 use ingle_types::clock::{Clock as _, SystemClock};
 use serde_json::Value;
@@ -33,6 +33,10 @@ pub(crate) fn run(
             let size = u64::try_from(payload(&arguments.data)?.len()).unwrap_or(u64::MAX);
             let key = arguments.path.trim_start_matches('/');
             buckets::sample(name, if key.is_empty() { "sample.txt" } else { key }, size, region, now)
+        }
+        EventSource::Sns => {
+            let message = String::from_utf8_lossy(&payload(&arguments.data)?).into_owned();
+            topics::sample(name, message, region, now)
         }
         EventSource::Url => request(Entry::Url, &arguments, now)?,
         EventSource::RestApi => request(Entry::RestApi, &arguments, now)?,

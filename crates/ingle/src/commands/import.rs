@@ -264,6 +264,8 @@ fn told<'a>(source: &'a EventSource, function: &ProjectFunction) -> (Option<&'a 
         (None, queue.line, format!("queue {} of {of}", queue.queue))
     } else if let EventSource::Bucket(bucket) = source {
         (None, bucket.line, format!("bucket {} of {of}", bucket.bucket))
+    } else if let EventSource::Topic(topic) = source {
+        (None, topic.line, format!("topic {} of {of}", topic.topic))
     } else {
         (None, function.line, format!("an event of {of}"))
     }

@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::app::open_store;
 use crate::cli::{Place, SendCommand, StateCommand};
 use crate::client::Client;
+use crate::commands::topic;
 use crate::exit::{CommandError, USAGE};
 use crate::printer::{Style, harmless, write_out};
 use crate::project;
@@ -90,7 +91,10 @@ pub(crate) async fn run(command: StateCommand, style: Style) -> Result<u8, Comma
 }
 
 pub(crate) async fn send(command: SendCommand, style: Style) -> Result<u8, CommandError> {
-    let SendCommand::Queue { name, message, delay, at } = command;
+    let (name, message, delay, at) = match command {
+        SendCommand::Queue { name, message, delay, at } => (name, message, delay, at),
+        SendCommand::Topic(arguments) => return topic::send(arguments, style).await,
+    };
     check_name(&name)
         .map_err(|problem| CommandError::new(USAGE, "E0228", format!("queue '{name}': {problem}")))?;
     let body = payload(&message)?;
@@ -179,6 +183,10 @@ fn plain(shown: &Value) -> String {
             )
         };
         return messages.iter().map(line).collect();
+    }
+    if let Some(topic) = shown.get("topic") {
+        let hear = if shown["events"] == 1 { "function hears" } else { "functions hear" };
+        return format!("published to topic {}: {} {hear} of it", text(topic), shown["events"]);
     }
     if let Some(file) = shown.get("file") {
         return format!("wrote {} bytes to {}", shown["bytes"], text(file));

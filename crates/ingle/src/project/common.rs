@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use ingle_apps::project::{BucketSource, EventSource, MemberDoor, Project};
 use ingle_connectors::buckets::{self, BucketRule};
+use ingle_connectors::topics::{Subscription, Topics as Subscriptions};
 use ingle_control::absolute;
 use ingle_gateway::admin::{Admin, LevelChange};
 use ingle_gateway::aws::{Aws, Credentials};
 use ingle_gateway::service::Rooms;
-use ingle_store::{ObjectWatch, Store};
-use ingle_types::clock::SystemClock;
+use ingle_gateway::topics::Topics;
+use ingle_store::{ObjectWatch, Operation, Store};
+use ingle_types::clock::{Clock as _, SystemClock};
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invocation, Invoker, Phases};
 use ingle_types::health::Health;
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, embedded_name};
+use ingle_types::topic::Publication;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -64,12 +67,14 @@ impl Common {
         let name =
             root.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned());
         let (socket, measured) = (admin_socket(&state), Measured::default());
+        let topics = topics(project, &store);
         if let Some(listener) = listen_admin(&socket)? {
-            let admin = Arc::new(admin(name, (store.clone(), &measured), server, printer));
+            let shares = (store.clone(), &measured, topics.clone());
+            let admin = Arc::new(admin(name, shares, server, printer));
             ingle_gateway::server::serve_admin(admin, &server.shared.tasks, listener);
         }
         let buckets = watches(project, &store);
-        let door = serve_aws(project, &store, server)?;
+        let door = serve_aws(project, (&store, topics), server)?;
         Ok(Self { store, measured, door, socket, _buckets: buckets })
     }
 
@@ -85,7 +90,11 @@ impl Common {
 }
 
 /// Lets clients of AWS in, with credentials that only functions of this project get, in this run.
-fn serve_aws(project: &Project, store: &Store, server: &Server) -> Result<MemberDoor, CommandError> {
+fn serve_aws(
+    project: &Project,
+    (store, topics): (&Store, Topics),
+    server: &Server,
+) -> Result<MemberDoor, CommandError> {
     let failed = |error: std::io::Error| {
         let message = format!("can't listen on 127.0.0.1 for the functions' clients of AWS: {error}");
         CommandError::new(MACHINE, "E0701", message)
@@ -103,7 +112,7 @@ fn serve_aws(project: &Project, store: &Store, server: &Server) -> Result<Member
         secret_key: credentials.secret_key.clone(),
     };
     let (store, clock, region) = (store.clone(), Arc::new(SystemClock), project.region.clone());
-    let aws = Aws { store, clock, credentials, address, region };
+    let aws = Aws { store, clock, credentials, topics, address, region };
     ingle_gateway::server::serve_aws(Arc::new(aws), &server.shared.tasks, listener);
     Ok(door)
 }
@@ -114,6 +123,29 @@ fn mark(state: &Path) -> Result<(), CommandError> {
         let message = format!("can't write into the state folder '{}': {error}", state.display());
         CommandError::new(MACHINE, "E0403", message).hint("choose another with --state")
     })
+}
+
+/// Who hears of which topic.
+fn topics(project: &Project, store: &Store) -> Topics {
+    let mut subscriptions = Vec::new();
+    for function in &project.functions {
+        for source in &function.sources {
+            let EventSource::Topic(source) = source else { continue };
+            let (topic, filter) = (source.topic.clone(), source.filter.clone());
+            subscriptions.push(Subscription { function: FunctionName::new(&function.name), topic, filter });
+        }
+    }
+    let topics = Arc::new(Subscriptions::new(subscriptions, project.region.clone()));
+    let names = topics.names().into_iter().map(str::to_owned).collect();
+    let store = store.clone();
+    let publish = move |publications: Vec<Publication>| -> BoxFuture<Result<usize, String>> {
+        let (store, now) = (store.clone(), SystemClock.now());
+        let events: Vec<Operation> =
+            publications.iter().flat_map(|publication| topics.publish(publication, now)).collect();
+        let count = events.len();
+        Box::pin(async move { store.commit(events).await.map(|()| count).map_err(|error| chain(&error)) })
+    };
+    Topics { names, publish: Arc::new(publish) }
 }
 
 fn watches(project: &Project, store: &Store) -> Vec<ObjectWatch> {
@@ -130,7 +162,12 @@ fn watches(project: &Project, store: &Store) -> Vec<ObjectWatch> {
     watches
 }
 
-fn admin(name: String, (store, measured): (Store, &Measured), server: &Server, printer: &Printer) -> Admin {
+fn admin(
+    name: String,
+    (store, measured, topics): (Store, &Measured, Topics),
+    server: &Server,
+    printer: &Printer,
+) -> Admin {
     let (apps, address) = (server.apps(), server.shared.address);
     let (functions, levels, invoker) = (apps.clone(), apps.clone(), Arc::new(Members(apps.clone())));
     let rooms = Rooms {
@@ -157,6 +194,7 @@ fn admin(name: String, (store, measured): (Store, &Measured), server: &Server, p
                 "workers": each("workers"), "degraded": each("degraded")})
         }),
         blob: Box::new(|_, _| Box::pin(std::future::ready(Ok(None)))),
+        topics,
         metrics: measured.metrics.clone(),
         spans: measured.spans.clone(),
         log_levels: Box::new(move |change| Box::pin(log_levels(levels.clone(), change))),

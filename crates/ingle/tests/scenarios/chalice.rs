@@ -118,6 +118,13 @@ fn messages_come_to_the_handler_of_their_queue() {
 }
 
 #[test]
+fn messages_come_to_the_handler_of_their_topic() {
+    let server = shop().start(&chalice());
+    server.call(&["send", "topic", "news", "bread is here", "--subject", "today"]).code(0);
+    server.wait_for("its line", |event| event.to_string().contains("news: today bread is here"));
+}
+
+#[test]
 fn what_is_not_served_of_a_project_is_said() {
     let closed = "\n\nfrom chalice import IAMAuthorizer\n\n@app.route('/closed', authorizer=IAMAuthorizer())\n\
         def closed():\n    return {}\n";
@@ -125,8 +132,14 @@ fn what_is_not_served_of_a_project_is_said() {
     let server = shop().file("app.py", &source).start(&chalice());
     let project = project(&server);
     assert_eq!((&project["kind"], &project["file"]), (&json!("Chalice"), &json!(".chalice/config.json")));
-    let names =
-        json!(["shop-dev", "shop-dev-count", "shop-dev-hourly", "shop-dev-take", "shop-dev-only_ada"]);
+    let names = json!([
+        "shop-dev",
+        "shop-dev-count",
+        "shop-dev-hourly",
+        "shop-dev-take",
+        "shop-dev-told",
+        "shop-dev-only_ada"
+    ]);
     assert_eq!(project["functions"], names);
     let place = |word: &str| {
         let mut entries = project["notYet"].as_array().unwrap().iter();

@@ -76,6 +76,7 @@ mod templates;
 mod templates_of_apis;
 mod testing;
 mod timers;
+mod topics;
 mod validation;
 mod warming;
 mod web;

@@ -14,8 +14,11 @@ use serde::Deserialize;
 
 use super::super::findings::{Findings, shortened};
 use super::super::front::REST_TTL_SECONDS;
+use super::super::resources::name_in_arn;
 use super::super::sources;
-use super::super::{Api, BucketSource, Cors, EventSource, HttpSource, QueueSource, ScheduleSource};
+use super::super::{
+    Api, BucketSource, Cors, EventSource, HttpSource, QueueSource, ScheduleSource, TopicSource,
+};
 use super::SCRIPT;
 use crate::lambda::script_of;
 
@@ -67,6 +70,7 @@ pub(super) struct DeclaredSource {
     window_seconds: u32,
     concurrency: Option<u32>,
     bucket: String,
+    topic: String,
     events: Vec<String>,
     prefix: Option<String>,
     suffix: Option<String>,
@@ -84,6 +88,7 @@ enum SourceKind {
     Schedule,
     Queue,
     Bucket,
+    Topic,
     Other,
 }
 
@@ -236,6 +241,10 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
             suffix: said.suffix.clone(),
             line,
         })),
+        SourceKind::Topic => {
+            let topic = name_in_arn(&said.topic, "sns").unwrap_or(&said.topic).to_owned();
+            Some(EventSource::Topic(TopicSource { topic, filter: None, line }))
+        }
         SourceKind::Other => {
             let (file, line) = (said.file.as_deref().unwrap_or(SCRIPT), said.line.unwrap_or(1));
             let what = format!("{} of {}", shortened(&said.origin), shortened(&said.name));

@@ -5,7 +5,7 @@ use super::super::front::Asked;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::sources::{self, QueueWords};
-use super::super::{Api, BucketSource, EventSource, HttpSource, ScheduleSource, http};
+use super::super::{Api, BucketSource, EventSource, HttpSource, ScheduleSource, TopicSource, http};
 use super::validation::{self, MODEL, PARAMETERS};
 use super::{Template, api, auth};
 
@@ -68,7 +68,7 @@ pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource 
 fn one(findings: &mut Findings, template: &Template<'_>, event: &Member) -> Option<EventSource> {
     let Some(kind) = event.value.get("Type") else {
         let what = format!("the event {} has no Type", event.key);
-        findings.wrong("E0116", event.line, what, "write Api, HttpApi, Schedule, ScheduleV2, SQS or S3");
+        findings.wrong("E0116", event.line, what, "write Api, HttpApi, Schedule, ScheduleV2, SQS, S3 or SNS");
         return None;
     };
     let kind = findings.text(kind, "the type of an event")?;
@@ -93,6 +93,7 @@ fn one(findings: &mut Findings, template: &Template<'_>, event: &Member) -> Opti
             Some(EventSource::Queue(queue))
         }
         "S3" => bucket(findings, event, properties).map(EventSource::Bucket),
+        "SNS" => topic(findings, event, properties).map(EventSource::Topic),
         other => {
             let why = format!("events of type {other} are not served");
             findings.ignore(event.line, format!("the event {}", event.key), why);
@@ -222,6 +223,15 @@ pub(super) fn schedule(
         input,
         line: event.line,
     })
+}
+
+fn topic(findings: &mut Findings, event: &Member, properties: &Node) -> Option<TopicSource> {
+    let node = required(findings, event, properties, "Topic")?;
+    let topic = sources::topic_name(findings, node);
+    let (policy, scope) = (properties.get("FilterPolicy"), properties.get("FilterPolicyScope"));
+    let filter = sources::filter_policy(findings, policy, scope);
+    note_others(findings, properties, &event.key, &["Topic", "FilterPolicy", "FilterPolicyScope"]);
+    Some(TopicSource { topic: topic?, filter: filter.ok()?, line: event.line })
 }
 
 fn bucket(findings: &mut Findings, event: &Member, properties: &Node) -> Option<BucketSource> {

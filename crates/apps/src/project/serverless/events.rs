@@ -4,7 +4,7 @@ use super::super::findings::{Findings, shortened};
 use super::super::front::Asked;
 use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, QueueWords};
-use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, http};
+use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, TopicSource, http};
 use super::auth::{self, Names};
 use super::{integration, validation};
 
@@ -12,7 +12,7 @@ use super::{integration, validation};
 const REST_API: &str = "ApiGatewayRestApi";
 const HTTP_API: &str = "HttpApi";
 /// Types of events that are served.
-const SERVED: [&str; 5] = ["http", "httpApi", "schedule", "sqs", "s3"];
+const SERVED: [&str; 6] = ["http", "httpApi", "schedule", "sqs", "s3", "sns"];
 const CREATED: &str = "s3:ObjectCreated:*";
 
 const QUEUE_WORDS: QueueWords = QueueWords {
@@ -60,6 +60,7 @@ pub(super) fn read(findings: &mut Findings, door: &Door<'_>, id: &str, config: &
             "httpApi" => found.extend(http_route(findings, door, config, member).map(EventSource::Http)),
             "schedule" => found.extend(schedules(findings, id, found.len(), member)),
             "sqs" => found.extend(queue(findings, member).map(EventSource::Queue)),
+            "sns" => found.extend(topic(findings, member).map(EventSource::Topic)),
             "s3" => found.extend(bucket(findings, door, member).map(EventSource::Bucket)),
             other => note_unserved(findings, member.line, id, other),
         }
@@ -270,6 +271,25 @@ fn queue(findings: &mut Findings, event: &Member) -> Option<super::super::QueueS
     ];
     note_others(findings, config, "sqs", &known);
     Some(sources::queue(findings, name, config, &QUEUE_WORDS, event.line))
+}
+
+fn topic(findings: &mut Findings, event: &Member) -> Option<TopicSource> {
+    let config = &event.value;
+    let node = match &config.kind {
+        Kind::Map(_) => config.get("arn").or_else(|| config.get("topicName")),
+        _ => Some(config),
+    };
+    let Some(node) = node else {
+        let fix = "write topicName: and its name, or arn:";
+        findings.wrong("E0116", event.line, "the event sns has no topic", fix);
+        return None;
+    };
+    let topic = sources::topic_name(findings, node);
+    let (policy, scope) = (config.get("filterPolicy"), config.get("filterPolicyScope"));
+    let filter = sources::filter_policy(findings, policy, scope);
+    let known = ["arn", "topicName", "displayName", "filterPolicy", "filterPolicyScope"];
+    note_others(findings, config, "sns", &known);
+    Some(TopicSource { topic: topic?, filter: filter.ok()?, line: event.line })
 }
 
 fn bucket(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Option<BucketSource> {

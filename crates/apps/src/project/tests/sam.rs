@@ -167,7 +167,7 @@ Resources:
         Post: {Type: HttpApi, Properties: {Path: "/orders/{id}", Method: POST}}
         Rest: {Type: HttpApi}
         Old: {Type: HttpApi, Properties: {Path: /old, PayloadFormatVersion: "1.0", Auth: {Authorizer: AWS_IAM}}}
-        Topic: {Type: SNS, Properties: {Topic: x}}
+        Topic: {Type: SNS, Properties: {Topic: x, FilterPolicy: {store: [books]}, Region: eu-west-1}}
   Resize:
     Type: AWS::Serverless::Function
     DependsOn: Uploads

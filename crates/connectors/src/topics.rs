@@ -1,0 +1,191 @@
+//! Messages of topics, as SNS sends them to functions (facts of Lambda, section 4.1).
+//!
+//! A topic keeps nothing: what is published goes, in one commit, into the queues of events that nobody waits for of all functions
+//! that subscribe to it ([`crate::later`]), and is tried and given up on there.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use ingle_store::{NewMessage, Operation};
+use ingle_types::ids::FunctionName;
+use ingle_types::topic::{FilterPolicy, Publication, TopicAttributes};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::later;
+
+/// Stands for an account where there is none.
+const ACCOUNT: &str = "000000000000";
+/// For the ids of subscriptions; any constant will do.
+const NAMESPACE: Uuid = Uuid::from_u128(0x696e_676c_652d_746f_7069_632d_7375_6273);
+
+/// A function that hears of a topic.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Subscription {
+    pub function: FunctionName,
+    /// As AWS names it.
+    pub topic: String,
+    pub filter: Option<FilterPolicy>,
+}
+
+/// The subscriptions of a project.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Topics {
+    subscriptions: Vec<Subscription>,
+    /// Where AWS would be.
+    region: String,
+}
+
+impl Topics {
+    pub fn new(subscriptions: Vec<Subscription>, region: String) -> Self {
+        Self { subscriptions, region }
+    }
+
+    /// Names of topics that somebody hears of, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.subscriptions.iter().map(|one| one.topic.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// `arn:aws:sns:us-east-1:000000000000:orders`.
+    pub fn arn(&self, topic: &str) -> String {
+        format!("arn:aws:sns:{}:{ACCOUNT}:{topic}", self.region)
+    }
+
+    /// What makes a message an event of each function that wants it. Nothing if none does.
+    pub fn publish(&self, publication: &Publication, now: SystemTime) -> Vec<Operation> {
+        let wants = |one: &&Subscription| {
+            let is_accepted =
+                |filter: &FilterPolicy| filter.accepts(&publication.attributes, &publication.message);
+            one.topic == publication.topic && one.filter.as_ref().is_none_or(is_accepted)
+        };
+        let message = |one: &Subscription| {
+            Operation::Enqueue(NewMessage {
+                hop_count: publication.hop_count,
+                trace_parent: publication.trace_parent.clone(),
+                ..NewMessage::new(
+                    &later::queue_name(&one.function),
+                    Bytes::from(self.event(one, publication, now)),
+                )
+            })
+        };
+        self.subscriptions.iter().filter(wants).map(message).collect()
+    }
+
+    /// The event, as JSON text. Nobody signs it.
+    fn event(&self, subscription: &Subscription, publication: &Publication, now: SystemTime) -> String {
+        let topic = self.arn(&publication.topic);
+        let written = format!("{} {}", subscription.function, publication.topic);
+        let subscription = format!("{topic}:{}", Uuid::new_v5(&NAMESPACE, written.as_bytes()));
+        let attributes: Map<String, Value> = publication
+            .attributes
+            .iter()
+            .map(|(name, one)| (name.clone(), json!({"Type": one.kind, "Value": one.value})))
+            .collect();
+        let record = json!({
+            "EventVersion": "1.0",
+            "EventSubscriptionArn": subscription,
+            "EventSource": "aws:sns",
+            "Sns": {
+                "Type": "Notification",
+                "MessageId": publication.id.to_string(),
+                "TopicArn": topic,
+                "Subject": publication.subject,
+                "Message": publication.message,
+                "Timestamp": DateTime::<Utc>::from(now).to_rfc3339_opts(SecondsFormat::Millis, true),
+                "SignatureVersion": "1",
+                "Signature": "",
+                "SigningCertUrl": "",
+                "UnsubscribeUrl": "",
+                "MessageAttributes": attributes,
+            },
+        });
+        json!({"Records": [record]}).to_string()
+    }
+}
+
+/// The event of a message, as JSON text; for a sample.
+pub fn sample(topic: &str, message: String, region: &str, now: SystemTime) -> String {
+    let subscription =
+        Subscription { function: FunctionName::new("sample"), topic: topic.to_owned(), filter: None };
+    let publication = Publication {
+        id: Uuid::new_v4(),
+        topic: topic.to_owned(),
+        subject: None,
+        message,
+        attributes: TopicAttributes::new(),
+        hop_count: 0,
+        trace_parent: String::new(),
+    };
+    Topics { subscriptions: Vec::new(), region: region.to_owned() }.event(&subscription, &publication, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use ingle_types::topic::TopicAttribute;
+
+    use super::*;
+
+    fn subscription(function: &str, topic: &str, filter: Option<Value>) -> Subscription {
+        let filter = filter.map(|policy| FilterPolicy::new(&policy, false).unwrap());
+        Subscription { function: FunctionName::new(function), topic: topic.to_owned(), filter }
+    }
+
+    fn publication(topic: &str, store: &str) -> Publication {
+        let attribute = TopicAttribute { kind: "String".to_owned(), value: store.to_owned() };
+        Publication {
+            id: Uuid::nil(),
+            topic: topic.to_owned(),
+            subject: Some("news".to_owned()),
+            message: "soup".to_owned(),
+            attributes: TopicAttributes::from([("store".to_owned(), attribute)]),
+            hop_count: 2,
+            trace_parent: "00-a-b-01".to_owned(),
+        }
+    }
+
+    fn sent(topics: &Topics, publication: &Publication) -> Vec<(String, Value)> {
+        let now = UNIX_EPOCH + Duration::from_millis(1_893_484_800_123);
+        let read = |operation| match operation {
+            Operation::Enqueue(message) => {
+                assert_eq!((message.hop_count, message.trace_parent.as_str()), (2, "00-a-b-01"));
+                (message.queue.clone(), serde_json::from_slice(&message.body).unwrap())
+            }
+            other => panic!("{other:?}"),
+        };
+        topics.publish(publication, now).into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn a_message_is_an_event_of_each_function_that_wants_it() {
+        let topics = Topics::new(
+            vec![
+                subscription("kitchen", "orders", None),
+                subscription("books", "orders", Some(json!({"store": ["books"]}))),
+                subscription("other", "others", None),
+                subscription("music", "orders", Some(json!({"store": ["music"]}))),
+            ],
+            "eu-west-1".to_owned(),
+        );
+        assert_eq!(topics.names(), ["orders", "others"]);
+        let found = sent(&topics, &publication("orders", "music"));
+        let queues: Vec<&str> = found.iter().map(|(queue, _)| queue.as_str()).collect();
+        let expected = ["kitchen", "music"].map(|name| later::queue_name(&FunctionName::new(name)));
+        assert_eq!(queues, expected);
+        let record = &found[0].1["Records"][0];
+        let sns = &record["Sns"];
+        assert_eq!(sns["TopicArn"], "arn:aws:sns:eu-west-1:000000000000:orders");
+        assert!(
+            record["EventSubscriptionArn"].as_str().unwrap().starts_with(sns["TopicArn"].as_str().unwrap())
+        );
+        assert_eq!((&sns["Subject"], &sns["Message"]), (&json!("news"), &json!("soup")));
+        assert_eq!(sns["Timestamp"], "2030-01-01T08:00:00.123Z");
+        assert_eq!(sns["MessageAttributes"], json!({"store": {"Type": "String", "Value": "music"}}));
+        assert_eq!(sent(&topics, &publication("nobody", "music")).len(), 0);
+    }
+}
