@@ -212,18 +212,7 @@ impl Admin {
             value(name)
                 .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, format!("`{name}` is missing"), "E0505"))
         };
-        let body = async {
-            let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
-            let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
-                let mib_max = BODY_BYTES_MAX / (1024 * 1024);
-                if error.is::<http_body_util::LengthLimitError>() {
-                    let message = format!("this has more than {mib_max} MiB, and that is the limit here");
-                    return Refused(StatusCode::PAYLOAD_TOO_LARGE, message, "E0503");
-                }
-                Refused(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"), "E0505")
-            };
-            collected.map(http_body_util::Collected::to_bytes).map_err(refused)
-        };
+        let body = whole(body);
         if let Some(moved) = &self.moved {
             let place = (head.method.as_str(), head.uri.path());
             if let Some(answer) = moved::answer(&**moved, place, &query).await {
@@ -370,6 +359,20 @@ impl Admin {
         let read = (self.blob)(function.clone(), path.trim().to_owned()).await;
         read.map_err(|message| Refused(StatusCode::SERVICE_UNAVAILABLE, message, "E0406"))
     }
+}
+
+/// A body, as far as it is not too long.
+async fn whole(body: Incoming) -> Result<Bytes, Refused> {
+    let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let mib_max = BODY_BYTES_MAX / (1024 * 1024);
+        if error.is::<http_body_util::LengthLimitError>() {
+            let message = format!("this has more than {mib_max} MiB, and that is the limit here");
+            return Refused(StatusCode::PAYLOAD_TOO_LARGE, message, "E0503");
+        }
+        Refused(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"), "E0505")
+    };
+    collected.map(http_body_util::Collected::to_bytes).map_err(refused)
 }
 
 fn no_level(text: &str) -> Refused {

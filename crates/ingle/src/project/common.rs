@@ -28,7 +28,7 @@ use super::MARK;
 use crate::app::{self, App, Measured, admin_socket, listen_admin, open_store, takes};
 use crate::cli::StartArguments;
 use crate::commands::start::planned_faults;
-use crate::exit::{CommandError, MACHINE};
+use crate::exit::{CommandError, MACHINE, chain};
 use crate::printer::Printer;
 use crate::server::{Apps, Server};
 use crate::surroundings::Surroundings;
