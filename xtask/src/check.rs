@@ -1,6 +1,9 @@
 //! `cargo xtask test`: everything that has to hold, cheapest first.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::bail;
 
 use crate::process::Program;
 use crate::setup::{self, Ready, TestPython};
@@ -28,11 +31,23 @@ pub(crate) fn test(root: &Path, extent: Extent) -> anyhow::Result<()> {
 
 fn run_steps(root: &Path, extent: Extent, steps: &mut Steps) -> anyhow::Result<()> {
     let full = extent == Extent::Full;
-    let ready = steps
-        .run("set-up", "read the lines above; CONTRIBUTING.md lists what is needed", || setup::setup(root))?;
+    let advice = "read the lines above; CONTRIBUTING.md lists what is needed";
+    let interpreters = steps.run("tools", advice, || setup::tools(root))?;
+    // Environments wait for registries most of the time, and lints for nobody.
+    let ready = steps.beside(
+        "environments",
+        advice,
+        || setup::environments(root, &interpreters),
+        |steps| lints(root, full, steps),
+    )?;
     for what in &ready.skipped {
         steps.skip(what.clone());
     }
+    python_tests(root, extent, &ready, steps)?;
+    if full { all_tests(root, &ready, steps) } else { quick_tests(root, steps) }
+}
+
+fn lints(root: &Path, full: bool, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("formatting", "run `cargo fmt --all`", || cargo(root, &["fmt", "--all", "--check"]))?;
     steps.run("tidy", "each line names the rule and the place", || tidy::tidy(root))?;
     steps.run(
@@ -50,22 +65,33 @@ fn run_steps(root: &Path, extent: Extent, steps: &mut Steps) -> anyhow::Result<(
             cargo(root, &["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
         })?;
     }
-    python_tests(root, extent, &ready, steps)?;
-    if full { all_tests(root, &ready, steps) } else { quick_tests(root, steps) }
+    Ok(())
 }
 
+/// Two Pythons at a time: one test at a time is all that each of them does.
 fn python_tests(root: &Path, extent: Extent, ready: &Ready, steps: &mut Steps) -> anyhow::Result<()> {
-    for python in ready.pythons.iter().filter(|python| extent == Extent::Full || python.is_default) {
-        let name = format!("worker on Python {}", python.version);
-        let advice =
-            format!("run one test: `{} -m unittest python/tests/<file>.py`", python.program.display());
-        steps.run(&name, &advice, || unittest(root, python))?;
-        let name = format!("ingle_testing on Python {}", python.version);
-        let advice =
-            format!("run one test: `{} -m pytest {TESTING}/tests -k <name>`", python.program.display());
-        steps.run(&name, &advice, || pytest(root, python))?;
-    }
-    Ok(())
+    let chosen = ready.pythons.iter().filter(|python| extent == Extent::Full || python.is_default);
+    let chosen: Vec<&TestPython> = chosen.collect();
+    let versions: Vec<&str> = chosen.iter().map(|python| python.version.as_str()).collect();
+    let name = format!("worker and ingle_testing on Python {}", versions.join(", "));
+    let advice = format!(
+        "run one test: `<python> -m unittest discover -s python/tests -k <name>`, or `<python> -m pytest {TESTING}/tests -k <name>`"
+    );
+    let left = Mutex::new(chosen.into_iter());
+    let one_after_the_other = || -> anyhow::Result<()> {
+        loop {
+            let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(python) = next else { return Ok(()) };
+            unittest(root, python).and_then(|()| pytest(root, python))?;
+        }
+    };
+    steps.run(&name, &advice, || {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(one_after_the_other);
+            let ours = one_after_the_other();
+            other.join().unwrap_or_else(|_panic| bail!("a thread of the checks panicked")).and(ours)
+        })
+    })
 }
 
 /// The package for users' tests. Those of its own tests that need the program run in a scenario.
@@ -77,12 +103,12 @@ fn pytest(root: &Path, python: &TestPython) -> anyhow::Result<()> {
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", &tests])
         .env("PYTHONPATH", root.join(TESTING).join("src"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .run()
+        .run_quietly()
 }
 
 fn unittest(root: &Path, python: &TestPython) -> anyhow::Result<()> {
     let tests = ["-m", "unittest", "discover", "-s", "python/tests"];
-    Program::new(&python.program, root).args(tests).env("PYTHONDONTWRITEBYTECODE", "1").run()
+    Program::new(&python.program, root).args(tests).env("PYTHONDONTWRITEBYTECODE", "1").run_quietly()
 }
 
 /// Builds and tests in the profile of the lints, whose build scripts have run by now: with optimization

@@ -53,6 +53,23 @@ impl Program {
         Ok(())
     }
 
+    /// Runs it and shows its output only if it fails, in the error.
+    pub(crate) fn run_quietly(mut self) -> anyhow::Result<()> {
+        self.command.stdin(Stdio::null());
+        let output =
+            self.command.output().with_context(|| format!("`{}` could not be started", self.text))?;
+        if !output.status.success() {
+            let told = [output.stdout, output.stderr].concat();
+            bail!(
+                "`{}` ended with {}:\n{}",
+                self.text,
+                output.status,
+                String::from_utf8_lossy(&told).trim_end()
+            );
+        }
+        Ok(())
+    }
+
     /// Runs it quietly and returns what it wrote to standard output, without white space at the ends.
     ///
     /// # Errors
@@ -106,6 +123,10 @@ mod tests {
         assert!(error.contains("exit status: 3"), "{error}");
         assert!(error.ends_with("broken pipe wrench"), "{error}");
         assert!(Program::new("sh", here()).args(["-c", "exit 1"]).run().is_err());
+        let both = "echo one; echo two >&2; exit 1";
+        let error = Program::new("sh", here()).args(["-c", both]).run_quietly().unwrap_err().to_string();
+        assert!(error.ends_with("one\ntwo"), "{error}");
+        Program::new("sh", here()).args(["-c", "echo one"]).run_quietly().unwrap();
     }
 
     #[test]

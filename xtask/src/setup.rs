@@ -33,6 +33,14 @@ pub(crate) struct Ready {
 /// # Errors
 /// If something is missing that can't be installed here.
 pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
+    environments(root, &tools(root)?)
+}
+
+/// The half that lints need, and what everything else is made with.
+///
+/// # Errors
+/// As [`setup`].
+pub(crate) fn tools(root: &Path) -> anyhow::Result<Interpreters> {
     let interpreters = interpreters::find(root)?;
     for interpreter in &interpreters.found {
         let mark = if *interpreter == interpreters.default { " (default)" } else { "" };
@@ -43,6 +51,14 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     cargo_tool(root, "nextest", "cargo-nextest", &[])?;
     cargo_tool(root, "deny", "cargo-deny", &["--no-default-features"])?;
     venv_module(root, &interpreters.default)?;
+    Ok(interpreters)
+}
+
+/// The half that tests need: environments with the packages of others.
+///
+/// # Errors
+/// As [`setup`].
+pub(crate) fn environments(root: &Path, interpreters: &Interpreters) -> anyhow::Result<Ready> {
     let mut ready = Ready { pythons: Vec::new(), skipped: Vec::new() };
     ready.skipped.extend(azurite::install(root, &interpreters.default)?);
     environment_with(root, &interpreters.default, "lambda", &CLIENTS_OF_LAMBDA)?;
@@ -58,7 +74,7 @@ pub(crate) fn setup(root: &Path) -> anyhow::Result<Ready> {
     environment_with(root, &interpreters.default, "functions-framework", &DIALECTS)?;
     ready.skipped.extend(gvisor::install(root));
     for minor in interpreters::SUPPORTED {
-        add_python(root, &interpreters, minor, &mut ready)?;
+        add_python(root, interpreters, minor, &mut ready)?;
     }
     for what in &ready.skipped {
         println!("skipped: {what}");
