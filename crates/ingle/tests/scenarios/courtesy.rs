@@ -70,22 +70,20 @@ def end(req: func.HttpRequest) -> str:
 def forks(req: func.HttpRequest) -> str:
     children, began = [], time.monotonic()
     for _ in range(int(req.route_params["count"])):
-        child = os.fork()
-        if child == 0:
-            time.sleep(60)
-            os._exit(0)
-        children.append(child)
+        # Quicker than a fork, however large this process is.
+        children.append(os.posix_spawn("/bin/sleep", ["sleep", "60"], {}))
     # It is moved after a quarter of a second, with those that are there by then.
     is_late = time.monotonic() - began > 0.2
     until = time.monotonic() + 2
     while open("/proc/self/cgroup").read() == GROUPS and time.monotonic() < until:
         time.sleep(0.01)
+    has_stayed = open("/proc/self/cgroup").read() == GROUPS
     for child in children:
         os.kill(child, 9)
         os.waitpid(child, 0)
     if is_late:
         return "late"
-    return "stayed" if open("/proc/self/cgroup").read() == GROUPS else "moved"
+    return "stayed" if has_stayed else "moved"
 "#;
 
 /// T-013: a worker joins a group of its own with what it has forked, but not with hundreds, which would keep all others from

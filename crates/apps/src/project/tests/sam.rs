@@ -361,7 +361,10 @@ fn wrong_events_have_their_lines() {
     let at = |code: &str, rest: &str| format!("error[{code}] template.yaml:7: {rest}");
     check_wrong(
         &event("{Properties: {}}"),
-        &at("E0116", "the event E has no Type; fix: write Api, HttpApi, Schedule, ScheduleV2, SQS or S3"),
+        &at(
+            "E0116",
+            "the event E has no Type; fix: write Api, HttpApi, Schedule, ScheduleV2, SQS, S3 or SNS",
+        ),
     );
     check_wrong(
         &event("{Type: Api, Properties: {Path: /a}}"),

@@ -24,7 +24,9 @@ const SETTINGS: &str = r#"{
         "events": [
             {"function": "tasks.hourly", "expressions": ["rate(1 hour)", "cron(0 12 * * ? *)"], "kwargs": {"n": 1}},
             {"function": "tasks.take", "event_source": {"arn": "arn:aws:sqs:us-east-1:000000000000:orders", "batch_size": 3}},
-            {"function": "tasks.seen", "event_source": {"arn": "arn:aws:s3:::pictures", "events": ["s3:ObjectCreated:*"]}}
+            {"function": "tasks.seen", "event_source": {"arn": "arn:aws:s3:::pictures", "events": ["s3:ObjectCreated:*"]}},
+            {"function": "tasks.told", "event_source": {"arn": "arn:aws:sns:eu-west-1:000000000000:news", "filters": {"kind": ["new"]}}},
+            {"function": "tasks.read", "event_source": {"arn": "arn:aws:dynamodb:eu-west-1:000000000000:table/a/stream/b"}}
         ]
     }
 }"#;
@@ -43,6 +45,8 @@ fn a_stage_is_a_web_app_and_functions() {
         ("my-shop-dev", "app.app", Entry::WebApp),
         ("my-shop-dev-tasks-hourly", "tasks.hourly", Entry::Handler),
         ("my-shop-dev-tasks-take", "tasks.take", Entry::Handler),
+        ("my-shop-dev-tasks-seen", "tasks.seen", Entry::Handler),
+        ("my-shop-dev-tasks-told", "tasks.told", Entry::Handler),
     ];
     assert_eq!(names, expected);
     let app = &found.functions[0];
@@ -62,6 +66,10 @@ fn a_stage_is_a_web_app_and_functions() {
     assert_eq!(first.input, Some(serde_json::json!({"kwargs": {"n": 1}})));
     let [EventSource::Queue(queue)] = found.functions[2].sources.as_slice() else { panic!() };
     assert_eq!((queue.queue.as_str(), queue.batch_size, queue.line), ("orders", 3, 11));
+    let [EventSource::Bucket(bucket)] = found.functions[3].sources.as_slice() else { panic!() };
+    assert_eq!((bucket.bucket.as_str(), bucket.events.len()), ("pictures", 1));
+    let [EventSource::Topic(topic)] = found.functions[4].sources.as_slice() else { panic!() };
+    assert_eq!((topic.topic.as_str(), topic.filter.is_some()), ("news", true));
     let ignored: Vec<String> = found
         .ignored
         .iter()
@@ -78,7 +86,7 @@ fn a_stage_is_a_web_app_and_functions() {
         ":2 the stage base",
         ":2 keep_warm",
         ":8 authorizer",
-        ":12 the event source arn:aws:s3:::pictures of tasks.seen",
+        ":14 the event source arn:aws:dynamodb:eu-west-1:000000000000:table/a/stream/b of tasks.read",
         "tasks.py:1 zappa.asynchronous",
     ] {
         assert!(ignored.iter().any(|one| one == expected), "{expected} in {ignored:?}");
@@ -90,7 +98,13 @@ fn what_starts_nothing_here_is_missing() {
     let found = read(&[("zappa_settings.json", SETTINGS)], Some("dev")).unwrap();
     let missing: Vec<&str> =
         found.ignored.iter().filter(|one| one.is_missing()).map(|one| one.what.as_str()).collect();
-    assert_eq!(missing, ["authorizer", "the event source arn:aws:s3:::pictures of tasks.seen"]);
+    assert_eq!(
+        missing,
+        [
+            "authorizer",
+            "the event source arn:aws:dynamodb:eu-west-1:000000000000:table/a/stream/b of tasks.read"
+        ]
+    );
 }
 
 #[test]
