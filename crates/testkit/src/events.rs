@@ -95,9 +95,25 @@ impl Events {
         self.wait(part, |state| state.lines.iter().find(|line| line.contains(part)).cloned())
     }
 
+    /// As [`Self::wait_until`], with another limit than every story has.
+    #[track_caller]
+    pub(crate) fn wait_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        look: impl Fn(&[Value]) -> Option<T>,
+    ) -> T {
+        self.wait_for(limit, what, |state| look(&state.events))
+    }
+
     #[track_caller]
     fn wait<T>(&self, what: &str, look: impl Fn(&State) -> Option<T>) -> T {
-        let until = Instant::now() + DEADLINE;
+        self.wait_for(DEADLINE, what, look)
+    }
+
+    #[track_caller]
+    fn wait_for<T>(&self, limit: Duration, what: &str, look: impl Fn(&State) -> Option<T>) -> T {
+        let until = Instant::now() + limit;
         let mut state = self.state();
         loop {
             if let Some(found) = look(&state) {

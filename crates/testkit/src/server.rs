@@ -70,7 +70,11 @@ impl Server {
     #[track_caller]
     fn wait_for_address(&self) -> String {
         if self.launch.json {
-            let ready = self.wait_for("ready", |event| event["event"] == "ready");
+            // Packages may have to be fetched and built, as a registry and this machine have time for it.
+            let limit = if self.launch.python.is_some() { DEADLINE } else { 3 * DEADLINE };
+            let is_ready = |event: &&Value| event["event"] == "ready";
+            let ready =
+                self.events.wait_within(limit, "ready", |events| events.iter().find(is_ready).cloned());
             let address = ready["address"].as_str().unwrap_or_default();
             return address.trim_start_matches("http://").to_owned();
         }

@@ -65,7 +65,7 @@ fn clients() -> Python {
 }
 
 fn start() -> Server {
-    App::files(&[("template.yaml", TEMPLATE), ("app.py", CODE)]).start(&clients())
+    App::default().file("template.yaml", TEMPLATE).file("app.py", CODE).start(&clients())
 }
 
 /// What was heard: the function, the subject and the text, sorted.
