@@ -95,15 +95,13 @@ impl Events {
         self.wait(part, |state| state.lines.iter().find(|line| line.contains(part)).cloned())
     }
 
-    /// As [`Self::wait_until`], with another limit than every story has.
+    /// The event with which a server says that it serves. One that installs packages takes as long as registries and this machine
+    /// have time for it.
     #[track_caller]
-    pub(crate) fn wait_within<T>(
-        &self,
-        limit: Duration,
-        what: &str,
-        look: impl Fn(&[Value]) -> Option<T>,
-    ) -> T {
-        self.wait_for(limit, what, |state| look(&state.events))
+    pub(crate) fn wait_for_ready(&self, installs: bool) -> Value {
+        let limit = if installs { 3 * DEADLINE } else { DEADLINE };
+        let is_ready = |event: &&Value| event["event"] == "ready";
+        self.wait_for(limit, "ready", |state| state.events.iter().find(is_ready).cloned())
     }
 
     #[track_caller]

@@ -70,11 +70,7 @@ impl Server {
     #[track_caller]
     fn wait_for_address(&self) -> String {
         if self.launch.json {
-            // Packages may have to be fetched and built, as a registry and this machine have time for it.
-            let limit = if self.launch.python.is_some() { DEADLINE } else { 3 * DEADLINE };
-            let is_ready = |event: &&Value| event["event"] == "ready";
-            let ready =
-                self.events.wait_within(limit, "ready", |events| events.iter().find(is_ready).cloned());
+            let ready = self.events.wait_for_ready(self.launch.python.is_none());
             let address = ready["address"].as_str().unwrap_or_default();
             return address.trim_start_matches("http://").to_owned();
         }
