@@ -17,7 +17,7 @@ use crate::project::ProjectArguments;
 #[command(
     name = "ingle",
     version,
-    about = "Runs Azure Functions for Python: no account, no container, no network",
+    about = "Runs functions in Python, for Azure or AWS Lambda: no account, no container, no network",
     after_help = "Exit codes: 0 done, 1 the app has errors or the invocation failed, 2 bad arguments,\n3 the machine or the server stands in the way, 130 stopped by a second Ctrl-C."
 )]
 pub(crate) struct Cli {
