@@ -16,7 +16,7 @@ import uuid
 
 from . import lambda_logs, load_chalice, problems, segments, web
 from .convert import encode_bytes, encode_text
-from .lambda_context import LambdaContext
+from .lambda_context import LambdaContext, standing
 from .load import where
 from .plan import Plan, is_async
 
@@ -196,9 +196,14 @@ def _set_trace(trace, identity):
 
 
 def _context_decoder(settings, timeout):
+    known = {}
+
     def decode(kind, value, payload, header):
+        if not known:
+            # With the first call, as each process that is forked logs to a stream of its own.
+            known.update(standing(settings["arn"]))
         _set_trace(header.get("trace"), header["id"])
-        return LambdaContext(header["id"], settings, time.time() + timeout, header["metadata"].get("client_context"))
+        return LambdaContext(header["id"], known, time.time() + timeout, header["metadata"].get("client_context"))
 
     return decode
 

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::ids::InvocationId;
+use crate::ids::{FunctionName, InvocationId};
 use crate::log::{
     InvocationRecord, LogLine, LogSink, LogSinkHandle, LogSource, RecordSink, RecordSinkHandle,
 };
@@ -30,15 +30,27 @@ struct Span {
     bytes: usize,
 }
 
+/// What the segment of a call is made of, if one is needed: most calls trace nothing.
+struct Call {
+    id: InvocationId,
+    function: FunctionName,
+    received_at: SystemTime,
+    total: Duration,
+    /// The kind of an error, and its message.
+    error: Option<(String, String)>,
+}
+
 #[derive(Default)]
 struct Kept {
     /// By the order in which they came.
     spans: BTreeMap<u64, Span>,
     /// Where the span of a trace with an id is.
     places: HashMap<(String, String), u64>,
+    /// Spans that name a parent, by its id: their trace, and how many there are.
+    parents: HashMap<String, (String, usize)>,
     next: u64,
     bytes: usize,
-    calls: VecDeque<(String, Value)>,
+    calls: VecDeque<Call>,
     forgotten: u64,
     malformed: u64,
     complaint: Option<String>,
@@ -113,22 +125,36 @@ struct Records {
 
 impl RecordSink for Records {
     fn record(&self, record: InvocationRecord) {
-        self.spans.kept().called(segment_id(record.id), call(&record));
+        self.spans.kept().called(Call::of(&record));
         self.behind.record(record);
     }
 }
 
-/// The segment of a call, without its trace, which its subsegments know.
-fn call(record: &InvocationRecord) -> Value {
-    let begin = record.received_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let mut segment = json!({"id": segment_id(record.id), "name": record.function.as_str(),
-        "origin": "AWS::Lambda::Function", "start_time": begin,
-        "end_time": begin + record.phases.total.as_secs_f64(), "aws": {"request_id": record.id.uuid().to_string()}});
-    if let Some(failure) = &record.failure {
-        segment["fault"] = json!(true);
-        segment["cause"] = json!({"exceptions": [{"type": failure.kind, "message": failure.message}]});
+impl Call {
+    fn of(record: &InvocationRecord) -> Self {
+        Self {
+            id: record.id,
+            function: record.function.clone(),
+            received_at: record.received_at,
+            total: record.phases.total,
+            error: record.failure.as_ref().map(|failure| (failure.kind.clone(), failure.message.clone())),
+        }
     }
-    segment
+
+    /// Its segment in a trace.
+    fn span(self, trace: String) -> Span {
+        let id = segment_id(self.id);
+        let begin = self.received_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let mut document = json!({"id": id, "trace_id": trace, "name": self.function.as_str(),
+            "origin": "AWS::Lambda::Function", "start_time": begin, "end_time": begin + self.total.as_secs_f64(),
+            "aws": {"request_id": self.id.uuid().to_string()}});
+        if let Some((kind, message)) = self.error {
+            document["fault"] = json!(true);
+            document["cause"] = json!({"exceptions": [{"type": kind, "message": message}]});
+        }
+        let bytes = document.to_string().len();
+        Span { trace, id, parent: None, document, bytes }
+    }
 }
 
 impl Kept {
@@ -140,24 +166,26 @@ impl Kept {
         if self.places.contains_key(&(trace.clone(), parent.clone())) {
             return;
         }
-        if let Some(found) = self.calls.iter().position(|(id, _)| *id == parent)
-            && let Some((id, segment)) = self.calls.remove(found)
+        if let Some(found) = self.calls.iter().position(|call| segment_id(call.id) == parent)
+            && let Some(call) = self.calls.remove(found)
         {
-            self.put(of_call(trace, id, segment));
+            self.put(call.span(trace));
         }
     }
 
     /// Notes a call. If something in it was traced, it is a span of that trace.
-    fn called(&mut self, id: String, segment: Value) {
-        let child = self.spans.values().rev().find(|span| span.parent.as_ref() == Some(&id));
-        if let Some(trace) = child.map(|span| span.trace.clone()) {
-            self.put(of_call(trace, id, segment));
+    fn called(&mut self, call: Call) {
+        if !self.parents.is_empty()
+            && let Some((trace, _)) = self.parents.get(&segment_id(call.id))
+        {
+            let trace = trace.clone();
+            self.put(call.span(trace));
             return;
         }
         if self.calls.len() == CALLS_MAX {
             self.calls.pop_front();
         }
-        self.calls.push_back((id, segment));
+        self.calls.push_back(call);
     }
 
     /// Puts a span in place of what was known of it while it was in progress, and forgets the oldest if there is no room.
@@ -169,22 +197,31 @@ impl Kept {
         });
         self.bytes += span.bytes;
         self.places.insert(key, place);
+        if let Some(parent) = &span.parent {
+            self.parents.entry(parent.clone()).or_insert_with(|| (span.trace.clone(), 0)).1 += 1;
+        }
         if let Some(before) = self.spans.insert(place, span) {
-            self.bytes -= before.bytes;
+            self.leave(&before);
         }
         while self.spans.len() > SPANS_MAX || self.bytes > BYTES_MAX {
             let Some((_, oldest)) = self.spans.pop_first() else { return };
-            self.bytes -= oldest.bytes;
+            self.leave(&oldest);
             self.places.remove(&(oldest.trace, oldest.id));
             self.forgotten += 1;
         }
     }
-}
 
-fn of_call(trace: String, id: String, mut segment: Value) -> Span {
-    segment["trace_id"] = json!(trace);
-    let bytes = segment.to_string().len();
-    Span { trace, id, parent: None, document: segment, bytes }
+    /// A span that is not kept any more.
+    fn leave(&mut self, span: &Span) {
+        self.bytes -= span.bytes;
+        let Some(parent) = &span.parent else { return };
+        if let Some((_, count)) = self.parents.get_mut(parent) {
+            *count -= 1;
+            if *count == 0 {
+                self.parents.remove(parent);
+            }
+        }
+    }
 }
 
 fn read(datagram: &str) -> Result<Span, String> {
@@ -224,8 +261,6 @@ fn is_hex(text: &str, digits: usize) -> bool {
 mod tests {
     use super::*;
     use crate::event::Phases;
-    use crate::ids::FunctionName;
-    use std::time::Duration;
 
     const TRACE: &str = "1-5bef4de7-ad49b0e87f6ef6c87fc2e700";
 

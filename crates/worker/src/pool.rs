@@ -354,10 +354,11 @@ impl Pool {
         let options = &self.0.options;
         let cap = options.concurrency.unwrap_or(usize::MAX);
         loop {
-            let least_busy = {
+            let (least_busy, may_grow) = {
                 let state = self.state();
                 let ready = state.workers.iter().filter(|worker| worker.state().phase == Phase::Ready);
-                ready.min_by_key(|worker| worker.state().in_work).cloned()
+                let least_busy = ready.min_by_key(|worker| worker.state().in_work).cloned();
+                (least_busy, state.workers.len() < options.limits.max)
             };
             let Some(worker) = least_busy else { return Found::NoWorker };
             let mut state = worker.state();
@@ -384,7 +385,7 @@ impl Pool {
             let in_work = state.in_work;
             drop(state);
             self.0.courtesy.begin();
-            if options.limits.max > 1 && (in_work == 1 || in_work > options.limits.target) {
+            if may_grow && (in_work == 1 || in_work > options.limits.target) {
                 self.0.signals.changed.notify_one();
             }
             let tasks = self.0.tasks.clone();

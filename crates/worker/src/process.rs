@@ -238,7 +238,7 @@ impl Worker {
                 // A process that dies before it has read everything resets the connection: that is an end, too.
                 Err(_closed) => break,
             };
-            match serde_json::from_slice(&frame.header) {
+            match FromWorker::read(&frame.header) {
                 Ok(FromWorker::Log(log)) => self.log(log).await,
                 Ok(message) => self.hear(message, frame.body, &mut loaded),
                 Err(error) => {

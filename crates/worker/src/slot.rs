@@ -217,7 +217,7 @@ impl Slot {
                     }
                     Err(_closed) => return Err(Silence::Ended),
                 };
-                match serde_json::from_slice(&frame.header) {
+                match FromWorker::read(&frame.header) {
                     // Code of the app that writes to the socket, too, would have each caller get the answer of the one before.
                     Ok(FromWorker::Done(done)) if done.id.parse() != Ok(id) => {
                         return Err(Silence::Nonsense(format!("an answer to another call: {}", done.id)));

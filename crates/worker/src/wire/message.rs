@@ -300,6 +300,19 @@ pub enum FromWorker {
     },
 }
 
+impl FromWorker {
+    /// What a header says. Most say how a call went: that is read without the copy of all members that the choice by `type` takes.
+    ///
+    /// # Errors
+    /// It is no JSON, or not of this shape.
+    pub fn read(header: &[u8]) -> Result<Self, serde_json::Error> {
+        if header.starts_with(br#"{"type":"done","#) {
+            return serde_json::from_slice(header).map(Self::Done);
+        }
+        serde_json::from_slice(header)
+    }
+}
+
 /// What the worker found when it imported the app.
 #[derive(Serialize, Deserialize, Debug, Clone, Default)]
 pub struct Loaded {
