@@ -113,13 +113,16 @@ def loads(place: Place, extent: Extent, results: HttpResults, say: Callable[[str
             quiet = wrk.run(url, clients=1, duration_s=extent.load_s)
             busy = wrk.run(url, clients=MANY_CLIENTS, duration_s=extent.load_s)
             pss, alone = server.memory()
-        results.p50[system.name].add(quiet.p50_s)
-        results.p99[system.name].add(quiet.p99_s)
         results.requests[system.name].add(busy.requests_per_s)
-        results.busy_p99[system.name].add(busy.p99_s)
         results.two_workers_pss[system.name].add(pss)
         results.two_workers_alone[system.name].add(alone)
-        for load in (quiet, busy):
+        for load, medians, worst in ((quiet, results.p50, results.p99), (busy, None, results.busy_p99)):
+            if not load.answers:
+                results.complaints.append(f"{system.name}: no answer in one run of {extent.load_s} s")
+                continue
+            if medians is not None:
+                medians[system.name].add(load.p50_s)
+            worst[system.name].add(load.p99_s)
             if load.bad_answers or load.socket_errors:
                 what = f"{load.bad_answers} answers other than 2xx and {load.socket_errors} socket errors"
                 results.complaints.append(f"{system.name}: {what} in one run")

@@ -12,8 +12,9 @@ UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Load:
-    """One run: latencies in seconds, and what went wrong."""
+    """One run: latencies in seconds, and what went wrong. Without an answer there is no latency, and wrk prints zeros."""
 
+    answers: int
     p50_s: float
     p99_s: float
     requests_per_s: float
@@ -40,6 +41,7 @@ def parse(text: str) -> Load:
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     return Load(
+        answers=int(found(r"^\s+(\d+) requests in ", text)),
         p50_s=duration(found(r"^\s+50%\s+(\S+)$", text)),
         p99_s=duration(found(r"^\s+99%\s+(\S+)$", text)),
         requests_per_s=float(found(r"^Requests/sec:\s+([\d.]+)$", text)),

@@ -37,7 +37,7 @@ class Wrk(unittest.TestCase):
         load = wrk.parse(REPORT.format(p50=p50, p99=p99, errors=errors))
         for got, want in zip((load.p50_s, load.p99_s, load.requests_per_s), (*expected[:2], 13263.06)):
             self.assertAlmostEqual(got, want, places=9)
-        self.assertEqual((load.bad_answers, load.socket_errors), expected[2:])
+        self.assertEqual((load.answers, load.bad_answers, load.socket_errors), (39847, *expected[2:]))
 
     def test_units_are_told_apart(self):
         self.check("157.00us", "3.57ms", "", (0.000157, 0.00357, 0, 0))
