@@ -41,6 +41,8 @@ pub struct Launch {
     pub(crate) user: Option<u32>,
     /// A program that starts the server in its own way.
     pub(crate) starter: Vec<String>,
+    /// What in the app's folder is served, if not all of it.
+    pub(crate) part: Option<String>,
 }
 
 impl Launch {
@@ -59,7 +61,15 @@ impl Launch {
             by_parent: false,
             user: None,
             starter: Vec::new(),
+            part: None,
         }
+    }
+
+    /// A file or folder in the app's folder that is served, and not all of it.
+    #[must_use]
+    pub fn part(mut self, path: &str) -> Self {
+        self.part = Some(path.to_owned());
+        self
     }
 
     /// One more argument of `ingle start`.
@@ -174,7 +184,10 @@ impl Launch {
         let text = |path: &Path| path.display().to_string();
         let mut words = match self.home.app().parent().filter(|_| self.by_parent) {
             Some(parent) => vec!["start".to_owned(), "--apps".to_owned(), text(parent)],
-            None => vec!["start".to_owned(), text(&self.home.app())],
+            None => {
+                let app = self.home.app();
+                vec!["start".to_owned(), text(&self.part.as_ref().map_or(app.clone(), |part| app.join(part)))]
+            }
         };
         words.extend(["--port".to_owned(), "0".to_owned(), "--state".to_owned(), text(&self.home.state())]);
         if self.json {

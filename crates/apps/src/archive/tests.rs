@@ -204,6 +204,36 @@ fn t_024_bombs_are_refused() {
     refused(&bytes, "E0130", "\"b\" is damaged");
 }
 
+/// One piece of packed bytes that many entries share is how a small zip becomes a large folder (the "better zip bomb" of D. Fifield).
+#[test]
+fn t_024_entries_that_lie_over_each_other_are_refused() {
+    // Where an entry's own place in its zip is told: the fields of the directory at 42.
+    let inner = zip(&[item("inner", b"text")]);
+    let shared = inner.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    let outer = Item { is_deflated: false, ..item("outer", &inner[..shared]) };
+    let mut bytes = zip(&[outer, item("inner", b"text")]);
+    let begins = bytes.windows(4).enumerate().filter(|(_, four)| *four == b"PK\x03\x04").map(|(at, _)| at);
+    let within = u32::try_from(begins.collect::<Vec<_>>()[1]).unwrap();
+    let last = bytes.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap();
+    bytes[last + 42..last + 46].copy_from_slice(&within.to_le_bytes());
+    refused(&bytes, "E0134", "\"inner\" lies over another one");
+}
+
+/// What was not made on Unix tells no modes: what stands in their place means something else.
+#[test]
+fn a_zip_of_another_system_has_plain_files() {
+    let mut bytes = zip(&[link("link", "a.py"), item("a.py", b"text")]);
+    for at in 0..bytes.len() - 6 {
+        if bytes[at..].starts_with(b"PK\x01\x02") {
+            bytes[at + 5] = 0;
+        }
+    }
+    let ground = Ground::new();
+    let folder = ground.unpack(&bytes).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("link")).unwrap(), "a.py");
+    assert!(!folder.join("link").is_symlink());
+}
+
 #[test]
 fn too_many_entries_are_refused() {
     let stored = |number: usize| Item { is_deflated: false, ..item(&number.to_string(), b"") };

@@ -69,3 +69,14 @@ fn a_zip_is_read_as_a_folder_is() {
     let done = Call::new(&["check", "--json", "--python"]).path(&python.program).path(&path).run().code(0);
     assert_eq!(done.json()["functions"], json!(["greeter"]));
 }
+
+#[test]
+fn a_zip_is_served_as_a_folder_is() {
+    let launch = App::default().launch(&Python::any()).part("greeter.zip");
+    let handler = "import words\ndef lambda_handler(event, context):\n    \
+        return [context.function_name, words.GREETING, event['rawPath']]\n";
+    let files = [("lambda_function.py", handler), ("words.py", "GREETING = 'hello'\n")];
+    zip(&launch.folder().join("greeter.zip"), &files);
+    let server = launch.start();
+    assert_eq!(server.get("/door").status(200).json(), json!(["greeter", "hello", "/door"]));
+}
