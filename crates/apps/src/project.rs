@@ -15,6 +15,7 @@
 //! | functions and events of a serverless.yml | `serverless` |
 //! | settings of a Chalice project, and what its app declares | [`chalice`] |
 //! | who may come in | `front` |
+//! | rules of load balancers | `balancer` |
 //! | stages of Zappa | `zappa` |
 //! | what they have in common | `function`, `http`, `findings`, `later`, `place` |
 
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_types::balancer::Rule;
 use ingle_types::front::FrontSpec;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{LaterOptions, Redrive};
@@ -33,6 +35,7 @@ use findings::shortened;
 use node::Fault;
 use yaml::Loaded;
 
+mod balancer;
 pub mod chalice;
 mod findings;
 mod front;
@@ -261,7 +264,8 @@ pub struct HttpSource {
     pub api: Api,
     /// `GET`; `None` for any.
     pub method: Option<String>,
-    /// `/items/{id}` or `/files/{path+}`. `$default` is every path that no other route of the API has; a URL has it.
+    /// `/items/{id}` or `/files/{path+}`. `$default` is every path that no other route of the API has; a URL has it. Of a rule
+    /// of a load balancer only for people: the patterns of paths.
     pub path: String,
     /// `Prod`, which a REST API has in front of its paths at AWS; `$default` of an API or URL that has none there.
     pub stage: String,
@@ -289,6 +293,16 @@ pub enum Api {
         payload: Payload,
     },
     Url,
+    /// A rule of an Application Load Balancer.
+    Alb {
+        /// Its key in the file, or its ARN.
+        listener: String,
+        rule: Rule,
+        /// An ARN.
+        target_group: String,
+        /// Whether events and answers have lists of values.
+        multi_value: bool,
+    },
 }
 
 /// The format of the events of an HTTP API.

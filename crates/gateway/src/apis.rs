@@ -4,14 +4,18 @@
 //! follows. As at AWS (facts of Lambda, section 5.3) text goes before `{id}`, `{id}` before `{rest+}`, all of them before
 //! `$default`, and a method before none.
 
+mod balancer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use ingle_types::balancer::Rule;
 
 use crate::front::Front;
+use crate::lambda::alb_reply;
 use crate::request::decoded;
 use crate::service::Service;
 
@@ -29,6 +33,13 @@ pub enum Format {
     Http1,
     /// Payload format 2.0 of an HTTP API.
     Http2,
+    /// That of an Application Load Balancer.
+    Alb {
+        /// An ARN.
+        target_group: String,
+        /// Whether names have lists of values, in events and answers, or one value.
+        multi_value: bool,
+    },
 }
 
 /// Rules for pages of other origins. An empty list says nothing about its part.
@@ -63,6 +74,8 @@ pub struct Route {
 #[derive(Default)]
 pub struct Apis {
     routes: Vec<Known>,
+    /// Those of load balancers, in the order in which they are looked at.
+    rules: Vec<(Rule, Known)>,
     /// A web app, which routes what comes to it.
     site: Option<Arc<Service>>,
 }
@@ -109,6 +122,13 @@ impl Apis {
         self.routes.push(Known { route: Arc::new(route), segments, front, service });
     }
 
+    /// Lets a function answer what fits the rule of a load balancer and is for no route that names its path.
+    pub fn add_rule(&mut self, rule: Rule, route: Route, front: Arc<Front>, service: Arc<Service>) {
+        let place = self.rules.partition_point(|(other, _)| other.priority <= rule.priority);
+        let known = Known { route: Arc::new(route), segments: Vec::new(), front, service };
+        self.rules.insert(place, (rule, known));
+    }
+
     /// Lets a web app answer everything that names no function.
     pub fn set_site(&mut self, service: Arc<Service>) {
         self.site = Some(service);
@@ -119,7 +139,7 @@ impl Apis {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.routes.is_empty() && self.rules.is_empty()
     }
 
     /// Who answers a request, or the answer of an API for what it does not have.
@@ -134,6 +154,10 @@ impl Apis {
         let plain = self.best(head, |_| Some(path));
         let found = plain.map(|found| (found, false));
         let found = found.or_else(|| self.best(head, within).map(|found| (found, true)));
+        // At AWS a load balancer has an address of its own. Here it takes what no API names.
+        let is_named = found.as_ref().is_some_and(|((known, _), _)| known.route.path != DEFAULT);
+        let rule = self.rules.iter().find(|(rule, _)| !is_named && balancer::fits(rule, head));
+        let found = rule.map(|(_, known)| ((known, Vec::new()), false)).or(found);
         let Some(((known, parameters), has_stage)) = found else { return Chosen::Answer(self.unknown(head)) };
         if head.method == Method::OPTIONS
             && known.route.method.as_deref() != Some("OPTIONS")
@@ -174,6 +198,9 @@ impl Apis {
 
     /// REST APIs say of all that they don't have that a token is missing.
     fn unknown(&self, head: &Parts) -> Response<Bytes> {
+        if self.routes.is_empty() && !self.rules.is_empty() {
+            return alb_reply::page(StatusCode::NOT_FOUND);
+        }
         let are_rest = self.routes.iter().all(|known| matches!(known.route.format, Format::Rest { .. }));
         if are_rest && !self.routes.is_empty() {
             return message(StatusCode::FORBIDDEN, "Missing Authentication Token");

@@ -1,10 +1,12 @@
 //! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
 //!
 //! [`url_event`] makes the event of a request to a function URL or an HTTP API, [`reply`] the response of what the handler returned,
-//! [`rest_event`] and [`rest_reply`] the same for a REST API; [`api`] has the calls of AWS's API that run a function (one of them answers as an [`event_stream`]), [`error`] what
+//! [`rest_event`] and [`rest_reply`] the same for a REST API, [`alb_event`] and [`alb_reply`] for a load balancer; [`api`] has the calls of AWS's API that run a function (one of them answers as an [`event_stream`]), [`error`] what
 //! its caller is told of a failure, and [`log`] the end of its log. Shapes and rules are those that real ones were seen with (facts
 //! of Lambda, sections 3.8, 4.1 and 4.2).
 
+mod alb_event;
+pub(crate) mod alb_reply;
 pub(crate) mod api;
 mod error;
 mod event_stream;
@@ -15,7 +17,7 @@ mod rest_reply;
 pub(crate) mod url_event;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -65,7 +67,39 @@ impl Serialize for Pairs {
     }
 }
 
-/// The invocation for a request to a function URL, or to an API that has matched it.
+/// An event that was made here.
+struct Made {
+    id: InvocationId,
+    trace: Trace,
+    /// JSON.
+    text: String,
+    summary: String,
+}
+
+impl Made {
+    /// The invocation with it, now. `head`: of the request of a caller who waits, if there is one.
+    fn invocation(self, door: &Door, function: FunctionName, head: Option<&Parts>) -> Invocation {
+        let Self { id, trace, text, summary } = self;
+        let event = Event {
+            summary,
+            payload: Datum::Json(text),
+            metadata: Vec::new(),
+            delivery: Delivery::Direct,
+            received_at: door.rooms.clock.now(),
+            hop_count: trace.hop_count(),
+            trace,
+        };
+        let client = |head: &Parts| head.extensions.get::<Client>().map(|client| client.waits(head.version));
+        Invocation { id, function, event, caller: head.and_then(client) }
+    }
+}
+
+/// What the log says of a request.
+fn summary(head: &Parts) -> String {
+    format!("{} {}", head.method, head.uri.path())
+}
+
+/// The invocation for a request to a function URL, or to what has matched it.
 ///
 /// # Errors
 /// The answer to a request whose event would be too long.
@@ -77,38 +111,30 @@ fn invocation(
 ) -> Result<Invocation, Response<Bytes>> {
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(head, id);
-    let matched = head.extensions.get::<Matched>();
-    let text = match matched {
-        Some(matched) if matched.route.format != Format::Http2 => {
-            rest_event::text(head, &body.joined(), (id, &trace), matched, now)
-        }
-        matched => url_event::text(head, &body.joined(), (id, &trace), matched, now),
-    };
+    let text = event_text(head, &body.joined(), (id, &trace), head.extensions.get(), now);
     // What is no text has grown by a third.
     if text.len() as u64 > PAYLOAD_BYTES_MAX {
-        return Err(refused(StatusCode::PAYLOAD_TOO_LARGE));
+        return Err(Source::of(head).refused(StatusCode::PAYLOAD_TOO_LARGE));
     }
-    let event = Event {
-        summary: format!("{} {}", head.method, head.uri.path()),
-        payload: Datum::Json(text),
-        metadata: Vec::new(),
-        delivery: Delivery::Direct,
-        received_at: now,
-        hop_count: trace.hop_count(),
-        trace,
-    };
-    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    Ok(Invocation { id, function, event, caller })
+    Ok(Made { id, trace, text, summary: summary(head) }.invocation(door, function, Some(head)))
 }
 
-/// A body that was not taken.
-pub(crate) fn body_refused(refusal: Refusal) -> Response<Bytes> {
-    let mut response = refused(refusal.status());
-    if refusal.closes_connection() {
-        let close = http::HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
+/// The event of a request as JSON text, in the format of what has matched it, or of a function URL.
+pub(crate) fn event_text(
+    head: &Parts,
+    body: &[u8],
+    made: (InvocationId, &Trace),
+    matched: Option<&Matched>,
+    now: SystemTime,
+) -> String {
+    let Some(matched) = matched else { return url_event::text(head, body, made, None, now) };
+    match &matched.route.format {
+        Format::Rest { .. } | Format::Http1 => rest_event::text(head, body, made, matched, now),
+        Format::Http2 => url_event::text(head, body, made, Some(matched), now),
+        Format::Alb { target_group, multi_value } => {
+            alb_event::text(head, body, made.1, (target_group, *multi_value))
+        }
     }
-    response
 }
 
 /// Runs it to its end, answers and leaves a record.
@@ -132,16 +158,7 @@ pub(crate) async fn ask(
     summary: String,
 ) -> Result<Bytes, Option<Failure>> {
     let function = door.site.handlers.iter().next().cloned().ok_or(None)?;
-    let event = Event {
-        summary,
-        payload: Datum::Json(event),
-        metadata: Vec::new(),
-        delivery: Delivery::Direct,
-        received_at: door.rooms.clock.now(),
-        hop_count: trace.hop_count(),
-        trace,
-    };
-    let invocation = Invocation { id, function, event, caller: None };
+    let invocation = Made { id, trace, text: event, summary }.invocation(door, function, None);
     let (tasks, door) = (door.rooms.tasks.clone(), door.clone());
     let asked = async move {
         let mut said = Err(None);
@@ -202,17 +219,8 @@ fn behind_templates(
         serde_json::from_str(&text).unwrap_or_default()
     };
     let Some(mut mapped) = front::mapped(head, body, request)? else { return Ok(None) };
-    let event = Event {
-        summary: format!("{} {}", head.method, head.uri.path()),
-        payload: Datum::Json(std::mem::take(&mut mapped.event)),
-        metadata: Vec::new(),
-        delivery: Delivery::Direct,
-        received_at: now,
-        hop_count: trace.hop_count(),
-        trace,
-    };
-    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    Ok(Some((Invocation { id, function: function.clone(), event, caller }, mapped)))
+    let made = Made { id, trace, text: std::mem::take(&mut mapped.event), summary: summary(head) };
+    Ok(Some((made.invocation(door, function.clone(), Some(head)), mapped)))
 }
 
 /// Runs it to its end, answers by the templates and leaves a record.
@@ -264,14 +272,41 @@ impl Source {
         }
     }
 
-    /// How long its callers wait.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    /// Longest body, where the app takes bodies of up to `of_app` bytes.
+    pub(crate) fn body_bytes_max(&self, of_app: u64) -> u64 {
         match self {
-            Self::Url => None,
-            Self::Api(route, _) => Some(match route.format {
-                Format::Rest { .. } => REST_PATIENCE,
-                Format::Http1 | Format::Http2 => REST_PATIENCE + Duration::from_secs(1),
-            }),
+            Self::Api(route, _) if matches!(route.format, Format::Alb { .. }) => {
+                of_app.min(alb_reply::BYTES_MAX)
+            }
+            Self::Api(..) | Self::Url => of_app,
+        }
+    }
+
+    /// The answer to a body that was not taken.
+    pub(crate) fn body_refused(&self, refusal: Refusal) -> Response<Bytes> {
+        let mut response = self.refused(refusal.status());
+        if refusal.closes_connection() {
+            let close = http::HeaderValue::from_static("close");
+            response.headers_mut().insert(http::header::CONNECTION, close);
+        }
+        response
+    }
+
+    /// The answer to a request of which no event could be made.
+    fn refused(&self, status: StatusCode) -> Response<Bytes> {
+        match self {
+            Self::Api(route, _) if matches!(route.format, Format::Alb { .. }) => alb_reply::page(status),
+            Self::Api(..) | Self::Url => refused(status),
+        }
+    }
+
+    /// How long its callers wait; as long as the function runs without it.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let Self::Api(route, _) = self else { return None };
+        match route.format {
+            Format::Rest { .. } => Some(REST_PATIENCE),
+            Format::Http1 | Format::Http2 => Some(REST_PATIENCE + Duration::from_secs(1)),
+            Format::Alb { .. } => None,
         }
     }
 
@@ -303,31 +338,26 @@ impl Source {
     }
 
     fn respond(&self, returned: Bytes) -> Result<Response<Bytes>, Fault> {
-        match self {
-            Self::Api(route, asked) if route.format != Format::Http2 => {
-                let mut response = rest_reply::respond(&route.format, asked, &returned)?;
-                apis::decorate(route, asked, response.headers_mut());
-                Ok(response)
-            }
-            Self::Api(route, asked) => {
-                let mut response = reply::respond(returned)?;
-                apis::decorate(route, asked, response.headers_mut());
-                Ok(response)
-            }
-            Self::Url => reply::respond(returned),
-        }
+        let Self::Api(route, asked) = self else { return reply::respond(returned) };
+        let mut response = match &route.format {
+            Format::Rest { .. } | Format::Http1 => rest_reply::respond(&route.format, asked, &returned)?,
+            Format::Http2 => reply::respond(returned)?,
+            Format::Alb { multi_value, .. } => alb_reply::respond(*multi_value, &returned)?,
+        };
+        apis::decorate(route, asked, response.headers_mut());
+        Ok(response)
     }
 
-    /// Facts of Lambda, section 4.2: the three say the same in three ways.
+    /// Facts of Lambda, section 4.2: all of them say the same in their own ways.
     fn failed(&self, status: StatusCode) -> Response<Bytes> {
         let Self::Api(route, asked) = self else { return refused(status) };
-        let is_rest = matches!(route.format, Format::Rest { .. });
-        let mut response = match status {
-            StatusCode::BAD_GATEWAY if is_rest => apis::message(status, "Internal server error"),
-            StatusCode::BAD_GATEWAY => {
+        let mut response = match (&route.format, status) {
+            (Format::Alb { .. }, status) => alb_reply::page(status),
+            (Format::Rest { .. }, StatusCode::BAD_GATEWAY) => apis::message(status, "Internal server error"),
+            (Format::Http1 | Format::Http2, StatusCode::BAD_GATEWAY) => {
                 apis::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
-            other => apis::message(other, other.canonical_reason().unwrap_or("Error")),
+            (_, other) => apis::message(other, other.canonical_reason().unwrap_or("Error")),
         };
         apis::decorate(route, asked, response.headers_mut());
         response

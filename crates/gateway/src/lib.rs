@@ -23,6 +23,7 @@
 //! | topics of a project | [`topics`] |
 //! | listening and stopping | [`server`] |
 //! | mapping templates | `vtl` |
+//! | patterns with `*` and `?` | `wildcard` |
 
 pub mod admin;
 pub mod apis;
@@ -49,3 +50,4 @@ pub mod site;
 pub mod state;
 pub mod topics;
 mod vtl;
+mod wildcard;

@@ -6,11 +6,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Request;
+use ingle_types::balancer::target_group;
 use ingle_types::ids::InvocationId;
 
 use crate::apis::{self, Format, Matched, Route};
-use crate::lambda::{rest_event, url_event};
+use crate::lambda::{self, ACCOUNT};
 use crate::service::trace;
+
+const REGION: &str = "us-east-1";
 
 /// Where a request comes in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +25,10 @@ pub enum Entry {
     HttpApi,
     /// An HTTP API with payload format 1.0.
     HttpApiV1,
+    /// A load balancer, whose target group wants lists of values or not.
+    Alb {
+        multi_value: bool,
+    },
 }
 
 /// The event of a request, as JSON text. `path` is that of the route, e.g. `/items/{id}`; what the request has in these places are
@@ -31,10 +38,13 @@ pub fn event(entry: Entry, path: &str, request: Request<Bytes>, now: SystemTime)
     let id = InvocationId::random();
     let trace = trace(&head, id);
     let format = match entry {
-        Entry::Url => return Some(url_event::text(&head, &body, (id, &trace), None, now)),
+        Entry::Url => return Some(lambda::event_text(&head, &body, (id, &trace), None, now)),
         Entry::RestApi => Format::Rest { binary_types: Vec::new() },
         Entry::HttpApi => Format::Http2,
         Entry::HttpApiV1 => Format::Http1,
+        Entry::Alb { multi_value } => {
+            Format::Alb { target_group: target_group(REGION, ACCOUNT, "sample"), multi_value }
+        }
     };
     let stage = if entry == Entry::RestApi { "Prod" } else { apis::DEFAULT };
     let parameters = apis::parameters(path, head.uri.path())?;
@@ -48,8 +58,5 @@ pub fn event(entry: Entry, path: &str, request: Request<Bytes>, now: SystemTime)
         is_guarded: false,
     };
     let matched = Matched { route: Arc::new(route), parameters, has_stage: false, front: Arc::default() };
-    Some(match entry {
-        Entry::HttpApi => url_event::text(&head, &body, (id, &trace), Some(&matched), now),
-        _ => rest_event::text(&head, &body, (id, &trace), &matched, now),
-    })
+    Some(lambda::event_text(&head, &body, (id, &trace), Some(&matched), now))
 }

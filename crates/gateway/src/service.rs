@@ -249,17 +249,17 @@ impl Service {
         body: Incoming,
     ) -> Result<Served, Response<Bytes>> {
         let _outstanding = self.enter(door)?;
-        let body =
-            read_body(head, body, door.site.http.body_bytes_max).await.map_err(lambda::body_refused)?;
+        let source = lambda::Source::of(head);
+        let bytes_max = source.body_bytes_max(door.site.http.body_bytes_max);
+        let body = read_body(head, body, bytes_max).await.map_err(|refusal| source.body_refused(refusal))?;
         front::check_body(head, &body)?;
         let _concurrent = door.concurrent(head).await;
-        let patience = lambda::Source::of(head).patience();
         let answered = lambda::answered(door, function, head, &body)?;
         let answered = Detach::new(door.rooms.tasks.clone(), TaskKind::Invocation, answered);
-        let Some(patience) = patience else { return Ok(Served::Whole(answered.await)) };
+        let Some(patience) = source.patience() else { return Ok(Served::Whole(answered.await)) };
         // The function goes on; only nobody waits for it any more.
         let answered = tokio::time::timeout(patience, answered).await;
-        Ok(Served::Whole(answered.unwrap_or_else(|_elapsed| lambda::Source::of(head).too_late())))
+        Ok(Served::Whole(answered.unwrap_or_else(|_elapsed| source.too_late())))
     }
 
     /// A door for Azure's tools; the caller is asked for a key before the body is read.

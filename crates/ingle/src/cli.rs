@@ -306,6 +306,10 @@ pub(crate) enum EventSource {
     HttpApi,
     /// A request to an HTTP API with payload format 1.0
     HttpApiV1,
+    /// A request to an Application Load Balancer
+    Alb,
+    /// A request to an Application Load Balancer with lists of values
+    AlbMultiValue,
     /// An occurrence of a schedule
     Schedule,
     /// An object that was put into a bucket

@@ -124,7 +124,10 @@ pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>)
     for (function, http) in http_sources(project) {
         let (Some(service), Some(route)) = (services.get(&label_of(function)), route(http)) else { continue };
         let front = fronts.front(&route.api, &http.front);
-        apis.add(route, front, service.clone());
+        match &http.api {
+            Api::Alb { rule, .. } => apis.add_rule(rule.clone(), route, front, service.clone()),
+            _ => apis.add(route, front, service.clone()),
+        }
     }
     apis
 }
@@ -160,6 +163,9 @@ fn route(http: &HttpSource) -> Option<Route> {
         Api::Rest { id, binary_types } => (Format::Rest { binary_types: binary_types.clone() }, id),
         Api::Http { id, payload: Payload::V1 } => (Format::Http1, id),
         Api::Http { id, payload: Payload::V2 } => (Format::Http2, id),
+        Api::Alb { listener, target_group, multi_value, .. } => {
+            (Format::Alb { target_group: target_group.clone(), multi_value: *multi_value }, listener)
+        }
         Api::Url => return None,
     };
     let cors = http.cors.clone().map(|cors| apis::Cors {
@@ -281,6 +287,7 @@ pub(crate) fn routes(project: &Project, address: &str, port: u16, style: Style) 
             let method = http.method.clone().unwrap_or_else(|| "ANY".to_owned());
             let target = match (&http.api, http.path.as_str()) {
                 (Api::Url, _) => format!("http://{}.localhost:{port}/", label_of(function)),
+                (Api::Alb { rule, .. }, _) => format!("http://{address} by {rule}"),
                 (_, apis::DEFAULT) => format!("http://{address}/ and every other path"),
                 (_, path) => format!("http://{address}{path}"),
             };

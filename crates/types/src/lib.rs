@@ -12,6 +12,7 @@
 //! | HTTP bodies in pieces | [`exchange`] |
 //! | what an app is | [`spec`] |
 //! | what stands in front of a route | [`front`] |
+//! | rules of load balancers | [`balancer`] |
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
@@ -24,6 +25,7 @@
 //! | wall time, fault injection | [`clock`], [`faults`] |
 
 pub mod account;
+pub mod balancer;
 pub mod blob;
 pub mod caller;
 pub mod clock;

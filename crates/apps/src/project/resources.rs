@@ -1,5 +1,7 @@
 //! Resources of a template that Ingle has, and what references to them give.
 
+use ingle_types::balancer::target_group;
+
 use super::findings::Findings;
 use super::node::{Kind as NodeKind, Member, Node};
 
@@ -17,6 +19,10 @@ pub(super) enum Kind {
     Queue,
     Bucket,
     Topic,
+    /// A listener of a load balancer.
+    Listener,
+    /// Functions behind a load balancer.
+    TargetGroup,
     /// Known by its name only.
     Table,
 }
@@ -38,6 +44,8 @@ impl Kind {
             "AWS::SQS::Queue" => Self::Queue,
             "AWS::S3::Bucket" => Self::Bucket,
             "AWS::SNS::Topic" => Self::Topic,
+            "AWS::ElasticLoadBalancingV2::Listener" => Self::Listener,
+            "AWS::ElasticLoadBalancingV2::TargetGroup" => Self::TargetGroup,
             "AWS::DynamoDB::Table" | "AWS::Serverless::SimpleTable" => Self::Table,
             _ => return None,
         })
@@ -49,7 +57,8 @@ impl Kind {
             Self::Function => "FunctionName",
             Self::Layer => "LayerName",
             // An API is known by its id, and the name is for people.
-            Self::RestApi | Self::HttpApi => "",
+            Self::RestApi | Self::HttpApi | Self::Listener => "",
+            Self::TargetGroup => "Name",
             Self::Queue => "QueueName",
             Self::Bucket => "BucketName",
             Self::Topic => "TopicName",
@@ -74,6 +83,10 @@ impl Kind {
             (Self::Layer, "" | "LayerVersionArn") => {
                 format!("arn:aws:lambda:{region}:{account}:layer:{name}:1")
             }
+            (Self::Listener, "" | "ListenerArn") => {
+                format!("arn:aws:elasticloadbalancing:{region}:{account}:listener/app/{name}/0/0")
+            }
+            (Self::TargetGroup, "" | "TargetGroupArn") => target_group(region, account, name),
             (Self::Topic, "" | "TopicArn") => format!("arn:aws:sns:{region}:{account}:{name}"),
             (_, "") | (Self::Queue, "QueueName") | (Self::Topic, "TopicName") => name.to_owned(),
             (Self::Function, "Arn") => format!("arn:aws:lambda:{region}:{account}:function:{name}"),
@@ -107,7 +120,9 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
             let fix = "write what it is, e.g. AWS::Serverless::Function";
             findings.wrong("E0116", line, format!("the resource {id} has no Type"), fix);
         }
-        None => findings.ignore_of(line, &type_name, id, "resources of this type do nothing here"),
+        None | Some(Kind::Listener | Kind::TargetGroup) => {
+            findings.ignore_of(line, &type_name, id, "resources of this type do nothing here");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front,
 
 mod api;
 mod auth;
+mod balancer;
 mod events;
 mod validation;
 mod wiring;
@@ -222,6 +223,7 @@ impl Reader<'_> {
         later::apply(&mut functions, &redrives);
         let functions = function::distinct(&mut self.findings, functions);
         front::check(&mut self.findings, &functions);
+        super::balancer::check(&mut self.findings, &functions);
         Ok(functions)
     }
 

@@ -13,6 +13,7 @@ use super::{
 use variables::Variables;
 
 mod auth;
+mod balancer;
 mod events;
 mod integration;
 mod validation;
@@ -44,7 +45,8 @@ const APPLIED: [&str; 17] = [
     "app",
     "tenant",
 ];
-const APPLIED_OF_PROVIDER: [&str; 18] = [
+const APPLIED_OF_PROVIDER: [&str; 19] = [
+    "alb",
     "name",
     "runtime",
     "timeout",
@@ -160,6 +162,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         root,
         prefix: &prefix,
         stage: &variables.stage,
+        region: &variables.region,
         provider: &provider,
         package: package.as_ref(),
         layers: layers.as_ref(),
@@ -302,6 +305,7 @@ struct Reader<'a> {
     /// Of names: service and stage.
     prefix: &'a str,
     stage: &'a str,
+    region: &'a str,
     provider: &'a Node,
     package: Option<&'a Node>,
     layers: Option<&'a Node>,
@@ -326,6 +330,7 @@ impl Reader<'_> {
         later::apply(&mut found, &redrives);
         let functions = function::distinct(&mut self.findings, found);
         front::check(&mut self.findings, &functions);
+        super::balancer::check(&mut self.findings, &functions);
         Ok(functions)
     }
 
@@ -395,7 +400,8 @@ impl Reader<'_> {
         let variables = self.variables(config);
         let layers = self.layers(id, config);
         let later = later::of_serverless(&mut self.findings, self.prefix, id, config);
-        let door = events::Door { provider: self.provider, stage: self.stage, names: &self.names };
+        let (provider, stage, region) = (self.provider, self.stage, self.region);
+        let door = events::Door { provider, stage, region, names: &self.names };
         let sources = events::read(&mut self.findings, &door, id, config);
         Some(ProjectFunction {
             id: id.to_owned(),

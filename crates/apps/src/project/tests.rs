@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 
+mod balancers;
 mod damage;
 mod front;
 mod sam;
@@ -77,6 +78,9 @@ fn shown_source(source: &EventSource) -> String {
                 Api::Rest { id, binary_types } => format!("rest {id} {binary_types:?}"),
                 Api::Http { id, payload } => format!("http {id} {payload:?}"),
                 Api::Url => "url".to_owned(),
+                Api::Alb { listener, rule, target_group, multi_value } => {
+                    format!("alb {listener} to {target_group} ({rule}), lists {multi_value},")
+                }
             };
             let method = http.method.as_deref().unwrap_or("ANY");
             let mut text = format!("{} {api} {}: {method} {}", http.line, http.stage, http.path);

@@ -32,6 +32,8 @@ pub(super) enum Fault {
     TooManyHeaders,
     #[error("`body` is no base64, though `isBase64Encoded` says so")]
     Base64,
+    #[error("it has {bytes} bytes, more than {max}")]
+    TooLong { bytes: usize, max: u64 },
 }
 
 impl Fault {

@@ -82,7 +82,8 @@ struct Identity {
     user_arn: Option<String>,
 }
 
-type Lists = BTreeMap<String, Vec<String>>;
+/// Names with all of their values.
+pub(super) type Lists = BTreeMap<String, Vec<String>>;
 
 /// The event as JSON text.
 pub(crate) fn text(
@@ -198,7 +199,7 @@ fn lists(pairs: Vec<(String, String)>) -> Lists {
 }
 
 /// Of what is there several times the last.
-fn last(lists: &Lists) -> Pairs {
+pub(super) fn last(lists: &Lists) -> Pairs {
     let last = lists.iter().filter_map(|(name, values)| Some((name.clone(), values.last()?.clone())));
     Pairs(last.collect())
 }

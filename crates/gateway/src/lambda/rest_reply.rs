@@ -84,7 +84,7 @@ fn body(result: &Map<String, Value>, format: &Format, asked: &HeaderMap) -> Resu
         let accept = asked.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         match format {
             Format::Rest { binary_types } => is_binary(binary_types, accept),
-            Format::Http1 | Format::Http2 => true,
+            Format::Http1 | Format::Http2 | Format::Alb { .. } => true,
         }
     };
     if is_encoded && accepted() {

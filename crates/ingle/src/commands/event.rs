@@ -42,6 +42,8 @@ pub(crate) fn run(
         EventSource::RestApi => request(Entry::RestApi, &arguments, now)?,
         EventSource::HttpApi => request(Entry::HttpApi, &arguments, now)?,
         EventSource::HttpApiV1 => request(Entry::HttpApiV1, &arguments, now)?,
+        EventSource::Alb => request(Entry::Alb { multi_value: false }, &arguments, now)?,
+        EventSource::AlbMultiValue => request(Entry::Alb { multi_value: true }, &arguments, now)?,
     };
     // For people with indentation, for programs in one line.
     let shown = match serde_json::from_str::<Value>(&text) {

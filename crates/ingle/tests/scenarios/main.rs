@@ -9,6 +9,7 @@ mod authorizers;
 mod azure_doors;
 mod azure_storage;
 mod bad_input;
+mod balancers;
 mod blobs;
 mod broken;
 mod buckets;

@@ -6,7 +6,7 @@ use super::super::findings::Findings;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::name_in_arn;
 use super::super::{EventSource, ScheduleSource, sources};
-use super::{Template, events};
+use super::{Template, balancer, events};
 
 /// The function that is looked for.
 pub(super) struct Target<'a> {
@@ -16,7 +16,7 @@ pub(super) struct Target<'a> {
 
 impl Target<'_> {
     /// Whether a value is the function's name or ARN.
-    fn is_meant(&self, node: Option<&Node>) -> bool {
+    pub(super) fn is_meant(&self, node: Option<&Node>) -> bool {
         let Some(node) = node else { return false };
         if let Some(id) = &node.reference {
             return id == self.id;
@@ -63,6 +63,7 @@ pub(super) fn read(
             taken.insert(resource.key.clone());
         }
     }
+    found.extend(balancer::read(findings, template, target, taken));
     found
 }
 

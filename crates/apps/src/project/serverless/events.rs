@@ -6,13 +6,13 @@ use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, TopicSource, http};
 use super::auth::{self, Names};
-use super::{integration, validation};
+use super::{balancer, integration, validation};
 
 /// The framework's own ids of its APIs.
 const REST_API: &str = "ApiGatewayRestApi";
 const HTTP_API: &str = "HttpApi";
 /// Types of events that are served.
-const SERVED: [&str; 6] = ["http", "httpApi", "schedule", "sqs", "s3", "sns"];
+const SERVED: [&str; 7] = ["http", "httpApi", "alb", "schedule", "sqs", "s3", "sns"];
 const CREATED: &str = "s3:ObjectCreated:*";
 
 const QUEUE_WORDS: QueueWords = QueueWords {
@@ -27,6 +27,7 @@ const QUEUE_WORDS: QueueWords = QueueWords {
 pub(super) struct Door<'a> {
     pub(super) provider: &'a Node,
     pub(super) stage: &'a str,
+    pub(super) region: &'a str,
     pub(super) names: &'a Names,
 }
 
@@ -58,6 +59,7 @@ pub(super) fn read(findings: &mut Findings, door: &Door<'_>, id: &str, config: &
         match member.key.as_str() {
             "http" => found.extend(rest_route(findings, door, member).map(EventSource::Http)),
             "httpApi" => found.extend(http_route(findings, door, config, member).map(EventSource::Http)),
+            "alb" => found.extend(balancer::rule(findings, door, id, member).map(EventSource::Http)),
             "schedule" => found.extend(schedules(findings, id, found.len(), member)),
             "sqs" => found.extend(queue(findings, member).map(EventSource::Queue)),
             "sns" => found.extend(topic(findings, member).map(EventSource::Topic)),
@@ -73,7 +75,7 @@ fn note_unserved(findings: &mut Findings, line: u32, id: &str, kind: &str) {
     findings.ignore(line, format!("an event of {id}"), why);
 }
 
-fn note_others(findings: &mut Findings, node: &Node, event: &str, known: &[&str]) {
+pub(super) fn note_others(findings: &mut Findings, node: &Node, event: &str, known: &[&str]) {
     for member in node.members().iter().filter(|one| !known.contains(&one.key.as_str())) {
         findings.ignore_of(member.line, &member.key, event, "it is not applied here");
     }
