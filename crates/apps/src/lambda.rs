@@ -150,6 +150,7 @@ fn queue(source: &EventSource) -> Option<HandlerQueue> {
         // Its messages are to come one after the other.
         parallel_max: if source.queue.ends_with(FIFO) { Some(1) } else { source.concurrency },
         redrive: source.redrive.clone(),
+        filters: source.filters.clone(),
     })
 }
 
@@ -368,6 +369,7 @@ mod tests {
                 enabled,
                 concurrency,
                 redrive: None,
+                filters: Vec::new(),
                 line: 1,
             }))
         };
@@ -379,6 +381,7 @@ mod tests {
             reports_failures: true,
             parallel_max: Some(4),
             redrive: None,
+            filters: Vec::new(),
         };
         assert_eq!(check("Orders", Some(4), true), Some(expected));
         assert_eq!(check("Orders", None, true).and_then(|source| source.parallel_max), None);

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use ingle_types::balancer::Rule;
 use ingle_types::front::FrontSpec;
+use ingle_types::pattern::Pattern;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{LaterOptions, Redrive};
 use ingle_types::topic::FilterPolicy;
@@ -352,7 +353,7 @@ pub struct TopicSource {
 }
 
 /// A queue of SQS.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct QueueSource {
     /// Its name, not its ARN.
     pub queue: String,
@@ -367,6 +368,8 @@ pub struct QueueSource {
     pub concurrency: Option<u32>,
     /// What the queue itself says about messages that fail.
     pub redrive: Option<Redrive>,
+    /// The function gets what fits one of them; everything without any.
+    pub filters: Vec<Pattern>,
     pub line: u32,
 }
 

@@ -17,6 +17,7 @@
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
 //! | attributes and filters of topics | [`topic`] |
+//! | patterns over events of AWS | [`pattern`] |
 //! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
 //! | accounts in the cloud, and what is in trouble with them | [`account`], [`health`] |
@@ -44,6 +45,7 @@ pub mod log_levels;
 pub mod mask;
 pub mod metrics;
 pub mod outcome;
+pub mod pattern;
 pub mod problem;
 pub mod schedule;
 pub mod spans;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ingle_types::pattern::{Pattern, Shape};
 use ingle_types::schedule::{Schedule, TimeZone};
 use ingle_types::topic::FilterPolicy;
 
@@ -35,6 +36,9 @@ const BUCKET_GROUPS: [&str; 9] = [
     "s3:ReducedRedundancyLostObject",
     "s3:IntelligentTiering",
 ];
+/// Patterns of one source, and characters of one of them, as Lambda takes them.
+const FILTERS_MAX: usize = 10;
+const FILTER_CHARACTERS_MAX: usize = 4096;
 const REPORTS_FAILURES: &str = "ReportBatchItemFailures";
 
 /// An expression that AWS would take.
@@ -160,6 +164,16 @@ pub(super) struct QueueWords {
     pub(super) response: &'static str,
     pub(super) enabled: &'static str,
     pub(super) concurrency: &'static str,
+    /// None of a kind that has no filters.
+    pub(super) filters: Option<Filters>,
+}
+
+/// Where patterns of messages are.
+pub(super) enum Filters {
+    /// `FilterCriteria: {Filters: [{Pattern: '{…}'}]}`, as Lambda's own API has them.
+    Criteria,
+    /// A list of patterns below this key.
+    List(&'static str),
 }
 
 /// The rest of a queue's event.
@@ -191,6 +205,8 @@ pub(super) fn queue(
     }
     let enabled = findings.optional(properties, words.enabled, Findings::flag).unwrap_or(true);
     let window = Duration::from_secs(u64::from(window));
+    let filters =
+        words.filters.as_ref().map(|place| filters(findings, properties, place)).unwrap_or_default();
     QueueSource {
         queue: name,
         batch_size,
@@ -199,6 +215,53 @@ pub(super) fn queue(
         enabled,
         concurrency,
         redrive: None,
+        filters,
         line,
     }
+}
+
+/// Patterns of the messages that a function wants.
+fn filters(findings: &mut Findings, properties: &Node, place: &Filters) -> Vec<Pattern> {
+    let list = match place {
+        Filters::Criteria => properties.at(&["FilterCriteria", "Filters"]),
+        Filters::List(key) => properties.get(key),
+    };
+    let Some(list) = list else { return Vec::new() };
+    let items = findings.items(list, "the list of filters");
+    if items.len() > FILTERS_MAX {
+        let what = format!("there are {} filters", items.len());
+        findings.wrong("E0116", list.line, what, format!("write at most {FILTERS_MAX}"));
+    }
+    items.iter().filter_map(|item| filter(findings, item, place)).collect()
+}
+
+fn filter(findings: &mut Findings, item: &Node, place: &Filters) -> Option<Pattern> {
+    const FIX: &str = "write e.g. '{\"body\": {\"kind\": [\"order\", {\"prefix\": \"re\"}]}}'";
+    let value = match place {
+        Filters::Criteria => {
+            let Some(node) = item.get("Pattern") else {
+                findings.wrong("E0116", item.line, "a filter has no Pattern", FIX);
+                return None;
+            };
+            let text = findings.text(node, "the pattern of a filter")?;
+            let parsed = serde_json::from_str(&text);
+            parsed.map_err(|error| (node.line, format!("the pattern of a filter is no JSON: {error}")))
+        }
+        Filters::List(_) => match item.unknown_within() {
+            Some(unknown) => {
+                findings.wrong_kind(unknown, "the pattern of a filter", "a value");
+                return None;
+            }
+            None => Ok(item.to_json()),
+        },
+    };
+    let line = item.line;
+    let pattern = value.and_then(|value: serde_json::Value| {
+        if value.to_string().chars().count() > FILTER_CHARACTERS_MAX {
+            let what = format!("the pattern of a filter has more than {FILTER_CHARACTERS_MAX} characters");
+            return Err((line, what));
+        }
+        Pattern::new(&value, Shape::Nested).map_err(|what| (line, format!("the pattern of a filter: {what}")))
+    });
+    pattern.map_err(|(line, what)| findings.wrong("E0116", line, what, FIX)).ok()
 }

@@ -109,10 +109,13 @@ fn shown_source(source: &EventSource) -> String {
                 enabled,
                 concurrency,
                 redrive: _,
+                filters,
                 line,
             } = queue;
+            let filters =
+                if filters.is_empty() { String::new() } else { format!(", {} filters", filters.len()) };
             format!(
-                "{line} queue {queue}: {batch_size} in {window:?}, reports {reports_failures}, enabled {enabled}, {concurrency:?}"
+                "{line} queue {queue}: {batch_size} in {window:?}, reports {reports_failures}, enabled {enabled}, {concurrency:?}{filters}"
             )
         }
         EventSource::Bucket(bucket) => {

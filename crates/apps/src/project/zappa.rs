@@ -39,6 +39,7 @@ const QUEUE_WORDS: QueueWords = QueueWords {
     response: "function_response_types",
     enabled: "enabled",
     concurrency: "maximum_concurrency",
+    filters: None,
 };
 
 /// Reads the settings of a stage: that of the options, or the only one.

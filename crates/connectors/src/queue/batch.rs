@@ -17,7 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::poison_queue;
-use super::record::{Place, record};
+use super::record::{Place, is_wanted, record};
 use crate::error::Error;
 
 /// Longest event in bytes, as Lambda has it.
@@ -103,6 +103,8 @@ pub(super) enum Added {
     Taken,
     /// It belongs to the next event.
     Full(MessageLease),
+    /// The function wants to hear of others only.
+    Unwanted(MessageLease),
     /// It can't be in any event.
     Hopeless(MessageLease, String),
 }
@@ -131,6 +133,10 @@ impl Gathered {
             let reason = "its body is no text in UTF-8, which records of SQS have".to_owned();
             return Added::Hopeless(message.lease, reason);
         };
+        if !is_wanted(&record, &batches.source.filters) {
+            return Added::Unwanted(message.lease);
+        }
+        let record = record.to_string();
         let bytes = record.len() + 1;
         let most = EVENT_BYTES_MAX - HEAD.len() - TAIL.len();
         if bytes > most {

@@ -73,6 +73,11 @@ impl Listener {
             match gathered.add(message, batches, self.clock.now()) {
                 Added::Taken => {}
                 Added::Full(lease) => ends.push(given_back(lease)),
+                // As at AWS, it is gone for everybody.
+                Added::Unwanted(lease) => {
+                    tracing::debug!(queue = %lease.queue, message = %lease.message_id, "no filter of the function wants this message");
+                    ends.push(Operation::DeleteMessage(lease));
+                }
                 Added::Hopeless(lease, reason) => {
                     tracing::error!(queue = %lease.queue, message = %lease.message_id, %reason, "gave a message up");
                     ends.push(batch::hopeless(lease, reason));

@@ -32,6 +32,7 @@ mod errors;
 mod event_grid;
 mod examples;
 mod extensions;
+mod filters;
 mod first_calls;
 mod functions_framework;
 mod gvisor;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::account::Account;
 use crate::blob::BlobPattern;
 use crate::datum::Datum;
+use crate::pattern::Pattern;
 use crate::schedule::{Schedule, ScheduleStatus, TimeZone, TimerInfo};
 use crate::spec::{LambdaLogFormat, LaterOptions};
 
@@ -154,7 +155,7 @@ pub struct HandlerSchedule {
 }
 
 /// A queue of a handler.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct HandlerQueue {
     /// As AWS names it.
     pub name: String,
@@ -170,6 +171,8 @@ pub struct HandlerQueue {
     pub parallel_max: Option<u32>,
     /// Where messages go that failed too often; to the poison queue if absent.
     pub redrive: Option<Redrive>,
+    /// The handler gets what fits one of them; everything without any.
+    pub filters: Vec<Pattern>,
 }
 
 /// When a queue gives a message up, and where it goes then.

@@ -232,6 +232,7 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
             enabled: true,
             concurrency: said.concurrency,
             redrive: None,
+            filters: Vec::new(),
             line,
         })),
         SourceKind::Bucket => Some(EventSource::Bucket(BucketSource {

@@ -4,7 +4,7 @@ use super::super::findings::Findings;
 use super::super::front::Asked;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
-use super::super::sources::{self, QueueWords};
+use super::super::sources::{self, Filters, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, ScheduleSource, TopicSource, http};
 use super::validation::{self, MODEL, PARAMETERS};
 use super::{Template, api, auth};
@@ -15,11 +15,18 @@ pub(super) const QUEUE_WORDS: QueueWords = QueueWords {
     response: "FunctionResponseTypes",
     enabled: "Enabled",
     concurrency: "MaximumConcurrency",
+    filters: Some(Filters::Criteria),
 };
 
 /// Properties of a queue's event besides the queue.
-pub(super) const QUEUE_PROPERTIES: [&str; 5] =
-    ["BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "Enabled", "ScalingConfig"];
+pub(super) const QUEUE_PROPERTIES: [&str; 6] = [
+    "BatchSize",
+    "MaximumBatchingWindowInSeconds",
+    "FunctionResponseTypes",
+    "Enabled",
+    "ScalingConfig",
+    "FilterCriteria",
+];
 /// Properties of a schedule of EventBridge Scheduler that are applied.
 pub(super) const SCHEDULE_V2: [&str; 6] =
     ["ScheduleExpression", "ScheduleExpressionTimezone", "Input", "State", "Name", "Description"];

@@ -3,7 +3,7 @@
 use super::super::findings::{Findings, shortened};
 use super::super::front::Asked;
 use super::super::node::{Kind, Member, Node};
-use super::super::sources::{self, QueueWords};
+use super::super::sources::{self, Filters, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, TopicSource, http};
 use super::auth::{self, Names};
 use super::{balancer, integration, validation};
@@ -21,6 +21,7 @@ const QUEUE_WORDS: QueueWords = QueueWords {
     response: "functionResponseType",
     enabled: "enabled",
     concurrency: "maximumConcurrency",
+    filters: Some(Filters::List("filterPatterns")),
 };
 
 /// What all routes of a project have.
@@ -270,6 +271,7 @@ fn queue(findings: &mut Findings, event: &Member) -> Option<super::super::QueueS
         "functionResponseType",
         "enabled",
         "maximumConcurrency",
+        "filterPatterns",
     ];
     note_others(findings, config, "sqs", &known);
     Some(sources::queue(findings, name, config, &QUEUE_WORDS, event.line))

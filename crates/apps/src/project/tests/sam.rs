@@ -157,7 +157,7 @@ Resources:
             MaximumBatchingWindowInSeconds: 20
             FunctionResponseTypes: [ReportBatchItemFailures]
             ScalingConfig: {MaximumConcurrency: 4}
-            FilterCriteria: {Filters: []}
+            FilterCriteria: {Filters: [{Pattern: '{"body": {"kind": [{"prefix": "so"}]}}'}, {Pattern: '{}'}]}
         Job:
           Type: SQS
           Properties: {Queue: !GetAtt Jobs.Arn, Enabled: false}
@@ -353,6 +353,38 @@ fn what_is_wrong_has_its_line_code_and_fix() {
         "      Handler: a.b\n      Events: [x]\n",
         &at(6, "E0116", "Events is a list; fix: write a map of keys and values"),
     );
+}
+
+#[test]
+fn wrong_filters_have_their_lines() {
+    let check = |filters: &str, what: &str| {
+        let text = format!(
+            "      Handler: a.b\n      Events:\n        E:\n          Type: SQS\n          Properties:\n            \
+             Queue: arn:aws:sqs:us-east-1:000000000000:orders\n            FilterCriteria:\n              Filters:\n{filters}"
+        );
+        let fix = "write e.g. '{\"body\": {\"kind\": [\"order\", {\"prefix\": \"re\"}]}}'";
+        check_wrong(&text, &format!("error[E0116] template.yaml:{what}; fix: {fix}"));
+    };
+    let pattern =
+        |text: &str| format!("                - Pattern: '{{}}'\n                - Pattern: '{text}'\n");
+    check(
+        &pattern(r#"{"body": {"kind": [{"regex": "a"}]}}"#),
+        "14: the pattern of a filter: `kind`: the operator `regex` is not known",
+    );
+    check(&pattern(r#"{"body": "soup"}"#), "14: the pattern of a filter: `body` has no list of conditions");
+    check(
+        &pattern("{body"),
+        "14: the pattern of a filter is no JSON: key must be a string at line 1 column 2",
+    );
+    check("                - {}\n", "13: a filter has no Pattern");
+    let long = format!(r#"{{"body": ["{}"]}}"#, "a".repeat(4096));
+    check(&pattern(&long), "14: the pattern of a filter has more than 4096 characters");
+    let many = "                - Pattern: '{}'\n".repeat(11);
+    let text = format!(
+        "      Handler: a.b\n      Events:\n        E:\n          Type: SQS\n          Properties:\n            \
+         Queue: arn:aws:sqs:us-east-1:000000000000:orders\n            FilterCriteria:\n              Filters:\n{many}"
+    );
+    check_wrong(&text, "error[E0116] template.yaml:13: there are 11 filters; fix: write at most 10");
 }
 
 #[test]

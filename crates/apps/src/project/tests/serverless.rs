@@ -73,7 +73,7 @@ functions:
       HELLO_ARN: !GetAtt HelloLambdaFunction.Arn
     url: {cors: true, authorizer: aws_iam}
     events:
-      - sqs: {arn: !GetAtt OrdersQueue.Arn, batchSize: 3, maximumBatchingWindow: 5, functionResponseType: ReportBatchItemFailures, filterPatterns: []}
+      - sqs: {arn: !GetAtt OrdersQueue.Arn, batchSize: 3, maximumBatchingWindow: 5, functionResponseType: ReportBatchItemFailures, filterPatterns: [{body: {kind: [soup]}}]}
       - sqs: arn:aws:sqs:eu-west-1:000000000000:plain
       - s3: photos
       - s3: {bucket: uploads, event: 's3:ObjectRemoved:*', rules: [{prefix: in/}, {suffix: .jpg}], existing: true}

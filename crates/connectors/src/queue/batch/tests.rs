@@ -10,6 +10,7 @@ use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Completion, Invocation, Invoker, Phases};
 use ingle_types::faults::Faults;
 use ingle_types::ids::FunctionName;
+use ingle_types::pattern::{Pattern, Shape};
 use ingle_types::spec::QueueOptions;
 use serde_json::json;
 
@@ -153,6 +154,10 @@ impl Fixture {
     }
 
     fn listen(&self, batch_size: u32, window: Duration) -> ingle_tasks::Stopper {
+        self.listen_for(batch_size, window, Vec::new())
+    }
+
+    fn listen_for(&self, batch_size: u32, window: Duration, filters: Vec<Pattern>) -> ingle_tasks::Stopper {
         let source = HandlerQueue {
             name: "Orders".to_owned(),
             queue: "orders".to_owned(),
@@ -161,6 +166,7 @@ impl Fixture {
             reports_failures: true,
             parallel_max: Some(1),
             redrive: None,
+            filters,
         };
         let batches = Batches {
             source,
@@ -261,6 +267,26 @@ async fn a_window_ends() {
     assert_eq!(fixture.events(1).await, [["alone"]]);
 }
 
+/// Facts of Lambda, section 3.9: a message that no filter wants is deleted.
+#[tokio::test]
+async fn what_no_filter_wants_is_deleted_and_in_no_event() {
+    let fixture = Fixture::new();
+    for body in
+        ["{\"kind\": \"tea\"}", "{\"kind\": \"soup\", \"n\": 1}", "soup", "{\"kind\": \"soup\", \"n\": 2}"]
+    {
+        fixture.send(NewMessage::new("orders", body)).await;
+    }
+    let filter = Pattern::new(&json!({"body": {"kind": ["soup"]}}), Shape::Nested).unwrap();
+    let _stopper = fixture.listen_for(2, Duration::ZERO, vec![filter]);
+    let events = fixture.events(2).await;
+    let expected = ["{\"kind\": \"soup\", \"n\": 1}", "{\"kind\": \"soup\", \"n\": 2}"];
+    assert_eq!(events.concat(), expected);
+    while !fixture.store.peek_messages("orders", 9).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fixture.store.peek_messages("orders-poison", 9).await.unwrap().len(), 0);
+}
+
 /// T-081: the loop breaker puts a whole event aside.
 #[tokio::test]
 async fn what_has_gone_round_in_a_loop_comes_alone() {
@@ -305,9 +331,7 @@ fn a_record_is_what_sqs_makes_of_a_message() {
     };
     let place = Place { queue: "Orders", region: "eu-west-1" };
     let now = SystemTime::UNIX_EPOCH + 2 * MINUTE;
-    let read = |message: &LeasedMessage| -> Value {
-        serde_json::from_str(&record(message, place, now).unwrap()).unwrap()
-    };
+    let read = |message: &LeasedMessage| -> Value { record(message, place, now).unwrap() };
     let expected = json!({
         "messageId": "m", "receiptHandle": "r", "body": "{\"order\": 7}",
         "attributes": {
