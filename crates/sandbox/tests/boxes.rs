@@ -318,7 +318,8 @@ async fn t_016_what_runs_away_ends_with_its_worker_without_namespaces() {
     until(|| processes_begun() > began + 200, "it does not run").await;
     drop(family);
     // Whatever of it lives has this open; looking for its number would come too late each time.
-    let closed = shell.said.read_to_end(&mut Vec::new());
+    let mut rest = Vec::new();
+    let closed = shell.said.read_to_end(&mut rest);
     tokio::time::timeout(std::time::Duration::from_secs(60), closed).await.expect("it still runs").unwrap();
 }
 
