@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Where to look: `spec` says what a box is; `machine` is what each has of the host; `server` is the handle of the server; `maker`, `keeper`, `view`, `cell`,
-//! `plain` and `enter` run in the other processes, each a straight list of steps; `run` runs one program to its end; `sys` has the system calls that no library wraps;
+//! `plain` and `enter` run in the other processes, each a straight list of steps; `mark` is how they find all that belongs to a worker where there are no namespaces; `run` runs one program to its end; `sys` has the system calls that no library wraps;
 //! `entry/` is the native part of the worker, which forks into a cell; `wire` are the messages between all of them.
 
 mod cell;
@@ -18,6 +18,7 @@ pub(crate) mod enter;
 pub(crate) mod keeper;
 pub mod machine;
 mod maker;
+mod mark;
 mod plain;
 mod run;
 mod server;
@@ -27,14 +28,15 @@ pub(crate) mod view;
 pub(crate) mod wire;
 
 pub use maker::{ARGUMENT, serve};
+pub use mark::Family;
 pub use run::{Egress, run};
-pub(crate) use server::number_of;
 pub use server::{BoxError, Boxed, Boxes, Cell, Ended, Open, Port, Started};
 pub use spec::{
     Access, BoxSpec, Identity, Mount, Network, Program, Protection, Role, Scratch, Shortfall, USER_INSIDE,
     View,
 };
 
+pub(crate) use sys::number_of;
 pub(crate) use view::DEVICES;
 
 /// The native part of the Python worker: a library that the interpreter loads as the module `ingle_entry`.

@@ -9,7 +9,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use ingle_sandbox::boxes::{
-    Access, BoxError, BoxSpec, Boxed, Boxes, Identity, Mount, Network, Open, Program, Role, Scratch, View,
+    Access, BoxError, BoxSpec, Boxed, Boxes, Identity, Mount, Network, Open, Program, Role, Scratch, Started,
+    View,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
@@ -219,12 +220,146 @@ async fn t_016_nothing_outlives_a_box() {
     }
 }
 
+/// Where namespaces are forbidden.
+fn plain() -> BoxSpec {
+    let mut spec = spec();
+    spec.has_namespaces = false;
+    spec.network = Network::Host;
+    spec
+}
+
+/// A text that only processes of one test have in their command lines.
+fn mark() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    format!("mark{:016x}", RandomState::new().hash_one("mark"))
+}
+
+async fn until(mut holds: impl FnMut() -> bool, what: &str) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A program in the box that goes on, with what it says and hears.
+struct Shell {
+    started: Started,
+    said: pipe::Receiver,
+    control: std::os::unix::net::UnixStream,
+}
+
+impl Running {
+    /// `script`: gets the mark for `MARK`; what it reads under number 3 is what this end of the control socket says.
+    async fn begins(&self, script: &str, mark: &str) -> Shell {
+        let (said, theirs) = output();
+        let (ours, control) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (control, errors): (OwnedFd, _) = (control.into(), theirs.try_clone().unwrap());
+        let program = Program {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script.replace("MARK", mark)],
+            environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            directory: "/".into(),
+        };
+        let open = Open { output: &theirs, errors: &errors, control: Some(&control), into: None };
+        let started = self.boxed.start(program, open).await.unwrap();
+        Shell { started, said, control: ours }
+    }
+}
+
+/// Daemons in each manner: another session, another parent, deaf, another program; and the box's own limit of file locks,
+/// which nobody can lower.
+const DAEMONS: &str = "trap '' TERM HUP INT; read go <&3; \
+    for one in 1 2 3; do setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 0.05; done; : MARK' </dev/null >/dev/null 2>&1 & done; \
+    (setsid sh -c 'prlimit --locks=1 2>/dev/null; exec sh -c \"while :; do sleep 0.05; done; : MARK\"' </dev/null >/dev/null 2>&1 &); \
+    echo ready; read never <&3";
+
+/// T-016: where there are no process numbers, what leaves its worker ends with it all the same, and nothing else does.
+#[tokio::test]
+async fn t_016_daemons_end_with_their_worker_without_namespaces() {
+    let running = made(&plain()).await;
+    let (one, other) = (mark(), mark());
+    let mut shells = Vec::new();
+    for mark in [&one, &other] {
+        let mut shell = running.begins(DAEMONS, mark).await;
+        let family = running.boxed.family(shell.started.process.group()).await.unwrap().expect("a mark");
+        std::io::Write::write_all(&mut shell.control, b"go\n").unwrap();
+        let mut ready = [0; 6];
+        shell.said.read_exact(&mut ready).await.unwrap();
+        until(|| count(mark) >= 5, "the shell and four daemons").await;
+        shells.push((shell, family));
+    }
+    let (first, family) = shells.remove(0);
+    // Its leader is gone before: there is no parent to follow any more.
+    first.started.process.group().kill();
+    first.started.process.ended().await.unwrap();
+    assert!(lives(&one), "its group is not all");
+    drop(family);
+    until(|| !lives(&one), "something of the first worker still lives").await;
+    assert_eq!(count(&other), 5, "the other worker has all of its own");
+    // The keeper is alive, and the rest ends with the box.
+    assert_eq!(running.says("echo here").await, "here\n[0]");
+    running.boxed.clone().kill();
+    until(|| !lives(&other), "something of the box still lives").await;
+    running.port.await.unwrap();
+}
+
+/// T-016: one that forks and ends over and over is found all the same.
+#[tokio::test]
+async fn t_016_what_runs_away_ends_with_its_worker_without_namespaces() {
+    let running = made(&plain()).await;
+    let script = "read go <&3; run() { run & }; (setsid sh -c 'run() { run & }; run; : MARK' </dev/null 2>/dev/null &); \
+        echo ready; read never <&3";
+    let mut shell = running.begins(script, "runner").await;
+    let family = running.boxed.family(shell.started.process.group()).await.unwrap().expect("a mark");
+    std::io::Write::write_all(&mut shell.control, b"go\n").unwrap();
+    shell.said.read_exact(&mut [0; 6]).await.unwrap();
+    let began = processes_begun();
+    until(|| processes_begun() > began + 200, "it does not run").await;
+    drop(family);
+    // Whatever of it lives has this open; looking for its number would come too late each time.
+    let mut rest = Vec::new();
+    let closed = shell.said.read_to_end(&mut rest);
+    tokio::time::timeout(std::time::Duration::from_secs(60), closed).await.expect("it still runs").unwrap();
+}
+
+/// T-016: a keeper that is ended by force leaves nothing behind, either.
+#[tokio::test]
+async fn t_016_a_box_without_namespaces_ends_with_its_keeper() {
+    let running = made(&plain()).await;
+    let mark = mark();
+    let mut shell = running.begins(DAEMONS, &mark).await;
+    std::io::Write::write_all(&mut shell.control, b"go\n").unwrap();
+    shell.said.read_exact(&mut [0; 6]).await.unwrap();
+    let shell_number = rustix::process::Pid::from_raw(shell.started.number).unwrap();
+    let keeper = parent(shell_number.as_raw_nonzero().get());
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+    running.port.await.unwrap();
+    until(|| !lives(&mark), "something of the box still lives").await;
+}
+
+fn parent(process: i32) -> rustix::process::Pid {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let parent = text.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap();
+    rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap()
+}
+
+/// How many processes the machine has begun (proc_stat(5)).
+fn processes_begun() -> u64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap();
+    text.lines().find_map(|line| line.strip_prefix("processes ")).unwrap().parse().unwrap()
+}
+
 /// Whether there is a process that has the text in its command line.
 fn lives(text: &str) -> bool {
+    count(text) > 0
+}
+
+fn count(text: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let command =
         |process: std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-    processes.map(command).any(|line| String::from_utf8_lossy(&line).contains(text))
+    processes.map(command).filter(|line| String::from_utf8_lossy(line).contains(text)).count()
 }
 
 /// A cell has what the box left in `/tmp`, and what is written there later stays its own.

@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingle_sandbox::boxes::{Boxed, Ended, Open, Program, Started};
+use ingle_sandbox::boxes::{Boxed, Ended, Family, Open, Program, Started};
 use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_sandbox::gvisor;
 use ingle_sandbox::process::{Forked, Process, ProcessSpec, SOCKET_NUMBER};
@@ -37,6 +37,7 @@ use crate::machine::Machine;
 use crate::output::{Destination, Tail, forward};
 use crate::pool::Options;
 use crate::process::{FIRST_LANE, Lane, LoadedSender, Phase, Signals, Worker};
+use crate::templates::NO_WORKER;
 use crate::wire::message::{Loaded, Role, ToWorker};
 use crate::words::Words;
 
@@ -203,7 +204,8 @@ impl Newborn {
         let Started { process, number, ended, listener } = started.map_err(|source| Error::Box { source })?;
         listener.map(|listener| home::supervise(listener, maker)).transpose()?;
         let machine = under_gvisor.then(|| Machine { boxed: boxed.clone(), number });
-        let quarters = Quarters::of_machine(group, machine);
+        let mut quarters = Quarters::of_machine(group, machine);
+        quarters.family = family(boxed, &process, id).await?;
         let worker = Worker::made(id, process.group(), control, quarters, Worker::next_owner(), maker);
         let body = Body::Boxed { process, ended: Some(ended), _boxed: boxed.clone() };
         Ok(Self::watch(worker, body, read, Some((output, errors)), maker))
@@ -255,8 +257,12 @@ impl Newborn {
         let announces = place.residence.as_ref().map(|residence| (&residence.boxed, &ours));
         let process = find(parent, number, announces).await.map_err(failed)?;
         let ended = place.residence.as_ref().map(|residence| residence.boxed.ended(number));
+        let mut quarters = place.quarters;
+        if let Some(residence) = &place.residence {
+            quarters.family = family(&residence.boxed, &process, id).await?;
+        }
         let (control, read) = Control::of(ours);
-        let worker = Worker::made(id, process.group(), control, place.quarters, owner, maker);
+        let worker = Worker::made(id, process.group(), control, quarters, owner, maker);
         // Its main thread is the one that forked.
         let main_thread = parent.state().main_thread;
         {
@@ -397,6 +403,15 @@ impl Newborn {
         self.worker.become_phase(phase);
         self.worker
     }
+}
+
+/// What ends a worker that has no cell with all that it starts. It runs nothing of the app yet. What forks workers has
+/// none: they are to outlive it.
+async fn family(boxed: &Boxed, process: &Forked, id: WorkerId) -> Result<Option<Family>, Error> {
+    if id == NO_WORKER {
+        return Ok(None);
+    }
+    boxed.family(process.group()).await.map_err(|source| Error::Box { source })
 }
 
 /// Lets a process fork; the number of the new one as its parent knows it.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Protection};
+use ingle_sandbox::boxes::{BoxError, BoxSpec, Boxed, Cell, Family, Protection};
 use ingle_sandbox::cgroup::watchdog::Watchdog;
 use ingle_sandbox::cgroup::{Entrance, Leaf, Limits, OutOfMemory};
 use ingle_sandbox::egress::{Refused, Relay, Rules, Supervisor, resolver};
@@ -268,6 +268,8 @@ pub(crate) async fn watch_memory(worker: Arc<Worker>, limit_bytes: u64) {
 #[derive(Default, Debug)]
 pub(crate) struct Quarters {
     pub(crate) cell: Option<Cell>,
+    /// What stands for a cell where there are none.
+    pub(crate) family: Option<Family>,
     pub(crate) group: Option<Group>,
     /// A machine under gVisor, of which the process that the server knows is a part.
     pub(crate) machine: Option<Machine>,

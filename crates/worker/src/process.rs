@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ingle_sandbox::boxes::Family;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::WorkerId;
 use ingle_types::outcome::Exit;
@@ -271,6 +272,7 @@ impl Worker {
             Some(cell) => cell.kill(),
             None => self.group.kill(),
         }
+        self.quarters.family.iter().for_each(Family::kill);
         self.quarters.group.iter().for_each(home::Group::kill);
     }
 

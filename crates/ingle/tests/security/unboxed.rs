@@ -213,7 +213,7 @@ fn bombs(server: &Server) -> Vec<Row> {
     rows
 }
 
-/// T-016: without process numbers of their own, those who leave their worker's group are not found again.
+/// T-016: also without process numbers of their own, those who leave their worker's group end with it.
 fn survivors(server: &Server) -> Row {
     let mark = crate::ending::mark();
     let seen = call_of(server, "app", "survivors/daemons", &json!({"mark": mark})).status(200).json();

@@ -13,6 +13,7 @@ use rustix::thread::{
 };
 
 use super::keeper::Order;
+use super::mark::Mark;
 use super::spec::{BoxSpec, Program, Role};
 use super::sys::{At as _, Done, Failed};
 use super::{plain, sys, wire};
@@ -68,6 +69,7 @@ fn become_program(order: &Order<'_>, program: &Program, keeper: &OwnedFd) -> Don
     let spec = order.spec;
     rustix::process::chdir(&program.directory).at_path("enter", &program.directory)?;
     limit(spec)?;
+    order.mark.map(Mark::wear).transpose()?;
     // Before rights are given up, as giving up is one of them.
     drop_rights(rights(spec)?)?;
     // Without this neither of the two that follow is allowed to those without rights; and no program that belongs to

@@ -7,11 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::maker::Filters;
-use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Request, Role, Shortfall};
+use super::mark::{self, Mark};
+use super::spec::{Answer, BoxSpec, Identity, Network, Numbered, Protection, Request, Role, Shortfall};
 use super::sys::{At as _, Done, Failed, Side};
 use super::{cell, enter, maker, plain, sys, view, wire};
 
@@ -29,6 +30,8 @@ pub(crate) struct Order<'a> {
     pub(crate) filters: &'a Filters,
     /// To the server.
     pub(crate) socket: &'a OwnedFd,
+    /// What the processes of a box without process numbers are found by.
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Order<'_> {
@@ -122,6 +125,9 @@ fn fork_keeper(order: &Order<'_>, shortfalls: Vec<Shortfall>, trees: Option<Vec<
             if let Err(failed) = kept {
                 order.tell_failed(None, failed);
             }
+            if !order.spec.has_namespaces {
+                end_all(order.mark);
+            }
             sys::leave(0)
         }
     }
@@ -132,7 +138,11 @@ fn settle(spec: &BoxSpec, trees: Option<Vec<view::Tree>>) -> Done<Vec<OwnedFd>> 
     // It holds the sockets of the box: nobody in it may look into it.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .at("hide the keeper")?;
-    let Some(trees) = trees else { return Ok(Vec::new()) };
+    let Some(trees) = trees else {
+        // Orphans of the box become its children then, as they become those of process 1 in others.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).at("take orphans")?;
+        return Ok(Vec::new());
+    };
     view::build(spec, trees)?;
     limit_watches();
     if spec.role == Role::Program {
@@ -144,6 +154,23 @@ fn settle(spec: &BoxSpec, trees: Option<Vec<view::Tree>>) -> Done<Vec<OwnedFd>> 
     let Network::Own { resolver } = spec.network else { return Ok(Vec::new()) };
     sys::loopback_up(RESOLVER).at("turn loopback on")?;
     if resolver { resolver_sockets() } else { Ok(Vec::new()) }
+}
+
+/// Where the system does not end a box with its process 1, the keeper does before it goes: all with the mark at once, and
+/// whatever else is below it, as orphans come to it.
+fn end_all(mark: Option<Mark>) {
+    mark.iter().for_each(|mark| mark.end());
+    loop {
+        for child in mark::children() {
+            if let Some(child) = Pid::from_raw(child) {
+                rustix::process::kill_process(child, Signal::KILL).ok();
+            }
+        }
+        // Those that were orphaned by the one that has ended are new.
+        if let Err(rustix::io::Errno::CHILD) = rustix::process::wait(WaitOptions::empty()) {
+            return;
+        }
+    }
 }
 
 /// Who runs the server as an ordinary user shares what the system has for that user with all boxes; so a box gets a part
@@ -166,22 +193,34 @@ fn resolver_sockets() -> Done<Vec<OwnedFd>> {
 }
 
 /// The life of a keeper.
-fn keep(order: &Order<'_>, shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -> Done {
+fn keep(order: &Order<'_>, mut shortfalls: Vec<Shortfall>, resolver: Vec<OwnedFd>) -> Done {
     let socket = order.socket;
     let signals = sys::child_signals().at("watch children")?;
     let own = open_process(rustix::process::getpid())?;
     let mut attached = vec![own.as_fd()];
     attached.extend(resolver.iter().map(AsFd::as_fd));
-    wire::send(socket, &Answer::Ready { shortfalls }, &attached).at("say that the box is ready")?;
+    if !order.spec.has_namespaces && order.mark.is_none() {
+        let reason = "a limit of file locks that the server was started with leaves no room for marks, so daemons that \
+                      leave their worker's group are ended with the box only";
+        let protection = Protection::ProcessNumbers;
+        shortfalls.push(Shortfall { protection, reason: reason.to_owned() });
+    }
+    wire::send(socket, &Answer::Ready { shortfalls, mark: order.mark }, &attached)
+        .at("say that the box is ready")?;
     drop((own, resolver));
-    let mut keeper = Keeper { order, starters: HashSet::new() };
+    let mut keeper = Keeper { order, starters: HashSet::new(), families: Vec::new() };
     loop {
-        let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let own = [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let families = keeper.families.iter().map(|(held, _)| PollFd::new(held, PollFlags::IN));
+        let mut watched: Vec<PollFd<'_>> = own.into_iter().chain(families).collect();
         match rustix::event::poll(&mut watched, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).at("wait for requests"),
         }
-        let [asked, ended] = watched.map(|watched| !watched.revents().is_empty());
+        let happened: Vec<bool> = watched.iter().map(|watched| !watched.revents().is_empty()).collect();
+        let [asked, ended, let_go @ ..] = &happened[..] else { continue };
+        let (asked, ended) = (*asked, *ended);
+        keeper.end_families(let_go);
         if ended {
             let mut unused = [0; 128];
             rustix::io::read(&signals, &mut unused).ok();
@@ -202,6 +241,8 @@ struct Keeper<'a> {
     order: &'a Order<'a>,
     /// Processes that only make a cell, or abort a program; nobody waits for their status.
     starters: HashSet<i32>,
+    /// Marks of workers, each with a socket that the server holds the other end of for as long as the worker may live.
+    families: Vec<(OwnedFd, Mark)>,
 }
 
 impl Keeper<'_> {
@@ -210,6 +251,7 @@ impl Keeper<'_> {
         let done = match numbered.request {
             Request::Start(program) => self.start(id, &program, &attached),
             Request::Cell => self.make_cell(id),
+            Request::Mark { process } => self.mark(id, process),
             Request::Abort { process } => self.abort(process),
         };
         if let Err(failed) = done {
@@ -255,6 +297,30 @@ impl Keeper<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn mark(&mut self, id: u64, process: i32) -> Done {
+        let answer = Answer::Marked { id };
+        let Some(mark) = self.order.mark.and_then(|mark| mark.make_worker(process)) else {
+            self.order.tell(&answer, &[]);
+            return Ok(());
+        };
+        let (ours, theirs) = wire::pair().at("make a pair of sockets")?;
+        self.families.push((ours, mark));
+        self.order.tell(&answer, &[theirs.as_fd()]);
+        Ok(())
+    }
+
+    /// Ends what belongs to workers that the server has let go, in the order in which they became such.
+    fn end_families(&mut self, let_go: &[bool]) {
+        let mut let_go = let_go.iter();
+        self.families.retain(|(_, mark)| {
+            let is_over = let_go.next().is_some_and(|is_over| *is_over);
+            if is_over {
+                mark.end();
+            }
+            !is_over
+        });
     }
 
     fn abort(&mut self, process: i32) -> Done {

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, WaitOptions};
 
+use super::mark::Mark;
 use super::spec::{Answer, BoxSpec, Identity, Role};
 use super::sys::{At as _, Done, Failed, Side};
 use super::{keeper, sys, wire};
@@ -79,7 +80,8 @@ fn make(spec: &BoxSpec, filters: Result<&Filters, &seccomp::Error>, socket: &Own
             drop(ours);
             // Else the end of the maker would not be seen as long as there is a box.
             sys::close(SOCKET_NUMBER);
-            keeper::begin(&keeper::Order { spec, filters, socket }, theirs)
+            let mark = if spec.has_namespaces { None } else { Mark::of_box() };
+            keeper::begin(&keeper::Order { spec, filters, socket, mark }, theirs)
         }
         Side::Parent(child) => {
             drop(theirs);

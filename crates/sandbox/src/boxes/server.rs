@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -11,14 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ingle_types::outcome::Blame;
-use rustix::process::{Pid, Signal};
+use rustix::net::Shutdown;
+use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::timeout;
 
 use super::maker::ARGUMENT;
+use super::mark::{Family, Mark};
 use super::spec::{Answer, BoxSpec, Numbered, Program, Request, Shortfall};
+use super::sys::number_of;
 use super::wire;
 use crate::cgroup::Entrance;
 use crate::process::{self, Forked, Group, SOCKET_NUMBER};
@@ -107,7 +110,7 @@ impl Boxes {
         let socket = Arc::new(asynchronous(ours).map_err(failed)?);
         let heard = timeout(ANSWER_MAX, receive(&socket)).await.map_err(|_late| BoxError::Late)?;
         match heard.map_err(failed)? {
-            Some((Answer::Ready { shortfalls }, mut attached)) if !attached.is_empty() => {
+            Some((Answer::Ready { shortfalls, mark }, mut attached)) if !attached.is_empty() => {
                 let keeper = attached.remove(0);
                 let inner = Arc::new(Inner {
                     socket: socket.clone(),
@@ -119,7 +122,7 @@ impl Boxes {
                     waiting: Mutex::default(),
                     ends: Mutex::default(),
                 });
-                Ok((Boxed(inner.clone()), Port { socket, boxed: Arc::downgrade(&inner) }))
+                Ok((Boxed(inner.clone()), Port { socket, boxed: Arc::downgrade(&inner), mark }))
             }
             Some((Answer::Failed { step, errno, .. }, _)) => Err(step_failed(step, errno)),
             Some(_) | None => Err(BoxError::Gone),
@@ -227,6 +230,7 @@ type Heard = (Answer, Vec<OwnedFd>, Option<Ended>);
 pub struct Port {
     socket: Arc<AsyncFd<OwnedFd>>,
     boxed: std::sync::Weak<Inner>,
+    mark: Option<Mark>,
 }
 
 /// What a program has open when it is started.
@@ -294,9 +298,20 @@ impl Drop for Cell {
     }
 }
 
+impl Inner {
+    /// With process 1 of a box the system ends all others; without namespaces the keeper has to do it before it goes.
+    fn kill(&self) {
+        if self.has_namespaces {
+            rustix::process::pidfd_send_signal(&self.keeper, Signal::KILL).ok();
+        } else {
+            rustix::net::shutdown(self.socket.get_ref(), Shutdown::Write).ok();
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        rustix::process::pidfd_send_signal(&self.keeper, Signal::KILL).ok();
+        self.kill();
     }
 }
 
@@ -326,13 +341,13 @@ impl Boxed {
 
     /// Ends every process in it.
     pub fn kill(&self) {
-        rustix::process::pidfd_send_signal(&self.0.keeper, Signal::KILL).ok();
+        self.0.kill();
     }
 
     /// Ends every process in it, and waits until none is left.
     pub(crate) async fn end(self) {
         self.kill();
-        // Process 1 ends last: the system waits for all others of its process numbers.
+        // The keeper ends last: the system waits for all others of its process numbers, or the keeper itself does.
         if let Ok(keeper) = self.0.keeper.try_clone().and_then(asynchronous) {
             drop(timeout(END_MAX, keeper.readable()).await);
         }
@@ -383,6 +398,20 @@ impl Boxed {
         }
     }
 
+    /// What ends a worker with all that it will start; to be asked for before it runs anything of the app. `None`: it has
+    /// ended, the box has process numbers, which do the same, or it has no marks, which its [`Self::shortfalls`] say.
+    ///
+    /// # Errors
+    /// The box is gone.
+    pub async fn family(&self, worker: Group) -> Result<Option<Family>, BoxError> {
+        let Ok(process) = i32::try_from(worker.leader()) else { return Ok(None) };
+        if self.0.has_namespaces {
+            return Ok(None);
+        }
+        let (_, descriptors, _) = self.request(Request::Mark { process }, &[]).await?;
+        Ok(descriptors.into_iter().next().map(Family::new))
+    }
+
     /// Ends the program of a machine in a way that lets it print its stacks first, if it can still be reached.
     pub async fn abort(&self, process: i32) {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
@@ -425,6 +454,10 @@ impl Port {
             locked(&boxed.waiting).clear();
             locked(&boxed.ends).clear();
         }
+        // A keeper that was ended by force has left them; mostly there are none any more.
+        if let Some(mark) = self.mark {
+            tokio::task::spawn_blocking(move || mark.end());
+        }
     }
 }
 
@@ -439,7 +472,7 @@ impl Inner {
 
     fn hear(&self, answer: Answer, attached: Vec<OwnedFd>) {
         let id = match &answer {
-            Answer::Started { id, .. } | Answer::Cell { id } => Some(*id),
+            Answer::Started { id, .. } | Answer::Cell { id } | Answer::Marked { id } => Some(*id),
             Answer::Failed { id, .. } => *id,
             Answer::Ended { process, status } => {
                 let waiting = locked(&self.ends).remove(process);
@@ -457,15 +490,4 @@ impl Inner {
         // Whoever asked may have given up; what was made for them ends with its descriptors.
         waiting.map(|waiting| waiting.send((answer, attached, ended)));
     }
-}
-
-/// The number of an open process, as this process sees it; `None` if it has ended (`/proc/self/fdinfo`).
-pub(crate) fn number_of(process: &OwnedFd) -> io::Result<Option<Pid>> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-    let number = line.and_then(|line| line.trim().parse().ok());
-    let number: i32 =
-        number.ok_or_else(|| io::Error::other("the system does not tell the number of a process"))?;
-    // -1 stands for one whose status was taken.
-    Ok(if number > 0 { Pid::from_raw(number) } else { None })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::mark::Mark;
 use crate::gvisor::Gvisor;
 
 /// A box: what can be seen in it, as whom, and with which limits. The same for all processes of one app.
@@ -200,6 +201,8 @@ pub(crate) enum Request {
     Start(Box<Program>),
     /// A cell for one worker.
     Cell,
+    /// A mark of its own for a process of a box without process numbers, which has become a worker.
+    Mark { process: i32 },
     /// SIGABRT for the program of a machine, known by the process that was started for it. There is no answer.
     Abort { process: i32 },
 }
@@ -208,11 +211,15 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// The box is there. With descriptors: the keeper; if asked for, the resolver's sockets for datagrams and streams.
-    Ready { shortfalls: Vec<Shortfall> },
+    /// `mark`: of its processes, if it has no process numbers of its own.
+    Ready { shortfalls: Vec<Shortfall>, mark: Option<Mark> },
     /// With descriptors: the process; with `asks` the listener that is asked.
     Started { id: u64, process: i32 },
     /// With descriptors: the process that keeps the cell, its process numbers, its mounts.
     Cell { id: u64 },
+    /// The process has a mark of its own. With descriptors: what ends all that has it when it is closed. Without: the
+    /// process has ended, or the box has no mark.
+    Marked { id: u64 },
     /// A process of the box that has become the keeper's ended; its number in the box and its status.
     Ended { process: i32, status: i32 },
     /// A step could not be done. `id` is absent when the box itself could not be made.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 /// A step that could not be done.
 #[derive(Debug)]
@@ -205,6 +206,43 @@ fn ask_interface(socket: &OwnedFd, what: libc::Ioctl, request: &libc::ifreq) -> 
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The highest limit of file locks that a process may set itself; `None` if the system does not tell.
+pub(crate) fn locks_limit(process: Pid) -> Option<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives until the call returns, which writes it and reads nothing of ours.
+    #[expect(unsafe_code, reason = "no library in use asks for the limits of others")]
+    let result = unsafe {
+        libc::prlimit64(process.as_raw_nonzero().get(), libc::RLIMIT_LOCKS, std::ptr::null(), &raw mut limit)
+    };
+    if result == 0 {
+        return Some(limit.rlim_max);
+    }
+    // Root of a container may not ask so of another user, and may read it (proc_pid_limits(5)).
+    if io::Error::last_os_error().raw_os_error() != Some(libc::EPERM) || !rustix::process::geteuid().is_root()
+    {
+        return None;
+    }
+    let text = std::fs::read_to_string(format!("/proc/{}/limits", process.as_raw_nonzero())).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Sets that limit of another process, which must be of the same user.
+pub(crate) fn set_locks_limit(process: Pid, most: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: most, rlim_max: most };
+    // SAFETY: the structure lives until the call returns, which only reads it.
+    #[expect(unsafe_code, reason = "no library in use sets the limits of others")]
+    let result = unsafe {
+        libc::prlimit64(
+            process.as_raw_nonzero().get(),
+            libc::RLIMIT_LOCKS,
+            &raw const limit,
+            std::ptr::null_mut(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A copy of a descriptor under a number of our choice, closed by an exec.
 pub(crate) fn take_number(source: &OwnedFd, number: i32) -> io::Result<OwnedFd> {
     // SAFETY: nobody in this process owns the number; what it meant before is closed by the call.
@@ -215,4 +253,15 @@ pub(crate) fn take_number(source: &OwnedFd, number: i32) -> io::Result<OwnedFd> 
             number => Ok(OwnedFd::from_raw_fd(number)),
         }
     }
+}
+
+/// The number of an open process, as this process sees it; `None` if it has ended (`/proc/self/fdinfo`).
+pub(crate) fn number_of(process: &OwnedFd) -> io::Result<Option<Pid>> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let number = line.and_then(|line| line.trim().parse().ok());
+    let number: i32 =
+        number.ok_or_else(|| io::Error::other("the system does not tell the number of a process"))?;
+    // -1 stands for one whose status was taken.
+    Ok(if number > 0 { Pid::from_raw(number) } else { None })
 }

@@ -3,6 +3,10 @@
 //! What is not here and not in `conditions` is refused. A new entry is a wider door: it belongs here if a library that
 //! people use fails without it, and if the namespaces, limits and rights of the box bound what it can do.
 
+#[cfg(any(target_arch = "aarch64", test))]
+use super::conditions::NOT_OF_LOCKS;
+#[cfg(any(target_arch = "aarch64", test))]
+use super::rules::if_any;
 use super::rules::{Entry, always, call, calls};
 
 /// What every architecture has.
@@ -128,8 +132,8 @@ pub(super) const ALLOWED: &[Entry] = &[
         "numpy, torch and joblib (how many processors), psutil, os.nice: limits keep real-time classes away",
     ),
     always(
-        calls![SYS_prlimit64 SYS_getrusage SYS_times SYS_sysinfo SYS_uname],
-        "resource, psutil, platform: limits can only be lowered",
+        calls![SYS_getrusage SYS_times SYS_sysinfo SYS_uname],
+        "resource, psutil, platform: what was used, and where one is",
     ),
     always(
         calls![SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self],
@@ -182,7 +186,7 @@ pub(super) const LEGACY: &[Entry] = &[
         "select.poll, select.select, select.epoll: glibc still calls these",
     ),
     always(calls![SYS_fork SYS_vfork], "_posixsubprocess uses vfork; neither can make a namespace"),
-    always(calls![SYS_getrlimit SYS_setrlimit], "as prlimit64"),
+    always(calls![SYS_getrlimit], "as prlimit64"),
     always(calls![SYS_sync_file_range], "rocksdb: what is on disk"),
     always(calls![SYS_getpgrp SYS_alarm SYS_pause SYS_time], "os.getpgrp, signal.alarm, signal.pause"),
     always(
@@ -197,7 +201,8 @@ pub(super) const LEGACY: &[Entry] = &[
 pub(super) const LEGACY_OF_AARCH64: &[Entry] = &[
     always(&[call("SYS_renameat", 38)], "as renameat2 without flags: glibc's rename"),
     always(&[call("SYS_sync_file_range", 84)], "rocksdb: what is on disk"),
-    always(&[call("SYS_getrlimit", 163), call("SYS_setrlimit", 164)], "as prlimit64"),
+    always(&[call("SYS_getrlimit", 163)], "as prlimit64"),
+    if_any(&[call("SYS_setrlimit", 164)], NOT_OF_LOCKS, "as prlimit64"),
 ];
 
 #[cfg(target_arch = "aarch64")]

@@ -91,12 +91,15 @@ fn rules(section: &Section) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
 
 fn rule(conditions: &[Condition]) -> Result<SeccompRule, seccompiler::BackendError> {
     let conditions = conditions.iter().map(|condition| {
-        let (operator, value) = match condition.test {
-            Test::Is(value) => (SeccompCmpOp::Eq, value),
-            Test::IsNot(value) => (SeccompCmpOp::Ne, value),
-            Test::HasBits { mask, value } => (SeccompCmpOp::MaskedEq(u64::from(mask)), value),
+        let (length, operator, value) = match condition.test {
+            Test::Is(value) => (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value),
+            Test::IsNot(value) => (SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value),
+            Test::IsNull => (SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+            Test::HasBits { mask, value } => {
+                (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(mask)), value)
+            }
         };
-        SeccompCondition::new(condition.argument, SeccompCmpArgLen::Dword, operator, u64::from(value))
+        SeccompCondition::new(condition.argument, length, operator, u64::from(value))
     });
     SeccompRule::new(conditions.collect::<Result<_, _>>()?)
 }

@@ -1,7 +1,9 @@
 //! System calls whose arguments matter, and those that are refused with another error than EPERM.
 
 use super::allowed::{ALLOWED, LEGACY};
-use super::rules::{Answer, Condition, Entry, Section, always, call, calls, has_bits, if_any, is, is_not};
+use super::rules::{
+    Answer, Condition, Entry, Section, always, call, calls, has_bits, if_any, is, is_not, is_null,
+};
 
 /// The newest call that the lists know. Whatever comes after it answers "no such call" (ENOSYS), so that a C library
 /// newer than the lists falls back to an older call instead of failing.
@@ -114,6 +116,12 @@ const CONDITIONAL: Section = Section {
                 "os.mkfifo, tarfile; a device node is a door to the machine",
             ),
             if_any(
+                calls![SYS_prlimit64],
+                &[&[is_not(1, LOCKS)], &[is_null(2)]],
+                "resource, psutil: limits can only be lowered. That of file locks can be read only: it tells to whom a \
+             process belongs (`boxes::mark`)",
+            ),
+            if_any(
                 calls![SYS_seccomp],
                 &[&[has_bits(1, NEW_LISTENER, 0)]],
                 "programs that confine themselves further. A listener of their own could let through what ours refuses, \
@@ -123,6 +131,13 @@ const CONDITIONAL: Section = Section {
         LEGACY_CONDITIONAL,
     ],
 };
+
+/// The limit that nobody in a box may change, which libc has in types that differ between C libraries.
+const LOCKS: u32 = 10;
+
+/// As the first argument of `setrlimit`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) const NOT_OF_LOCKS: &[&[Condition]] = &[&[is_not(0, LOCKS)]];
 
 const PROCESS_OPTIONS: &[&[Condition]] = &[
     &[is(0, libc::PR_SET_PDEATHSIG)],
@@ -228,15 +243,18 @@ pub(super) const LEGACY_ACTING_FILES: &[Entry] = &[
 pub(super) const LEGACY_ACTING_FILES: &[Entry] = &[];
 
 #[cfg(target_arch = "x86_64")]
-pub(super) const LEGACY_CONDITIONAL: &[Entry] = &[if_any(
-    calls![SYS_mknod],
-    &[
-        &[has_bits(1, FORMAT_BITS, 0)],
-        &[has_bits(1, FORMAT_BITS, libc::S_IFREG as i32)],
-        &[has_bits(1, FORMAT_BITS, libc::S_IFIFO as i32)],
-    ],
-    "as mknodat",
-)];
+pub(super) const LEGACY_CONDITIONAL: &[Entry] = &[
+    if_any(
+        calls![SYS_mknod],
+        &[
+            &[has_bits(1, FORMAT_BITS, 0)],
+            &[has_bits(1, FORMAT_BITS, libc::S_IFREG as i32)],
+            &[has_bits(1, FORMAT_BITS, libc::S_IFIFO as i32)],
+        ],
+        "as mknodat",
+    ),
+    if_any(calls![SYS_setrlimit], NOT_OF_LOCKS, "as prlimit64"),
+];
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const LEGACY_CONDITIONAL: &[Entry] = &[];

@@ -14,12 +14,14 @@ pub(super) struct Call {
 
 /// What an argument has to be.
 ///
-/// Only the lower half is compared: each argument that the lists look at is an `int`, an `unsigned int` or shorter in
+/// Of numbers only the lower half is compared: each one that the lists look at is an `int`, an `unsigned int` or shorter in
 /// the kernel, which ignores the upper half. Were it compared, a caller could hide a value by setting a bit there.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Test {
     Is(u32),
     IsNot(u32),
+    /// An address, of which both halves count: there is nothing to be read.
+    IsNull,
     /// The bits of the mask are as in the value; the others don't matter.
     HasBits {
         mask: u32,
@@ -93,6 +95,10 @@ pub(super) const fn is(argument: u8, value: i32) -> Condition {
 
 pub(super) const fn is_not(argument: u8, value: u32) -> Condition {
     Condition { argument, test: Test::IsNot(value) }
+}
+
+pub(super) const fn is_null(argument: u8) -> Condition {
+    Condition { argument, test: Test::IsNull }
 }
 
 pub(super) const fn has_bits(argument: u8, mask: i32, value: i32) -> Condition {

@@ -186,6 +186,29 @@ fn arguments_decide() {
     );
 }
 
+/// T-016: the limit that marks whose a process is can be read and not changed, also not with an address whose lower half
+/// is that of none.
+#[test]
+fn t_016_a_mark_is_kept() {
+    let program = base().unwrap();
+    let (locks, files) = (10, u64::from(libc::RLIMIT_NOFILE));
+    for (resource, new, expected) in [
+        (locks, 0, ALLOW),
+        (locks, 0x7fff_0000_1000, refuse(libc::EPERM)),
+        (locks, 0x1_0000_0000, refuse(libc::EPERM)),
+        (locks | 1 << 32, 0x7fff_0000_1000, refuse(libc::EPERM)),
+        (files, 0x7fff_0000_1000, ALLOW),
+    ] {
+        let found = answer(&program, libc::SYS_prlimit64, &[0, resource, new, 0]);
+        assert_eq!(found, expected, "{resource:#x} {new:#x}");
+    }
+    #[cfg(target_arch = "x86_64")]
+    for (resource, expected) in [(locks, refuse(libc::EPERM)), (files, ALLOW)] {
+        assert_eq!(answer(&program, libc::SYS_setrlimit, &[resource, 0x1000]), expected);
+    }
+    assert_eq!(answer(&program, libc::SYS_getrlimit, &[locks, 0x1000]), ALLOW);
+}
+
 /// T-006: nothing that functions write acts as its owner, who may be root.
 #[test]
 fn t_006_no_file_acts_as_its_owner_or_group() {

@@ -106,6 +106,7 @@ fn alternative(conditions: &[Condition]) -> String {
     let conditions = conditions.iter().map(|Condition { argument, test }| match test {
         Test::Is(value) => format!("argument {argument} = {value:#x}"),
         Test::IsNot(value) => format!("argument {argument} != {value:#x}"),
+        Test::IsNull => format!("argument {argument} is null"),
         Test::HasBits { mask, value } => format!("argument {argument} & {mask:#x} = {value:#x}"),
     });
     format!("({})", conditions.collect::<Vec<_>>().join(", "))
