@@ -47,18 +47,15 @@ def declared(app):
 
 def _route(path, method, entry):
     file, line = _place(entry.view_function)
-    guards = []
     authorizer = _own_authorizer(entry.authorizer)
-    if entry.authorizer is not None and authorizer is None:
-        guards.append("the authorizer %s" % entry.authorizer.name)
-    if entry.api_key_required:
-        guards.append("the API key")
+    is_foreign = entry.authorizer is not None and authorizer is None
     return {
         "path": str(path),
         "method": str(method),
         "cors": _cors(entry.cors),
         "authorizer": authorizer,
-        "guard": " and ".join(guards) or None,
+        "wants_key": bool(entry.api_key_required),
+        "guard": "the authorizer %s" % entry.authorizer.name if is_foreign else None,
         "file": file,
         "line": line,
     }

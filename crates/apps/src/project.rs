@@ -14,7 +14,7 @@
 //! | functions and events of a template | `sam` |
 //! | functions and events of a serverless.yml | `serverless` |
 //! | settings of a Chalice project, and what its app declares | [`chalice`] |
-//! | who may come in | `front` |
+//! | who may come in | `front`, `keys` |
 //! | rules of load balancers | `balancer` |
 //! | stages of Zappa | `zappa` |
 //! | what they have in common | `function`, `http`, `findings`, `later`, `place` |
@@ -43,6 +43,7 @@ mod front;
 mod function;
 mod http;
 mod intrinsics;
+mod keys;
 mod later;
 mod node;
 mod place;

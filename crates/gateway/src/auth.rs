@@ -149,6 +149,11 @@ impl Guard {
         Err(unauthorised())
     }
 
+    /// The name of the key for routes of APIs that a caller shows.
+    pub(crate) fn api_key(&self, shown: &str) -> Option<String> {
+        self.ring()?.api_key(shown, self.0.clock.now()).map(str::to_owned)
+    }
+
     /// The keys as they are on disk now: a change counts from the next request on.
     fn ring(&self) -> Option<Arc<KeyRing>> {
         let mut known = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);

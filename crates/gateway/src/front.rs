@@ -1,4 +1,4 @@
-//! What stands in front of a route: who may come in ([`authorizer`], [`policy`], [`jwt`]), and with what ([`validation`]).
+//! What stands in front of a route: who may come in ([`authorizer`], [`policy`], [`jwt`], [`keys`]), and with what ([`validation`]).
 //!
 //! All of it happens before the function runs, and in the order of API Gateway (facts of Lambda, section 5.3). What can't be decided
 //! is refused: a route never is open because its authorizer is broken.
@@ -8,6 +8,7 @@ mod authorizer;
 mod identity;
 mod integration;
 mod jwt;
+pub(crate) mod keys;
 mod policy;
 mod validation;
 
@@ -22,17 +23,21 @@ use ingle_types::front::{Authorizer, FrontSpec};
 use serde_json::Value;
 
 use crate::apis::Matched;
+use crate::auth::Guard;
 use crate::hosts::label_of;
 use crate::service::{Door, Service};
 use authorizer::Gate;
 use integration::{Asked as Seen, Mapping};
 use jwt::Tokens;
+use keys::{Keys, Meters};
 use validation::Checks;
 
 /// What one route has in front of it; nothing by default.
 #[derive(Default)]
 pub struct Front {
     asked: Option<Asked>,
+    /// None of a route that wants no key.
+    keys: Option<Keys>,
     /// Of which a token must have one.
     scopes: Vec<String>,
     checks: Checks,
@@ -49,7 +54,7 @@ enum Asked {
 
 impl std::fmt::Debug for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Front").field("asks", &self.asked.is_some()).finish()
+        f.debug_struct("Front").field("asks", &self.asked.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -60,6 +65,10 @@ pub struct Builder<'a> {
     services: &'a BTreeMap<String, Arc<Service>>,
     /// With their APIs.
     known: Vec<(String, Asked)>,
+    /// Has the keys of callers of APIs.
+    guard: Guard,
+    /// Of all routes, as plans are.
+    meters: Arc<Meters>,
 }
 
 /// What an authorizer says of the caller: `requestContext.authorizer` of events. It travels with the request's head.
@@ -91,16 +100,17 @@ pub fn faults(spec: &FrontSpec) -> Vec<(&'static str, String)> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(services: &'a BTreeMap<String, Arc<Service>>) -> Self {
-        Self { services, known: Vec::new() }
+    pub fn new(services: &'a BTreeMap<String, Arc<Service>>, guard: Guard) -> Self {
+        Self { services, known: Vec::new(), guard, meters: Arc::default() }
     }
 
     /// `api`: the API's id.
     pub fn front(&mut self, api: &str, spec: &FrontSpec) -> Arc<Front> {
         let asked = spec.authorizer.as_ref().map(|authorizer| self.asked(api, authorizer));
+        let keys = spec.keys.as_ref().map(|keys| Keys::new(self.guard.clone(), keys, self.meters.clone()));
         let checks = Checks::new(&spec.validation);
         let mapping = spec.integration.as_ref().map(Mapping::new);
-        Arc::new(Front { asked, scopes: spec.scopes.clone(), checks, mapping })
+        Arc::new(Front { asked, keys, scopes: spec.scopes.clone(), checks, mapping })
     }
 
     fn asked(&mut self, api: &str, authorizer: &Authorizer) -> Asked {
@@ -173,16 +183,21 @@ pub(crate) async fn admit(
     head: &mut Parts,
     matched: &Matched,
 ) -> Result<(), Response<Bytes>> {
-    let said = match &matched.front.asked {
-        None => return matched.front.checks.head(head),
-        Some(Asked::Function(gate)) => gate.admit(door, head, matched).await,
-        Some(Asked::Issuer(tokens)) => tokens.admit(door, head, matched, &matched.front.scopes).await,
+    let front = &matched.front;
+    let refused = |head: &Parts, refusal| answer::refused(&matched.route, &head.headers, refusal);
+    let said = match &front.asked {
+        None => Ok(None),
+        Some(Asked::Function(gate)) => gate.admit(door, head, matched).await.map(Some),
+        Some(Asked::Issuer(tokens)) => tokens.admit(door, head, matched, &front.scopes).await.map(Some),
     };
     match said {
-        Ok(known) => {
-            head.extensions.insert(Known(Arc::new(known)));
-            matched.front.checks.head(head)
-        }
-        Err(refusal) => Err(answer::refused(&matched.route, &head.headers, refusal)),
+        Ok(Some(known)) => drop(head.extensions.insert(Known(Arc::new(known)))),
+        Ok(None) => {}
+        Err(refusal) => return Err(refused(head, refusal)),
     }
+    if let Some(keys) = &front.keys {
+        let shown = keys.admit(&head.headers).map_err(|refusal| refused(head, refusal))?;
+        head.extensions.insert(shown);
+    }
+    front.checks.head(head)
 }

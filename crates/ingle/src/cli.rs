@@ -388,11 +388,14 @@ pub(crate) struct KeyArguments {
     #[arg(default_value = "default")]
     pub(crate) name: String,
     /// A key for this function only
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["system", "master"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["system", "master", "api"])]
     pub(crate) function: Option<String>,
     /// A key for a webhook, named `<extension>_extension`
-    #[arg(long, conflicts_with = "master")]
+    #[arg(long, conflicts_with_all = ["master", "api"])]
     pub(crate) system: bool,
+    /// A key for routes of a project's APIs that ask for one
+    #[arg(long, conflicts_with = "master")]
+    pub(crate) api: bool,
     /// The key for everything, also for /admin; it has no name
     #[arg(long)]
     pub(crate) master: bool,

@@ -10,6 +10,7 @@ use ingle_apps::project::{
 use ingle_control::absolute;
 use ingle_control::watch::{Extra, Watch, Watcher};
 use ingle_gateway::apis::{self, Apis, Format, Route};
+use ingle_gateway::auth::Guard;
 use ingle_gateway::front;
 use ingle_gateway::hosts::label_of;
 use ingle_gateway::service::Service;
@@ -22,6 +23,7 @@ use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
 use crate::surroundings::Surroundings;
 
+pub(crate) mod api_keys;
 pub(crate) mod common;
 
 /// The folder of the store in a state folder.
@@ -117,8 +119,9 @@ fn examined(mut project: Project) -> Project {
 }
 
 /// Its APIs, before the functions with these labels.
-pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>) -> Apis {
-    let (mut apis, mut fronts) = (Apis::default(), front::Builder::new(services));
+/// `guard`: has the project's keys.
+pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>, guard: Guard) -> Apis {
+    let (mut apis, mut fronts) = (Apis::default(), front::Builder::new(services, guard));
     let site = web_app(project).and_then(|name| services.get(&label_of(name)));
     site.into_iter().for_each(|service| apis.set_site(service.clone()));
     for (function, http) in http_sources(project) {

@@ -12,10 +12,13 @@ use ingle_apps::ReadOptions;
 use ingle_apps::project::{Member, Project};
 use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{Event, absolute};
+use ingle_gateway::auth::Guard;
 use ingle_gateway::hosts::{Hosts, label_of};
 use ingle_gateway::service::Service;
 use ingle_sandbox::means::Means;
+use ingle_store::keys::KeyFile;
 use ingle_tasks::{TaskKind, Tasks};
+use ingle_types::clock::SystemClock;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -110,7 +113,7 @@ pub(crate) async fn run(
         let care = Care { printer: printer.of_app(&name), ..care.clone() };
         drop(tasks.spawn(TaskKind::Supervisor, format!("app {name}"), tend(name, plan, entrance, care)));
     }
-    server.serve(hosts(project.as_ref(), services, !arguments.hide_errors));
+    server.serve(hosts(project.as_ref(), services, arguments, (printer, style))?);
     let all = async {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
@@ -139,11 +142,20 @@ pub(crate) async fn run(
     Ok(end(server, signals, (printer, style)).await)
 }
 
-fn hosts(project: Option<&Project>, services: BTreeMap<String, Arc<Service>>, development: bool) -> Hosts {
-    match project {
-        Some(project) => Hosts::Project { apis: project::apis(project, &services), services },
-        None => Hosts::ByLabel { services, development },
-    }
+fn hosts(
+    project: Option<&Project>,
+    services: BTreeMap<String, Arc<Service>>,
+    arguments: &StartArguments,
+    shown: (&Printer, Style),
+) -> Result<Hosts, CommandError> {
+    let Some(project) = project else {
+        return Ok(Hosts::ByLabel { services, development: !arguments.hide_errors });
+    };
+    let state = Surroundings::state(&absolute(&arguments.app.folder), arguments.app.state.as_ref());
+    let file = KeyFile::in_folder(&state);
+    project::api_keys::make(project, &file, shown)?;
+    let guard = Guard::new(arguments.auth, file, Arc::new(SystemClock));
+    Ok(Hosts::Project { apis: project::apis(project, &services, guard), services })
 }
 
 /// Waits for the end. On a terminal, some keys do something.

@@ -46,6 +46,8 @@ pub enum KeyScope {
     Host,
     /// One extension's webhook; the name says which, e.g. `eventgrid_extension`.
     System,
+    /// Routes of a project's APIs that ask for a key, and nothing else.
+    Api,
     /// One function, in lower case.
     Function(String),
 }
@@ -62,6 +64,7 @@ impl fmt::Display for KeyScope {
             Self::Master => f.write_str("master"),
             Self::Host => f.write_str("host"),
             Self::System => f.write_str("system"),
+            Self::Api => f.write_str("API"),
             Self::Function(name) => write!(f, "function {name}"),
         }
     }
@@ -104,6 +107,11 @@ impl KeyText {
             return Err(KeyError::BadKey { min: CHOSEN_CHARS_MIN, max: CHOSEN_CHARS_MAX });
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// Whether it is the one that is shown. The time taken tells no more than its length.
+    pub fn is(&self, shown: &str) -> bool {
+        self.0.as_bytes().ct_eq(shown.as_bytes()).into()
     }
 
     pub fn reveal(&self) -> &str {
@@ -154,6 +162,16 @@ struct Previous {
     until_ms: i64,
 }
 
+impl Key {
+    /// In constant time.
+    fn fits(&self, hash: &Hash, now_ms: i64) -> Choice {
+        let is_previous = self.previous.as_ref().map_or(Choice::from(0), |previous| {
+            previous.sha256.0.ct_eq(&hash.0) & Choice::from(u8::from(now_ms < previous.until_ms))
+        });
+        self.sha256.0.ct_eq(&hash.0) | is_previous
+    }
+}
+
 impl KeyRing {
     /// Without keys: nobody is let in.
     ///
@@ -191,10 +209,7 @@ impl KeyRing {
         // 0 stands for no key; a place in the list is one more.
         let (mut master, mut system, mut other) = (0_u64, 0_u64, 0_u64);
         for (place, key) in (1_u64..).zip(&self.keys) {
-            let is_previous = key.previous.as_ref().map_or(Choice::from(0), |previous| {
-                previous.sha256.0.ct_eq(&hash.0) & Choice::from(u8::from(now < previous.until_ms))
-            });
-            let fits = key.sha256.0.ct_eq(&hash.0) | is_previous;
+            let fits = key.fits(&hash, now);
             match &key.scope {
                 KeyScope::Master => master.conditional_assign(&place, fits),
                 KeyScope::System => system.conditional_assign(&place, fits),
@@ -202,7 +217,7 @@ impl KeyRing {
                 KeyScope::Function(name) if Some(name) == function.as_ref() => {
                     other.conditional_assign(&place, fits);
                 }
-                KeyScope::Function(_) => {}
+                KeyScope::Function(_) | KeyScope::Api => {}
             }
         }
         let system = usize::try_from(system).ok().and_then(|place| self.keys.get(place.checked_sub(1)?));
@@ -212,6 +227,20 @@ impl KeyRing {
             (0, None, 1..) => Standing::Function,
             (0, None, 0) => Standing::Anonymous,
         }
+    }
+
+    /// The name of the key for routes of APIs that is shown. As above, every key is compared.
+    pub fn api_key(&self, shown: &str, now: SystemTime) -> Option<&str> {
+        let (hash, now) = (self.hash(shown), unix_ms(now));
+        let mut found = 0_u64;
+        for (place, key) in (1_u64..).zip(&self.keys) {
+            found.conditional_assign(
+                &place,
+                key.fits(&hash, now) & Choice::from(u8::from(key.scope == KeyScope::Api)),
+            );
+        }
+        let place = usize::try_from(found).ok()?.checked_sub(1)?;
+        self.keys.get(place).map(|key| key.name.as_str())
     }
 
     /// Sets a key, and says whether the name is new. The key of that name before is void at once.

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::usage::ApiKey;
+
 /// Everything in front of one route.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct FrontSpec {
     pub authorizer: Option<Authorizer>,
+    /// What callers must show one of; `None` if they need no key. Keys that were made by hand are good besides these.
+    pub keys: Option<Vec<ApiKey>>,
     /// Of which a token must have one; empty for any token.
     pub scopes: Vec<String>,
     pub validation: Validation,

@@ -13,6 +13,7 @@
 //! | what an app is | [`spec`] |
 //! | what stands in front of a route | [`front`] |
 //! | rules of load balancers | [`balancer`] |
+//! | keys of callers of APIs, and usage plans | [`usage`] |
 //! | binding expressions `%SETTING%` and `{name}` | [`expression`] |
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
@@ -51,3 +52,4 @@ pub mod schedule;
 pub mod spans;
 pub mod spec;
 pub mod topic;
+pub mod usage;

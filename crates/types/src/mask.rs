@@ -1,11 +1,11 @@
-//! Keys of callers out of everything that is shown or kept (T-041): `?code=…` in addresses, `x-functions-key: …` in
-//! headers. User code may print a request or raise with its address; the key in it is not for the log.
+//! Keys of callers out of everything that is shown or kept (T-041): `?code=…` in addresses, `x-functions-key: …` and
+//! `x-api-key: …` in headers. User code may print a request or raise with its address; the key in it is not for the log.
 
 use std::borrow::Cow;
 
 const MASKED: &str = "***";
 const QUERY: &str = "code=";
-const HEADER: &str = "x-functions-key";
+const HEADERS: [&str; 2] = ["x-functions-key", "x-api-key"];
 
 /// The text with the value of each key replaced by `***`. Text without one is not copied.
 pub fn keys(text: &str) -> Cow<'_, str> {
@@ -54,7 +54,7 @@ fn query_value(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 
 /// `x-functions-key: VALUE`, also as Python shows a dictionary or a list of pairs.
 fn header_value(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let name_end = after(bytes, at, HEADER)?;
+    let name_end = HEADERS.iter().find_map(|name| after(bytes, at, name))?;
     let between = |byte: &u8| !b" \t:=,\"'".contains(byte);
     let from = end(bytes, name_end, between);
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,;)]}<>\\|".contains(byte);
@@ -88,6 +88,7 @@ mod tests {
         check("?code=one&code=two", "?code=***&code=***");
         check("{'x-functions-key': 'secret', 'a': 1}", "{'x-functions-key': '***', 'a': 1}");
         check("[(\"X-Functions-Key\", \"secret\")]", "[(\"X-Functions-Key\", \"***\")]");
+        check("{'X-Api-Key': 'secret'}", "{'X-Api-Key': '***'}");
         check("x-functions-key: secret\nhost: h", "x-functions-key: ***\nhost: h");
         check("-H x-functions-key:sécret", "-H x-functions-key:***");
     }

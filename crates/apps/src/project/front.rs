@@ -32,13 +32,6 @@ impl Asked {
     pub(super) fn not(guard: impl Into<String>) -> Self {
         Self { front: Box::default(), guard: Some(guard.into()) }
     }
-
-    /// With one more thing that is not asked.
-    pub(super) fn and_not(mut self, guard: &str) -> Self {
-        self.guard =
-            Some(self.guard.map_or_else(|| guard.to_owned(), |other| format!("{other} and {guard}")));
-        self
-    }
 }
 
 /// An authorizer that can't be asked; its routes are not served, as they would be open to all.

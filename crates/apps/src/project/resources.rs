@@ -23,6 +23,9 @@ pub(super) enum Kind {
     Listener,
     /// Functions behind a load balancer.
     TargetGroup,
+    /// Of callers of a REST API.
+    ApiKey,
+    UsagePlan,
     /// Known by its name only.
     Table,
 }
@@ -46,6 +49,8 @@ impl Kind {
             "AWS::SNS::Topic" => Self::Topic,
             "AWS::ElasticLoadBalancingV2::Listener" => Self::Listener,
             "AWS::ElasticLoadBalancingV2::TargetGroup" => Self::TargetGroup,
+            "AWS::ApiGateway::ApiKey" => Self::ApiKey,
+            "AWS::ApiGateway::UsagePlan" => Self::UsagePlan,
             "AWS::DynamoDB::Table" | "AWS::Serverless::SimpleTable" => Self::Table,
             _ => return None,
         })
@@ -57,7 +62,7 @@ impl Kind {
             Self::Function => "FunctionName",
             Self::Layer => "LayerName",
             // An API is known by its id, and the name is for people.
-            Self::RestApi | Self::HttpApi | Self::Listener => "",
+            Self::RestApi | Self::HttpApi | Self::Listener | Self::ApiKey | Self::UsagePlan => "",
             Self::TargetGroup => "Name",
             Self::Queue => "QueueName",
             Self::Bucket => "BucketName",
@@ -120,7 +125,7 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
             let fix = "write what it is, e.g. AWS::Serverless::Function";
             findings.wrong("E0116", line, format!("the resource {id} has no Type"), fix);
         }
-        None | Some(Kind::Listener | Kind::TargetGroup) => {
+        None | Some(Kind::Listener | Kind::TargetGroup | Kind::ApiKey | Kind::UsagePlan) => {
             findings.ignore_of(line, &type_name, id, "resources of this type do nothing here");
         }
     }

@@ -14,6 +14,7 @@ mod api;
 mod auth;
 mod balancer;
 mod events;
+mod keys;
 mod validation;
 mod wiring;
 
@@ -216,6 +217,7 @@ impl Reader<'_> {
                 _ => {}
             }
         }
+        self.taken.extend(keys::taken(&self.template));
         for member in resources.iter().filter(|member| !self.taken.contains(&member.key)) {
             resources::note_unserved(&mut self.findings, member);
         }

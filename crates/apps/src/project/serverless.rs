@@ -16,6 +16,7 @@ mod auth;
 mod balancer;
 mod events;
 mod integration;
+mod keys;
 mod validation;
 mod variables;
 
@@ -45,8 +46,10 @@ const APPLIED: [&str; 17] = [
     "app",
     "tenant",
 ];
-const APPLIED_OF_PROVIDER: [&str; 19] = [
+const APPLIED_OF_PROVIDER: [&str; 21] = [
     "alb",
+    "apiKeys",
+    "usagePlan",
     "name",
     "runtime",
     "timeout",
@@ -98,7 +101,6 @@ fn why_not_applied(key: &str) -> &'static str {
             "workers are decided about by `[workers]` in ingle.toml"
         }
         "useDotenv" => "variables of .env are not read; set them in the environment",
-        "apiKeys" | "usagePlan" => "callers are not asked who they are",
         _ => "it is not applied here",
     }
 }

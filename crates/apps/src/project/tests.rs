@@ -7,6 +7,7 @@ use super::*;
 mod balancers;
 mod damage;
 mod front;
+mod keys;
 mod sam;
 mod serverless;
 
@@ -70,6 +71,26 @@ fn shown(project: &Project) -> String {
     text
 }
 
+/// `, wants a key of [name, name=value in plan 10.0/s 2, 5 DAY+0]`.
+fn shown_keys(http: &HttpSource) -> String {
+    let Some(keys) = &http.front.keys else { return String::new() };
+    let shown = keys.iter().map(|key| {
+        let mut text = key.name.clone();
+        if let Some(value) = &key.value {
+            write!(text, "={value}").unwrap();
+        }
+        if let Some(plan) = &key.plan {
+            let throttle = plan.throttle.map(|throttle| format!(" {}/s {}", throttle.rate, throttle.burst));
+            let quota =
+                plan.quota.map(|one| format!(" {} {}+{}", one.limit, one.period.as_str(), one.offset));
+            let (throttle, quota) = (throttle.unwrap_or_default(), quota.unwrap_or_default());
+            write!(text, " in {}{throttle}{quota}", plan.name).unwrap();
+        }
+        text
+    });
+    format!(", wants a key of [{}]", shown.collect::<Vec<_>>().join(", "))
+}
+
 fn shown_source(source: &EventSource) -> String {
     match source {
         EventSource::Http(http) => {
@@ -87,6 +108,7 @@ fn shown_source(source: &EventSource) -> String {
             if let Some(cors) = &http.cors {
                 write!(text, ", {cors:?}").unwrap();
             }
+            write!(text, "{}", shown_keys(http)).unwrap();
             if let Some(guard) = &http.guard {
                 write!(text, ", guarded by {guard}").unwrap();
             }

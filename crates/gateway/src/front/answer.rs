@@ -21,6 +21,12 @@ pub(super) enum Refusal {
         /// Somebody wrote that this caller may not.
         is_explicit: bool,
     },
+    /// No key of this API is shown.
+    NoKey,
+    /// More requests at once than the plan of the key allows.
+    Throttled,
+    /// As many requests as the plan of the key allows were made.
+    UsedUp,
     /// The authorizer itself does not work; the log says why.
     Broken,
 }
@@ -38,7 +44,9 @@ pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Res
         (Refusal::Denied { is_explicit: false }, true) => {
             denied("User is not authorized to access this resource")
         }
-        (Refusal::Denied { .. } | Refusal::Token { .. }, _) => {
+        (Refusal::Throttled, _) => apis::message(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
+        (Refusal::UsedUp, _) => apis::message(StatusCode::TOO_MANY_REQUESTS, "Limit Exceeded"),
+        (Refusal::Denied { .. } | Refusal::Token { .. } | Refusal::NoKey, _) => {
             apis::message(StatusCode::FORBIDDEN, "Forbidden")
         }
         (Refusal::Broken, true) => json(StatusCode::INTERNAL_SERVER_ERROR, "{\"message\":null}".to_owned()),
@@ -57,7 +65,11 @@ pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Res
                 headers.insert(WWW_AUTHENTICATE, value);
             }
         }
-        Refusal::Unauthorized | Refusal::Denied { .. } => {}
+        Refusal::Unauthorized
+        | Refusal::Denied { .. }
+        | Refusal::NoKey
+        | Refusal::Throttled
+        | Refusal::UsedUp => {}
     }
     apis::decorate(route, asked, headers);
     response
@@ -67,6 +79,9 @@ fn error_type(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Unauthorized | Refusal::Token { .. } => "UnauthorizedException",
         Refusal::Denied { .. } => "AccessDeniedException",
+        Refusal::NoKey => "ForbiddenException",
+        Refusal::Throttled => "TooManyRequestsException",
+        Refusal::UsedUp => "LimitExceededException",
         Refusal::Broken => "AuthorizerConfigurationException",
     }
 }

@@ -18,6 +18,7 @@ use super::{ACCOUNT, Pairs};
 use crate::apis::{Format, Matched};
 use crate::auth::caller_of;
 use crate::front::Known;
+use crate::front::keys::Shown;
 use crate::request::{decoded, pairs};
 
 /// Members in the order in which AWS writes them. What is absent is `null`.
@@ -64,12 +65,16 @@ struct RequestContext<'a> {
     authorizer: Option<&'a Value>,
 }
 
-/// Nobody is asked who they are.
+/// Nobody is asked who they are, but for a key.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Identity {
     access_key: Option<String>,
     account_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<String>,
     caller: Option<String>,
     cognito_authentication_provider: Option<String>,
     cognito_authentication_type: Option<String>,
@@ -133,6 +138,8 @@ pub(crate) fn text(
                 .map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
             request_id: id.uuid().to_string(),
             identity: Identity {
+                api_key: Shown::of(head).map(|shown| shown.key.clone()),
+                api_key_id: Shown::of(head).map(|shown| short_id(&shown.name)),
                 source_ip: caller_of(head).to_string(),
                 user_agent: of(&titled(USER_AGENT.as_str())),
                 ..Identity::default()

@@ -71,6 +71,7 @@ fn which(key: &KeyArguments) -> (KeyScope, String) {
     match &key.function {
         Some(function) => (KeyScope::function(function), key.name.clone()),
         None if key.master => (KeyScope::Master, MASTER.to_owned()),
+        None if key.api => (KeyScope::Api, key.name.clone()),
         None if key.system => (KeyScope::System, key.name.clone()),
         None => (KeyScope::Host, key.name.clone()),
     }
@@ -82,16 +83,19 @@ fn chosen(value: &str) -> Result<KeyText, CommandError> {
     KeyText::chosen(text).map_err(CommandError::from)
 }
 
-/// The only place where the text of a key is shown.
 fn made(scope: &KeyScope, name: &str, text: &KeyText, style: Style) {
-    let shown = if style.json {
+    write_out(&format!("{}\n", shown(scope, name, text, style)));
+}
+
+/// The only place where the text of a key is shown.
+pub(crate) fn shown(scope: &KeyScope, name: &str, text: &KeyText, style: Style) -> String {
+    if style.json {
         json!({"event": "key", "kind": kind(scope), "function": function(scope), "name": name,
             "value": text.reveal()})
         .to_string()
     } else {
         format!("{}\n\n{scope} key `{name}`: keep it now, it is not shown again", text.reveal())
-    };
-    write_out(&format!("{shown}\n"));
+    }
 }
 
 fn done(what: &str, scope: &KeyScope, name: &str, style: Style) {
@@ -135,6 +139,7 @@ fn kind(scope: &KeyScope) -> &'static str {
         KeyScope::Master => "master",
         KeyScope::Host => "host",
         KeyScope::System => "system",
+        KeyScope::Api => "api",
         KeyScope::Function(_) => "function",
     }
 }
@@ -142,6 +147,6 @@ fn kind(scope: &KeyScope) -> &'static str {
 fn function(scope: &KeyScope) -> Option<&str> {
     match scope {
         KeyScope::Function(name) => Some(name),
-        KeyScope::Master | KeyScope::Host | KeyScope::System => None,
+        KeyScope::Master | KeyScope::Host | KeyScope::System | KeyScope::Api => None,
     }
 }

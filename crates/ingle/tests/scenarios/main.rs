@@ -4,6 +4,7 @@
 //! newest Python, unless it is about something that Python has no part in.
 #![expect(clippy::unwrap_used, reason = "a story that can't go on ends")]
 
+mod api_keys;
 mod archives;
 mod authorizers;
 mod azure_doors;

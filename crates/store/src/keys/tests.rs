@@ -45,6 +45,22 @@ fn a_key_opens_what_it_is_for() {
 }
 
 #[test]
+fn a_key_of_an_api_opens_routes_that_ask_for_one() {
+    let mut ring = ring();
+    ring.set(&KeyScope::Api, "partner", &text("api-key-1"), at(0)).unwrap();
+    ring.rotate(&KeyScope::Api, "partner", &text("api-key-2"), (at(10), at(200))).unwrap();
+    let found = |shown: &str, seconds: u64| ring.api_key(shown, at(seconds)).map(str::to_owned);
+    assert_eq!(found("api-key-2", 100).as_deref(), Some("partner"));
+    assert_eq!(found("api-key-1", 199).as_deref(), Some("partner"), "the one before, for a while");
+    assert_eq!(found("api-key-1", 200), None);
+    for other in ["host-key-1", "master-key", "system-key", ""] {
+        assert_eq!(found(other, 100), None, "{other}");
+    }
+    check(&ring, "api-key-2", Some("order"), &Standing::Anonymous);
+    assert!(text("api-key-1").is("api-key-1") && !text("api-key-1").is("api-key-2"));
+}
+
+#[test]
 fn of_two_that_fit_the_mightier_counts() {
     let mut ring = ring();
     ring.set(&KeyScope::System, "twin_extension", &text("host-key-1"), at(0)).unwrap();

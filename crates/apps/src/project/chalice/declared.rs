@@ -43,6 +43,9 @@ pub(super) struct DeclaredRoute {
     cors: Option<BTreeMap<String, String>>,
     /// One of the app's own functions, which decides who may come in.
     authorizer: Option<DeclaredAuthorizer>,
+    /// Callers need a key. Which ones there are is decided at the deployment.
+    #[serde(default)]
+    wants_key: bool,
     guard: Option<String>,
     file: Option<String>,
     line: Option<u32>,
@@ -169,7 +172,7 @@ fn front(route: &DeclaredRoute, prefix: &str) -> Box<FrontSpec> {
         sources: vec![IdentitySource::Header(one.header.clone())],
         ttl: Duration::from_secs(one.ttl_seconds.unwrap_or(REST_TTL_SECONDS)),
     });
-    Box::new(FrontSpec { authorizer, ..FrontSpec::default() })
+    Box::new(FrontSpec { authorizer, keys: route.wants_key.then(Vec::new), ..FrontSpec::default() })
 }
 
 /// One preflight answers for all methods of a path that have rules, and says so.

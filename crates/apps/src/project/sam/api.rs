@@ -1,11 +1,13 @@
 //! APIs of a template, and what of them concerns a route.
 
+use ingle_types::usage::ApiKey;
+
 use super::super::findings::Findings;
 use super::super::http;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::{Api, Cors, Payload};
-use super::{Template, auth, merged};
+use super::{Template, auth, keys, merged};
 
 /// The APIs that SAM makes for routes that name none.
 const IMPLICIT_REST: &str = "ServerlessRestApi";
@@ -32,6 +34,8 @@ pub(super) struct Door {
     pub(super) cors: Option<Cors>,
     /// Who is let in, if the route does not say it, and who may be asked.
     pub(super) auth: Option<Node>,
+    /// What callers may show where a key is asked for.
+    pub(super) keys: Vec<ApiKey>,
     /// Schemas of bodies, by name.
     pub(super) models: Option<Node>,
 }
@@ -68,6 +72,10 @@ pub(super) fn door(
     let stage = findings.optional(&properties, "StageName", Findings::text);
     let cors = properties.get("Cors").or(properties.get("CorsConfiguration"));
     let cors = cors.and_then(|node| http::cors(findings, node));
+    let keys = match wanted {
+        ResourceKind::RestApi => keys::read(findings, template, &id, properties.get(AUTH))?,
+        _ => Vec::new(),
+    };
     let api = match wanted {
         ResourceKind::RestApi => {
             let types = properties.get("BinaryMediaTypes");
@@ -79,7 +87,7 @@ pub(super) fn door(
         _ => Api::Http { id, payload: Payload::V2 },
     };
     let (auth, models) = (properties.get(AUTH).cloned(), properties.get("Models").cloned());
-    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, auth, models })
+    Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, auth, keys, models })
 }
 
 /// What of an API has no effect.

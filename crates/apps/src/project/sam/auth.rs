@@ -2,16 +2,17 @@
 
 use ingle_types::front::{Authorizer, AuthorizerFormat, AuthorizerKind, IdentitySource};
 
-use super::super::Payload;
 use super::super::findings::{Findings, shortened};
 use super::super::front::{self, AUTHORIZATION, Asked, REST_TTL_SECONDS};
 use super::super::http;
 use super::super::node::{Member, Node};
+use super::super::{Api, Payload};
+use super::api::Door;
 
 const NONE: &str = "NONE";
 const IAM: &str = "AWS_IAM";
 /// Of `Auth` of an API.
-const APPLIED: [&str; 3] = ["DefaultAuthorizer", "Authorizers", "ApiKeyRequired"];
+const APPLIED: [&str; 4] = ["DefaultAuthorizer", "Authorizers", "ApiKeyRequired", "UsagePlan"];
 type Made = fn(String) -> IdentitySource;
 const KINDS_OF_SOURCE: [(&str, Made); 4] = [
     ("Headers", IdentitySource::Header),
@@ -23,17 +24,17 @@ const KINDS_OF_SOURCE: [(&str, Made); 4] = [
 /// Who may come in by a route: by its own `Auth`, or that of its API. `None`, with a finding, if that can't be known.
 pub(super) fn asked(
     findings: &mut Findings,
-    (api, own): (Option<&Node>, Option<&Node>),
-    is_rest: bool,
+    (door, own): (&Door, Option<&Node>),
     line: u32,
 ) -> Option<Asked> {
+    let (api, is_rest) = (door.auth.as_ref(), matches!(door.api, Api::Rest { .. }));
     let named = own.and_then(|own| own.get("Authorizer"));
     let named = named.or_else(|| api.and_then(|api| api.get("DefaultAuthorizer")));
     let name = match named {
         Some(node) => Some(findings.text(node, "the authorizer")?),
         None => None,
     };
-    let asked = match name.as_deref() {
+    let mut asked = match name.as_deref() {
         None | Some(NONE) => Asked::default(),
         Some(IAM) => Asked::not(format!("the authorizer {IAM}")),
         Some(name) => {
@@ -53,8 +54,11 @@ pub(super) fn asked(
         }
     };
     let needs_key = |auth: Option<&Node>| auth.and_then(|auth| auth.get("ApiKeyRequired")?.flag());
-    let needs_key = needs_key(own).or_else(|| needs_key(api)).unwrap_or(false);
-    Some(if needs_key { asked.and_not("an API key") } else { asked })
+    // An HTTP API has no keys.
+    if is_rest && needs_key(own).or_else(|| needs_key(api)).unwrap_or(false) {
+        asked.front.keys = Some(door.keys.clone());
+    }
+    Some(asked)
 }
 
 fn declared(findings: &mut Findings, member: &Member, is_rest: bool) -> Option<Asked> {

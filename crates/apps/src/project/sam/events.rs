@@ -146,8 +146,7 @@ fn rest_route(
         &event.key,
         &["Path", "Method", "RestApiId", "Auth", MODEL, PARAMETERS],
     );
-    let auth = (door.auth.as_ref(), properties.get("Auth"));
-    let Asked { mut front, guard } = auth::asked(findings, auth, true, event.line)?;
+    let Asked { mut front, guard } = auth::asked(findings, (&door, properties.get("Auth")), event.line)?;
     front.validation = validation::read(findings, door.models.as_ref(), properties)?;
     let (path, method) = (path?, method?);
     Some(HttpSource {
@@ -191,8 +190,7 @@ fn http_route(
         &event.key,
         &["Path", "Method", "ApiId", "Auth", "PayloadFormatVersion"],
     );
-    let auth = (door.auth.as_ref(), properties.get("Auth"));
-    let Asked { front, guard } = auth::asked(findings, auth, false, event.line)?;
+    let Asked { front, guard } = auth::asked(findings, (&door, properties.get("Auth")), event.line)?;
     Some(HttpSource {
         api: door.api,
         method,

@@ -9,6 +9,7 @@ use super::super::findings::{Findings, shortened};
 use super::super::front::{self, AUTHORIZATION, Asked, REST_TTL_SECONDS};
 use super::super::http;
 use super::super::node::{Kind, Member, Node};
+use super::keys;
 
 /// Names of functions by their keys.
 pub(super) type Names = BTreeMap<String, String>;
@@ -16,13 +17,15 @@ pub(super) type Names = BTreeMap<String, String>;
 const IAM: &str = "aws_iam";
 
 /// Who may come in by an event of type http.
-pub(super) fn rest(findings: &mut Findings, names: &Names, config: &Node) -> Option<Asked> {
-    let asked = match config.get("authorizer") {
+pub(super) fn rest(findings: &mut Findings, names: &Names, provider: &Node, config: &Node) -> Option<Asked> {
+    let mut asked = match config.get("authorizer") {
         Some(node) => rest_authorizer(findings, names, node)?,
         None => Asked::default(),
     };
-    let is_private = config.get("private").and_then(Node::flag) == Some(true);
-    Some(if is_private { asked.and_not("an API key") } else { asked })
+    if config.get("private").and_then(Node::flag) == Some(true) {
+        asked.front.keys = Some(keys::read(findings, provider)?);
+    }
+    Some(asked)
 }
 
 fn rest_authorizer(findings: &mut Findings, names: &Names, node: &Node) -> Option<Asked> {

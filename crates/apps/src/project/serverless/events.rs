@@ -179,7 +179,7 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
     let types = door.provider.at(&["apiGateway", "binaryMediaTypes"]);
     let binary_types = types.map(|node| findings.texts(node, "binaryMediaTypes")).unwrap_or_default();
     let api = Api::Rest { id: REST_API.to_owned(), binary_types };
-    let Asked { mut front, guard } = auth::rest(findings, door.names, config)?;
+    let Asked { mut front, guard } = auth::rest(findings, door.names, door.provider, config)?;
     front.validation = validation::read(findings, door.provider, config)?;
     if is_mapped {
         front.integration = Some(integration::read(findings, config)?);

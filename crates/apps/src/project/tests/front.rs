@@ -20,7 +20,7 @@ fn route(source: &EventSource) -> Option<String> {
     let scopes =
         if http.front.scopes.is_empty() { String::new() } else { format!(" {:?}", http.front.scopes) };
     let guard = http.guard.as_ref().map(|guard| format!(" not: {guard}")).unwrap_or_default();
-    Some(format!("{}:{decided}{scopes}{guard}", http.path))
+    Some(format!("{}:{decided}{scopes}{}{guard}", http.path, shown_keys(http)))
 }
 
 fn authorizer(one: &Authorizer) -> String {
@@ -106,7 +106,7 @@ fn authorizers_of_a_template_are_read() {
         SAM,
         &[
             "/a: Token Token(decide-it Some(\"^Bearer \")) header:X-Token 10s",
-            "/b: Request Request(decide-it V1) header:a,context:identity.sourceIp 300s not: an API key",
+            "/b: Request Request(decide-it V1) header:a,context:identity.sourceIp 300s, wants a key of []",
             "/c:",
             "/d: not: the authorizer Users of Cognito",
             "/e: Tokens Jwt(https://id.test/ [\"a\", \"b\"]) header:Authorization 0ns [\"read\"]",

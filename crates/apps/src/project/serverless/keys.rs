@@ -1,0 +1,68 @@
+//! Keys of callers of a serverless.yml, below `provider: apiGateway:`.
+
+use ingle_types::usage::{ApiKey, UsagePlan};
+
+use super::super::findings::Findings;
+use super::super::keys::{self, Words};
+use super::super::node::{Kind, Node};
+
+const WORDS: Words =
+    Words { rate: "rateLimit", burst: "burstLimit", limit: "limit", period: "period", offset: "offset" };
+/// The plan without a name.
+const ONLY: &str = "default";
+
+/// `None`, with a finding, if they can't be applied.
+pub(super) fn read(findings: &mut Findings, provider: &Node) -> Option<Vec<ApiKey>> {
+    let of = |name: &str| provider.at(&["apiGateway", name]).or_else(|| provider.get(name));
+    let plans = of("usagePlan");
+    let mut found = Vec::new();
+    let Some(listed) = of("apiKeys") else { return Some(found) };
+    for item in findings.items(listed, "apiKeys") {
+        // Keys of a plan stand below its name.
+        match item.members() {
+            [group] if matches!(group.value.kind, Kind::List(_)) => {
+                let plan = plan(findings, plans, Some(&group.key))?;
+                for item in group.value.items() {
+                    found.extend(key(findings, item, (found.len(), plan.clone()))?);
+                }
+            }
+            _ => {
+                let plan = plan(findings, plans, None)?;
+                found.extend(key(findings, item, (found.len(), plan))?);
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Outer `None` with a finding; inner for a key that is not enabled.
+fn key(
+    findings: &mut Findings,
+    item: &Node,
+    (count, plan): (usize, Option<UsagePlan>),
+) -> Option<Option<ApiKey>> {
+    if matches!(item.kind, Kind::Scalar { .. }) {
+        let name = findings.text(item, "the name of a key")?;
+        return keys::key(findings, &name, None, plan).map(Some);
+    }
+    findings.members(item, "a key");
+    let name = findings.optional(item, "name", Findings::text);
+    let name = name.unwrap_or_else(|| format!("key-{}", count + 1));
+    if item.get("enabled").and_then(Node::flag) == Some(false) {
+        findings.ignore(item.line, format!("the key {name}"), "it is not enabled");
+        return Some(None);
+    }
+    keys::key(findings, &name, item.get("value"), plan).map(Some)
+}
+
+/// Of a name, or the only one. Outer `None` with a finding.
+fn plan(findings: &mut Findings, plans: Option<&Node>, name: Option<&str>) -> Option<Option<UsagePlan>> {
+    let Some(plans) = plans else { return Some(None) };
+    let limits = match name {
+        Some(name) => plans.items().iter().find_map(|one| one.get(name)),
+        None => Some(plans),
+    };
+    let Some(limits) = limits else { return Some(None) };
+    let limits = (limits.get("throttle"), limits.get("quota"));
+    keys::plan(findings, name.unwrap_or(ONLY), limits, &WORDS).map(Some)
+}
