@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ingle_types::log::{
-    InvocationRecord, LogLevel, LogLine, LogSink, LogSinkHandle, RecordSink, RecordSinkHandle,
+    InvocationRecord, LogLevel, LogLine, LogSink, LogSinkHandle, LogSource, RecordSink, RecordSinkHandle,
 };
 use ingle_types::log_levels::{LogLevels, WORKER};
 
@@ -44,6 +44,8 @@ struct Lines {
 impl LogSink for Lines {
     fn line(&self, line: LogLine) {
         let shows = match &line.function {
+            // Whoever sets levels means what functions say.
+            _ if matches!(line.source, LogSource::Security(_)) => true,
             Some(function) => self.filter.shows(&format!("Function.{function}.User"), line.level),
             None => self.filter.shows(WORKER, line.level),
         };

@@ -36,8 +36,35 @@ pub enum LogSource {
     /// `print`, or whatever else reached standard output.
     Stdout,
     Stderr,
+    /// What the server says of something that an app may not do and that was refused to it, or for which its worker was
+    /// ended (T-001). No level of the log keeps it back.
+    Security(Refusal),
     /// The port of X-Ray's daemon: a datagram for [`crate::spans`], which nobody is shown as a line.
     Segment,
+}
+
+/// What was tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// A connection to where functions may not connect to.
+    Network,
+    /// Something sent to the server that no worker sends.
+    Protocol,
+    /// An output that names what is none of the worker's own files, or is none at all.
+    Output,
+    /// A system call for which the system ends a process, instead of only refusing it.
+    SystemCall,
+}
+
+impl Refusal {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Protocol => "protocol",
+            Self::Output => "output",
+            Self::SystemCall => "system call",
+        }
+    }
 }
 
 /// One message of user code; may span several lines.

@@ -1,7 +1,12 @@
-//! Keys of callers out of everything that is shown or kept (T-041): `?code=…` in addresses, `x-functions-key: …` and
+//! What may not be shown, out of all that is: the secrets among an app's settings ([`Secrets`]), and
+//! keys of callers out of everything that is shown or kept (T-041): `?code=…` in addresses, `x-functions-key: …` and
 //! `x-api-key: …` in headers. User code may print a request or raise with its address; the key in it is not for the log.
 
+mod secrets;
+
 use std::borrow::Cow;
+
+pub use secrets::Secrets;
 
 const MASKED: &str = "***";
 const QUERY: &str = "code=";

@@ -54,6 +54,16 @@ impl Outcome {
         }
     }
 
+    pub fn failure_mut(&mut self) -> Option<&mut Failure> {
+        match self {
+            Self::Success(_) => None,
+            Self::Failed(failure)
+            | Self::TimedOut(failure)
+            | Self::Cancelled(failure)
+            | Self::Rejected(failure) => Some(failure),
+        }
+    }
+
     /// One word for lines, spans and metrics.
     pub fn label(&self) -> &'static str {
         match self {

@@ -113,7 +113,9 @@ impl LogSink for Lines {
     fn line(&self, line: LogLine) {
         match line.source {
             LogSource::Segment => self.spans.take(&line.message),
-            LogSource::Logging | LogSource::Stdout | LogSource::Stderr => self.behind.line(line),
+            LogSource::Logging | LogSource::Stdout | LogSource::Stderr | LogSource::Security(_) => {
+                self.behind.line(line);
+            }
         }
     }
 }

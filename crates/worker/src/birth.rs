@@ -309,6 +309,7 @@ impl Newborn {
                 words: worker.words.clone(),
                 speaker: worker.speaker.clone(),
                 tail,
+                most: worker.bounds.log_bytes,
             };
             let out = forward(stdout, destination(LogSource::Stdout, Tail::default()));
             // Both streams, as what one says last may be in either.

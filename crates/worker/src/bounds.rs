@@ -50,6 +50,8 @@ pub(crate) struct Running {
     pub(crate) since: Instant,
     logged: u64,
     pub(crate) said: Said,
+    /// Of the worker: the least that was seen since this invocation began.
+    memory_bytes: u64,
 }
 
 /// What becomes of a line.
@@ -61,20 +63,86 @@ pub(crate) enum Verdict {
     Dropped,
 }
 
+/// What a process says past the log of any invocation: through its standard output and error, as programs that it starts and
+/// C libraries do. Whose that is, nothing tells; so all of it together may be as much, each time an invocation begins, as the
+/// log of one.
+#[derive(Debug, Default)]
+pub(crate) struct Unclaimed {
+    said: u64,
+    left_out: LeftOut,
+}
+
+/// What nobody is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct LeftOut {
+    lines: u64,
+    bytes: u64,
+}
+
+impl Unclaimed {
+    /// Counts a line.
+    pub(crate) fn line(&mut self, length: usize, most: u64) -> Verdict {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let verdict = verdict(&mut self.said, length, most);
+        if verdict != Verdict::Shown {
+            self.left_out.lines += 1;
+            self.left_out.bytes = self.left_out.bytes.saturating_add(length);
+        }
+        verdict
+    }
+
+    /// From now on as much may be said as at the beginning. What was left out until now, if anything was.
+    pub(crate) fn begin(&mut self) -> Option<LeftOut> {
+        let left_out = std::mem::take(self).left_out;
+        (left_out.lines > 0).then_some(left_out)
+    }
+}
+
+/// T-014: what is said in place of the rest.
+pub(crate) fn output_cut(most: u64) -> String {
+    format!(
+        "… the output of programs and C libraries in this worker ends here until its next invocation begins: it has more \
+         than {} KB (`log` of [sandbox] in ingle.toml)",
+        most / 1024
+    )
+}
+
+impl LeftOut {
+    /// T-014: how much that was.
+    pub(crate) fn told(self) -> String {
+        format!("… {} lines with {} KB of such output were left out", self.lines, self.bytes.div_ceil(1024))
+    }
+}
+
+/// Adds to what was said.
+fn verdict(said: &mut u64, length: u64, most: u64) -> Verdict {
+    let before = *said;
+    *said = before.saturating_add(length);
+    match (before > most, *said > most) {
+        (true, _) => Verdict::Dropped,
+        (false, true) => Verdict::Last,
+        (false, false) => Verdict::Shown,
+    }
+}
+
 impl Running {
-    pub(crate) fn new(function: FunctionName) -> Self {
-        Self { function, since: Instant::now(), logged: 0, said: Said::default() }
+    /// `memory_bytes`: what its worker holds now.
+    pub(crate) fn new(function: FunctionName, memory_bytes: u64) -> Self {
+        Self { function, since: Instant::now(), logged: 0, said: Said::default(), memory_bytes }
+    }
+
+    /// A look at the memory of its worker.
+    pub(crate) fn saw_memory(&mut self, bytes: u64) {
+        self.memory_bytes = self.memory_bytes.min(bytes);
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
     /// Counts a line.
     pub(crate) fn log(&mut self, length: usize, most: u64) -> Verdict {
-        let before = self.logged;
-        self.logged = before.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        match (before > most, self.logged > most) {
-            (true, _) => Verdict::Dropped,
-            (false, true) => Verdict::Last,
-            (false, false) => Verdict::Shown,
-        }
+        verdict(&mut self.logged, u64::try_from(length).unwrap_or(u64::MAX), most)
     }
 }
 
@@ -155,10 +223,25 @@ mod tests {
     /// T-014: one line says that the rest is missing.
     #[test]
     fn t_014_a_log_is_cut_once() {
-        let mut running = Running::new(FunctionName::new("flood"));
+        let mut running = Running::new(FunctionName::new("flood"), 0);
         let verdicts: Vec<Verdict> = (0..4).map(|_| running.log(40, 100)).collect();
         assert_eq!(verdicts, [Verdict::Shown, Verdict::Shown, Verdict::Last, Verdict::Dropped]);
         assert!(log_cut(10 << 20).contains("10240 KB"));
+    }
+
+    /// T-014: what programs say is cut as well, may go on with the next invocation, and how much is missing is told.
+    #[test]
+    fn t_014_what_programs_say_is_cut_until_an_invocation_begins() {
+        let mut unclaimed = Unclaimed::default();
+        assert_eq!(unclaimed.begin(), None);
+        for _ in 0..2 {
+            let verdicts: Vec<Verdict> = (0..4).map(|_| unclaimed.line(1024, 2500)).collect();
+            assert_eq!(verdicts, [Verdict::Shown, Verdict::Shown, Verdict::Last, Verdict::Dropped]);
+            let left_out = unclaimed.begin().unwrap();
+            assert_eq!(left_out, LeftOut { lines: 2, bytes: 2048 });
+            assert!(left_out.told().contains("2 lines with 2 KB"));
+        }
+        assert!(output_cut(10 << 20).contains("10240 KB"));
     }
 
     /// T-014: files count with what they take on disk, wherever in the folder they are.

@@ -1,13 +1,17 @@
 //! How a process ended, and what can be known of it afterwards.
 
+use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use ingle_sandbox::cgroup::OutOfMemory;
-use ingle_types::ids::InvocationId;
+use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::outcome::Exit;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use crate::bounds::Running;
 use crate::output::Tail;
 
 /// How a process ended.
@@ -29,8 +33,36 @@ pub(crate) struct Ending {
     pub(crate) in_work: usize,
     /// It wanted more memory than it may have.
     pub(crate) shortage: Option<OutOfMemory>,
+    /// What ran in it then, in the order in which it began; only for one that wanted too much memory.
+    pub(crate) ran: Vec<Ran>,
     /// The thread in which the fault handler saw a crash.
     pub(crate) crashed: Option<u64>,
+}
+
+/// An invocation that ran when its worker ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ran {
+    pub(crate) id: InvocationId,
+    pub(crate) function: FunctionName,
+    /// For how long it had run.
+    pub(crate) lasted: Duration,
+    /// The least memory that its worker was seen with since it began.
+    pub(crate) memory_bytes: u64,
+}
+
+impl Ran {
+    /// Those that run now.
+    pub(crate) fn all(running: &HashMap<InvocationId, Running>, now: Instant) -> Vec<Self> {
+        let ran = |(id, running): (&InvocationId, &Running)| Self {
+            id: *id,
+            function: running.function.clone(),
+            lasted: now.saturating_duration_since(running.since),
+            memory_bytes: running.memory_bytes(),
+        };
+        let mut all: Vec<Self> = running.iter().map(ran).collect();
+        all.sort_by_key(|ran| std::cmp::Reverse(ran.lasted));
+        all
+    }
 }
 
 /// What is left of a process when it has ended.
@@ -61,6 +93,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
             9 => " (SIGKILL)",
             11 => " (SIGSEGV)",
             15 => " (SIGTERM)",
+            31 => " (SIGSYS)",
             _ => "",
         };
         return format!("was ended by signal {signal}{name}");

@@ -20,7 +20,7 @@ use ingle_sandbox::means::Means;
 use ingle_sandbox::temporary::Temporary;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::ids::WorkerId;
-use ingle_types::log::{LogLevel, LogLine, LogSource};
+use ingle_types::log::{LogLevel, LogLine, LogSource, Refusal};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
@@ -114,8 +114,8 @@ fn refusal(refused: &Refused) -> LogLine {
         invocation: None,
         function: None,
         level: LogLevel::Warning,
-        source: LogSource::Logging,
-        logger: "ingle.sandbox".to_owned(),
+        source: LogSource::Security(Refusal::Network),
+        logger: String::new(),
         message: format!("{refused}{hint} (E0315)"),
         text: None,
     }

@@ -7,6 +7,7 @@ use ingle_types::ids::WorkerId;
 use ingle_types::log::{LogLevel, LogLine, LogSource};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::bounds::{LeftOut, Verdict, output_cut};
 use crate::words::{Speaker, Words};
 
 /// A longer line is cut into pieces: no worker makes the server's memory grow (T-018).
@@ -39,6 +40,8 @@ pub(crate) struct Destination {
     pub(crate) words: Arc<Words>,
     pub(crate) speaker: Arc<Speaker>,
     pub(crate) tail: Tail,
+    /// What may be said until an invocation begins.
+    pub(crate) most: u64,
 }
 
 /// Reads a stream to its end, line by line.
@@ -60,29 +63,51 @@ pub(crate) async fn forward(mut stream: impl AsyncRead + Unpin, destination: Des
     if !line.is_empty() {
         destination.line(&line).await;
     }
+    let left_out = destination.speaker.unclaimed().begin();
+    left_out.into_iter().for_each(|left_out| tell_left_out(destination.worker, left_out, &destination.words));
+}
+
+/// That lines are missing from what a worker has said.
+pub(crate) fn tell_left_out(worker: WorkerId, left_out: LeftOut, words: &Words) {
+    words.sink().line(line_of(worker, LogSource::Stderr, left_out.told()));
+}
+
+fn line_of(worker: WorkerId, source: LogSource, message: String) -> LogLine {
+    LogLine {
+        worker,
+        invocation: None,
+        function: None,
+        level: if source == LogSource::Stderr { LogLevel::Warning } else { LogLevel::Info },
+        source,
+        logger: String::new(),
+        message,
+        text: None,
+    }
 }
 
 impl Destination {
     async fn line(&self, bytes: &[u8]) {
-        let level = if self.source == LogSource::Stderr { LogLevel::Warning } else { LogLevel::Info };
-        let line = LogLine {
-            worker: self.worker,
-            invocation: None,
-            function: None,
-            level,
-            source: self.source,
-            logger: String::new(),
-            message: String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned(),
-            text: None,
-        };
-        self.words.say(line, &self.speaker).await;
+        let verdict = self.speaker.unclaimed().line(bytes.len(), self.most);
+        match verdict {
+            Verdict::Shown => {
+                let message = String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned();
+                self.words.say(line_of(self.worker, self.source, message), &self.speaker).await;
+            }
+            Verdict::Last => {
+                let cut = line_of(self.worker, LogSource::Stderr, output_cut(self.most));
+                self.words.say(cut, &self.speaker).await;
+            }
+            // It is read all the same, no faster than what is shown: whoever says it waits as it would otherwise.
+            Verdict::Dropped => self.words.took(bytes.len(), &self.speaker).await,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ingle_types::log::LogSink;
+    use ingle_types::log::{LogSink, LogSinkHandle};
+    use ingle_types::mask::Secrets;
 
     struct Keep(Mutex<Vec<String>>);
     impl LogSink for Keep {
@@ -92,14 +117,20 @@ mod tests {
     }
 
     async fn lines(input: &[u8]) -> (Vec<String>, String) {
+        lines_of(input, u64::MAX).await
+    }
+
+    async fn lines_of(input: &[u8], most: u64) -> (Vec<String>, String) {
         let keep = Arc::new(Keep(Mutex::default()));
         let tail = Tail::default();
+        let sink: LogSinkHandle = keep.clone();
         let destination = Destination {
             worker: WorkerId(1),
             source: LogSource::Stderr,
-            words: Arc::new(Words::new(keep.clone())),
+            words: Arc::new(Words::new(&sink, Secrets::of([("API_KEY", "canary-key")]))),
             speaker: Arc::default(),
             tail: tail.clone(),
+            most,
         };
         forward(input, destination).await;
         let lines = keep.0.lock().unwrap().clone();
@@ -111,6 +142,23 @@ mod tests {
         let (got, tail) = lines(b"one\r\ntwo\nthree").await;
         assert_eq!(got, ["one", "two", "three"]);
         assert_eq!(tail, "one\r\ntwo\nthree");
+    }
+
+    /// T-050: also what goes past Python has no secret of the app's settings.
+    #[tokio::test]
+    async fn t_050_secrets_are_hidden_in_what_programs_say() {
+        assert_eq!(lines(b"key=canary-key\n").await.0, ["key=***"]);
+    }
+
+    /// T-014: what a program says beyond the log of an invocation is left out, and that is said.
+    #[tokio::test]
+    async fn t_014_what_is_too_much_is_left_out_and_that_is_said() {
+        let input = "x".repeat(1023) + "\n";
+        let (got, tail) = lines_of(input.repeat(100).as_bytes(), 10 << 10).await;
+        assert_eq!(got.len(), 12, "ten lines, the cut, and what was left out");
+        assert!(got[9].starts_with("xxx") && got[10].contains("more than 10 KB"), "{got:?}");
+        assert!(got[11].contains("90 lines with 90 KB"), "{}", got[11]);
+        assert_eq!(tail.len(), TAIL_BYTES_MAX, "what explains a crash is kept");
     }
 
     /// T-018: a flood without a line break, and bytes that are no text.

@@ -14,6 +14,7 @@ use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
 use ingle_types::ids::WorkerId;
 use ingle_types::log::LogSinkHandle;
+use ingle_types::mask::Secrets;
 use ingle_types::outcome::{Blame, Failure};
 use ingle_types::spec::{DeclaredFunction, Dialect, WarmWindow};
 use tokio::time::Instant;
@@ -178,11 +179,13 @@ impl Pool {
         clock: ClockHandle,
     ) -> Self {
         let debug_lines = options.debug_lines;
+        let settings = options.environment.iter().chain(&options.settings);
+        let secrets = Secrets::of(settings.map(|(name, value)| (name.as_str(), value.as_str())));
         let pool = Self(Arc::new(Inner {
             nursery: Nursery::new(parents, &options),
             options,
             tasks,
-            words: Arc::new(Words::new(sink)),
+            words: Arc::new(Words::new(&sink, secrets)),
             next: AtomicU64::new(1),
             signals: Arc::default(),
             courtesy: Courtesy::default(),

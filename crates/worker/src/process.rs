@@ -12,6 +12,7 @@ use bytes::Bytes;
 use ingle_sandbox::boxes::Family;
 use ingle_sandbox::process::Group;
 use ingle_types::ids::WorkerId;
+use ingle_types::log::Refusal;
 use ingle_types::outcome::Exit;
 use ingle_types::spec::Dialect;
 use tokio::net::unix::OwnedReadHalf;
@@ -22,7 +23,7 @@ use crate::birth::{Body, Maker};
 use crate::bounds::Bounds;
 use crate::control::Control;
 use crate::debug::Debugging;
-use crate::ending::{Ending, LastWords, crashed_thread, describe, exit_of};
+use crate::ending::{Ending, LastWords, Ran, crashed_thread, describe, exit_of};
 use crate::error::Error;
 use crate::hold::Elapsed;
 use crate::home::{self, Quarters};
@@ -40,6 +41,8 @@ pub(crate) use state::{Lane, State};
 
 /// SIGKILL, which is how the system takes memory back.
 const KILLED: i32 = 9;
+/// SIGSYS, which is how a filter of system calls ends a process.
+const BAD_CALL: i32 = 31;
 /// Numbers of lanes count from here.
 pub(crate) const FIRST_LANE: u64 = 1;
 /// Reading a process's memory costs more than a call, so it is not read for each.
@@ -159,6 +162,7 @@ impl Worker {
                 in_work: 0,
                 crashed: None,
                 shortage: None,
+                ran: Vec::new(),
             }),
         }
     }
@@ -174,6 +178,11 @@ impl Worker {
         };
         self.speaker.end();
         let status = if self.has_machine() { status.map(machine::status_inside) } else { status };
+        if status.as_ref().is_ok_and(|status| status.signal() == Some(BAD_CALL)) {
+            let message = "the worker was ended by SIGSYS, with which the system answers calls that come by the door of \
+                           another architecture";
+            self.tell_security(Refusal::SystemCall, None, message.to_owned());
+        }
         // A process that left the group may hold the pipe open; what it says later is not waited for.
         tokio::time::timeout(LAST_WORDS, last_words.all_read).await.ok();
         let ending = {
@@ -186,7 +195,14 @@ impl Worker {
             state.streams.clear();
             let exiting = state.exiting.take();
             let was_killed = status.as_ref().is_ok_and(|status| status.signal() == Some(KILLED));
-            let tail = last_words.tail.text();
+            let tail = self.words.secrets().hide(&last_words.tail.text()).into_owned();
+            let shortage = state
+                .shortage
+                .take()
+                .or_else(|| self.quarters.group.as_ref().and_then(home::Group::memory_shortage))
+                // Another young worker of the box may have been ended so, and this one in another way.
+                .or_else(|| body.shortage_since(state.kills_before).filter(|_| was_killed));
+            let ran = shortage.as_ref().map(|_| Ran::all(&state.functions, Instant::now()));
             Ending {
                 exit: match (&exiting, &status) {
                     (Some((_, status)), _) => {
@@ -208,12 +224,8 @@ impl Worker {
                 timed_out: state.timed_out,
                 stopped: state.stopped,
                 in_work: state.in_work,
-                shortage: state
-                    .shortage
-                    .take()
-                    .or_else(|| self.quarters.group.as_ref().and_then(home::Group::memory_shortage))
-                    // Another young worker of the box may have been ended so, and this one in another way.
-                    .or_else(|| body.shortage_since(state.kills_before).filter(|_| was_killed)),
+                shortage,
+                ran: ran.unwrap_or_default(),
             }
         };
         // Whatever it has left running ends with it.
@@ -302,7 +314,10 @@ impl Worker {
             }
             // Lanes tell this on their own sockets.
             FromWorker::Lane { .. } => {}
-            FromWorker::Loaded(found) => tell(Ok(*found), loaded),
+            FromWorker::Loaded(mut found) => {
+                found.problems.iter_mut().for_each(|problem| self.words.secrets().hide_in_problem(problem));
+                tell(Ok(*found), loaded);
+            }
             // Whoever reads waits for its turn.
             FromWorker::Log(_) => {}
             FromWorker::Debugger { port } => {
@@ -331,7 +346,7 @@ impl Worker {
     }
 
     fn broken(&self, problem: &str, loaded: &mut Option<LoadedSender>) {
-        tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
+        self.tell_broken(None, problem);
         if let Some(sender) = loaded.take() {
             sender.send(Err(Error::Protocol { problem: problem.to_owned() })).ok();
         }

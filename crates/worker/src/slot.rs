@@ -1,5 +1,6 @@
 //! Room for one invocation in a worker, and what running a call in it can lead to.
 
+mod memory;
 mod outcome;
 mod told;
 
@@ -11,18 +12,18 @@ use bytes::Bytes;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
-use ingle_types::log::CallLog;
+use ingle_types::log::{CallLog, Refusal};
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::bounds::{Running, answer_too_long};
+use crate::bounds::answer_too_long;
 use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
 use crate::stream::{Broken, Stream};
 use crate::wire::frame;
 use crate::wire::message::{Call, Done, FromWorker};
-use outcome::{ended_failure, innermost, not_read};
+use outcome::{OUTPUT_NOT_READ, ended_failure, innermost, not_read};
 
 /// How long a worker may take to tell where a function hangs, before it is ended.
 const STACKS_LIMIT: Duration = Duration::from_millis(300);
@@ -147,7 +148,7 @@ impl Slot {
         };
         self.running = Some(call.id);
         let deadline = deadline.map(|deadline| deadline + self.time_to_start());
-        self.worker.state().functions.insert(call.id, Running::new(call.function.clone()));
+        self.worker.begin(call.id, call.function.clone());
         let teller = departure.teller(self.worker.clone(), self.tasks.clone(), call.id);
         let interrupts = departure.interrupts;
         let answered = match self.place.take() {
@@ -174,6 +175,10 @@ impl Slot {
                     self.worker.spool.as_deref(),
                     self.worker.bounds.response_bytes,
                 );
+                if let Some(failure) = outcome.failure().filter(|failure| failure.code == OUTPUT_NOT_READ) {
+                    let message = format!("{} (E0305)", failure.message);
+                    self.worker.tell_security(Refusal::Output, Some(call.id), message);
+                }
                 self.answer(outcome, user)
             }
             Err(silence) => {
@@ -313,7 +318,7 @@ impl Slot {
                 Outcome::Failed(answer_too_long(self.worker.bounds.response_bytes))
             }
             Silence::Nonsense(problem) => {
-                tracing::error!(worker = %self.worker.id, problem, "the worker broke the protocol; it is ended");
+                self.worker.tell_broken(Some(id), &problem);
                 self.worker.drain();
                 self.worker.kill();
                 let message = format!("the worker's answer can't be read: {problem}");
@@ -373,7 +378,9 @@ impl Slot {
         Outcome::TimedOut(failure)
     }
 
-    fn answer(&self, outcome: Outcome, user: Duration) -> Answer {
+    fn answer(&self, mut outcome: Outcome, user: Duration) -> Answer {
+        let secrets = self.worker.words.secrets();
+        outcome.failure_mut().into_iter().for_each(|failure| secrets.hide_in_failure(failure));
         let memory_bytes = self.worker.memory_bytes();
         let log = self.worker.is_lambda.then(|| Box::new(self.log()));
         Answer { outcome, user, memory_bytes, log }
@@ -384,7 +391,7 @@ impl Slot {
         let init = (state.completed == 0).then(|| state.offered_at.saturating_duration_since(state.asked_at));
         let running = self.running.and_then(|id| state.functions.get_mut(&id));
         let said = running.map(|running| running.said.take()).unwrap_or_default();
-        CallLog { said, init }
+        CallLog { said: self.worker.words.secrets().hide(&said).into_owned(), init }
     }
 }
 

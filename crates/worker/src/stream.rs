@@ -72,8 +72,10 @@ impl Worker {
 
     /// Passes on what the process says of a streamed invocation.
     pub(crate) fn hear_stream(&self, id: &str, told: Told) {
-        if let Err(problem) = self.state().streams.tell(id, told) {
-            tracing::error!(worker = %self.id, problem, "the worker broke the protocol; it is ended");
+        // The state is let go before anything is said about it.
+        let told = self.state().streams.tell(id, told);
+        if let Err(problem) = told {
+            self.tell_broken(id.parse().ok(), problem);
             self.kill();
         }
     }

@@ -6,12 +6,15 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ingle_types::log::{LogLine, LogSinkHandle};
+use ingle_types::mask::Secrets;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::bounds::Unclaimed;
 
 /// The price of a line: 10,000 a second may be said for long.
 const LINE: Duration = Duration::from_micros(100);
@@ -24,7 +27,9 @@ const TURN: Duration = Duration::from_micros(1000);
 
 /// Where the words of one app go, those of all of its workers.
 pub(crate) struct Words {
+    /// Gets lines without secrets.
     sink: LogSinkHandle,
+    secrets: Secrets,
     account: Mutex<Account>,
 }
 
@@ -33,12 +38,18 @@ pub(crate) struct Words {
 pub(crate) struct Speaker {
     has_ended: AtomicBool,
     end: Notify,
+    unclaimed: Mutex<Unclaimed>,
 }
 
 impl Speaker {
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
         self.end.notify_waiters();
+    }
+
+    /// What it says past the log of any invocation.
+    pub(crate) fn unclaimed(&self) -> MutexGuard<'_, Unclaimed> {
+        self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -72,8 +83,14 @@ enum Then {
 }
 
 impl Words {
-    pub(crate) fn new(sink: LogSinkHandle) -> Self {
-        Self { sink, account: Mutex::new(Account::new(Instant::now())) }
+    /// `secrets`: of the app. No line has them, nor what is told otherwise of what its processes say.
+    pub(crate) fn new(sink: &LogSinkHandle, secrets: Secrets) -> Self {
+        let sink = secrets.lines(sink.clone());
+        Self { sink, secrets, account: Mutex::new(Account::new(Instant::now())) }
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// For what the server says about the app.
@@ -175,8 +192,8 @@ mod tests {
         impl ingle_types::log::LogSink for Nobody {
             fn line(&self, _: LogLine) {}
         }
-        let (words, speaker) =
-            (std::sync::Arc::new(Words::new(std::sync::Arc::new(Nobody))), Speaker::default());
+        let nobody: LogSinkHandle = std::sync::Arc::new(Nobody);
+        let (words, speaker) = (Words::new(&nobody, Secrets::default()), Speaker::default());
         let heard = async {
             // Some minutes' worth.
             for _ in 0..20 {

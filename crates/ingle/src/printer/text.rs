@@ -69,10 +69,11 @@ pub(super) fn line_text(line: &LogLine, style: Style) -> String {
         LogSource::Stdout => "out",
         LogSource::Stderr => "err",
         LogSource::Logging => line.level.as_str(),
+        LogSource::Security(_) => "security",
         LogSource::Segment => "segment",
     };
     let color = match mark {
-        "error" | "critical" => Color::Red,
+        "error" | "critical" | "security" => Color::Red,
         "warning" | "err" => Color::Yellow,
         _ => Color::Dim,
     };
@@ -102,13 +103,18 @@ fn lambda_text(text: &str) -> String {
     lines.join("\n")
 }
 
-/// `{"event":"log", …}`; docs/cli.md has the shape.
+/// `{"event":"log", …}` or `{"event":"security", …}`; docs/cli.md has the shapes.
 pub(crate) fn line_json(line: &LogLine) -> Value {
     let source = match line.source {
         LogSource::Logging => "logging",
         LogSource::Stdout => "stdout",
         LogSource::Stderr => "stderr",
         LogSource::Segment => "segment",
+        LogSource::Security(refusal) => {
+            return json!({"event": "security", "refused": refusal.as_str(), "worker": line.worker.to_string(),
+                "invocation": line.invocation.map(|id| id.to_string()),
+                "function": line.function.as_ref().map(ToString::to_string), "message": line.message});
+        }
     };
     let mut shown = json!({"event": "log", "worker": line.worker.to_string(), "source": source,
         "invocation": line.invocation.map(|id| id.to_string()),
@@ -266,6 +272,25 @@ pub(super) mod tests {
         assert!(shown["text"].as_str().unwrap().starts_with("[INFO]\tTIME"));
         let printed = LogLine { text: Some("hello".to_owned()), message: "hello".to_owned(), ..line };
         assert_eq!(line_json(&printed).get("text"), None);
+    }
+
+    /// T-001: programs find what was refused by its kind, and people see that no function says it.
+    #[test]
+    fn t_001_what_was_refused_is_an_event_of_its_own() {
+        let line = LogLine {
+            worker: ingle_types::ids::WorkerId(1),
+            invocation: None,
+            function: Some(FunctionName::new("order")),
+            level: ingle_types::log::LogLevel::Warning,
+            source: LogSource::Security(ingle_types::log::Refusal::SystemCall),
+            logger: String::new(),
+            message: "ended\u{1b}".to_owned(),
+            text: None,
+        };
+        assert_eq!(line_text(&line, PLAIN), "         order security ended\\u{1b}");
+        let expected = json!({"event": "security", "refused": "system call", "worker": "wrk_1", "invocation": null,
+            "function": "order", "message": "ended\u{1b}"});
+        assert_eq!(line_json(&line), expected);
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn network(stage: &mut Stage) {
         "network/reach",
         &arguments,
     );
+    stage.is_told("network");
     let names = [
         "localhost",
         "ip6-localhost",
@@ -176,6 +177,7 @@ fn frames(stage: &mut Stage) {
             stage.works();
         }
     }
+    stage.is_told("protocol");
     stage.row("T-087", "send the server frames that no worker sends", "ends alone, or nothing comes of it");
     // The server reads what was sent without them, piece by piece, which may take longer than the function may.
     stage.call("hurried", "frames/descriptors", &json!({}));

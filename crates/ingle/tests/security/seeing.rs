@@ -107,6 +107,7 @@ fn rights(stage: &mut Stage) {
     } else if cfg!(target_arch = "x86_64") {
         let ended = stage.call("app", "kernel_calls/other_interface", &json!({}));
         assert!(ended.status == 502 && ended.text().contains("E0303"), "{}", ended.text());
+        stage.is_told("system call");
         stage.row("T-004", other, "ends alone");
     }
     stage.tries("T-005", "have or take rights", "host_files/rights", &json!({}));
@@ -143,6 +144,7 @@ fn spool(stage: &mut Stage) {
         }
     }
     assert!(fs::read_to_string(&planted).unwrap().contains(&secret), "it is still there");
+    stage.is_told("output");
     stage.row(
         "T-010",
         "name links, pipes, folders and paths as outputs; swap them while they are taken",

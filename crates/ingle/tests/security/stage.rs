@@ -247,6 +247,13 @@ impl Stage {
         self.server.wait_for_many(before + 1, "reloads", |event| is_reload(&event));
     }
 
+    /// T-001: the log has an event of an attempt of this kind.
+    pub(crate) fn is_told(&self, refused: &str) {
+        self.server.wait_for(&format!("a security event about {refused}"), |event| {
+            event["event"] == "security" && event["app"] == "app" && event["refused"] == refused
+        });
+    }
+
     /// The app that attacks still works.
     pub(crate) fn works(&self) {
         self.server.events().look_until("an answer of the app that attacks", || {

@@ -4,17 +4,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ingle_sandbox::cgroup::OutOfMemory;
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 
-use super::{RunsIn, told};
+use super::{RunsIn, memory, told};
 use crate::ending::Ending;
 use crate::spool;
 use crate::wire::message::{Done, ErrorReason, PythonError};
 
 /// When another worker can take what this one did not.
 const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// The code of an answer whose outputs are not what a worker hands over.
+pub(super) const OUTPUT_NOT_READ: &str = "E0305";
 
 pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>, most: u64) -> Outcome {
     if !done.ok {
@@ -36,7 +38,9 @@ pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>, most: 
         |mut outputs| spool::take_over(&mut outputs, spool.unwrap_or(Path::new(""))).map(|()| outputs);
     match done.outputs(body).and_then(taken) {
         Ok(outputs) => Outcome::Success(outputs),
-        Err(problem) => Outcome::Failed(Failure::new(Blame::Platform, "E0305", "OutputNotRead", problem)),
+        Err(problem) => {
+            Outcome::Failed(Failure::new(Blame::Platform, OUTPUT_NOT_READ, "OutputNotRead", problem))
+        }
     }
 }
 
@@ -101,7 +105,7 @@ pub(super) fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) 
         return Outcome::Cancelled(failure);
     }
     if let Some(shortage) = &ending.shortage {
-        return Outcome::Failed(memory_exceeded(shortage, ending));
+        return Outcome::Failed(memory::exceeded(id, shortage, ending));
     }
     let mut failure = Failure::new(Blame::App, "E0303", "WorkerEnded", message);
     failure.exit = ending.exit;
@@ -123,19 +127,6 @@ pub(super) fn ended_failure(id: InvocationId, runs_in: RunsIn, ending: &Ending) 
         });
     }
     Outcome::Failed(failure)
-}
-
-/// T-013: who wanted too much is not known when several ran; all of them are told.
-fn memory_exceeded(shortage: &OutOfMemory, ending: &Ending) -> Failure {
-    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let limit =
-        shortage.limit_bytes.map(|bytes| format!(" of its {} MB", mebibytes(bytes))).unwrap_or_default();
-    let peak = mebibytes(shortage.peak_bytes);
-    let message = format!("the worker needed more memory than it may have: {peak} MB{limit}");
-    let mut failure = Failure::new(Blame::App, "E0314", "MemoryLimitExceeded", message);
-    failure.suspect = ending.in_work > 1;
-    failure.hint = Some("raise memory in [sandbox] of ingle.toml, or hold less at once".to_owned());
-    failure
 }
 
 /// The call never reached the process, so it can be given to another one.
@@ -162,6 +153,7 @@ mod tests {
             in_work: 2,
             crashed: None,
             shortage: None,
+            ran: Vec::new(),
         }
     }
 
