@@ -181,7 +181,8 @@ impl LogSink for Lines {
 fn is_secret_name(name: &str) -> bool {
     let words = words(name);
     let Some(last) = words.last() else { return false };
-    if ABOUT_SECRETS.contains(&last.as_str()) {
+    // `PWD` is where a shell works.
+    if ABOUT_SECRETS.contains(&last.as_str()) || name == "PWD" {
         return false;
     }
     let before_last = words.len().checked_sub(2).and_then(|place| words.get(place)).map(String::as_str);
@@ -318,6 +319,7 @@ mod tests {
     fn t_050_names_tell_which_settings_are_secrets() {
         for name in [
             "DB_PASSWORD",
+            "DB_PWD",
             "dbPassword",
             "StripeApiKey",
             "STRIPE_API_KEY",
@@ -341,6 +343,7 @@ mod tests {
             "TokenExpiry",
             "PUBLIC_KEY",
             "MONKEY",
+            "PWD",
             "KEYBOARD",
             "GREETING",
             "SECRET_NAME",
