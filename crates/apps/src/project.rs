@@ -51,6 +51,7 @@ mod resources;
 mod sam;
 mod serverless;
 mod sources;
+mod subscriptions;
 mod toml_tree;
 mod yaml;
 mod zappa;
@@ -101,6 +102,8 @@ pub struct Project {
     pub region: String,
     /// In the order of the file.
     pub functions: Vec<ProjectFunction>,
+    /// Queues that hear of topics, beside the functions.
+    pub subscriptions: Vec<QueueSubscription>,
     /// In the order of their lines.
     pub ignored: Vec<Ignored>,
     /// In the order of their lines. A function with an error is not among `functions`.
@@ -350,6 +353,20 @@ pub struct TopicSource {
     pub topic: String,
     /// Which of its messages the function gets; all of them without one.
     pub filter: Option<FilterPolicy>,
+    pub line: u32,
+}
+
+/// A queue of SQS that gets the messages of a topic of SNS.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QueueSubscription {
+    /// Its name, without the ARN around it.
+    pub topic: String,
+    /// Its name, not its ARN.
+    pub queue: String,
+    /// Which messages it gets; all of them without one.
+    pub filter: Option<FilterPolicy>,
+    /// A message is the body itself, with its attributes (`RawMessageDelivery`); else the body is JSON with all of it.
+    pub is_raw: bool,
     pub line: u32,
 }
 

@@ -1,7 +1,7 @@
-//! Messages of topics, as SNS sends them to functions (facts of Lambda, section 4.1).
+//! Messages of topics, as SNS sends them to functions and queues (facts of Lambda, section 4.1).
 //!
 //! A topic keeps nothing: what is published goes, in one commit, into the queues of events that nobody waits for of all functions
-//! that subscribe to it ([`crate::later`]), and is tried and given up on there.
+//! that subscribe to it ([`crate::later`]), and is tried and given up on there; and into the queues that subscribe.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use ingle_store::{NewMessage, Operation};
 use ingle_types::ids::FunctionName;
-use ingle_types::topic::{FilterPolicy, Publication, TopicAttributes};
+use ingle_types::spec::embedded_name;
+use ingle_types::topic::{self, FilterPolicy, Publication, TopicAttribute, TopicAttributes};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -20,10 +21,22 @@ const ACCOUNT: &str = "000000000000";
 /// For the ids of subscriptions; any constant will do.
 const NAMESPACE: Uuid = Uuid::from_u128(0x696e_676c_652d_746f_7069_632d_7375_6273);
 
-/// A function that hears of a topic.
+/// Who hears of a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subscriber {
+    Function(FunctionName),
+    Queue {
+        /// As AWS names it.
+        name: String,
+        /// A message is the body itself, with its attributes; else the body is JSON with all of it.
+        is_raw: bool,
+    },
+}
+
+/// Somebody who hears of a topic.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Subscription {
-    pub function: FunctionName,
+    pub subscriber: Subscriber,
     /// As AWS names it.
     pub topic: String,
     pub filter: Option<FilterPolicy>,
@@ -55,7 +68,7 @@ impl Topics {
         format!("arn:aws:sns:{}:{ACCOUNT}:{topic}", self.region)
     }
 
-    /// What makes a message an event of each function that wants it. Nothing if none does.
+    /// What makes a message an event of each function that wants it, and a message of each queue. Nothing if none does.
     pub fn publish(&self, publication: &Publication, now: SystemTime) -> Vec<Operation> {
         let wants = |one: &&Subscription| {
             let is_accepted =
@@ -63,28 +76,60 @@ impl Topics {
             one.topic == publication.topic && one.filter.as_ref().is_none_or(is_accepted)
         };
         let message = |one: &Subscription| {
+            let (queue, body, attributes) = match &one.subscriber {
+                Subscriber::Function(function) => {
+                    (later::queue_name(function), self.event(one, publication, now), None)
+                }
+                Subscriber::Queue { name, is_raw: true } => {
+                    let attributes = topic::kept(&publication.attributes).map(|kept| kept.to_string());
+                    (embedded_name(name, "queue"), publication.message.clone(), attributes)
+                }
+                Subscriber::Queue { name, is_raw: false } => {
+                    (embedded_name(name, "queue"), self.envelope(publication, now).to_string(), None)
+                }
+            };
             Operation::Enqueue(NewMessage {
                 hop_count: publication.hop_count,
                 trace_parent: publication.trace_parent.clone(),
-                ..NewMessage::new(
-                    &later::queue_name(&one.function),
-                    Bytes::from(self.event(one, publication, now)),
-                )
+                attributes,
+                ..NewMessage::new(&queue, Bytes::from(body))
             })
         };
         self.subscriptions.iter().filter(wants).map(message).collect()
     }
 
+    /// What the body of a queue's message is, if not the message itself. SNS writes some names otherwise than in events of functions,
+    /// and leaves out what there is not ("Message format for HTTP/S" in Amazon's developer guide). Nobody signs it.
+    fn envelope(&self, publication: &Publication, now: SystemTime) -> Value {
+        let mut envelope = json!({
+            "Type": "Notification",
+            "MessageId": publication.id.to_string(),
+            "TopicArn": self.arn(&publication.topic),
+            "Message": publication.message,
+            "Timestamp": iso_time(now),
+            "SignatureVersion": "1",
+            "Signature": "",
+            "SigningCertURL": "",
+            "UnsubscribeURL": "",
+        });
+        if let Some(subject) = &publication.subject {
+            envelope["Subject"] = subject.as_str().into();
+        }
+        if !publication.attributes.is_empty() {
+            envelope["MessageAttributes"] = attributes(publication).into();
+        }
+        envelope
+    }
+
     /// The event, as JSON text. Nobody signs it.
     fn event(&self, subscription: &Subscription, publication: &Publication, now: SystemTime) -> String {
         let topic = self.arn(&publication.topic);
-        let written = format!("{} {}", subscription.function, publication.topic);
+        let subscriber = match &subscription.subscriber {
+            Subscriber::Function(function) => function.as_str(),
+            Subscriber::Queue { name, .. } => name,
+        };
+        let written = format!("{subscriber} {}", publication.topic);
         let subscription = format!("{topic}:{}", Uuid::new_v5(&NAMESPACE, written.as_bytes()));
-        let attributes: Map<String, Value> = publication
-            .attributes
-            .iter()
-            .map(|(name, one)| (name.clone(), json!({"Type": one.kind, "Value": one.value})))
-            .collect();
         let record = json!({
             "EventVersion": "1.0",
             "EventSubscriptionArn": subscription,
@@ -95,22 +140,33 @@ impl Topics {
                 "TopicArn": topic,
                 "Subject": publication.subject,
                 "Message": publication.message,
-                "Timestamp": DateTime::<Utc>::from(now).to_rfc3339_opts(SecondsFormat::Millis, true),
+                "Timestamp": iso_time(now),
                 "SignatureVersion": "1",
                 "Signature": "",
                 "SigningCertUrl": "",
                 "UnsubscribeUrl": "",
-                "MessageAttributes": attributes,
+                "MessageAttributes": attributes(publication),
             },
         });
         json!({"Records": [record]}).to_string()
     }
 }
 
+fn iso_time(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn attributes(publication: &Publication) -> Map<String, Value> {
+    let one = |(name, one): (&String, &TopicAttribute)| {
+        (name.clone(), json!({"Type": one.kind, "Value": one.value}))
+    };
+    publication.attributes.iter().map(one).collect()
+}
+
 /// The event of a message, as JSON text; for a sample.
 pub fn sample(topic: &str, message: String, region: &str, now: SystemTime) -> String {
-    let subscription =
-        Subscription { function: FunctionName::new("sample"), topic: topic.to_owned(), filter: None };
+    let subscriber = Subscriber::Function(FunctionName::new("sample"));
+    let subscription = Subscription { subscriber, topic: topic.to_owned(), filter: None };
     let publication = Publication {
         id: Uuid::new_v4(),
         topic: topic.to_owned(),
@@ -127,13 +183,12 @@ pub fn sample(topic: &str, message: String, region: &str, now: SystemTime) -> St
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use ingle_types::topic::TopicAttribute;
-
     use super::*;
 
     fn subscription(function: &str, topic: &str, filter: Option<Value>) -> Subscription {
         let filter = filter.map(|policy| FilterPolicy::new(&policy, false).unwrap());
-        Subscription { function: FunctionName::new(function), topic: topic.to_owned(), filter }
+        let subscriber = Subscriber::Function(FunctionName::new(function));
+        Subscription { subscriber, topic: topic.to_owned(), filter }
     }
 
     fn publication(topic: &str, store: &str) -> Publication {
@@ -187,5 +242,50 @@ mod tests {
         assert_eq!(sns["Timestamp"], "2030-01-01T08:00:00.123Z");
         assert_eq!(sns["MessageAttributes"], json!({"store": {"Type": "String", "Value": "music"}}));
         assert_eq!(sent(&topics, &publication("nobody", "music")).len(), 0);
+    }
+
+    #[test]
+    fn a_queue_gets_an_envelope_or_the_message_itself() {
+        let subscription = |name: &str, is_raw, filter: Option<Value>| Subscription {
+            subscriber: Subscriber::Queue { name: name.to_owned(), is_raw },
+            ..subscription("", "orders", filter)
+        };
+        let topics = Topics::new(
+            vec![
+                subscription("All_orders", false, None),
+                subscription("raw", true, None),
+                subscription("books", true, Some(json!({"store": ["books"]}))),
+            ],
+            "eu-west-1".to_owned(),
+        );
+        let now = UNIX_EPOCH + Duration::from_millis(1_893_484_800_123);
+        let mut messages = Vec::new();
+        for operation in topics.publish(&publication("orders", "music"), now) {
+            let Operation::Enqueue(message) = operation else { panic!("{operation:?}") };
+            assert_eq!((message.hop_count, message.trace_parent.as_str()), (2, "00-a-b-01"));
+            messages.push(message);
+        }
+        let [whole, raw] = messages.as_slice() else { panic!("{messages:?}") };
+        assert_eq!((whole.queue.as_str(), raw.queue.as_str()), ("all-orders", "raw"));
+        let expected = json!({
+            "Type": "Notification", "MessageId": Uuid::nil().to_string(),
+            "TopicArn": "arn:aws:sns:eu-west-1:000000000000:orders", "Subject": "news", "Message": "soup",
+            "Timestamp": "2030-01-01T08:00:00.123Z", "SignatureVersion": "1", "Signature": "", "SigningCertURL": "",
+            "UnsubscribeURL": "", "MessageAttributes": {"store": {"Type": "String", "Value": "music"}},
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&whole.body).unwrap(), expected);
+        assert_eq!((&whole.attributes, &raw.body[..]), (&None, &b"soup"[..]));
+        let kept: Value = serde_json::from_str(raw.attributes.as_deref().unwrap()).unwrap();
+        assert_eq!(kept["record"]["store"]["stringValue"], "music");
+        let bare = Publication {
+            subject: None,
+            attributes: TopicAttributes::new(),
+            ..publication("orders", "music")
+        };
+        let envelope = topics.envelope(&bare, now);
+        assert!(
+            envelope.get("Subject").is_none() && envelope.get("MessageAttributes").is_none(),
+            "{envelope}"
+        );
     }
 }

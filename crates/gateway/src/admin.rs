@@ -268,14 +268,14 @@ impl Admin {
         }
     }
 
-    /// `{"event": "published", "topic", "id", "events"}`, where `events` says how many functions get one.
+    /// `{"event": "published", "topic", "id", "events"}`, where `events` says how many functions and queues get one.
     async fn publish(&self, publication: Publication) -> Result<Value, Refused> {
         let (topic, id) = (publication.topic.clone(), publication.id);
         if !self.topics.names.contains(&topic) {
             let known = self.topics.names.join(", ");
             let known =
                 if known.is_empty() { "there are none".to_owned() } else { format!("there are {known}") };
-            let message = format!("no function subscribes to a topic '{topic}'; {known}");
+            let message = format!("nobody subscribes to a topic '{topic}'; {known}");
             return Err(Refused(StatusCode::NOT_FOUND, message, "E0126"));
         }
         if publication.message.is_empty() || publication.message.len() > MESSAGE_BYTES_MAX {

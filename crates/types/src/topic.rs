@@ -1,9 +1,13 @@
-//! Messages of topics, and what subscribers want to hear: filter policies of SNS ("Subscription filter policies" in Amazon's developer guide of
+//! Messages of topics and queues, and what subscribers want to hear: filter policies of SNS ("Subscription filter policies" in Amazon's developer guide of
 //! SNS), whose language is that of [`crate::pattern`].
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest as _, Md5};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::pattern::{Pattern, Shape};
@@ -17,8 +21,59 @@ pub struct TopicAttribute {
     pub value: String,
 }
 
+impl TopicAttribute {
+    /// Whether its value is base64: of `Binary` and of what an app calls `Binary.something`.
+    pub fn is_binary(&self) -> bool {
+        self.kind.split('.').next() == Some("Binary")
+    }
+}
+
 /// The attributes of a message, by name.
 pub type TopicAttributes = BTreeMap<String, TopicAttribute>;
+
+/// What a message of a queue keeps of its attributes, `None` without any: `{"record": …, "md5": …}`. `record` is as records of SQS have
+/// it, and `md5` the digest that clients of SQS check ("Calculating the MD5 message digest for message attributes" in Amazon's
+/// developer guide of SQS): of name, type and value by the order of the names, each with its length in front.
+pub fn kept(attributes: &TopicAttributes) -> Option<Value> {
+    let (mut digest, mut record) = (Md5::new(), Map::new());
+    for (name, attribute) in attributes {
+        let TopicAttribute { kind, value } = attribute;
+        add(&mut digest, name.as_bytes());
+        add(&mut digest, kind.as_bytes());
+        let key = if attribute.is_binary() {
+            digest.update([2]);
+            // What is no base64 was refused where it came in.
+            add(&mut digest, &STANDARD.decode(value).unwrap_or_default());
+            "binaryValue"
+        } else {
+            digest.update([1]);
+            add(&mut digest, value.as_bytes());
+            "stringValue"
+        };
+        let shown = json!({key: value, "stringListValues": [], "binaryListValues": [], "dataType": kind});
+        record.insert(name.clone(), shown);
+    }
+    (!record.is_empty()).then(|| json!({"record": record, "md5": hex(&digest.finalize())}))
+}
+
+fn add(digest: &mut Md5, bytes: &[u8]) {
+    digest.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    digest.update(bytes);
+}
+
+/// The digest of a body, in hexadecimal, as SQS has it.
+pub fn md5(bytes: &[u8]) -> String {
+    hex(&Md5::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(32);
+    for byte in bytes {
+        // Writing to a text can't fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
 
 /// Longest message, in bytes, as SNS has it.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -82,7 +137,6 @@ fn value(attribute: &TopicAttribute) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn attributes(list: &[(&str, &str, &str)]) -> TopicAttributes {
         let one = |(name, kind, value): &(&str, &str, &str)| {
@@ -111,6 +165,24 @@ mod tests {
         check(json!({"kinds": ["jazz"]}), true);
         check(json!({"kinds": ["pop"]}), false);
         check(json!({"other": [{"exists": false}], "store": [{"exists": true}]}), true);
+    }
+
+    #[test]
+    fn attributes_are_digested_and_kept_as_records_have_them() {
+        let kept = kept(&attributes(&[("kind", "String", "order"), ("blob", "Binary", "AAE=")])).unwrap();
+        let expected = json!({"stringValue": "order", "stringListValues": [], "binaryListValues": [], "dataType": "String"});
+        assert_eq!(kept["record"]["kind"], expected);
+        assert_eq!(kept["record"]["blob"]["binaryValue"], "AAE=");
+        // Put together by hand after SQS's rule: blob before kind, each with its lengths.
+        let mut bytes = Vec::new();
+        for part in [&b"blob"[..], b"Binary"] {
+            bytes.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
+            bytes.extend(part);
+        }
+        bytes.extend([2, 0, 0, 0, 2, 0, 1]);
+        bytes.extend(b"\0\0\0\x04kind\0\0\0\x06String\x01\0\0\0\x05order");
+        assert_eq!(kept["md5"], md5(&bytes));
+        assert_eq!(super::kept(&TopicAttributes::new()), None);
     }
 
     #[test]

@@ -5,9 +5,17 @@ use ingle_types::balancer::target_group;
 use super::findings::Findings;
 use super::node::{Kind as NodeKind, Member, Node};
 
-/// Properties of queues, buckets and topics that say no more than a name does.
-const NAMING: [&str; 7] =
-    ["QueueName", "FifoQueue", "BucketName", "TopicName", "DisplayName", "RedrivePolicy", "Tags"];
+/// Properties of queues, buckets and topics that have an effect.
+const NAMING: [&str; 8] = [
+    "QueueName",
+    "FifoQueue",
+    "BucketName",
+    "TopicName",
+    "DisplayName",
+    "RedrivePolicy",
+    "Subscription",
+    "Tags",
+];
 
 /// The types whose names and ARNs mean something here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,7 +8,10 @@ use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::resources::{self, Kind as ResourceKind};
-use super::{Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, later, place};
+use super::{
+    Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, QueueSubscription, front, function, later,
+    place, subscriptions,
+};
 
 mod api;
 mod auth;
@@ -118,12 +121,15 @@ pub(super) fn read(
         resources: resources.iter().map(|member| (member.key.as_str(), member)).collect(),
         globals: globals.as_ref(),
     };
-    let mut reader = Reader { root, template, findings, evaluator, taken: BTreeSet::new() };
+    let mut reader =
+        Reader { root, template, findings, evaluator, taken: BTreeSet::new(), subscriptions: Vec::new() };
     let functions = reader.functions(&resources)?;
-    let (problems, ignored) = reader.findings.finish();
+    let Reader { findings, subscriptions, .. } = reader;
+    let (problems, ignored) = findings.finish();
     let file = PathBuf::from(file);
     let included = Vec::new();
-    Ok(Some(Project { kind: ProjectKind::Sam, file, included, region, functions, ignored, problems }))
+    let kind = ProjectKind::Sam;
+    Ok(Some(Project { kind, file, included, region, functions, subscriptions, ignored, problems }))
 }
 
 /// The folder's name with what a stack's name may hold.
@@ -186,6 +192,8 @@ struct Reader<'a> {
     evaluator: Evaluator<'a>,
     /// Resources that start a function.
     taken: BTreeSet<String>,
+    /// Queues that hear of topics.
+    subscriptions: Vec<QueueSubscription>,
 }
 
 impl Reader<'_> {
@@ -218,11 +226,14 @@ impl Reader<'_> {
             }
         }
         self.taken.extend(keys::taken(&self.template));
+        self.taken.extend(subscriptions::keys(resources));
         for member in resources.iter().filter(|member| !self.taken.contains(&member.key)) {
             resources::note_unserved(&mut self.findings, member);
         }
         let redrives = later::redrives(&mut self.findings, &mut self.evaluator, resources)?;
         later::apply(&mut functions, &redrives);
+        let (findings, evaluator) = (&mut self.findings, &mut self.evaluator);
+        self.subscriptions = subscriptions::read(findings, evaluator, resources, &mut functions)?;
         let functions = function::distinct(&mut self.findings, functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);

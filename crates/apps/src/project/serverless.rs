@@ -8,7 +8,8 @@ use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::{
-    Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, front, function, later, place, resources,
+    Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, QueueSubscription, front, function, later,
+    place, resources, subscriptions,
 };
 use variables::Variables;
 
@@ -135,7 +136,9 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
             resource_nodes.extend(findings.members(node, "Resources").iter().cloned());
         }
     }
-    resource_nodes.iter().for_each(|resource| resources::note_unserved(&mut findings, resource));
+    for resource in resource_nodes.iter().filter(|resource| !subscriptions::is_one(resource)) {
+        resources::note_unserved(&mut findings, resource);
+    }
     let service = service(&mut findings, &mut variables)?;
     let prefix = format!("{service}-{}", variables.stage);
     let made = made_by_framework(&functions, layers.as_ref(), &prefix);
@@ -171,11 +174,14 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         shared,
         names,
         findings,
+        subscriptions: Vec::new(),
     };
     let functions = reader.functions((functions, &resource_nodes), &mut evaluator)?;
-    let (problems, ignored) = reader.findings.finish();
+    let Reader { findings, subscriptions, .. } = reader;
+    let (problems, ignored) = findings.finish();
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
-    Ok(Project { kind: ProjectKind::Serverless, file, included, region, functions, ignored, problems })
+    let kind = ProjectKind::Serverless;
+    Ok(Project { kind, file, included, region, functions, subscriptions, ignored, problems })
 }
 
 /// The provider, with stage and region decided on the way.
@@ -315,6 +321,8 @@ struct Reader<'a> {
     /// Of functions, by their keys.
     names: auth::Names,
     findings: Findings,
+    /// Queues that hear of topics.
+    subscriptions: Vec<QueueSubscription>,
 }
 
 impl Reader<'_> {
@@ -330,6 +338,7 @@ impl Reader<'_> {
         }
         let redrives = later::redrives(&mut self.findings, evaluator, resources)?;
         later::apply(&mut found, &redrives);
+        self.subscriptions = subscriptions::read(&mut self.findings, evaluator, resources, &mut found)?;
         let functions = function::distinct(&mut self.findings, found);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);

@@ -36,17 +36,15 @@ pub(super) fn read(
         if !is_topic && !is_one(resource) {
             continue;
         }
-        let name = if is_topic {
-            evaluator.name(&resource.key, &resource.value, Kind::Topic)?.ok()
-        } else {
-            None
-        };
+        let name =
+            if is_topic { evaluator.name(&resource.key, &resource.value, Kind::Topic)?.ok() } else { None };
         let Some(value) = evaluator.evaluate(&resource.value)? else { continue };
         let Some(properties) = value.get("Properties") else { continue };
         match name {
             Some(topic) => {
                 let listed = properties.get("Subscription").map_or(&[][..], Node::items);
-                found.extend(listed.iter().filter_map(|one| subscriber(findings, &resource.key, &topic, one)));
+                found
+                    .extend(listed.iter().filter_map(|one| subscriber(findings, &resource.key, &topic, one)));
             }
             None if is_topic => {}
             None => found.extend(of_resource(findings, &resource.key, properties)),
@@ -58,7 +56,9 @@ pub(super) fn read(
             Subscriber::Queue(subscription) => queues.push(subscription),
             Subscriber::Function(name, source) => match functions.iter_mut().find(|one| one.name == name) {
                 Some(function) => function.sources.push(EventSource::Topic(source)),
-                None => findings.ignore(source.line, "a subscription", format!("there is no function {name}")),
+                None => {
+                    findings.ignore(source.line, "a subscription", format!("there is no function {name}"))
+                }
             },
         }
     }
@@ -96,7 +96,12 @@ fn subscriber(findings: &mut Findings, id: &str, topic: &str, node: &Node) -> Op
         "sqs" => "sqs",
         "lambda" => "lambda",
         "" => {
-            findings.wrong("E0116", line, format!("a subscription of {id} has no Protocol"), "write Protocol: sqs");
+            findings.wrong(
+                "E0116",
+                line,
+                format!("a subscription of {id} has no Protocol"),
+                "write Protocol: sqs",
+            );
             return None;
         }
         other => {
@@ -112,7 +117,8 @@ fn subscriber(findings: &mut Findings, id: &str, topic: &str, node: &Node) -> Op
     };
     let text = findings.text(endpoint, "the endpoint of a subscription")?;
     let Some(name) = name_in_arn(&text, service) else {
-        let what = format!("`{}` is no ARN of {service}, which the endpoint of {id} has to be", shortened(&text));
+        let what =
+            format!("`{}` is no ARN of {service}, which the endpoint of {id} has to be", shortened(&text));
         findings.wrong("E0116", endpoint.line, what, "write Endpoint: !GetAtt Queue.Arn");
         return None;
     };

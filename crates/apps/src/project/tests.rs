@@ -62,6 +62,11 @@ fn shown(project: &Project) -> String {
             writeln!(text, "  {}", shown_source(source)).unwrap();
         }
     }
+    for QueueSubscription { topic, queue, filter, is_raw, line } in &project.subscriptions {
+        let is_filtered = filter.is_some();
+        writeln!(text, "{line} topic {topic} to queue {queue}: filtered {is_filtered}, raw {is_raw}")
+            .unwrap();
+    }
     for Ignored { line, what, why, .. } in &project.ignored {
         writeln!(text, "ignored {line}: {what}: {why}").unwrap();
     }

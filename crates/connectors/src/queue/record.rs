@@ -1,12 +1,11 @@
 //! A message as a record of SQS (facts of Lambda, section 4.1).
 
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use ingle_store::LeasedMessage;
 use ingle_types::clock::unix_ms;
 use ingle_types::pattern::Pattern;
-use md5::{Digest as _, Md5};
+use ingle_types::topic::md5;
 use serde_json::{Value, json};
 
 /// Stands for an account where there is none.
@@ -42,7 +41,7 @@ pub(super) fn record(message: &LeasedMessage, place: Place<'_>, now: SystemTime)
         },
         "messageAttributes": attributes["record"],
         "md5OfMessageAttributes": attributes["md5"],
-        "md5OfBody": digest(&message.body),
+        "md5OfBody": md5(&message.body),
         "eventSource": "aws:sqs",
         "eventSourceARN": format!("arn:aws:sqs:{region}:{ACCOUNT}:{queue}"),
         "awsRegion": region,
@@ -62,15 +61,6 @@ pub(super) fn is_wanted(record: &Value, filters: &[Pattern]) -> bool {
     let mut members = members.clone();
     members.extend(parsed.map(|body| (BODY.to_owned(), body)));
     filters.iter().any(|filter| filter.matches(&members))
-}
-
-fn digest(body: &[u8]) -> String {
-    let mut text = String::with_capacity(32);
-    for byte in Md5::digest(body) {
-        // Writing to a text can't fail.
-        write!(text, "{byte:02x}").ok();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! Attributes of messages: checked, digested as clients check it, and kept in the form of records.
+//! Attributes of messages: checked, and shown as clients of SQS know them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use md5::{Digest as _, Md5};
+use ingle_types::topic::{self, TopicAttribute, TopicAttributes};
 use serde_json::{Map, Value, json};
-use std::fmt::Write as _;
 
 use super::{Fault, text};
 
@@ -25,34 +24,23 @@ pub(super) fn kept(request: &Value) -> Result<Option<Value>, Fault> {
     if given.len() > COUNT_MAX {
         return Err(refused(format!("a message has at most {COUNT_MAX} attributes")));
     }
-    let mut names: Vec<&String> = given.keys().collect();
-    names.sort();
-    let (mut digest, mut record) = (Md5::new(), Map::new());
-    for name in names {
-        let attribute = &given[name.as_str()];
-        let kind = text(attribute, "DataType").unwrap_or_default();
-        let is_binary = kind.split('.').next() == Some("Binary");
-        let key = if is_binary { "BinaryValue" } else { "StringValue" };
-        let Some(value) = text(attribute, key).filter(|_| !kind.is_empty()) else {
+    let mut found = TopicAttributes::new();
+    for (name, attribute) in given {
+        let kind = text(attribute, "DataType").unwrap_or_default().to_owned();
+        let mut one = TopicAttribute { kind, value: String::new() };
+        let key = if one.is_binary() { "BinaryValue" } else { "StringValue" };
+        let Some(value) = text(attribute, key).filter(|_| !one.kind.is_empty()) else {
             return Err(refused(format!(
                 "The message attribute '{name}' must contain a {key} and a DataType."
             )));
         };
-        add(&mut digest, name.as_bytes());
-        add(&mut digest, kind.as_bytes());
-        if is_binary {
-            let bytes = STANDARD.decode(value).map_err(|_| refused(format!("'{name}' is no base64")))?;
-            digest.update([2]);
-            add(&mut digest, &bytes);
-        } else {
-            digest.update([1]);
-            add(&mut digest, value.as_bytes());
+        if one.is_binary() && STANDARD.decode(value).is_err() {
+            return Err(refused(format!("'{name}' is no base64")));
         }
-        let key = if is_binary { "binaryValue" } else { "stringValue" };
-        let shown = json!({key: value, "stringListValues": [], "binaryListValues": [], "dataType": kind});
-        record.insert(name.clone(), shown);
+        value.clone_into(&mut one.value);
+        found.insert(name.clone(), one);
     }
-    Ok(Some(json!({"record": record, "md5": hex(&digest.finalize())})))
+    Ok(topic::kept(&found))
 }
 
 /// The attributes of a kept text as `ReceiveMessage` has them, with their digest.
@@ -73,47 +61,19 @@ pub(super) fn received(kept: &str) -> Option<(Value, Value)> {
     Some((Value::Object(attributes), kept["md5"].clone()))
 }
 
-fn add(digest: &mut Md5, bytes: &[u8]) {
-    digest.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-    digest.update(bytes);
-}
-
-pub(super) fn md5(bytes: &[u8]) -> String {
-    hex(&Md5::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(32);
-    for byte in bytes {
-        // Writing to a text can't fail.
-        write!(text, "{byte:02x}").ok();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_digested_and_kept_as_records_have_them() {
+    fn attributes_come_out_as_they_went_in() {
         let request = json!({"MessageAttributes": {
             "kind": {"DataType": "String", "StringValue": "order"},
             "blob": {"DataType": "Binary", "BinaryValue": "AAE="}}});
         let kept = kept(&request).unwrap().unwrap();
-        let expected = json!({"stringValue": "order", "stringListValues": [], "binaryListValues": [], "dataType": "String"});
-        assert_eq!(kept["record"]["kind"], expected);
         let (attributes, md5) = received(&kept.to_string()).unwrap();
         assert_eq!(attributes, request["MessageAttributes"]);
-        // Put together by hand after SQS's rule: blob before kind, each with its lengths.
-        let mut bytes = Vec::new();
-        for part in [&b"blob"[..], b"Binary"] {
-            bytes.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
-            bytes.extend(part);
-        }
-        bytes.extend([2, 0, 0, 0, 2, 0, 1]);
-        bytes.extend(b"\0\0\0\x04kind\0\0\0\x06String\x01\0\0\0\x05order");
-        assert_eq!(md5, super::md5(&bytes));
+        assert_eq!(md5.as_str().map(str::len), Some(32));
     }
 
     #[test]

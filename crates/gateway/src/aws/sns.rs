@@ -1,7 +1,10 @@
 //! Topics, as clients of SNS ask for them (query protocol, API version 2010-03-31): forms in, XML out.
 //!
-//! A topic is a name that functions of the project subscribe to; what is published there is an event of each of them.
+//! A topic is a name that functions and queues of the project subscribe to; what is published there is an event of each function, and a
+//! message of each queue.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::StatusCode;
 use ingle_types::topic::{MESSAGE_BYTES_MAX, Publication, TopicAttribute, TopicAttributes};
@@ -151,7 +154,12 @@ fn attributes(form: &Form, prefix: &str) -> Result<TopicAttributes, Fault> {
             let message = format!("The message attribute '{name}' must contain a value and a DataType.");
             return Err(Fault::bad("InvalidParameterValue", message));
         };
-        found.insert(name.to_owned(), TopicAttribute { kind: kind.to_owned(), value: value.to_owned() });
+        let attribute = TopicAttribute { kind: kind.to_owned(), value: value.to_owned() };
+        if attribute.is_binary() && STANDARD.decode(value).is_err() {
+            let message = format!("The message attribute '{name}' is no base64.");
+            return Err(Fault::bad("InvalidParameterValue", message));
+        }
+        found.insert(name.to_owned(), attribute);
     }
     Ok(found)
 }

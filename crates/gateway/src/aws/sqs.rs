@@ -12,6 +12,7 @@ use ingle_types::blob::INTERNAL_QUEUE_PREFIX;
 use ingle_types::clock::unix_ms;
 use ingle_types::event::LATER_QUEUE_PREFIX;
 use ingle_types::spec::embedded_name;
+use ingle_types::topic::md5;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -113,8 +114,7 @@ impl Call<'_> {
         let delay = self.number(entry, "DelaySeconds", DELAY_SECONDS_MAX)?.unwrap_or(0);
         let kept = attributes::kept(entry)?;
         let id = Uuid::new_v4();
-        let mut sent =
-            json!({"MessageId": id.to_string(), "MD5OfMessageBody": attributes::md5(body.as_bytes())});
+        let mut sent = json!({"MessageId": id.to_string(), "MD5OfMessageBody": md5(body.as_bytes())});
         if let Some(kept) = &kept {
             sent["MD5OfMessageAttributes"] = kept["md5"].clone();
         }
@@ -216,7 +216,7 @@ impl Call<'_> {
         let mut shown = json!({
             "MessageId": message_id,
             "ReceiptHandle": format!("{message_id}/{pop_receipt}"),
-            "MD5OfBody": attributes::md5(&message.body),
+            "MD5OfBody": md5(&message.body),
             "Body": String::from_utf8_lossy(&message.body),
         });
         let wanted = |lists: [&str; 2]| {

@@ -185,7 +185,7 @@ fn plain(shown: &Value) -> String {
         return messages.iter().map(line).collect();
     }
     if let Some(topic) = shown.get("topic") {
-        let hear = if shown["events"] == 1 { "function hears" } else { "functions hear" };
+        let hear = if shown["events"] == 1 { "subscriber hears" } else { "subscribers hear" };
         return format!("published to topic {}: {} {hear} of it", text(topic), shown["events"]);
     }
     if let Some(file) = shown.get("file") {

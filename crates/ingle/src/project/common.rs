@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingle_apps::project::{BucketSource, EventSource, MemberDoor, Project};
+use ingle_apps::project::{BucketSource, EventSource, MemberDoor, Project, QueueSubscription};
 use ingle_connectors::buckets::{self, BucketRule};
-use ingle_connectors::topics::{Subscription, Topics as Subscriptions};
+use ingle_connectors::topics::{Subscriber, Subscription, Topics as Subscriptions};
 use ingle_control::absolute;
 use ingle_gateway::admin::{Admin, LevelChange};
 use ingle_gateway::aws::{Aws, Credentials};
@@ -132,8 +132,14 @@ fn topics(project: &Project, store: &Store) -> Topics {
         for source in &function.sources {
             let EventSource::Topic(source) = source else { continue };
             let (topic, filter) = (source.topic.clone(), source.filter.clone());
-            subscriptions.push(Subscription { function: FunctionName::new(&function.name), topic, filter });
+            let subscriber = Subscriber::Function(FunctionName::new(&function.name));
+            subscriptions.push(Subscription { subscriber, topic, filter });
         }
+    }
+    for of_queue in &project.subscriptions {
+        let QueueSubscription { topic, queue, filter, is_raw, line: _ } = of_queue.clone();
+        let subscriber = Subscriber::Queue { name: queue, is_raw };
+        subscriptions.push(Subscription { subscriber, topic, filter });
     }
     let topics = Arc::new(Subscriptions::new(subscriptions, project.region.clone()));
     let names = topics.names().into_iter().map(str::to_owned).collect();

@@ -133,8 +133,95 @@ fn something_is_published_by_hand() {
         (&json!("Kitchen"), &json!("by hand"), &json!("Ledger"))
     );
     let only = server.call(&["send", "topic", "Orders_new", "cake"]).code(0);
-    assert_eq!(only.stdout.trim(), "published to topic Orders_new: 1 function hears of it");
+    assert_eq!(only.stdout.trim(), "published to topic Orders_new: 1 subscriber hears of it");
     let unknown = server.call(&["send", "topic", "orders", "bread", "--json"]).code(1).json();
     assert_eq!(unknown["code"], "E0126", "{unknown}");
     assert!(unknown["message"].as_str().unwrap().contains("there are Orders_new"), "{unknown}");
+}
+
+const QUEUES: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function: {Runtime: python3.11, Timeout: 30, MemorySize: 512}
+Resources:
+  Orders:
+    Type: AWS::SNS::Topic
+    Properties:
+      Subscription: [{Protocol: sqs, Endpoint: !GetAtt Everything.Arn}, {Protocol: email, Endpoint: a@example.com}]
+  Everything: {Type: AWS::SQS::Queue}
+  Soups: {Type: AWS::SQS::Queue}
+  Wish:
+    Type: AWS::SNS::Subscription
+    Properties:
+      TopicArn: !Ref Orders
+      Protocol: sqs
+      Endpoint: !GetAtt Soups.Arn
+      RawMessageDelivery: true
+      FilterPolicy: {kind: [soup]}
+  Direct:
+    Type: AWS::SNS::Subscription
+    Properties: {TopicArn: !Ref Orders, Protocol: lambda, Endpoint: !GetAtt Listen.Arn}
+  Publish:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: app.publish
+      Environment: {Variables: {TOPIC: !Ref Orders, EVERYTHING: !Ref Everything}}
+  Cook:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: app.cook
+      Events: {Soups: {Type: SQS, Properties: {Queue: !GetAtt Soups.Arn, BatchSize: 1}}}
+  Listen:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: app.listen}
+"#;
+
+const QUEUES_CODE: &str = r#"
+import json, os
+import boto3
+
+def publish(event, context):
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = os.environ["TOPIC"]
+    attributes = {"kind": {"DataType": "String", "StringValue": "soup"}, "raw": {"DataType": "Binary", "BinaryValue": b"\0\1"}}
+    ids = [sns.publish(TopicArn=topic, Message="tea")["MessageId"],
+           sns.publish(TopicArn=topic, Message="tomato", Subject="order", MessageAttributes=attributes)["MessageId"]]
+    got = sqs.receive_message(QueueUrl=os.environ["EVERYTHING"], MaxNumberOfMessages=10)["Messages"]
+    return {"ids": ids, "got": [json.loads(one["Body"]) for one in got]}
+
+def cook(event, context):
+    record, = event["Records"]
+    print("cooks", json.dumps([record["body"], record["messageAttributes"], record["md5OfMessageAttributes"]]))
+
+def listen(event, context):
+    print("hears", event["Records"][0]["Sns"]["Message"])
+"#;
+
+#[test]
+fn a_message_comes_to_queues() {
+    let server =
+        App::default().file("template.yaml", QUEUES).file("app.py", QUEUES_CODE).launch(&clients()).start();
+    let call = Request::post("/2015-03-31/functions/Publish/invocations", "{}");
+    let told = server.send(call).status(200).json();
+    let (first, second) = (&told["got"][0], &told["got"][1]);
+    assert_eq!((&first["Message"], &first["MessageId"]), (&json!("tea"), &told["ids"][0]), "{told}");
+    assert!(first.get("Subject").is_none() && first.get("MessageAttributes").is_none(), "{told}");
+    assert_eq!((&second["Type"], &second["Subject"]), (&json!("Notification"), &json!("order")));
+    assert_eq!(second["TopicArn"], "arn:aws:sns:us-east-1:000000000000:Orders");
+    assert_eq!(second["MessageAttributes"]["kind"], json!({"Type": "String", "Value": "soup"}));
+    assert_eq!(second["MessageAttributes"]["raw"], json!({"Type": "Binary", "Value": "AAE="}));
+
+    let line = server.log("cooks ");
+    let cooked: Value =
+        serde_json::from_str(line["message"].as_str().unwrap().trim_start_matches("cooks ")).unwrap();
+    assert_eq!((&cooked[0], &cooked[1]["kind"]["stringValue"]), (&json!("tomato"), &json!("soup")));
+    assert_eq!(
+        (&cooked[1]["raw"]["binaryValue"], cooked[2].as_str().map(str::len)),
+        (&json!("AAE="), Some(32))
+    );
+    server.log("hears tea");
+    let sent = server.call(&["send", "topic", "Orders", "bread"]).code(0);
+    assert_eq!(sent.stdout.trim(), "published to topic Orders: 2 subscribers hear of it");
+    assert_eq!(server.invocations("Cook", 1).len(), 1);
+    assert_eq!(server.stop().code, Some(0));
 }

@@ -758,3 +758,85 @@ fn references_are_no_bombs() {
     assert_eq!(error.code(), "E0115");
     assert!(error.to_string().contains("MiB of text"), "{error}");
 }
+
+const SUBSCRIBED: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  News:
+    Type: AWS::SNS::Topic
+    Properties:
+      TopicName: latest
+      Subscription:
+        - {Protocol: sqs, Endpoint: !GetAtt Letters.Arn}
+        - {Protocol: email, Endpoint: ada@example.com}
+  Letters: {Type: AWS::SQS::Queue}
+  Chosen:
+    Type: AWS::SNS::Subscription
+    Properties:
+      TopicArn: !Ref News
+      Protocol: sqs
+      Endpoint: arn:aws:sqs:us-east-1:000000000000:others
+      FilterPolicy: {kind: [a]}
+      RawMessageDelivery: "true"
+      RedrivePolicy: {deadLetterTargetArn: x}
+  Told: {Type: AWS::SNS::Subscription, Properties: {TopicArn: !Ref News, Protocol: lambda, Endpoint: !GetAtt F.Arn}}
+  Lost: {Type: AWS::SNS::Subscription, Properties: {TopicArn: !Ref News, Protocol: lambda, Endpoint: "arn:aws:lambda:us-east-1:000000000000:function:g"}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: a.b, Runtime: python3.12}
+"#;
+
+#[test]
+fn queues_and_functions_subscribe_beside_functions() {
+    let expected = "
+23 F = F: a.b in ``, python3.12, 3s, 128 MB
+  21 topic latest: filtered false
+9 topic latest to queue Letters: filtered false, raw false
+15 topic latest to queue others: filtered true, raw true
+ignored 10: a subscription of News: nobody is told by email here
+ignored 20: RedrivePolicy of Chosen: it is not applied here
+ignored 22: a subscription: there is no function g
+";
+    check_with(&[("template.yaml", SUBSCRIBED), ("a.py", "")], &ProjectOptions::default(), expected);
+}
+
+#[test]
+fn wrong_subscriptions_have_their_lines() {
+    let check = |properties: &str, expected: &str| {
+        let template = format!(
+            "Transform: AWS::Serverless-2016-10-31\nResources:\n  F:\n    Type: AWS::Serverless::Function\n    \
+             Properties: {{Handler: a.b, Runtime: python3.12}}\n  S:\n    Type: AWS::SNS::Subscription\n    \
+             Properties: {properties}\n"
+        );
+        check_findings(
+            &[("template.yaml", &template), ("a.py", "")],
+            "error",
+            &[&format!("error[E0116] template.yaml:8: {expected}")],
+        );
+    };
+    let queue = "Endpoint: arn:aws:sqs:us-east-1:000000000000:q";
+    check(
+        &format!("{{Protocol: sqs, {queue}}}"),
+        "the subscription S has no TopicArn; fix: write TopicArn: !Ref and the topic",
+    );
+    check(
+        &format!("{{TopicArn: t, {queue}}}"),
+        "a subscription of S has no Protocol; fix: write Protocol: sqs",
+    );
+    check(
+        "{TopicArn: t, Protocol: sqs}",
+        "a subscription of S has no Endpoint; fix: write Endpoint: !GetAtt Queue.Arn",
+    );
+    check(
+        "{TopicArn: t, Protocol: sqs, Endpoint: q}",
+        "`q` is no ARN of sqs, which the endpoint of S has to be; fix: write Endpoint: !GetAtt Queue.Arn",
+    );
+    check(
+        &format!("{{TopicArn: t, Protocol: sqs, {queue}, RawMessageDelivery: 7}}"),
+        "RawMessageDelivery is `7`; fix: write true or false",
+    );
+    check(
+        &format!("{{TopicArn: t, Protocol: sqs, {queue}, FilterPolicy: {{a: b}}}}"),
+        "the filter policy: `a` has no list of conditions; fix: write e.g. store: [books, {prefix: mu}]",
+    );
+}

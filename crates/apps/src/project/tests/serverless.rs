@@ -94,6 +94,9 @@ resources:
       Properties: {QueueName: 'orders-${sls:stage}'}
     Topic:
       Type: AWS::SNS::Topic
+    Wish:
+      Type: AWS::SNS::Subscription
+      Properties: {TopicArn: !Ref Topic, Protocol: sqs, Endpoint: !GetAtt OrdersQueue.Arn}
 "#;
 
 const SHARED: &str = "all:\n  greeting: hello ${self:service}\n";
