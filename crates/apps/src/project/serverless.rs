@@ -130,15 +130,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let stacks = listed.as_ref().map_or(&[][..], |node| {
         if node.items().is_empty() { std::slice::from_ref(node) } else { node.items() }
     });
-    let mut resource_nodes = Vec::new();
-    for stack in stacks {
-        if let Some(node) = stack.get("Resources") {
-            resource_nodes.extend(findings.members(node, "Resources").iter().cloned());
-        }
-    }
-    for resource in resource_nodes.iter().filter(|resource| !subscriptions::is_one(resource)) {
-        resources::note_unserved(&mut findings, resource);
-    }
+    let resource_nodes = declared(&mut findings, stacks);
     let service = service(&mut findings, &mut variables)?;
     let prefix = format!("{service}-{}", variables.stage);
     let made = made_by_framework(&functions, layers.as_ref(), &prefix);
@@ -182,6 +174,18 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
     let kind = ProjectKind::Serverless;
     Ok(Project { kind, file, included, region, functions, subscriptions, ignored, problems })
+}
+
+/// What is declared in the language of CloudFormation.
+fn declared(findings: &mut Findings, stacks: &[Node]) -> Vec<Member> {
+    let mut declared = Vec::new();
+    for node in stacks.iter().filter_map(|stack| stack.get("Resources")) {
+        declared.extend(findings.members(node, "Resources").iter().cloned());
+    }
+    for resource in declared.iter().filter(|resource| !subscriptions::is_one(resource)) {
+        resources::note_unserved(findings, resource);
+    }
+    declared
 }
 
 /// The provider, with stage and region decided on the way.
