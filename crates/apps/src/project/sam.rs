@@ -14,7 +14,10 @@ mod api;
 mod auth;
 mod balancer;
 mod events;
+mod integration;
 mod keys;
+mod openapi;
+mod security;
 mod validation;
 mod wiring;
 
@@ -118,11 +121,12 @@ pub(super) fn read(
         resources: resources.iter().map(|member| (member.key.as_str(), member)).collect(),
         globals: globals.as_ref(),
     };
-    let mut reader = Reader { root, template, findings, evaluator, taken: BTreeSet::new() };
+    let documents = openapi::read(&mut findings, &mut evaluator, root, (listed, &resources))?;
+    let included = openapi::files(&documents);
+    let mut reader = Reader { root, template, findings, evaluator, documents, taken: BTreeSet::new() };
     let functions = reader.functions(&resources)?;
     let (problems, ignored) = reader.findings.finish();
     let file = PathBuf::from(file);
-    let included = Vec::new();
     Ok(Some(Project { kind: ProjectKind::Sam, file, included, region, functions, ignored, problems }))
 }
 
@@ -184,6 +188,8 @@ struct Reader<'a> {
     findings: Findings,
     /// Still needed for names.
     evaluator: Evaluator<'a>,
+    /// Those of its APIs.
+    documents: Vec<openapi::Document>,
     /// Resources that start a function.
     taken: BTreeSet<String>,
 }
@@ -223,7 +229,8 @@ impl Reader<'_> {
         }
         let redrives = later::redrives(&mut self.findings, &mut self.evaluator, resources)?;
         later::apply(&mut functions, &redrives);
-        let functions = function::distinct(&mut self.findings, functions);
+        let mut functions = function::distinct(&mut self.findings, functions);
+        openapi::attach(&mut self.findings, &self.template, &self.documents, &mut functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);
         Ok(functions)

@@ -88,7 +88,7 @@ fn links<'a>(template: &Template<'a>) -> Vec<Link<'a>> {
         let apis = stages.iter().filter_map(|stage| stage.get("ApiId")?.reference.as_deref());
         Some(Link { member, key, plan, apis: apis.collect() })
     };
-    listed.filter_map(|member| link(&member)).collect()
+    listed.filter_map(link).collect()
 }
 
 /// The resources that say who may call an API of the template.
