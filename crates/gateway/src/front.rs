@@ -154,6 +154,12 @@ pub(crate) fn mapped(
 }
 
 impl Mapped {
+    /// The answer of a route behind which there is no function; `None` for every other one.
+    pub(crate) fn without_function(&self) -> Option<Response<Bytes>> {
+        let mapping = self.front.mapping.as_ref()?.as_ref().ok()?;
+        mapping.is_mock().then(|| mapping.mock(&self.event, &self.seen))
+    }
+
     /// The answer to what the function returned, or how it failed, with the error's message; both as JSON text.
     pub(crate) fn answer(&self, returned: &str, error: Option<&str>) -> Response<Bytes> {
         match &self.front.mapping {

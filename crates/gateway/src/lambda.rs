@@ -188,21 +188,28 @@ pub(crate) fn answered(
     body: &Body,
 ) -> Result<impl Future<Output = Response<Bytes>> + use<>, Response<Bytes>> {
     let (door, source) = (door.clone(), Source::of(head));
-    let mapped = behind_templates(&door, &function, head, body)?;
-    let plain = match mapped {
-        None => Some(invocation(&door, function, head, body)?),
-        Some(_) => None,
+    let planned = match behind_templates(&door, &function, head, body)? {
+        Some(planned) => planned,
+        None => Planned::Run(invocation(&door, function, head, body)?),
     };
     Ok(async move {
-        match (mapped, plain) {
-            (Some((invocation, mapped)), _) => invoke_behind_templates(door, invocation, mapped).await,
-            (None, Some(invocation)) => invoke(door, invocation, source).await,
-            (None, None) => Response::default(),
+        match planned {
+            Planned::Run(invocation) => invoke(door, invocation, source).await,
+            Planned::Mapped(invocation, mapped) => invoke_behind_templates(door, invocation, *mapped).await,
+            Planned::Answered(answer) => answer,
         }
     })
 }
 
-/// The invocation of a handler behind mapping templates, and what answers for it; `None` for every other handler.
+/// What is done with a request.
+enum Planned {
+    Run(Invocation),
+    Mapped(Invocation, Box<front::Mapped>),
+    /// There is no function behind the route.
+    Answered(Response<Bytes>),
+}
+
+/// What mapping templates make of a request; `None` for a route without.
 ///
 /// # Errors
 /// The answer to a request of which no event could be made.
@@ -211,7 +218,7 @@ fn behind_templates(
     function: &FunctionName,
     head: &Parts,
     body: &Body,
-) -> Result<Option<(Invocation, front::Mapped)>, Response<Bytes>> {
+) -> Result<Option<Planned>, Response<Bytes>> {
     let (id, now) = (InvocationId::random(), door.rooms.clock.now());
     let trace = trace(head, id);
     let request = |matched: &Matched| {
@@ -219,8 +226,11 @@ fn behind_templates(
         serde_json::from_str(&text).unwrap_or_default()
     };
     let Some(mut mapped) = front::mapped(head, body, request)? else { return Ok(None) };
+    if let Some(answer) = mapped.without_function() {
+        return Ok(Some(Planned::Answered(answer)));
+    }
     let made = Made { id, trace, text: std::mem::take(&mut mapped.event), summary: summary(head) };
-    Ok(Some((made.invocation(door, function.clone(), Some(head)), mapped)))
+    Ok(Some(Planned::Mapped(made.invocation(door, function.clone(), Some(head)), Box::new(mapped))))
 }
 
 /// Runs it to its end, answers by the templates and leaves a record.

@@ -14,6 +14,7 @@ use ingle_gateway::auth::Guard;
 use ingle_gateway::front;
 use ingle_gateway::hosts::label_of;
 use ingle_gateway::service::Service;
+use ingle_types::front::IntegrationKind;
 use ingle_types::problem::Problem;
 use serde_json::{Value, json};
 
@@ -294,7 +295,9 @@ pub(crate) fn routes(project: &Project, address: &str, port: u16, style: Style) 
                 (_, apis::DEFAULT) => format!("http://{address}/ and every other path"),
                 (_, path) => format!("http://{address}{path}"),
             };
-            (method, target, function)
+            let is_mock =
+                http.front.integration.as_ref().is_some_and(|one| one.kind == IntegrationKind::Mock);
+            (method, target, if is_mock { "(a mock)" } else { function })
         })
         .collect();
     let site = web_app(project)

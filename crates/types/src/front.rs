@@ -22,13 +22,25 @@ pub struct FrontSpec {
     pub integration: Option<Integration>,
 }
 
-/// What a function gets of a request, and what becomes of what it returns (`integration: lambda` of a serverless.yml).
+/// What a function gets of a request, and what becomes of what it returns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Integration {
-    /// Media types with templates. Empty for the event that the Serverless Framework makes.
+    pub kind: IntegrationKind,
+    /// Media types with templates.
     pub requests: Vec<(String, String)>,
     pub pass_through: PassThrough,
     pub responses: Vec<ResponseRule>,
+}
+
+/// What is behind the templates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntegrationKind {
+    /// A function. Without templates it gets the event that the Serverless Framework makes (`integration: lambda`).
+    Framework,
+    /// A function.
+    Function,
+    /// Nothing: the template of the request says which response there is, as `{"statusCode": 200}`.
+    Mock,
 }
 
 /// What becomes of a body for whose media type there is no template.
@@ -45,7 +57,7 @@ pub enum PassThrough {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResponseRule {
     pub status: u16,
-    /// Of the whole message of an error, as a regular expression; `None` for what has no other rule.
+    /// Of the whole message of an error, or of a mock's status, as a regular expression; `None` for what has no other rule.
     pub pattern: Option<String>,
     pub template: Option<String>,
     /// Names with `'a text'` or `integration.response.body.member`.

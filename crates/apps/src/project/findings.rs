@@ -19,6 +19,8 @@ const GROUPS_MAX: usize = 1000;
 pub(super) struct Findings {
     /// The file, relative to the project's folder.
     pub(super) file: String,
+    /// It, if that is another than the project's own.
+    within: Option<PathBuf>,
     /// The function that is being read.
     pub(super) function: Option<String>,
     problems: Vec<Problem>,
@@ -46,6 +48,7 @@ impl Findings {
     pub(super) fn new(file: impl Into<String>) -> Self {
         Self {
             file: file.into(),
+            within: None,
             function: None,
             problems: Vec::new(),
             errors: 0,
@@ -78,6 +81,20 @@ impl Findings {
         (self.problems, ignored)
     }
 
+    /// Finds in another file of the project than its own.
+    pub(super) fn within<Found>(
+        &mut self,
+        file: Option<&str>,
+        find: impl FnOnce(&mut Self) -> Found,
+    ) -> Found {
+        let Some(file) = file else { return find(self) };
+        let own = std::mem::replace(&mut self.file, file.to_owned());
+        let before = self.within.replace(PathBuf::from(file));
+        let found = find(self);
+        (self.file, self.within) = (own, before);
+        found
+    }
+
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
         self.errors
@@ -88,7 +105,7 @@ impl Findings {
         let (what, why) = (what.into(), why.into());
         if !self.groups.iter().any(|group| (group.line, &group.what, &group.why) == (line, &what, &why)) {
             self.add(Group {
-                file: None,
+                file: self.within.clone(),
                 line,
                 what,
                 subjects: Vec::new(),
@@ -123,7 +140,10 @@ impl Findings {
 
     /// Something that has no effect, and stands in several places: `Policies` of this function and of that.
     pub(super) fn ignore_of(&mut self, line: u32, what: &str, subject: &str, why: &str) {
-        let same = |group: &&mut Group| !group.subjects.is_empty() && group.what == what && group.why == why;
+        let (file, own) = (self.within.clone(), self.within.clone());
+        let same = |group: &&mut Group| {
+            !group.subjects.is_empty() && group.what == what && group.why == why && group.file == own
+        };
         match self.groups.iter_mut().find(same) {
             Some(group) if group.last == subject => {}
             Some(group) => {
@@ -136,7 +156,7 @@ impl Findings {
             }
             None => {
                 let (what, why, last) = (what.to_owned(), why.to_owned(), subject.to_owned());
-                self.add(Group { file: None, line, what, subjects: vec![last.clone()], last, count: 1, why });
+                self.add(Group { file, line, what, subjects: vec![last.clone()], last, count: 1, why });
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) const REST_TTL_SECONDS: u64 = 300;
 const TTL_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 0..=3600;
 
 /// What a route says of its callers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     pub(super) front: Box<FrontSpec>,
     /// What of it is not asked here.

@@ -17,7 +17,10 @@ mod api;
 mod auth;
 mod balancer;
 mod events;
+mod integration;
 mod keys;
+mod openapi;
+mod security;
 mod validation;
 mod wiring;
 
@@ -121,13 +124,14 @@ pub(super) fn read(
         resources: resources.iter().map(|member| (member.key.as_str(), member)).collect(),
         globals: globals.as_ref(),
     };
-    let mut reader =
-        Reader { root, template, findings, evaluator, taken: BTreeSet::new(), subscriptions: Vec::new() };
+    let documents = openapi::read(&mut findings, &mut evaluator, root, (listed, &resources))?;
+    let included = openapi::files(&documents);
+    let (taken, subscriptions) = (BTreeSet::new(), Vec::new());
+    let mut reader = Reader { root, template, findings, evaluator, documents, taken, subscriptions };
     let functions = reader.functions(&resources)?;
     let Reader { findings, subscriptions, .. } = reader;
     let (problems, ignored) = findings.finish();
     let file = PathBuf::from(file);
-    let included = Vec::new();
     let kind = ProjectKind::Sam;
     Ok(Some(Project { kind, file, included, region, functions, subscriptions, ignored, problems }))
 }
@@ -190,6 +194,8 @@ struct Reader<'a> {
     findings: Findings,
     /// Still needed for names.
     evaluator: Evaluator<'a>,
+    /// Those of its APIs.
+    documents: Vec<openapi::Document>,
     /// Resources that start a function.
     taken: BTreeSet<String>,
     /// Queues that hear of topics.
@@ -234,7 +240,8 @@ impl Reader<'_> {
         later::apply(&mut functions, &redrives);
         let (findings, evaluator) = (&mut self.findings, &mut self.evaluator);
         self.subscriptions = subscriptions::read(findings, evaluator, resources, &mut functions)?;
-        let functions = function::distinct(&mut self.findings, functions);
+        let mut functions = function::distinct(&mut self.findings, functions);
+        openapi::attach(&mut self.findings, &self.template, &self.documents, &mut functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);
         Ok(functions)

@@ -8,6 +8,7 @@ mod balancers;
 mod damage;
 mod front;
 mod keys;
+mod openapi;
 mod sam;
 mod serverless;
 

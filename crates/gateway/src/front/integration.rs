@@ -1,11 +1,11 @@
-//! Functions behind mapping templates: what they get of a request, and what becomes of what they return (facts of Lambda, section
+//! Mapping templates, with functions or nothing behind them: what they get of a request, and what becomes of what they return (facts of Lambda, section
 //! 5.3, steps 6 and 7).
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use ingle_types::front::{Integration, PassThrough, ResponseRule};
+use ingle_types::front::{Integration, IntegrationKind, PassThrough, ResponseRule};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,7 @@ const ERROR_HEADER: HeaderName = HeaderName::from_static("ingle-error");
 /// The templates of one route, made ready.
 pub(super) struct Mapping {
     /// By media type.
+    kind: IntegrationKind,
     requests: Vec<(String, Template)>,
     pass_through: PassThrough,
     responses: Vec<Rule>,
@@ -105,6 +106,7 @@ impl Mapping {
             Ok((kind.clone(), template))
         });
         Ok(Self {
+            kind: integration.kind,
             requests: requests.collect::<Result<_, String>>()?,
             pass_through: integration.pass_through,
             responses: integration.responses.iter().map(Rule::new).collect::<Result<_, _>>()?,
@@ -127,7 +129,7 @@ impl Mapping {
                 Err(error) => Err(bad_request(&error.to_string())),
             };
         }
-        let is_usual = matches!(kind.as_str(), JSON | FORM);
+        let is_usual = self.kind == IntegrationKind::Framework && matches!(kind.as_str(), JSON | FORM);
         if self.requests.is_empty() && is_usual {
             return Ok(usual(&kind, &text, asked).to_string());
         }
@@ -141,6 +143,20 @@ impl Mapping {
             Ok(_) => Ok(text),
             Err(_) if text.is_empty() => Ok("{}".to_owned()),
             Err(error) => Err(bad_request(&error.to_string())),
+        }
+    }
+
+    pub(super) fn is_mock(&self) -> bool {
+        self.kind == IntegrationKind::Mock
+    }
+
+    /// The answer of a mock. `event`: what the template of its request has made, as JSON text.
+    pub(super) fn mock(&self, event: &str, asked: &Asked) -> Response<Bytes> {
+        let said: Value = serde_json::from_str(event).unwrap_or_default();
+        match &said["statusCode"] {
+            Value::Number(status) => self.answer("", Some(&status.to_string()), asked),
+            Value::String(status) => self.answer("", Some(status), asked),
+            _ => broken("the template of a mock's request makes no `statusCode`"),
         }
     }
 
@@ -280,8 +296,13 @@ mod tests {
                      body: &str,
                      expected: Result<Value, u16>| {
             let requests = requests.iter().map(|&(kind, text)| (kind.to_owned(), text.to_owned())).collect();
-            let mapping =
-                Mapping::new(&Integration { requests, pass_through, responses: Vec::new() }).unwrap();
+            let mapping = Mapping::new(&Integration {
+                kind: IntegrationKind::Framework,
+                requests,
+                pass_through,
+                responses: Vec::new(),
+            })
+            .unwrap();
             let (head, ()) = Request::post("/").header("content-type", kind).body(()).unwrap().into_parts();
             let found = mapping.event(&head, body.as_bytes(), &asked());
             let found = found
@@ -323,7 +344,12 @@ mod tests {
                 Some("#set($context.responseOverride.header.x-more = 'y')made $input.path('$.id')"),
             ),
         ];
-        let integration = Integration { requests: Vec::new(), pass_through: PassThrough::Never, responses };
+        let integration = Integration {
+            kind: IntegrationKind::Framework,
+            requests: Vec::new(),
+            pass_through: PassThrough::Never,
+            responses,
+        };
         let mapping = Mapping::new(&integration).unwrap();
         let made = mapping.answer("{\"id\": 7}", None, &asked());
         assert_eq!((made.status().as_u16(), &made.body()[..]), (201, &b"made 7"[..]));
@@ -343,10 +369,43 @@ mod tests {
     fn what_is_no_template_is_a_fault() {
         let requests = vec![(JSON.to_owned(), "\n#if(".to_owned())];
         let responses = vec![rule(200, "(", None), rule(99, "", None), rule(200, "", Some("#end"))];
-        let found = faults(&Integration { requests, pass_through: PassThrough::Never, responses });
+        let found = faults(&Integration {
+            kind: IntegrationKind::Framework,
+            requests,
+            pass_through: PassThrough::Never,
+            responses,
+        });
         assert!(
             found.len() == 4 && found[0].starts_with("line 2 of the template for application/json"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_mock_answers_with_the_response_of_its_status() {
+        let integration = |template: &str| Integration {
+            kind: IntegrationKind::Mock,
+            requests: vec![(JSON.to_owned(), template.to_owned())],
+            pass_through: PassThrough::WhenNoMatch,
+            responses: vec![
+                rule(200, "2..", Some("{\"at\": \"$context.path\"}")),
+                ResponseRule { status: 503, pattern: None, template: None, headers: Vec::new() },
+            ],
+        };
+        let (head, ()) = Request::get("/").body(()).unwrap().into_parts();
+        let asked = Asked { context: json!({"path": "/a"}), ..Asked::default() };
+        let check = |template: &str, status: u16, body: &str| {
+            let mapping = Mapping::new(&integration(template)).unwrap();
+            let event = mapping.event(&head, b"", &asked).unwrap();
+            let answer = mapping.mock(&event, &asked);
+            assert_eq!((answer.status().as_u16(), &**answer.body()), (status, body.as_bytes()), "{template}");
+        };
+        check("{\"statusCode\": 201}", 200, "{\"at\": \"/a\"}");
+        check("{\"statusCode\": \"200\"}", 200, "{\"at\": \"/a\"}");
+        check("{\"statusCode\": 404}", 503, "");
+        check("{}", 500, "{\"message\":\"Internal server error\"}");
+        // Without a template of its own, a body passes as it is: it is no request that the Serverless Framework knows.
+        let mapping = Mapping::new(&Integration { requests: Vec::new(), ..integration("") }).unwrap();
+        assert_eq!(mapping.event(&head, b"{\"a\": 1}", &asked).unwrap(), "{\"a\": 1}");
     }
 }

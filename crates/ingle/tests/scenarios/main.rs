@@ -56,6 +56,7 @@ mod loops;
 mod malformed;
 mod memory;
 mod middleware;
+mod openapi;
 mod openwhisk;
 mod order;
 mod overload;

@@ -14,7 +14,7 @@ const IMPLICIT_REST: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP: &str = "ServerlessHttpApi";
 const IMPLICIT_STAGE: &str = "Prod";
 
-const APPLIED: [&str; 9] = [
+const APPLIED: [&str; 11] = [
     "StageName",
     "Cors",
     "CorsConfiguration",
@@ -24,10 +24,13 @@ const APPLIED: [&str; 9] = [
     "Tags",
     AUTH,
     "Models",
+    "DefinitionBody",
+    "DefinitionUri",
 ];
 const AUTH: &str = "Auth";
 
 /// What a route has from its API.
+#[derive(Clone)]
 pub(super) struct Door {
     pub(super) api: Api,
     pub(super) stage: String,
@@ -103,7 +106,6 @@ pub(super) fn note_properties(findings: &mut Findings, properties: &[Member], su
     }
     for property in properties.iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
         let why = match property.key.as_str() {
-            "DefinitionBody" | "DefinitionUri" => "routes are those of the functions' events",
             "Domain" => "names and certificates belong to the server in front",
             _ => "it is not applied here",
         };

@@ -1,6 +1,6 @@
 //! `integration: lambda` of events of type http: templates instead of the whole request.
 
-use ingle_types::front::{Integration, PassThrough, ResponseRule};
+use ingle_types::front::{Integration, IntegrationKind, PassThrough, ResponseRule};
 
 use super::super::findings::{Findings, shortened};
 use super::super::node::{Kind, Node};
@@ -39,7 +39,7 @@ pub(super) fn read(findings: &mut Findings, config: &Node) -> Option<Integration
         }
     };
     let responses = responses(findings, config.get("response").unwrap_or(&empty))?;
-    Some(Integration { requests, pass_through, responses })
+    Some(Integration { kind: IntegrationKind::Framework, requests, pass_through, responses })
 }
 
 fn responses(findings: &mut Findings, response: &Node) -> Option<Vec<ResponseRule>> {

@@ -1,0 +1,176 @@
+//! Routes in OpenAPI documents.
+
+use super::*;
+
+/// Routes of functions, a line for each, and what is ignored or wrong: `file:line code or what`.
+fn found(files: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+    let files = [files, &[("a.py", "")]].concat();
+    let found = project(&files, &ProjectOptions::default());
+    let routes = found.functions.iter().flat_map(|function| {
+        function
+            .sources
+            .iter()
+            .map(|source| format!("{}: {}{}", function.id, shown_source(source), front(source)))
+    });
+    let ignored = found.ignored.iter().map(|one| {
+        let file = one.file.as_ref().unwrap_or(&found.file).display().to_string();
+        format!("{file}:{} {}: {}", one.line, one.what, one.why)
+    });
+    let problems = found.problems.iter().map(|one| {
+        let (file, line) = (one.file.clone().unwrap_or_default(), one.line.unwrap_or_default());
+        format!("{file}:{line} {} {}", one.code, one.message)
+    });
+    (routes.collect(), ignored.chain(problems).collect())
+}
+
+/// What is asked, and with which templates.
+fn front(source: &EventSource) -> String {
+    let EventSource::Http(http) = source else { return String::new() };
+    let asked =
+        http.front.authorizer.as_ref().map(|one| format!(", {} {:?} {:?}", one.name, one.kind, one.ttl));
+    let integration = http.front.integration.as_ref().map(|one| format!(", {one:?}"));
+    asked.unwrap_or_default() + &integration.unwrap_or_default()
+}
+
+const TEMPLATE: &str = r#"Transform: AWS::Serverless-2016-10-31
+Resources:
+  Rest:
+    Type: AWS::Serverless::Api
+    Properties: {StageName: v1, DefinitionUri: api.json, BinaryMediaTypes: [a/b]}
+  Http:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      Auth:
+        DefaultAuthorizer: Tokens
+        Authorizers: {Tokens: {JwtConfiguration: {issuer: "https://id.test/", audience: [a]}}}
+      DefinitionBody:
+        openapi: 3.0.1
+        x-amazon-apigateway-cors: {allowOrigins: ["https://a.test"]}
+        x-amazon-apigateway-importexport-version: "1.0"
+        paths:
+          /a:
+            get: {x-amazon-apigateway-integration: {type: AWS_PROXY, uri: !GetAtt F.Arn, payloadFormatVersion: "2.0"}}
+            post: {security: [], x-amazon-apigateway-integration: {type: aws_proxy, uri: !GetAtt F.Arn}}
+            put: {x-amazon-apigateway-integration: {type: http_proxy, uri: "https://a.test"}}
+            delete: {responses: {}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Events:
+        A: {Type: Api, Properties: {Path: /x, Method: get, RestApiId: !Ref Rest}}
+        B: {Type: Api, Properties: {Path: /other, Method: get, RestApiId: !Ref Rest}}
+"#;
+
+const DOCUMENT: &str = r#"{
+  "swagger": "2.0",
+  "security": [{"ask": []}],
+  "x-amazon-apigateway-binary-media-types": ["c/d"],
+  "paths": {
+    "/x": {
+      "get": {"x-amazon-apigateway-integration": {"type": "aws_proxy",
+        "uri": {"Fn::Sub": "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${F.Arn}/invocations"}}},
+      "options": {"security": [], "x-amazon-apigateway-integration": {"type": "mock",
+        "requestTemplates": {"application/json": "{}"},
+        "responses": {"default": {"statusCode": "204", "responseParameters": {"method.response.header.X": "'y'"}}}}}
+    }
+  },
+  "securityDefinitions": {
+    "ask": {"type": "apiKey", "name": "Unused", "in": "header", "x-amazon-apigateway-authtype": "custom",
+      "x-amazon-apigateway-authorizer": {"type": "request", "identitySource": "method.request.header.X", "authorizerResultTtlInSeconds": 7,
+        "authorizerUri": {"Fn::Sub": "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${F.Arn}/invocations"}}}
+  }
+}"#;
+
+#[test]
+fn documents_and_events_are_together() {
+    let (routes, others) = found(&[("template.yaml", TEMPLATE), ("api.json", DOCUMENT)]);
+    let asked = r#"ask Request { function: "F", format: V1 } 7s"#;
+    let tokens = r#"Tokens Jwt { issuer: "https://id.test/", audiences: ["a"] } 0ns"#;
+    let cors = r#"Cors { origins: ["https://a.test"], methods: [], headers: [], exposed_headers: [], credentials: false, max_age: None }"#;
+    let mock = r#"Integration { kind: Mock, requests: [("application/json", "{}")], pass_through: WhenNoMatch, responses: [ResponseRule { status: 204, pattern: None, template: None, headers: [("X", "'y'")] }] }"#;
+    assert_eq!(
+        routes,
+        [
+            // That of the document counts, with what it asks.
+            r#"F: 28 rest Rest ["a/b"] v1: GET /other"#.to_owned(),
+            format!(r#"F: 7 rest Rest ["a/b", "c/d"] v1: GET /x, {asked}"#),
+            format!(r#"F: 9 rest Rest ["a/b", "c/d"] v1: OPTIONS /x, {mock}"#),
+            format!("F: 18 http Http V2 $default: GET /a, {cors}, {tokens}"),
+            format!("F: 19 http Http V1 $default: POST /a, {cors}, {tokens}"),
+        ]
+    );
+    assert_eq!(
+        others,
+        [
+            "template.yaml:15 x-amazon-apigateway-importexport-version of Http: it is not applied here",
+            "template.yaml:20 the event put /a: the integration http_proxy is not served",
+            "template.yaml:21 the event delete /a: it has no integration, so it is not served",
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_where_it_stands() {
+    let check = |from: &str, to: &str, expected: &[&str]| {
+        let document = DOCUMENT.replace(from, to);
+        let (_, others) = found(&[("template.yaml", TEMPLATE), ("api.json", &document)]);
+        let others: Vec<&str> = others
+            .iter()
+            .map(String::as_str)
+            .filter(|one| !one.contains("ignored") && one.contains(" E0"))
+            .collect();
+        assert_eq!(others, expected, "{to}");
+    };
+    check(
+        "/functions/${F.Arn}/invocations\"}}},",
+        "\"}}},",
+        &["api.json:8 E0116 the integration of get /x names no function that is known here"],
+    );
+    check(
+        "[{\"ask\": []}]",
+        "[{\"nobody\": []}]",
+        &["api.json:3 E0120 the document has no security scheme `nobody`"],
+    );
+    check("\"paths\"", "\"path\"", &["api.json:1 E0116 the OpenAPI document has no paths"]);
+    check("\"/x\"", "\"x\"", &["api.json:6 E0116 `x` is no path of an API"]);
+    check("\"options\"", "\"fetch\"", &["api.json:9 E0116 `fetch` is no method"]);
+    check("\"204\"", "\"some\"", &["api.json:11 E0116 statusCode is `some`"]);
+    check(
+        "\"type\": \"request\"",
+        "\"type\": \"guess\"",
+        &["api.json:15 E0120 the type of the security scheme ask is `guess`"],
+    );
+    let of_uri = |uri: &str| {
+        let template = TEMPLATE.replace("DefinitionUri: api.json", &format!("DefinitionUri: {uri}"));
+        found(&[("template.yaml", &template), ("api.json", "{")]).1
+    };
+    let starts = |uri: &str, expected: &str| {
+        let others = of_uri(uri);
+        assert!(others.iter().any(|one| one.starts_with(expected)), "{others:?}");
+    };
+    starts("none.json", "template.yaml:5 E0117 the OpenAPI document `none.json` is not there");
+    starts("../api.json", "template.yaml:5 E0221 the OpenAPI document `../api.json` is not in");
+    starts("s3://bucket/api.json", "template.yaml:5 an OpenAPI document: it is not in this folder");
+    starts("api.json", "api.json:1 E0116");
+}
+
+/// A route is as guarded as the stricter of the two wants it.
+#[test]
+fn what_sam_asks_for_all_routes_is_asked_besides() {
+    let template = TEMPLATE.replace("BinaryMediaTypes: [a/b]", "Auth: {ApiKeyRequired: true}");
+    let (routes, _) = found(&[("template.yaml", &template), ("api.json", DOCUMENT)]);
+    let of = |route: &str| routes.iter().find(|one| one.contains(route)).unwrap();
+    assert!(of("GET /x").contains(", wants a key of [], ask Request"), "{routes:?}");
+    assert!(of("OPTIONS /x").contains(", wants a key of []"), "{routes:?}");
+}
+
+/// A change of the document is a change of the project.
+#[test]
+fn documents_are_among_the_files() {
+    let found = project(
+        &[("template.yaml", TEMPLATE), ("api.json", DOCUMENT), ("a.py", "")],
+        &ProjectOptions::default(),
+    );
+    assert_eq!(found.included, [PathBuf::from("api.json")]);
+}
