@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use ingle_types::front::FrontSpec;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{LaterOptions, Redrive};
+use ingle_types::spec::{InvokeMode, LaterOptions, Redrive};
 use ingle_types::topic::FilterPolicy;
 
 use crate::folder::{existing_folder, read_bytes};
@@ -288,7 +288,7 @@ pub enum Api {
         id: String,
         payload: Payload,
     },
-    Url,
+    Url(InvokeMode),
 }
 
 /// The format of the events of an HTTP API.

@@ -160,7 +160,7 @@ fn route(http: &HttpSource) -> Option<Route> {
         Api::Rest { id, binary_types } => (Format::Rest { binary_types: binary_types.clone() }, id),
         Api::Http { id, payload: Payload::V1 } => (Format::Http1, id),
         Api::Http { id, payload: Payload::V2 } => (Format::Http2, id),
-        Api::Url => return None,
+        Api::Url(_) => return None,
     };
     let cors = http.cors.clone().map(|cors| apis::Cors {
         origins: cors.origins,
@@ -280,7 +280,7 @@ pub(crate) fn routes(project: &Project, address: &str, port: u16, style: Style) 
         .map(|(function, http)| {
             let method = http.method.clone().unwrap_or_else(|| "ANY".to_owned());
             let target = match (&http.api, http.path.as_str()) {
-                (Api::Url, _) => format!("http://{}.localhost:{port}/", label_of(function)),
+                (Api::Url(_), _) => format!("http://{}.localhost:{port}/", label_of(function)),
                 (_, apis::DEFAULT) => format!("http://{address}/ and every other path"),
                 (_, path) => format!("http://{address}{path}"),
             };
