@@ -131,7 +131,7 @@ print(json.dumps({"status": answer.status, "headers": [pair for pair in answer.g
 
 fn launch(python: &Python, gates: &Path, settings: &str) -> ingle_testkit::Launch {
     let toml = format!(
-        "[lambda]\ntimeout = \"60s\"\n{settings}\n[sandbox]\nwrite = [{:?}]\n",
+        "[lambda]\ntimeout = \"300s\"\n{settings}\n[sandbox]\nwrite = [{:?}]\n",
         gates.display().to_string()
     );
     let app = App::default().file("bootstrap", &script(python, BOOTSTRAP)).file("ingle.toml", &toml);
