@@ -11,9 +11,12 @@ import os
 import sys
 
 from . import logs
-from .convert import encode_bytes, encode_text
+from .context import CURRENT
+from .convert import NOTHING, encode_bytes, encode_text
 from .plan import Plan
-from .relay import Call, Relay
+from .relay import Relay
+from .relay_call import Call
+from .relay_stream import Sender
 
 RIC = "awslambdaric"
 _STREAMED = "application/vnd.awslambda.http-integration-response"
@@ -132,13 +135,16 @@ def _context_decoder(settings):
         client = header["metadata"].get("client_context")
         if client is not None:
             headers.append(("Lambda-Runtime-Client-Context", client[1]))
-        return lambda event: Call(header["id"], event, headers, time_ms, trace)
+        sender = Sender(CURRENT.get()) if header.get("pieces") else None
+        return lambda event: Call(header["id"], event, headers, time_ms, trace, sender)
 
     return decode
 
 
 def encode_answer(answer):
-    """What the runtime answered, JSON as text and anything else as bytes."""
+    """What the runtime answered, JSON as text and anything else as bytes. None was sent in pieces."""
+    if answer is None:
+        return NOTHING
     content_type, body = answer
     if content_type.lower().startswith(_STREAMED):
         body = unstreamed(body)

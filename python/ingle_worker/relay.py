@@ -10,9 +10,7 @@ import collections
 import heapq
 import itertools
 import json
-import math
 import os
-import queue
 import re
 import selectors
 import signal
@@ -20,10 +18,12 @@ import socket
 import threading
 import time
 
-from . import crash, errors, logs
+from . import crash, logs
+from .relay_call import Failed
 from .relay_extensions import SHUTDOWN_SECONDS, Extensions
 from .relay_http import Server
 from .relay_program import ERROR_TYPE, Program, exit_failure, told_failure
+from .relay_stream import STREAMED_BYTES_MAX, Stream
 
 # Largest event and result, in bytes (facts of Lambda, section 1.2).
 PAYLOAD_BYTES_MAX = 6_291_556
@@ -38,10 +38,10 @@ _LAST_TURNS_MAX = 1000
 
 # What of the time that an environment has for its end is the runtime's.
 _PART_OF_RUNTIME = 0.3
-# Lines that the lane has not taken yet.
-_LINES_MAX = 1000
 # How long a runtime may take to end that has said that it can't go on.
 _END_SECONDS = 2
+# How long after the end of a connection in the middle of an answer it is known whether the runtime itself has ended.
+_BREAK_SECONDS = 0.2
 
 # What an environment is.
 DOWN, STARTING, UP, ENDING = "down", "starting", "up", "ending"
@@ -50,30 +50,6 @@ STARTED, READY, RUNNING, ANSWERED = "Started", "Ready", "Running", "InvocationRe
 
 
 _numbers = itertools.count()
-
-
-class Failed(errors.Told):
-    """What became of an event, with the `error` of its `done` frame."""
-
-
-class Call:
-    """An event on its way. Attributes: the id of its invocation, the event's bytes, headers for the runtime, milliseconds that it may
-    take from when it is dealt, X-Ray's id.
-    """
-
-    __slots__ = ("id", "payload", "headers", "time_ms", "deadline_ms", "trace", "told")
-
-    def __init__(self, identity, payload, headers, time_ms, trace):
-        self.id = identity
-        self.payload = payload
-        self.headers = headers
-        self.time_ms = time_ms
-        # Of epoch, once it is dealt.
-        self.deadline_ms = None
-        self.trace = trace
-        # ("line", text), and at last ("answer", (content type, bytes)), ("go", None) or ("failed", error).
-        # Bounded: who writes without end waits until its words are taken.
-        self.told = queue.Queue(_LINES_MAX)
 
 
 class Relay:
@@ -100,6 +76,8 @@ class Relay:
         # The connection on which the runtime waits for an event.
         self._waiting = None
         self._call = None
+        # The answer in pieces that the runtime is giving.
+        self._stream = None
         # The event that was dealt last, and when.
         self._in_work = None
         self._dealt_at = 0.0
@@ -123,7 +101,7 @@ class Relay:
             threading.Thread(target=self._serve, args=(wake,), name="relay", daemon=True).start()
 
     def call(self, call):
-        """Has an event handled. Gives content type and bytes of the answer; raises `Failed`.
+        """Has an event handled. Gives content type and bytes of the answer, None if it was sent in pieces; raises `Failed`.
 
         Where the worker itself runs the function: gives None when extensions know of the event, and wants `over` to be called.
         """
@@ -133,6 +111,13 @@ class Relay:
             kind, value = call.told.get()
             if kind == "line":
                 logs.send("stdout", "", value)
+            elif kind == "head":
+                call.sender.begin(value)
+            elif kind == "pieces":
+                content, was_full = value.give()
+                call.sender.send(content)
+                if was_full:
+                    self.post(value.go_on)
             elif kind == "failed":
                 raise Failed(value)
             else:
@@ -174,7 +159,7 @@ class Relay:
     def _loop(self, wake):
         self._thread = threading.get_ident()
         self.selector = selectors.DefaultSelector()
-        self._server = Server(self.selector, self._handle, self._gone, PAYLOAD_BYTES_MAX)
+        self._server = Server(self.selector, self._handle, self._gone, PAYLOAD_BYTES_MAX, self._opened)
         self.selector.register(wake, selectors.EVENT_READ, lambda _mask: wake.recv(4096))
         self._begin()
         while True:
@@ -356,26 +341,22 @@ class Relay:
 
     def _report(self, call, status, size):
         """Tells extensions how the event went."""
-        telemetry = self._extensions.telemetry
-        if not telemetry.is_wanted or call is None:
-            return
-        duration_ms = round((time.monotonic() - self._dealt_at) * 1000, 2)
-        telemetry.platform("runtimeDone", {"requestId": call.id, "status": status,
-                                           "metrics": {"durationMs": duration_ms, "producedBytes": size}})
-        memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
-        telemetry.platform("report", {"requestId": call.id, "status": status, "metrics": {
-            "durationMs": duration_ms, "billedDurationMs": math.ceil(duration_ms), "memorySizeMB": memory}})
+        if call is not None:
+            self._extensions.telemetry.report(call.id, status, time.monotonic() - self._dealt_at, size)
 
     def _finish(self, kind, value):
         """Tells the lane. What the program has written before it answered goes first."""
         if self._program is not None:
             self._program.drain(last=True)
         call, self._call = self._call, None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.end()
         call.told.put((kind, value))
-        if kind == "answer":
-            self._report(self._in_work, "success", len(value[1]))
-        else:
+        if kind == "failed":
             self._report(self._in_work, "failure" if "exit" in value else "error", 0)
+        else:
+            self._report(self._in_work, "success", len(value[1]) if stream is None else stream.size)
         self._in_work = None
 
     def _fail(self, failure):
@@ -391,6 +372,8 @@ class Relay:
     def _gone(self, connection):
         if connection is self._waiting:
             self._waiting = None
+        if self._stream is not None and connection is self._stream.connection:
+            self.after(_BREAK_SECONDS, self._on_break, self._stream)
         self._extensions.gone(connection)
 
     def _handle(self, connection, request):
@@ -415,6 +398,9 @@ class Relay:
                           "transition is not allowed" % (self._state, wanted))
 
     def _on_next(self, connection):
+        if self._stream is not None and not self._stream.connection.is_open:
+            # It has given its answer up, and goes on.
+            self._on_break(self._stream)
         if self._state == RUNNING or self._command is None:
             self._refuse_state(connection, READY)
             return
@@ -422,25 +408,60 @@ class Relay:
         self._waiting = connection
         self._deal()
 
+    def _opened(self, connection, request):
+        """An answer in pieces goes on as it comes, if the caller takes it so."""
+        match = _ANSWER.fullmatch(request.path)
+        is_streamed = request.headers.get(_MODE, "").lower() == "streaming"
+        if not is_streamed or match is None or match.group(2) == "error" or request.method != "POST":
+            return None
+        if not self._awaits(match.group(1)) or self._call.sender is None:
+            return None
+        self._stream = Stream(self._call, connection, self._on_too_much)
+        self._call.told.put(("head", request.headers.get("content-type", "")))
+        return self._stream
+
+    def _awaits(self, identity):
+        is_given = self._stream is not None and self._stream.connection.is_open
+        return self._state == RUNNING and self._call is not None and identity == self._call.id and not is_given
+
     def _on_answer(self, connection, request, identity, is_error):
         if self._state in (STARTED, READY):
             self._refuse_state(connection, "InvocationErrorResponse" if is_error else "InvocationResponse")
-        elif self._state != RUNNING or self._call is None or identity != self._call.id:
+        elif request.stream is not None and request.is_too_large:
+            # The event has failed with the piece that was too much.
+            _refuse_size(connection, STREAMED_BYTES_MAX)
+        elif request.stream is not self._stream if request.stream is not None else not self._awaits(identity):
             connection.refuse(400, "InvalidRequestID", "Invalid request ID")
         elif request.headers.get(_MODE, "streaming").lower() != "streaming":
             connection.refuse(400, "InvalidFunctionResponseMode", "Invalid response mode: %s" % request.headers[_MODE])
         elif request.is_too_large:
-            connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes)." % PAYLOAD_BYTES_MAX)
-            self._state = ANSWERED
-            self._fail({"reason": "too_large", "kind": "Function.ResponseSizeTooLarge",
-                        "message": "the answer has %d bytes" % request.size})
+            _refuse_size(connection, PAYLOAD_BYTES_MAX)
+            self._fail_size(request.size, PAYLOAD_BYTES_MAX)
         else:
             self._state = ANSWERED
             self._acknowledge(connection)
             if is_error or ERROR_TYPE in request.trailers:
                 self._fail(told_failure(request))
+            elif request.stream is not None:
+                self._finish("streamed", None)
             else:
                 self._finish("answer", (request.headers.get("content-type", ""), request.body))
+
+    def _on_too_much(self, stream):
+        self._fail_size(stream.size, STREAMED_BYTES_MAX)
+
+    def _fail_size(self, size, most):
+        self._state = ANSWERED
+        message = "the function gave back %d bytes, more than the %d that it may" % (size, most)
+        self._fail({"reason": "too_large", "kind": "Function.ResponseSizeTooLarge", "message": message})
+
+    def _on_break(self, stream):
+        """The connection ended in the middle of an answer, and the runtime did not."""
+        if self._stream is stream:
+            self._state = ANSWERED
+            message = "the runtime broke its answer off after %d bytes" % stream.size
+            self._fail({"reason": "raised", "kind": "Runtime.TruncatedResponse", "message": message, "body": json.dumps(
+                {"errorType": "Runtime.TruncatedResponse", "errorMessage": message})})
 
     def _acknowledge(self, connection):
         connection.answer(202, b'{"status":"OK"}\n')
@@ -454,3 +475,7 @@ class Relay:
         self._failure = dict(told_failure(request), reason="init")
         if self._program is not None:
             self.after(_END_SECONDS, self._program.end)
+
+
+def _refuse_size(connection, most):
+    connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes)." % most)

@@ -22,7 +22,7 @@ class Malformed(Exception):
 class Request:
     """One whole request. Names of headers and trailers are in small letters."""
 
-    __slots__ = ("method", "path", "headers", "trailers", "body", "size", "is_too_large")
+    __slots__ = ("method", "path", "headers", "trailers", "body", "size", "is_too_large", "stream")
 
     def __init__(self, method, path, headers):
         self.method = method
@@ -33,20 +33,24 @@ class Request:
         # Bytes of the body, also of one that is too large and was not kept.
         self.size = 0
         self.is_too_large = False
+        # Who takes the body as it comes; None if it is gathered.
+        self.stream = None
 
 
 class Server:
     """Listens on the loopback address of the worker's box.
 
     `handle(connection, request)` is called for each request and answers it, now or later; `gone(connection)` when a
-    connection has ended.
+    connection has ended. `opened(connection, request)` is called before the body comes: what it gives takes the pieces with
+    `take(piece)`, which is false for the one that is too much; with None the body is gathered.
     """
 
-    def __init__(self, selector, handle, gone, body_bytes_max):
+    def __init__(self, selector, handle, gone, body_bytes_max, opened=lambda connection, request: None):
         self._selector = selector
         self._open = set()
         self.handle = handle
         self.gone = gone
+        self.opened = opened
         self.body_bytes_max = body_bytes_max
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=_CONNECTIONS_MAX)
         self.socket.setblocking(False)
@@ -71,11 +75,19 @@ class Server:
         self._selector.register(connected, selectors.EVENT_READ, connection.on_ready)
 
     def watch(self, connection, mask):
-        self._selector.modify(connection.socket, mask, connection.on_ready)
+        """Looks for what `mask` says from now on; for nothing if it is 0."""
+        is_watched = connection.socket in self._selector.get_map()
+        if not mask:
+            if is_watched:
+                self._selector.unregister(connection.socket)
+        elif is_watched:
+            self._selector.modify(connection.socket, mask, connection.on_ready)
+        else:
+            self._selector.register(connection.socket, mask, connection.on_ready)
 
     def forget(self, connection):
         self._open.discard(connection)
-        self._selector.unregister(connection.socket)
+        self.watch(connection, 0)
         connection.socket.close()
         self.gone(connection)
 
@@ -93,6 +105,7 @@ class Connection:
         # A request waits for its answer.
         self._is_busy = False
         self._is_in_body = False
+        self._is_paused = False
         self._closes = False
 
     def on_ready(self, mask):
@@ -129,6 +142,21 @@ class Connection:
             self._is_busy = True
             self._server.handle(self, request)
 
+    def pause(self):
+        """Takes no more from the client for now. What is in the buffer still comes."""
+        self._is_paused = True
+        self._watch()
+
+    def resume(self):
+        if self._is_paused:
+            self._is_paused = False
+            self._watch()
+
+    def _watch(self):
+        if self.is_open:
+            reads = 0 if self._is_paused else selectors.EVENT_READ
+            self._server.watch(self, reads | (selectors.EVENT_WRITE if self._out else 0))
+
     def close(self):
         if self.is_open:
             self.is_open = False
@@ -153,6 +181,7 @@ class Connection:
                 self._closes = True
             if headers.get("expect", "").lower() == "100-continue":
                 self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.stream = self._server.opened(self, request)
             self._is_in_body = True
             body = bytearray()
             if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -168,18 +197,19 @@ class Connection:
             yield request
 
     def _sized(self, request, missing, body):
-        """Takes so many bytes, and keeps them unless the body has more than it may have."""
+        """Takes so many bytes, and keeps them or passes them on unless the body has more than it may have."""
         buffer = self._buffer
         request.size += missing
-        most = self._server.body_bytes_max
-        if request.size > most:
+        if request.stream is None and request.size > self._server.body_bytes_max:
             request.is_too_large = True
         while missing:
             if not buffer:
                 yield None
                 continue
             count = min(missing, len(buffer))
-            if not request.is_too_large:
+            if request.stream is not None:
+                request.is_too_large = request.is_too_large or not request.stream.take(buffer[:count])
+            elif not request.is_too_large:
                 body += buffer[:count]
             del buffer[:count]
             missing -= count
@@ -255,7 +285,7 @@ class Connection:
                 return
         if data:
             self._out += data
-            self._server.watch(self, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            self._watch()
 
     def _flush(self):
         try:
@@ -266,7 +296,7 @@ class Connection:
             self.close()
             return
         if not self._out:
-            self._server.watch(self, selectors.EVENT_READ)
+            self._watch()
             if self._closes and not self._is_busy:
                 self.close()
 

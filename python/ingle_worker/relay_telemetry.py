@@ -6,6 +6,7 @@ section 2). Records are made on the thread of the relay; each subscription has a
 
 import http.client
 import json
+import math
 import os
 import queue
 import socket
@@ -64,6 +65,17 @@ class Telemetry:
     def platform(self, what, record):
         """An event of the environment: `start`, `runtimeDone`, `report`, …"""
         self._send("platform", "platform." + what, record)
+
+    def report(self, identity, status, seconds, size):
+        """How an event went, that took so many `seconds`; `size`: bytes of its answer."""
+        if not self._subscriptions:
+            return
+        duration_ms = round(seconds * 1000, 2)
+        self.platform("runtimeDone", {"requestId": identity, "status": status,
+                                      "metrics": {"durationMs": duration_ms, "producedBytes": size}})
+        memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
+        self.platform("report", {"requestId": identity, "status": status, "metrics": {
+            "durationMs": duration_ms, "billedDurationMs": math.ceil(duration_ms), "memorySizeMB": memory}})
 
     def line(self, line, is_extension):
         """A line that the function or an extension has written. In a log of JSON, one that is an object goes as such."""

@@ -97,6 +97,17 @@ def scope(value):
     }
 
 
+def head_frame(identity, status, headers):
+    """The header of a frame that begins a response. `headers`: pairs of texts."""
+    fragments = ",".join("[%s,%s]" % (quote(name), quote(value)) for name, value in headers)
+    return ('{"type":"head","id":"%s","status":%d,"headers":[%s]}' % (identity, status, fragments)).encode()
+
+
+def chunk_frame(identity):
+    """The header of a frame with a piece of a response."""
+    return ('{"type":"chunk","id":"%s"}' % identity).encode()
+
+
 class Exchange:
     """Request body and response of one invocation. Everything of it runs on the event loop."""
 
@@ -186,10 +197,8 @@ class Exchange:
         if self._collected is not None:
             self._keep(message)
         elif message["type"] == "http.response.start":
-            headers = ",".join("[%s,%s]" % (quote(_text(name)), quote(_text(value)))
-                               for name, value in message.get("headers", ()))
-            self._channel.send(('{"type":"head","id":"%s","status":%d,"headers":[%s]}' % (
-                self._id, message["status"], headers)).encode())
+            headers = [(_text(name), _text(value)) for name, value in message.get("headers", ())]
+            self._channel.send(head_frame(self._id, message["status"], headers))
         elif message["type"] == "http.response.body":
             body = memoryview(message.get("body", b""))
             for start in range(0, len(body), PIECE_BYTES_MAX):
@@ -217,7 +226,7 @@ class Exchange:
         if self._gone.done():
             raise CallerGone("the caller has gone away")
         self._room -= 1
-        self._channel.send(('{"type":"chunk","id":"%s"}' % self._id).encode(), (piece,), len(piece))
+        self._channel.send(chunk_frame(self._id), (piece,), len(piece))
 
     async def respond(self, result):
         """Sends what the function returned, to its end. Closes what makes the pieces in any case."""

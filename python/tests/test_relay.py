@@ -7,11 +7,13 @@ import socket
 import sys
 import threading
 import unittest
+from unittest import mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
-from ingle_worker import relay_http, relay_program
+from ingle_worker import relay_http, relay_program, relay_stream
 from ingle_worker.load_runtime import encode_answer, unstreamed
+from ingle_worker.relay_call import Call
 
 BODY_BYTES_MAX = 1000
 
@@ -22,7 +24,8 @@ class ServerTest(unittest.TestCase):
     def setUp(self):
         selector = selectors.DefaultSelector()
         self.addCleanup(selector.close)
-        self.server = relay_http.Server(selector, self.handle, lambda connection: None, BODY_BYTES_MAX)
+        self.server = relay_http.Server(selector, self.handle, lambda connection: None, BODY_BYTES_MAX, self.opened)
+        self.streams = []
         self.addCleanup(self.server.socket.close)
         ours, theirs = socket.socketpair()
         self.running = True
@@ -44,7 +47,17 @@ class ServerTest(unittest.TestCase):
             for key, mask in selector.select():
                 key.data(mask)
 
+    def opened(self, connection, request):
+        if request.path != "/streamed":
+            return None
+        self.streams.append(_Pauses(connection))
+        return self.streams[-1]
+
     def handle(self, connection, request):
+        if request.path == "/resume":
+            self.streams[-1].connection.resume()
+        if request.stream is not None:
+            request.body = b"|".join(request.stream.pieces)
         understood = [request.method, request.path, request.body.decode(), request.size, request.is_too_large, request.trailers]
         connection.answer(200, json.dumps(understood).encode(), [("X-Lines", "a\r\nb")])
 
@@ -105,6 +118,84 @@ class ServerTest(unittest.TestCase):
             self.assertEqual(client.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
             client.sendall(b"x")
             self.assertIn(b"HTTP/1.1 200 OK", client.recv(1000))
+
+
+    def test_pieces_are_passed_on_and_may_wait(self):
+        head = b"POST /streamed HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with socket.create_connection(self.server.socket.getsockname(), 30) as client:
+            client.sendall(head + b"3\r\none\r\n")
+            # It is paused with the first piece, and hears of the rest when it goes on.
+            client.sendall(b"3\r\ntwo\r\n0\r\nEnd: yes\r\n\r\n")
+            while self.bodies(b"POST /look HTTP/1.1\r\nContent-Length: 0\r\n\r\n") and not self.streams[0].pieces:
+                pass
+            self.bodies(b"POST /resume HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+            answer = json.loads(client.makefile("rb").read().partition(b"\r\n\r\n")[2])
+        self.assertEqual(answer, ["POST", "/streamed", "one|two", 6, False, {"end": "yes"}])
+
+    def test_a_piece_that_is_too_much_is_said_at_the_end(self):
+        body = b"x" * (BODY_BYTES_MAX + 1)
+        (answer,) = self.bodies(b"POST /streamed HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+        # What is gathered has a bound, and what is passed on its own.
+        self.assertFalse(answer[4])
+        (answer,) = self.bodies(b"POST /streamed HTTP/1.1\r\nContent-Length: 4\r\n\r\nmuch")
+        self.assertTrue(answer[4])
+
+
+class _Pauses:
+    """Takes pieces, and pauses with the first if there are more."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.pieces = []
+
+    def take(self, piece):
+        self.pieces.append(bytes(piece))
+        if piece == b"one":
+            self.connection.pause()
+        return piece != b"much"
+
+
+class StreamTest(unittest.TestCase):
+    """An answer in pieces between the loop and the lane."""
+
+    def setUp(self):
+        self.connection = mock.Mock()
+        self.call = Call("1", b"", [], 0, None)
+        self.refused = []
+        self.stream = relay_stream.Stream(self.call, self.connection, self.refused.append)
+
+    def told(self):
+        found = []
+        while not self.call.told.empty():
+            found.append(self.call.told.get())
+        return found
+
+    def test_what_waits_is_given_at_once(self):
+        self.stream.take(b"a")
+        self.stream.take(b"b")
+        self.assertEqual(self.told(), [("pieces", self.stream)])
+        self.assertEqual(self.stream.give(), (b"ab", False))
+        self.stream.take(b"c")
+        self.assertEqual(self.told(), [("pieces", self.stream)])
+        self.connection.pause.assert_not_called()
+
+    def test_a_runtime_waits_for_the_lane(self):
+        self.stream.take(bytes(1024 * 1024))
+        self.connection.pause.assert_called_once_with()
+        self.assertTrue(self.stream.give()[1])
+        self.stream.go_on()
+        self.connection.resume.assert_called_once_with()
+
+    def test_an_answer_has_a_bound(self):
+        with mock.patch.object(relay_stream, "STREAMED_BYTES_MAX", 3):
+            self.assertTrue(self.stream.take(b"abc"))
+            self.assertFalse(self.stream.take(b"d"))
+            self.assertEqual(self.refused, [self.stream])
+            self.stream.end()
+            # Nobody waits for it: it is dropped, and held up by nobody.
+            self.assertTrue(self.stream.take(b"e"))
+        self.assertEqual(self.stream.give(), (b"abc", False))
 
 
 class AnswerTest(unittest.TestCase):

@@ -65,6 +65,9 @@ pub(crate) fn environments(root: &Path, interpreters: &Interpreters) -> anyhow::
     for (name, version) in OLDER_RUNTIMES {
         environment_with(root, &interpreters.default, name, &[version, CLIENTS_OF_LAMBDA[1]])?;
     }
+    if let Some(oldest) = interpreters.with_minor(9) {
+        environment_with(root, oldest, "lambda-on-3.9", &[RUNTIME_ON_3_9, CLIENTS_OF_LAMBDA[1]])?;
+    }
     environment_with(root, &interpreters.default, "chalice", &[CHALICE])?;
     for minor in [9, 13] {
         if let Some(interpreter) = interpreters.with_minor(minor) {
@@ -182,8 +185,14 @@ fn environment_with(
 const CLIENTS_OF_LAMBDA: [&str; 2] = ["awslambdaric>=2.2,<5", "boto3>=1.40,<2"];
 
 /// Environments with older lines of AWS's runtime, which behave otherwise when they start.
-const OLDER_RUNTIMES: [(&str, &str); 2] =
-    [("lambda-2.0", "awslambdaric>=2,<2.1"), ("lambda-3.1", "awslambdaric>=3.1,<4")];
+const OLDER_RUNTIMES: [(&str, &str); 3] = [
+    ("lambda-2.0", "awslambdaric>=2,<2.1"),
+    ("lambda-2.2", "awslambdaric>=2.2,<3"),
+    ("lambda-3.1", "awslambdaric>=3.1,<4"),
+];
+
+/// The newest line of it that runs on the oldest Python.
+const RUNTIME_ON_3_9: &str = "awslambdaric>=3.1,<4";
 
 /// The framework whose projects run, and its own test client, with which Ingle's answers are compared.
 const CHALICE: &str = "chalice>=1.34,<2";

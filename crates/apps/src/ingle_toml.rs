@@ -50,6 +50,7 @@
 //! [lambda]                 # of a handler for AWS Lambda
 //! handler = "app.handler"  # module.function
 //! runtime = "awslambdaric" # or "provided", "provided.al2", "provided.al2023": a program instead of Ingle's worker
+//! invoke_mode = "RESPONSE_STREAM" # or "BUFFERED": how its URL answers
 //! timeout = "30s"          # longest time of one event
 //! log_format = "json"      # or "text": how its log looks
 //! log_level = "debug"      # least level of what its logging says: trace, debug, info, warn, error, fatal
@@ -137,6 +138,7 @@ struct Document {
 struct Lambda {
     handler: Option<Spanned<String>>,
     runtime: Option<Spanned<String>>,
+    invoke_mode: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
     log_format: Option<Spanned<String>>,
     log_level: Option<Spanned<String>>,
@@ -330,6 +332,9 @@ impl Reader<'_> {
         LambdaOptions {
             handler: lambda.handler.map(Spanned::into_inner),
             runtime: self.converted("runtime", lambda.runtime, parsed, LAMBDA_RUNTIMES).unwrap_or_default(),
+            invoke_mode: self
+                .converted("invoke_mode", lambda.invoke_mode, parsed, "\"BUFFERED\" or \"RESPONSE_STREAM\"")
+                .unwrap_or_default(),
             timeout: self.converted("timeout", lambda.timeout, duration, "\"3s\", \"30s\" or \"15m\""),
             log_format: self.converted("log_format", lambda.log_format, parsed, "\"text\" or \"json\""),
             log_level: self.converted("log_level", lambda.log_level, parsed, LAMBDA_LEVELS),

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::folder::{AppFolder, find as find_setting, read_bytes};
-use crate::project::{Api, EventSource, Member, ProjectKind};
+use crate::project::{Api, EventSource, HttpSource, Member, ProjectKind};
 
 pub(crate) mod runtime;
 
@@ -96,12 +96,11 @@ pub(crate) fn take_over_member(member: &Member, options: &mut LambdaOptions, san
     let function = &member.function;
     options.timeout.get_or_insert(function.timeout);
     options.region.clone_from(&member.region);
-    options.has_url = function.sources.iter().any(|source| match source {
-        EventSource::Http(http) => http.api == Api::Url,
-        EventSource::Schedule(_) | EventSource::Queue(_) | EventSource::Bucket(_) | EventSource::Topic(_) => {
-            false
-        }
+    let url = function.sources.iter().find_map(|source| match source {
+        EventSource::Http(HttpSource { api: Api::Url(mode), .. }) => Some(*mode),
+        _ => None,
     });
+    (options.has_url, options.invoke_mode) = (url.is_some(), url.unwrap_or_default());
     options.takes_fewer_arguments = member.kind == ProjectKind::Zappa;
     options.schedules = function.sources.iter().filter_map(schedule).collect();
     options.queues = function.sources.iter().filter_map(queue).collect();
@@ -257,6 +256,7 @@ pub(crate) fn function(
         name: FunctionName::new(&declared.name),
         trigger: TriggerSpec::Handler(HandlerTrigger {
             url: options.has_url.then_some(url),
+            invoke_mode: options.invoke_mode,
             schedules: options.schedules.clone(),
             queues: options.queues.clone(),
             later: options.later.clone(),

@@ -27,7 +27,7 @@ use ingle_types::balancer::Rule;
 use ingle_types::front::FrontSpec;
 use ingle_types::pattern::Pattern;
 use ingle_types::problem::Problem;
-use ingle_types::spec::{LaterOptions, Redrive};
+use ingle_types::spec::{InvokeMode, LaterOptions, Redrive};
 use ingle_types::topic::FilterPolicy;
 
 use crate::folder::{existing_folder, read_bytes};
@@ -297,7 +297,7 @@ pub enum Api {
         id: String,
         payload: Payload,
     },
-    Url,
+    Url(InvokeMode),
     /// A rule of an Application Load Balancer.
     Alb {
         /// Its key in the file, or its ARN.

@@ -51,7 +51,7 @@ pub(crate) fn is_internal(queue: &str) -> bool {
 /// # Errors
 /// The store's own: it was not taken.
 pub async fn take(store: &Store, invocation: Invocation) -> Result<(), ingle_store::Error> {
-    let Invocation { id, function, event, caller: _ } = invocation;
+    let Invocation { id, function, event, caller: _, exchange: _ } = invocation;
     let mut body = match event.payload {
         Datum::Json(text) | Datum::Text(text) => text,
         _ => "null".to_owned(),
@@ -219,7 +219,9 @@ mod tests {
             summary: String::new(),
         };
         let id = InvocationId::random();
-        take(&store, Invocation { id, function: function.clone(), event, caller: None }).await.unwrap();
+        take(&store, Invocation { id, function: function.clone(), event, caller: None, exchange: None })
+            .await
+            .unwrap();
         clock.set(SystemTime::UNIX_EPOCH + time);
         let leased = store.lease_messages(&queue_name(&FunctionName::new("WORK")), 1, time).await.unwrap();
         let (options, region) = (LaterOptions::default(), "eu-west-1".to_owned());

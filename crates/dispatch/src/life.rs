@@ -12,6 +12,7 @@ use ingle_store::Operation;
 use ingle_tasks::TaskKind;
 use ingle_types::datum::Datum;
 use ingle_types::event::{Completion, Delivery, Event, Invocation, Phases};
+use ingle_types::exchange::ExchangeHandle;
 use ingle_types::expression::BindingData;
 use ingle_types::faults::Fault;
 use ingle_types::ids::{FunctionName, InvocationId};
@@ -46,7 +47,7 @@ pub(crate) async fn live(inner: Arc<Inner>, invocation: Invocation) -> Completio
 }
 
 async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
-    let Invocation { id, function: name, event, caller } = invocation;
+    let Invocation { id, function: name, event, caller, exchange } = invocation;
     let began = Instant::now();
     let mut phases = Phases::default();
     let (mut effects, mut told) = (Vec::new(), None);
@@ -55,7 +56,8 @@ async fn steps(inner: Arc<Inner>, invocation: Invocation) -> Completion {
         Ok(function) => {
             let outcome = match hops::check(inner.options.hops_max, &function.spec, &event) {
                 Ok(()) => {
-                    let course = Course { inner: &inner, function: &function, id, event: &event };
+                    let exchange = exchange.as_ref();
+                    let course = Course { inner: &inner, function: &function, id, event: &event, exchange };
                     let mut caller = Caller::new(caller, function.on_disconnect);
                     let outcome = attempts(course, &mut caller, &mut phases, (&mut effects, &mut told)).await;
                     effects.extend(caller.effect(&outcome));
@@ -84,6 +86,7 @@ struct Course<'a> {
     function: &'a Function,
     id: InvocationId,
     event: &'a Event,
+    exchange: Option<&'a ExchangeHandle>,
 }
 
 /// Attempts until one succeeds and its outputs are written, the retry policy is used up, or nobody waits any more.
@@ -93,7 +96,7 @@ async fn attempts(
     phases: &mut Phases,
     (effects, told): (&mut Vec<String>, &mut Option<Box<CallLog>>),
 ) -> Outcome {
-    let Course { inner, function, id, event } = course;
+    let Course { inner, function, id, event, .. } = course;
     // A body that was read in pieces can't be read again.
     let policy = function.spec.retry.as_ref().filter(|_| !function.spec.streams);
     let mut attempts = Attempts::new(policy, id);
@@ -186,7 +189,7 @@ async fn attempt(
     caller: &mut Caller,
     (phases, told): (&mut Phases, &mut Option<Box<CallLog>>),
 ) -> Outcome {
-    let Course { inner, function, id, event } = course;
+    let Course { inner, function, id, event, exchange } = course;
     step!("admit");
     let permit = match function.gate.enter() {
         Ok(permit) => permit,
@@ -196,7 +199,7 @@ async fn attempt(
     let binding = Instant::now();
     // Local copies of blobs live until the attempt is over.
     let (call, _files) = match bind_inputs(inner, function, id, event).await {
-        Ok((call, files)) => (Call { retry, ..call }, files),
+        Ok((call, files)) => (Call { retry, exchange: exchange.cloned(), ..call }, files),
         // What the app asks for and can't have will not be there the next time either: it counts as an attempt.
         Err(failure) if failure.blame == Blame::App => return Outcome::Failed(failure),
         Err(failure) => return Outcome::Failed(failure.not_started()),
@@ -262,6 +265,7 @@ pub(crate) async fn bind_inputs(
         metadata: event.metadata.clone(),
         trace: event.trace.with_hop_count(event.hop_count + 1),
         retry: None,
+        exchange: None,
     };
     Ok((call, files))
 }

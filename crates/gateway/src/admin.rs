@@ -327,7 +327,8 @@ impl Admin {
             hop_count: 0,
             summary: "ingle invoke".to_owned(),
         };
-        let invocation = Invocation { id, function: function.name.clone(), event, caller: None };
+        let invocation =
+            Invocation { id, function: function.name.clone(), event, caller: None, exchange: None };
         let completion = self.rooms.invoker.invoke(invocation).await;
         drop(held);
         let shown = shown(&completion.outcome);

@@ -19,7 +19,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use ingle_types::caller::CallerHandle;
 use ingle_types::datum::HttpResponse;
 use ingle_types::event::futures::BoxFuture;
-use ingle_types::exchange::{CallerGone, Exchange, ExchangeHandle};
+use ingle_types::exchange::{CallerGone, Exchange, ExchangeHandle, NotSent};
 use ingle_types::ids::FunctionName;
 use ingle_types::outcome::Failure;
 use tokio::sync::{mpsc, oneshot};
@@ -36,7 +36,8 @@ const STALL_MAX: Duration = Duration::from_secs(240);
 /// A request in pieces.
 pub(crate) struct Streamed {
     shared: Arc<Shared>,
-    body: Arc<tokio::sync::Mutex<RequestBody>>,
+    /// `None`: it was read before.
+    body: Option<Arc<tokio::sync::Mutex<RequestBody>>>,
     head: Mutex<Option<oneshot::Sender<Response<Pieces>>>>,
     receiver: Mutex<Option<mpsc::Receiver<Bytes>>>,
     function: FunctionName,
@@ -87,6 +88,14 @@ impl Closer {
     pub(crate) fn finish(self) {
         self.0.finished.store(true, Ordering::Release);
     }
+
+    /// The same, with a last piece; a caller who takes nothing misses it.
+    pub(crate) async fn finish_with(self, piece: Bytes) {
+        if let Some(sender) = self.0.sender() {
+            tokio::time::timeout(STALL_MAX, sender.send(piece)).await.ok();
+        }
+        self.finish();
+    }
 }
 
 impl Drop for Closer {
@@ -95,7 +104,10 @@ impl Drop for Closer {
     }
 }
 
-/// Splits a request. The last is the head of the response with its body; it is dropped if none comes.
+/// Both ends of a response in pieces: what decides how it ends, and its head with the body, which is dropped if none comes.
+pub(crate) type Opened = (Closer, oneshot::Receiver<Response<Pieces>>);
+
+/// Splits a request.
 ///
 /// # Errors
 /// [`Refusal`] of a body that is stated too large.
@@ -104,27 +116,39 @@ pub(crate) fn open(
     head: &Parts,
     incoming: Incoming,
     bytes_max: u64,
-) -> Result<(ExchangeHandle, Closer, oneshot::Receiver<Response<Pieces>>), Refusal> {
+) -> Result<(ExchangeHandle, Opened), Refusal> {
     let meter = BodyMeter::start(&head.headers, bytes_max)?;
+    let (streamed, opened) = split(function, head, Some(RequestBody { incoming: Some(incoming), meter }));
+    Ok((ExchangeHandle(Arc::new(streamed)), opened))
+}
+
+/// The response alone, to a request that was read before.
+pub(crate) fn answer(function: &FunctionName, head: &Parts) -> (ExchangeHandle, Opened) {
+    let (streamed, opened) = split(function, head, None);
+    (ExchangeHandle(Arc::new(streamed)), opened)
+}
+
+fn split(function: &FunctionName, head: &Parts, body: Option<RequestBody>) -> (Streamed, Opened) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let (begin, begun) = oneshot::channel();
     let shared = Arc::new(Shared { sender: Mutex::new(Some(sender)), ..Shared::default() });
     let streamed = Streamed {
         shared: shared.clone(),
-        body: Arc::new(tokio::sync::Mutex::new(RequestBody { incoming: Some(incoming), meter })),
+        body: body.map(|body| Arc::new(tokio::sync::Mutex::new(body))),
         head: Mutex::new(Some(begin)),
         receiver: Mutex::new(Some(receiver)),
         function: function.clone(),
         method: head.method.clone(),
         caller: head.extensions.get::<Client>().map(|client| client.waits(head.version)),
     };
-    Ok((ExchangeHandle(Arc::new(streamed)), Closer(shared), begun))
+    (streamed, (Closer(shared), begun))
 }
 
 impl Exchange for Streamed {
     fn read(&self) -> BoxFuture<Result<Option<Bytes>, CallerGone>> {
         let (body, shared) = (self.body.clone(), self.shared.clone());
         Box::pin(async move {
+            let Some(body) = body else { return Ok(None) };
             body.lock().await.next().await.map_err(|refusal| {
                 *shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
                 CallerGone
@@ -161,16 +185,16 @@ impl Exchange for Streamed {
         Ok(())
     }
 
-    fn write(&self, piece: Bytes) -> BoxFuture<Result<(), CallerGone>> {
+    fn write(&self, piece: Bytes) -> BoxFuture<Result<(), NotSent>> {
         let shared = self.shared.clone();
         Box::pin(async move {
             if shared.complete.load(Ordering::Acquire) {
                 return Ok(());
             }
-            let sender = shared.sender().ok_or(CallerGone)?;
+            let sender = shared.sender().ok_or(NotSent::CallerGone)?;
             match tokio::time::timeout(STALL_MAX, sender.send(piece)).await {
-                Ok(sent) => sent.map_err(|_closed| CallerGone),
-                Err(_elapsed) => Err(CallerGone),
+                Ok(sent) => sent.map_err(|_closed| NotSent::CallerGone),
+                Err(_elapsed) => Err(NotSent::CallerGone),
             }
         })
     }

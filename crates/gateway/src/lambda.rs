@@ -1,7 +1,7 @@
 //! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
 //!
 //! [`url_event`] makes the event of a request to a function URL or an HTTP API, [`reply`] the response of what the handler returned,
-//! [`rest_event`] and [`rest_reply`] the same for a REST API, [`alb_event`] and [`alb_reply`] for a load balancer; [`api`] has the calls of AWS's API that run a function (one of them answers as an [`event_stream`]), [`error`] what
+//! [`rest_event`] and [`rest_reply`] the same for a REST API, [`alb_event`] and [`alb_reply`] for a load balancer, [`pieces`] the answers that go in pieces; [`api`] has the calls of AWS's API that run a function (one of them answers as an [`event_stream`]), [`error`] what
 //! its caller is told of a failure, and [`log`] the end of its log. Shapes and rules are those that real ones were seen with (facts
 //! of Lambda, sections 3.8, 4.1 and 4.2).
 
@@ -11,6 +11,7 @@ pub(crate) mod api;
 mod error;
 mod event_stream;
 mod log;
+pub(crate) mod pieces;
 mod reply;
 pub(crate) mod rest_event;
 mod rest_reply;
@@ -90,7 +91,7 @@ impl Made {
             trace,
         };
         let client = |head: &Parts| head.extensions.get::<Client>().map(|client| client.waits(head.version));
-        Invocation { id, function, event, caller: head.and_then(client) }
+        Invocation { id, function, event, caller: head.and_then(client), exchange: None }
     }
 }
 
@@ -103,7 +104,7 @@ fn summary(head: &Parts) -> String {
 ///
 /// # Errors
 /// The answer to a request whose event would be too long.
-fn invocation(
+pub(crate) fn invocation(
     door: &Door,
     function: FunctionName,
     head: &Parts,
@@ -137,13 +138,18 @@ pub(crate) fn event_text(
     }
 }
 
+/// Says which invocation it was.
+fn name_request(response: &mut Response<Bytes>, id: InvocationId) {
+    if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+}
+
 /// Runs it to its end, answers and leaves a record.
 async fn invoke(door: Arc<Door>, invocation: Invocation, source: Source) -> Response<Bytes> {
     let id = invocation.id;
     let mut response = run(&door, invocation, |ended| source.answer(ended.outcome)).await;
-    if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
-        response.headers_mut().insert("x-amzn-requestid", value);
-    }
+    name_request(&mut response, id);
     response
 }
 
@@ -261,9 +267,7 @@ async fn invoke_behind_templates(
         (response, failure)
     };
     let mut response = run(&door, invocation, told).await;
-    if let Ok(value) = http::HeaderValue::from_str(&id.uuid().to_string()) {
-        response.headers_mut().insert("x-amzn-requestid", value);
-    }
+    name_request(&mut response, id);
     response
 }
 
@@ -332,10 +336,7 @@ impl Source {
 
     fn answer(self, outcome: Outcome) -> (Response<Bytes>, Option<Failure>) {
         let failed = match outcome {
-            Outcome::Success(outputs) => match self.respond(returned(&outputs)) {
-                Ok(response) => return (response, None),
-                Err(fault) => return (self.failed(StatusCode::BAD_GATEWAY), Some(fault.failure())),
-            },
+            Outcome::Success(outputs) => return self.sent(self.respond(returned(&outputs))),
             failed => failed,
         };
         let Some(failure) = failed.failure() else { return (Response::default(), None) };
@@ -345,6 +346,14 @@ impl Source {
             other => other,
         };
         (self.failed(status), Some(failure.clone()))
+    }
+
+    /// What was returned, if it is a response.
+    fn sent(&self, response: Result<Response<Bytes>, Fault>) -> (Response<Bytes>, Option<Failure>) {
+        match response {
+            Ok(response) => (response, None),
+            Err(fault) => (self.failed(StatusCode::BAD_GATEWAY), Some(fault.failure())),
+        }
     }
 
     fn respond(&self, returned: Bytes) -> Result<Response<Bytes>, Fault> {

@@ -1,6 +1,6 @@
 //! One request: limits, cross-origin rules, route, invocation, answer.
 
-mod stream;
+pub(crate) mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -198,9 +198,8 @@ impl Service {
         if !door.site.handlers.is_empty()
             && let Some(asked) = lambda::api::asked(&path)
         {
-            let _outstanding = self.enter(door)?;
-            let answer = lambda::api::invoke(door, &self.options.guard, head, &asked, body);
-            return Ok(Served::Whole(answer.await.unwrap_or_else(std::convert::identity)));
+            let outstanding = self.enter(door)?;
+            return lambda::api::invoke(door, &self.options.guard, head, (&asked, body), outstanding).await;
         }
         if door.site.has_admin_doors && azure::is_reserved(&path) {
             return self.serve_azure(door, &head, &path, body).await.map(Served::Whole);
@@ -248,12 +247,17 @@ impl Service {
         head: &Parts,
         body: Incoming,
     ) -> Result<Served, Response<Bytes>> {
-        let _outstanding = self.enter(door)?;
+        let outstanding = self.enter(door)?;
         let source = lambda::Source::of(head);
         let bytes_max = source.body_bytes_max(door.site.http.body_bytes_max);
         let body = read_body(head, body, bytes_max).await.map_err(|refusal| source.body_refused(refusal))?;
         front::check_body(head, &body)?;
-        let _concurrent = door.concurrent(head).await;
+        let concurrent = door.concurrent(head).await;
+        if door.site.answering_in_pieces.contains(&function) && head.extensions.get::<Matched>().is_none() {
+            let invocation = lambda::invocation(door, function, head, &body)?;
+            return lambda::pieces::serve_url(door, invocation, head, (outstanding, concurrent)).await;
+        }
+        let _held = (outstanding, concurrent);
         let answered = lambda::answered(door, function, head, &body)?;
         let answered = Detach::new(door.rooms.tasks.clone(), TaskKind::Invocation, answered);
         let Some(patience) = source.patience() else { return Ok(Served::Whole(answered.await)) };
@@ -417,7 +421,7 @@ pub(crate) fn invocation(
         trace,
     };
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    Invocation { id, function, event, caller }
+    Invocation { id, function, event, caller, exchange: None }
 }
 
 async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> Response<Bytes> {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ingle_types::ids::FunctionName;
 use ingle_types::problem::Problem;
 use ingle_types::spec::{
-    AppSpec, AuthLevel, BindingKind, CorsOptions, Dialect, FunctionSpec, HttpOptions, TriggerSpec,
+    AppSpec, AuthLevel, BindingKind, CorsOptions, Dialect, FunctionSpec, HttpOptions, InvokeMode, TriggerSpec,
 };
 
 use crate::response;
@@ -27,6 +27,8 @@ pub struct Site {
     pub(crate) streaming: HashSet<FunctionName>,
     /// Functions that take an event instead of the request.
     pub(crate) handlers: HashSet<FunctionName>,
+    /// Those of them whose URLs answer in pieces, if their runtimes do.
+    pub(crate) answering_in_pieces: HashSet<FunctionName>,
     /// The one that takes every path, if there is one: also those that are none for others.
     pub(crate) of_all_paths: Option<FunctionName>,
     /// The region of AWS that they believe to be in.
@@ -83,6 +85,10 @@ impl Site {
             levels,
             streaming: names(&app.functions, |function| function.streams),
             handlers: names(&app.functions, |function| matches!(function.trigger, TriggerSpec::Handler(_))),
+            answering_in_pieces: names(&app.functions, |function| match &function.trigger {
+                TriggerSpec::Handler(handler) => handler.invoke_mode == InvokeMode::ResponseStream,
+                _ => false,
+            }),
             of_all_paths: of_all_paths(&app.functions, app.dialect),
             region: region(&app.functions),
             has_admin_doors: app.dialect.is_azure(),

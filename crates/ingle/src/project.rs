@@ -170,7 +170,7 @@ fn route(http: &HttpSource) -> Option<Route> {
         Api::Alb { listener, target_group, multi_value, .. } => {
             (Format::Alb { target_group: target_group.clone(), multi_value: *multi_value }, listener)
         }
-        Api::Url => return None,
+        Api::Url(_) => return None,
     };
     let cors = http.cors.clone().map(|cors| apis::Cors {
         origins: cors.origins,
@@ -290,7 +290,7 @@ pub(crate) fn routes(project: &Project, address: &str, port: u16, style: Style) 
         .map(|(function, http)| {
             let method = http.method.clone().unwrap_or_else(|| "ANY".to_owned());
             let target = match (&http.api, http.path.as_str()) {
-                (Api::Url, _) => format!("http://{}.localhost:{port}/", label_of(function)),
+                (Api::Url(_), _) => format!("http://{}.localhost:{port}/", label_of(function)),
                 (Api::Alb { rule, .. }, _) => format!("http://{address} by {rule}"),
                 (_, apis::DEFAULT) => format!("http://{address}/ and every other path"),
                 (_, path) => format!("http://{address}{path}"),

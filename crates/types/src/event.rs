@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::caller::CallerHandle;
 use crate::datum::Datum;
+use crate::exchange::ExchangeHandle;
 use crate::ids::{FunctionName, InvocationId};
 use crate::log::CallLog;
 use crate::outcome::Outcome;
@@ -131,6 +132,8 @@ pub struct Invocation {
     pub event: Event,
     /// Who waits for the answer, if it can go away; the invocation is withdrawn then.
     pub caller: Option<CallerHandle>,
+    /// Takes the answer in pieces, from a handler whose runtime gives it so. That of a request stands in the request.
+    pub exchange: Option<ExchangeHandle>,
 }
 
 /// How an invocation went.

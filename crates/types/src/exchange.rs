@@ -15,6 +15,14 @@ use crate::outcome::Failure;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallerGone;
 
+/// Why a piece of a response was not sent.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NotSent {
+    CallerGone,
+    /// It makes the response one that can't be sent: the failure of the invocation.
+    Refused(Box<Failure>),
+}
+
 /// One request and its response, in pieces. Every method is for one caller at a time.
 pub trait Exchange: Send + Sync + 'static {
     /// The next piece of the request's body; `None` at its end. Bytes are read from the network only when this asks.
@@ -27,7 +35,7 @@ pub trait Exchange: Send + Sync + 'static {
     fn begin(&self, status: i64, headers: Vec<(String, String)>) -> Result<(), Box<Failure>>;
 
     /// Sends a piece of the response's body; ready when there is room for the next one.
-    fn write(&self, piece: Bytes) -> BoxFuture<Result<(), CallerGone>>;
+    fn write(&self, piece: Bytes) -> BoxFuture<Result<(), NotSent>>;
 
     /// Ready once the caller has gone away.
     fn gone(&self) -> BoxFuture<()>;

@@ -20,7 +20,8 @@ pub use admission::{AdmissionOptions, Departures, HOPS_MAX, OnDisconnect};
 pub use binding::{BindingKind, BindingSpec, DocumentInput, DocumentOutput, TableInput};
 pub use host::{BlobOptions, CorsOptions, HostConfig, HttpOptions, MessageEncoding, QueueOptions};
 pub use lambda::{
-    LambdaLogFormat, LambdaLogLevel, LambdaOptions, LambdaRuntime, LaterOptions, LaterTarget, embedded_name,
+    InvokeMode, LambdaLogFormat, LambdaLogLevel, LambdaOptions, LambdaRuntime, LaterOptions, LaterTarget,
+    embedded_name,
 };
 pub use sandbox::{CpuQuota, Egress, Isolation, SandboxOptions};
 pub use trigger::{

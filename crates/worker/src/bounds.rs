@@ -163,7 +163,11 @@ pub(crate) fn response_too_large(bytes: u64, most: u64) -> Failure {
 
 /// T-019: the same, of an answer that was not read: its length stands before it.
 pub(crate) fn answer_too_long(most: u64) -> Failure {
-    let message = format!("the function gave back more than the {most} bytes that it may");
+    answer_refused(format!("the function gave back more than the {most} bytes that it may"))
+}
+
+/// The same, of an answer that the worker itself did not take from the function.
+pub(crate) fn answer_refused(message: String) -> Failure {
     let failure = Failure::new(Blame::App, "E0316", "ResponseTooLarge", message);
     failure.hint("answer with less, or in pieces; or raise response of [sandbox] in ingle.toml")
 }

@@ -5,6 +5,7 @@ mod outcome;
 mod told;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
 use ingle_types::log::{CallLog, Refusal};
 use ingle_types::outcome::{Blame, Failure, Outcome};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::bounds::answer_too_long;
 use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
-use crate::stream::{Broken, Stream};
+use crate::stream::{Broken, Stream, Told};
 use crate::wire::frame;
 use crate::wire::message::{Call, Done, FromWorker};
 use outcome::{OUTPUT_NOT_READ, ended_failure, innermost, not_read};
@@ -84,8 +85,32 @@ enum Silence {
     TooLong,
     /// The function ended after whoever waited for its response had gone away.
     CallerGone,
-    /// The head of its response can't be sent.
+    /// Its response can't be sent.
     Head(Box<Failure>),
+}
+
+impl Silence {
+    /// Why nothing can be read from a lane.
+    fn of_lane(error: &io::Error) -> Self {
+        match error.kind() {
+            // Linux resets a Unix socket whose other end was closed before everything in it was read (unix(7)), and nothing
+            // but this call is in it.
+            io::ErrorKind::ConnectionReset => Self::NotRead,
+            io::ErrorKind::FileTooLarge => Self::TooLong,
+            io::ErrorKind::InvalidData => Self::Nonsense(error.to_string()),
+            _ => Self::Ended,
+        }
+    }
+}
+
+impl From<Broken> for Silence {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Ended => Self::Ended,
+            Broken::CallerGone => Self::CallerGone,
+            Broken::Head(failure) => Self::Head(failure),
+        }
+    }
 }
 
 impl Slot {
@@ -152,13 +177,21 @@ impl Slot {
         let teller = departure.teller(self.worker.clone(), self.tasks.clone(), call.id);
         let interrupts = departure.interrupts;
         let answered = match self.place.take() {
-            Some(Place::Lane(lane)) => {
-                let run = self.run_on_lane(*lane, call.id, (&header, &body), deadline);
-                teller.beside(run, departure.gone).await
-            }
+            Some(Place::Lane(lane)) => match call.exchange() {
+                Some(exchange) => {
+                    let called = (call.id, interrupts);
+                    let run = self.run_streamed_on_lane(*lane, called, (&header, &body), exchange, deadline);
+                    Box::pin(run).await
+                }
+                None => {
+                    let run = self.run_on_lane(*lane, call.id, (&header, &body), deadline);
+                    teller.beside(run, departure.gone).await
+                }
+            },
             Some(Place::Loop) | None => match call.exchange() {
                 Some(exchange) => {
-                    self.run_streamed((call.id, interrupts), (&header, &body), exchange, deadline).await
+                    let called = (call.id, interrupts);
+                    Box::pin(self.run_streamed(called, (&header, &body), exchange, deadline)).await
                 }
                 None => {
                     let run = self.run_on_loop(call.id, &header, &body, deadline);
@@ -169,12 +202,7 @@ impl Slot {
         match answered {
             Ok((done, body)) => {
                 let user = Duration::from_micros(done.user_us);
-                let outcome = outcome::outcome(
-                    done,
-                    &body,
-                    self.worker.spool.as_deref(),
-                    self.worker.bounds.response_bytes,
-                );
+                let outcome = outcome::outcome(done, &body, self.worker.spool.as_deref());
                 if let Some(failure) = outcome.failure().filter(|failure| failure.code == OUTPUT_NOT_READ) {
                     let message = format!("{} (E0305)", failure.message);
                     self.worker.tell_security(Refusal::Output, Some(call.id), message);
@@ -201,49 +229,76 @@ impl Slot {
         (header, body): (&[u8], &[Bytes]),
         deadline: Option<Instant>,
     ) -> Result<(Done, Bytes), Silence> {
-        self.thread.thread = lane.thread;
-        let run = async {
-            // A call that could not be written whole was not read whole.
-            frame::write(&mut lane.stream, header, body).await.map_err(|_closed| Silence::NotRead)?;
-            loop {
-                let frame = match lane.reader.read(&mut lane.stream).await {
-                    // Linux resets a Unix socket whose other end was closed before everything in it was read
-                    // (unix(7)), and nothing but this call is in it.
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                        return Err(Silence::NotRead);
-                    }
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => return Err(Silence::Ended),
-                    Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-                        return Err(Silence::TooLong);
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                        return Err(Silence::Nonsense(error.to_string()));
-                    }
-                    Err(_closed) => return Err(Silence::Ended),
-                };
-                match FromWorker::read(&frame.header) {
-                    // Code of the app that writes to the socket, too, would have each caller get the answer of the one before.
-                    Ok(FromWorker::Done(done)) if done.id.parse() != Ok(id) => {
-                        return Err(Silence::Nonsense(format!("an answer to another call: {}", done.id)));
-                    }
-                    Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
-                    Ok(FromWorker::Log(log)) => self.worker.log(log).await,
-                    Ok(FromWorker::Lane { thread }) => {
-                        lane.thread = Some(thread);
-                        self.thread.thread = Some(thread);
-                    }
-                    Ok(other) => return Err(Silence::Nonsense(format!("unexpected on a lane: {other:?}"))),
-                    Err(error) => return Err(Silence::Nonsense(error.to_string())),
-                }
-            }
-        };
-        let answered = within(&self.worker, deadline, run).await?;
-        let mut state = self.worker.state();
-        if state.phase.keeps_lanes() {
-            state.idle.push(lane);
-        }
+        let worker = self.worker.clone();
+        let run = self.converse(&mut lane, id, (header, body), None);
+        let answered = within(&worker, deadline, run).await?;
+        worker.state().keep(lane);
         Ok(answered)
+    }
+
+    /// On a lane, with an answer that may go in pieces.
+    async fn run_streamed_on_lane(
+        &mut self,
+        mut lane: Lane,
+        (id, interrupts): (InvocationId, bool),
+        frame: (&[u8], &[Bytes]),
+        exchange: ExchangeHandle,
+        deadline: Option<Instant>,
+    ) -> Result<(Done, Bytes), Silence> {
+        let worker = self.worker.clone();
+        let (stream, told) = Stream::on_lane(&worker, (id, interrupts), exchange);
+        let spoken = &mut lane;
+        let read = async move {
+            let (done, body) = self.converse(spoken, id, frame, Some(&told)).await?;
+            told.send(Told::Done(Box::new(done), body)).await.map_err(|_dropped| Silence::Ended)
+        };
+        let run = async {
+            let ((), answered) = tokio::try_join!(read, async { stream.run().await.map_err(Silence::from) })?;
+            Ok(answered)
+        };
+        let answered = Box::pin(within(&worker, deadline, run)).await?;
+        worker.state().keep(lane);
+        Ok(answered)
+    }
+
+    /// Sends a call, and hears what comes of it. `told` gets the pieces of an answer that goes in pieces.
+    async fn converse(
+        &mut self,
+        lane: &mut Lane,
+        id: InvocationId,
+        (header, body): (&[u8], &[Bytes]),
+        told: Option<&mpsc::Sender<Told>>,
+    ) -> Result<(Done, Bytes), Silence> {
+        self.thread.thread = lane.thread;
+        // A call that could not be written whole was not read whole.
+        frame::write(&mut lane.stream, header, body).await.map_err(|_closed| Silence::NotRead)?;
+        loop {
+            let frame = match lane.reader.read(&mut lane.stream).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(Silence::Ended),
+                Err(error) => return Err(Silence::of_lane(&error)),
+            };
+            match FromWorker::read(&frame.header) {
+                // Code of the app that writes to the socket, too, would have each caller get the answer of the one before.
+                Ok(FromWorker::Done(done)) if done.id.parse() != Ok(id) => {
+                    return Err(Silence::Nonsense(format!("an answer to another call: {}", done.id)));
+                }
+                Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
+                Ok(FromWorker::Log(log)) => self.worker.log(log).await,
+                Ok(FromWorker::Lane { thread }) => {
+                    lane.thread = Some(thread);
+                    self.thread.thread = Some(thread);
+                }
+                Ok(other) => {
+                    let piece = piece_of(other, frame.body, id, told.is_some())?;
+                    if let Some(told) = told {
+                        // Read on when there is room for it.
+                        told.send(piece).await.map_err(|_dropped| Silence::Ended)?;
+                    }
+                }
+                Err(error) => return Err(Silence::Nonsense(error.to_string())),
+            }
+        }
     }
 
     async fn run_on_loop(
@@ -285,12 +340,7 @@ impl Slot {
         let stream = Stream::open(&self.worker, (id, interrupts), exchange).ok_or(Silence::NotRead)?;
         let run = async {
             self.worker.control.send_frame(header, body).await.map_err(|_closed| Silence::NotRead)?;
-            match stream.run().await {
-                Ok(done) => Ok(done),
-                Err(Broken::Ended) => Err(Silence::Ended),
-                Err(Broken::CallerGone) => Err(Silence::CallerGone),
-                Err(Broken::Head(failure)) => Err(Silence::Head(failure)),
-            }
+            stream.run().await.map_err(Silence::from)
         };
         within(&self.worker, deadline, run).await
     }
@@ -409,9 +459,7 @@ impl Drop for Slot {
             }
             if let Some(Place::Lane(lane)) = self.place.take() {
                 // Never used: it can serve the next one.
-                if state.phase.keeps_lanes() {
-                    state.idle.push(*lane);
-                }
+                state.keep(*lane);
             }
             (state.phase == Phase::Draining, state.worn_at.is_some_and(|most| state.completed >= most))
         };
@@ -422,6 +470,17 @@ impl Drop for Slot {
             self.worker.tell_changed();
         }
         self.worker.make_room();
+    }
+}
+
+/// What a worker says on a lane of an answer in pieces, which only a call has that takes it so.
+fn piece_of(said: FromWorker, body: Bytes, id: InvocationId, takes_pieces: bool) -> Result<Told, Silence> {
+    match said {
+        FromWorker::Head { id: of, status, headers } if takes_pieces && of.parse() == Ok(id) => {
+            Ok(Told::Head(status, headers))
+        }
+        FromWorker::Chunk { id: of } if takes_pieces && of.parse() == Ok(id) => Ok(Told::Chunk(body)),
+        other => Err(Silence::Nonsense(format!("unexpected on a lane: {other:?}"))),
     }
 }
 

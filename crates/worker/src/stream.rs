@@ -2,7 +2,8 @@
 //!
 //! Nothing of a body is held but the pieces on their way. The worker asks for each piece of the request; of the response
 //! it may send [`WINDOW`] pieces more than the caller has taken, so that one caller who does not read holds up neither
-//! the socket that all share nor the server's memory.
+//! the socket that all share nor the server's memory. A lane is no socket that others share: what a worker says there is
+//! read when there is room for it.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -10,7 +11,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use ingle_types::event::futures::BoxFuture;
-use ingle_types::exchange::{CallerGone, ExchangeHandle};
+use ingle_types::exchange::{CallerGone, ExchangeHandle, NotSent};
 use ingle_types::ids::InvocationId;
 use ingle_types::outcome::Failure;
 use tokio::sync::mpsc;
@@ -98,6 +99,8 @@ pub(crate) struct Stream<'a> {
     interrupts: bool,
     exchange: ExchangeHandle,
     told: mpsc::Receiver<Told>,
+    /// Whether the worker waits until it hears that there is room.
+    has_window: bool,
 }
 
 impl<'a> Stream<'a> {
@@ -113,7 +116,17 @@ impl<'a> Stream<'a> {
             return None;
         }
         state.streams.0.insert(id, sender);
-        Some(Self { worker, id, interrupts, exchange, told })
+        Some(Self { worker, id, interrupts, exchange, told, has_window: true })
+    }
+
+    /// That of a call on a lane; whoever reads the lane passes on what comes there.
+    pub(crate) fn on_lane(
+        worker: &'a Worker,
+        (id, interrupts): (InvocationId, bool),
+        exchange: ExchangeHandle,
+    ) -> (Self, mpsc::Sender<Told>) {
+        let (sender, told) = mpsc::channel(TOLD_MAX);
+        (Self { worker, id, interrupts, exchange, told, has_window: false }, sender)
     }
 
     /// Passes pieces on until the function has ended and the caller has everything.
@@ -121,26 +134,23 @@ impl<'a> Stream<'a> {
         let mut reading: Option<BoxFuture<Result<Option<Bytes>, CallerGone>>> = None;
         let mut response = Response::default();
         let mut gone = self.exchange.gone();
-        let mut caller_left = false;
-        let mut refused = None;
         let most = self.worker.bounds.streamed_bytes.unwrap_or(u64::MAX);
         loop {
             tokio::select! {
                 // In this order, so that what the caller has taken is known before it is found to have left.
                 biased;
-                told = self.told.recv(), if response.done.is_none() => match told {
+                told = self.told.recv(), if response.done.is_none() && self.has_room(&response) => match told {
                     None => return Err(Broken::Ended),
                     Some(Told::Pull) => reading = Some(self.exchange.read()),
                     Some(Told::Head(status, headers)) => {
+                        response.has_begun = true;
                         if let Err(failure) = self.exchange.begin(status, headers) {
-                            refused = Some(failure);
-                            self.cancel().await;
+                            self.refuse(&mut response, failure).await;
                         }
                     }
                     Some(Told::Chunk(piece)) => {
                         if let Some(too_large) = response.take(piece, most) {
-                            refused = Some(Box::new(too_large));
-                            self.cancel().await;
+                            self.refuse(&mut response, Box::new(too_large)).await;
                         }
                     }
                     Some(Told::Done(done, body)) => response.done = Some((*done, body)),
@@ -149,44 +159,45 @@ impl<'a> Stream<'a> {
                     reading = None;
                     match found {
                         Ok(piece) => self.send_piece(piece).await,
-                        Err(CallerGone) => {
-                            caller_left = true;
-                            self.cancel().await;
-                        }
+                        Err(CallerGone) => self.leave(&mut response, false).await,
                     }
                 }
                 written = poll_some(&mut response.writing) => {
                     response.writing = None;
                     match written {
-                        Ok(()) => self.send(&ToWorker::Room { id: self.text(), count: 1 }, &[]).await,
-                        Err(CallerGone) if !caller_left => {
-                            caller_left = true;
-                            self.cancel().await;
-                        }
-                        Err(CallerGone) => {}
+                        Ok(()) => self.tell_room().await,
+                        Err(NotSent::Refused(failure)) => self.refuse(&mut response, failure).await,
+                        Err(NotSent::CallerGone) => self.leave(&mut response, false).await,
                     }
                 }
-                () = &mut gone, if !caller_left => {
-                    caller_left = true;
-                    self.send(&ToWorker::Cancel { id: self.text(), interrupt: self.interrupts }, &[]).await;
-                }
+                () = &mut gone, if !response.caller_left => self.leave(&mut response, self.interrupts).await,
             }
-            if caller_left || refused.is_some() {
-                response.waiting.clear();
-                response.writing = None;
+            if let Some((done, body)) = response.go_on(&self.exchange) {
+                return response.end(done, body);
             }
-            if response.writing.is_none() {
-                if let Some(piece) = response.waiting.pop_front() {
-                    response.writing = Some(self.exchange.write(piece));
-                } else if let Some((done, body)) = response.done.take() {
-                    return match refused {
-                        Some(failure) => Err(Broken::Head(failure)),
-                        // An error of the function tells more than that its caller has left as well.
-                        None if caller_left && !is_own_failure(&done) => Err(Broken::CallerGone),
-                        None => Ok((done, body)),
-                    };
-                }
-            }
+        }
+    }
+
+    /// Nothing more of the response reaches the caller.
+    async fn leave(&self, response: &mut Response, interrupt: bool) {
+        if !std::mem::replace(&mut response.caller_left, true) {
+            self.cancel(interrupt).await;
+        }
+    }
+
+    /// The response can't be sent.
+    async fn refuse(&self, response: &mut Response, failure: Box<Failure>) {
+        response.refused.get_or_insert(failure);
+        self.cancel(false).await;
+    }
+
+    fn has_room(&self, response: &Response) -> bool {
+        self.has_window || response.waiting.len() < WINDOW
+    }
+
+    async fn tell_room(&self) {
+        if self.has_window {
+            self.send(&ToWorker::Room { id: self.text(), count: 1 }, &[]).await;
         }
     }
 
@@ -198,9 +209,9 @@ impl<'a> Stream<'a> {
         self.send(&ToWorker::Piece { id: self.text(), end }, &piece).await;
     }
 
-    /// Ends the response. A function that is still at work is not interrupted: it finds out when it reads or writes.
-    async fn cancel(&self) {
-        self.send(&ToWorker::Cancel { id: self.text(), interrupt: false }, &[]).await;
+    /// Ends the response. A function that is still at work and not interrupted finds out when it reads or writes.
+    async fn cancel(&self, interrupt: bool) {
+        self.send(&ToWorker::Cancel { id: self.text(), interrupt }, &[]).await;
     }
 
     /// That the socket is closed is heard from its other direction.
@@ -228,11 +239,44 @@ struct Response {
     waiting: VecDeque<Bytes>,
     /// All that came.
     bytes: u64,
-    writing: Option<BoxFuture<Result<(), CallerGone>>>,
+    has_begun: bool,
+    caller_left: bool,
+    /// Why it can't be sent.
+    refused: Option<Box<Failure>>,
+    writing: Option<BoxFuture<Result<(), NotSent>>>,
     done: Option<(Done, Bytes)>,
 }
 
 impl Response {
+    /// Sends the next piece if the one before is sent. Gives the end when nothing is left to send.
+    fn go_on(&mut self, exchange: &ExchangeHandle) -> Option<(Done, Bytes)> {
+        if self.caller_left || self.refused.is_some() {
+            self.waiting.clear();
+            self.writing = None;
+        }
+        if self.writing.is_some() {
+            return None;
+        }
+        match self.waiting.pop_front() {
+            Some(piece) => {
+                self.writing = Some(exchange.write(piece));
+                None
+            }
+            None => self.done.take(),
+        }
+    }
+
+    fn end(self, done: Done, body: Bytes) -> Result<(Done, Bytes), Broken> {
+        // An answer that came with the end of the function was not broken off by anybody.
+        let is_whole = done.ok && !self.has_begun;
+        match self.refused {
+            Some(failure) => Err(Broken::Head(failure)),
+            // An error of the function tells more than that its caller has left as well.
+            None if self.caller_left && !is_whole && !is_own_failure(&done) => Err(Broken::CallerGone),
+            None => Ok((done, body)),
+        }
+    }
+
     /// Takes a piece; a failure when it is the one that is too much.
     fn take(&mut self, piece: Bytes, most: u64) -> Option<Failure> {
         let before = self.bytes;

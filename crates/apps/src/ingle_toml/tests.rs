@@ -2,7 +2,7 @@
 
 use super::*;
 use ingle_types::schedule::{TimeZone, Weekdays, Window};
-use ingle_types::spec::{CpuQuota, Departures, LambdaLogFormat, LambdaLogLevel, WarmWindow};
+use ingle_types::spec::{CpuQuota, Departures, InvokeMode, LambdaLogFormat, LambdaLogLevel, WarmWindow};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> IngleToml {
@@ -53,21 +53,23 @@ fn everything_that_the_documentation_shows_is_read() {
 #[test]
 fn what_is_said_about_a_handler_is_read() {
     let read = parse(
-        "[lambda]\nhandler = \"a.b\"\ntimeout = \"1m\"\nlog_format = \"json\"\nlog_level = \"debug\"\n",
+        "[lambda]\nhandler = \"a.b\"\ninvoke_mode = \"RESPONSE_STREAM\"\ntimeout = \"1m\"\nlog_format = \"json\"\nlog_level = \"debug\"\n",
     );
     assert!(read.problems.is_empty(), "{:?}", read.problems);
     let expected = LambdaOptions {
         handler: Some("a.b".to_owned()),
+        invoke_mode: InvokeMode::ResponseStream,
         timeout: Some(Duration::from_secs(60)),
         log_format: Some(LambdaLogFormat::Json),
         log_level: Some(LambdaLogLevel::Debug),
         ..LambdaOptions::default()
     };
     assert_eq!(read.lambda, expected);
-    let wrong = parse("[lambda]\nlog_format = \"xml\"\nlog_level = \"loud\"\n").problems;
+    let wrong = parse("[lambda]\nlog_format = \"xml\"\nlog_level = \"loud\"\ninvoke_mode = \"x\"\n").problems;
     let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-    assert!(told.len() == 2 && told[0].contains("lambda.log_format is \"xml\""), "{told:?}");
-    assert!(told[1].contains("ingle.toml:3") && told[1].contains("\"warn\""), "{told:?}");
+    assert!(told.len() == 3 && told[0].contains("lambda.invoke_mode is \"x\""), "{told:?}");
+    assert!(told[1].contains("lambda.log_format is \"xml\""), "{told:?}");
+    assert!(told[2].contains("ingle.toml:3") && told[2].contains("\"warn\""), "{told:?}");
 }
 
 #[test]

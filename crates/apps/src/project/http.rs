@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ingle_types::spec::InvokeMode;
+
 use super::findings::{Findings, shortened};
 use super::node::{Kind, Node};
 use super::{Cors, Payload};
@@ -33,6 +35,17 @@ pub(super) fn method(findings: &mut Findings, node: &Node) -> Option<Option<Stri
         findings.wrong("E0116", node.line, format!("`{}` is no method", shortened(&text)), fix);
     }
     method
+}
+
+/// How a function URL answers. One that is none is a problem.
+pub(super) fn invoke_mode(findings: &mut Findings, node: Option<&Node>) -> InvokeMode {
+    let Some(node) = node else { return InvokeMode::default() };
+    let Some(text) = findings.text(node, "the invoke mode") else { return InvokeMode::default() };
+    text.parse().unwrap_or_else(|()| {
+        let what = format!("`{}` is no invoke mode of a function URL", shortened(&text));
+        findings.wrong("E0116", node.line, what, "write BUFFERED or RESPONSE_STREAM");
+        InvokeMode::default()
+    })
 }
 
 /// `/items/{id}`, `/files/{path+}`.

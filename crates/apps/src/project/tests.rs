@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use ingle_types::spec::InvokeMode;
+
 use super::*;
 
 mod balancers;
@@ -104,10 +106,11 @@ fn shown_source(source: &EventSource) -> String {
                 Api::Rest { id, binary_types } if binary_types.is_empty() => format!("rest {id}"),
                 Api::Rest { id, binary_types } => format!("rest {id} {binary_types:?}"),
                 Api::Http { id, payload } => format!("http {id} {payload:?}"),
-                Api::Url => "url".to_owned(),
                 Api::Alb { listener, rule, target_group, multi_value } => {
                     format!("alb {listener} to {target_group} ({rule}), lists {multi_value},")
                 }
+                Api::Url(InvokeMode::Buffered) => "url".to_owned(),
+                Api::Url(InvokeMode::ResponseStream) => "url in pieces".to_owned(),
             };
             let method = http.method.as_deref().unwrap_or("ANY");
             let mut text = format!("{} {api} {}: {method} {}", http.line, http.stage, http.path);

@@ -118,8 +118,13 @@ impl Feed {
         self.part_what_went_far(&mut changes);
         let Some(last) = changes.last().map(|change| change.change_number) else { return Ok(Step::Idle) };
         let event = self.event(changes, checkpoint.version, last);
-        let invocation =
-            Invocation { id: InvocationId::random(), function: self.function.clone(), event, caller: None };
+        let invocation = Invocation {
+            id: InvocationId::random(),
+            function: self.function.clone(),
+            event,
+            caller: None,
+            exchange: None,
+        };
         self.invoker.invoke(invocation).await;
         let now = self.store.read_checkpoint(&self.consumer()).await?;
         // Unchanged if the function never ran, or if the place could not be saved.

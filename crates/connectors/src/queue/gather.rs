@@ -55,7 +55,8 @@ impl Listener {
             self.in_work.count.fetch_add(1, Ordering::AcqRel);
             let leave = Leave(self.in_work.clone());
             let function = self.options.function.clone();
-            let invocation = Invocation { id: InvocationId::random(), function, event, caller: None };
+            let invocation =
+                Invocation { id: InvocationId::random(), function, event, caller: None, exchange: None };
             let (store, clock) = (self.store.clone(), self.clock.clone());
             let running = self.invoker.invoke(invocation);
             let work = async move {

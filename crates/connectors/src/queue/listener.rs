@@ -253,7 +253,7 @@ impl Listener {
             };
             let event = Event { delivery: told, ..*event };
             let id = id.unwrap_or_else(InvocationId::random);
-            let running = invoker.invoke(Invocation { id, function, event, caller: None });
+            let running = invoker.invoke(Invocation { id, function, event, caller: None, exchange: None });
             let completion = attend(running, &[lease], &store, &clock).await;
             if let Some((reader, message)) = settled {
                 let operations = reader.settle(&message, &delivery, &completion.outcome);

@@ -82,7 +82,8 @@ impl Firing {
             return;
         }
         let event = event(&self.trigger, self.occurrence, self.status, now, id, delivery);
-        let invocation = Invocation { id, function: self.source.function, event, caller: None };
+        let invocation =
+            Invocation { id, function: self.source.function, event, caller: None, exchange: None };
         let completion = self.rooms.invoker.invoke(invocation).await;
         if checkpoint::is_passed(&completion.outcome) {
             report.fired = Fired::Done;

@@ -277,8 +277,10 @@ async fn run(rooms: Rooms, function: FunctionName, event: Box<RawValue>, mut tra
         trace,
         summary: summary.clone(),
     };
-    let completion =
-        rooms.invoker.invoke(Invocation { id, function: function.clone(), event, caller: None }).await;
+    let completion = rooms
+        .invoker
+        .invoke(Invocation { id, function: function.clone(), event, caller: None, exchange: None })
+        .await;
     rooms.records.record(InvocationRecord {
         id,
         function,

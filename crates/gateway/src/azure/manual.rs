@@ -155,8 +155,10 @@ pub(super) async fn run(rooms: Rooms, function: FunctionName, mut event: Event) 
     let span = &InvocationId::random().uuid().simple().to_string()[..16];
     event.trace.parent = format!("00-{}-{span}-01", id.uuid().simple());
     let (received_at, summary) = (event.received_at, event.summary.clone());
-    let completion =
-        rooms.invoker.invoke(Invocation { id, function: function.clone(), event, caller: None }).await;
+    let completion = rooms
+        .invoker
+        .invoke(Invocation { id, function: function.clone(), event, caller: None, exchange: None })
+        .await;
     rooms.records.record(InvocationRecord {
         id,
         function,

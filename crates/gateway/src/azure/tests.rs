@@ -37,7 +37,7 @@ struct Noting(Arc<Notes>);
 
 impl Invoker for Noting {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Completion> {
-        let Invocation { id, function, event, caller: _ } = invocation;
+        let Invocation { id, function, event, caller: _, exchange: _ } = invocation;
         let names = event.metadata.into_iter().map(|(name, _)| name).collect();
         self.0.events.lock().unwrap().push((function.to_string(), event.payload, names));
         let outcome = Outcome::Success(Outputs::default());

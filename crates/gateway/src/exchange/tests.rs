@@ -7,20 +7,9 @@ use super::*;
 
 /// An exchange whose request has no body.
 fn exchange(method: Method) -> (Streamed, Closer, oneshot::Receiver<Response<Pieces>>) {
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let (begin, begun) = oneshot::channel();
-    let shared = Arc::new(Shared { sender: Mutex::new(Some(sender)), ..Shared::default() });
-    let body = RequestBody { incoming: None, meter: BodyMeter::start(&http::HeaderMap::new(), 10).unwrap() };
-    let streamed = Streamed {
-        shared: shared.clone(),
-        body: Arc::new(tokio::sync::Mutex::new(body)),
-        head: Mutex::new(Some(begin)),
-        receiver: Mutex::new(Some(receiver)),
-        function: FunctionName::new("f"),
-        method,
-        caller: None,
-    };
-    (streamed, Closer(shared), begun)
+    let head = http::Request::builder().method(method).body(()).unwrap().into_parts().0;
+    let (streamed, (closer, begun)) = split(&FunctionName::new("f"), &head, None);
+    (streamed, closer, begun)
 }
 
 fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -84,7 +73,7 @@ async fn a_caller_who_leaves_is_noticed() {
     streamed.begin(200, Vec::new()).unwrap();
     drop(begun);
     streamed.gone().await;
-    assert_eq!(streamed.write(Bytes::from_static(b"a")).await, Err(CallerGone));
+    assert_eq!(streamed.write(Bytes::from_static(b"a")).await, Err(NotSent::CallerGone));
 }
 
 /// T-033: a caller who takes nothing is given up on.

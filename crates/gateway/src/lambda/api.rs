@@ -4,7 +4,7 @@
 //! | `POST` | is |
 //! |---|---|
 //! | `/2015-03-31/functions/{name}/invocations` | `Invoke` |
-//! | `/2021-11-15/functions/{name}/response-streaming-invocations` | `InvokeWithResponseStream`: the result as messages, when it is whole |
+//! | `/2021-11-15/functions/{name}/response-streaming-invocations` | `InvokeWithResponseStream`: the result as messages, as it comes |
 //! | `/2014-11-13/functions/{name}/invoke-async` | `InvokeAsync`, which is old |
 //!
 //! It stands on the port of the function URL. Whoever may call the doors below `/admin` of an Azure app may call it; a signature
@@ -27,15 +27,15 @@ use ingle_types::outcome::{Failure, Outcome};
 use ingle_types::spec::{FunctionSpec, HandlerTrigger, TriggerSpec};
 use serde_json::{Value, json};
 
-use super::{PAYLOAD_BYTES_MAX, error, event_stream, log, returned};
+use super::{PAYLOAD_BYTES_MAX, error, event_stream, log, name_request, pieces, returned};
 use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::failure;
 use crate::limits::Refusal;
 use crate::route::path::RequestPath;
-use crate::service::{Door, read_body, run, trace};
+use crate::service::{Door, Outstanding, Served, read_body, run, trace};
 
-const LATEST: &str = "$LATEST";
+pub(super) const LATEST: &str = "$LATEST";
 /// Longest `X-Amz-Client-Context`, in bytes as it is sent.
 const CLIENT_CONTEXT_MAX: usize = 3583;
 /// Longest event that nobody waits for, in bytes.
@@ -83,9 +83,9 @@ pub(crate) async fn invoke(
     door: &Arc<Door>,
     guard: &Guard,
     head: Parts,
-    asked: &Asked,
-    body: Incoming,
-) -> Result<Response<Bytes>, Response<Bytes>> {
+    (asked, body): (&Asked, Incoming),
+    outstanding: Outstanding,
+) -> Result<Served, Response<Bytes>> {
     guard.check(&head, Requirement::Admin)?;
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if head.method != Method::POST {
@@ -99,7 +99,7 @@ pub(crate) async fn invoke(
     let is_later = match (asked.operation, text("x-amz-invocation-type")) {
         (Operation::InvokeAsync, _) | (Operation::Invoke, "Event") => true,
         (_, "" | "RequestResponse") => false,
-        (_, "DryRun") => return Ok(with_status(StatusCode::NO_CONTENT, String::new())),
+        (_, "DryRun") => return Ok(Served::Whole(with_status(StatusCode::NO_CONTENT, String::new()))),
         (Operation::Invoke, other) => {
             return Err(not_one_of("invocationType", other, "Event, RequestResponse, DryRun"));
         }
@@ -130,22 +130,23 @@ pub(crate) async fn invoke(
     let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
     let tasks = door.rooms.tasks.clone();
     if is_later {
-        let invocation = Invocation { id, function, event, caller: None };
+        let invocation = Invocation { id, function, event, caller: None, exchange: None };
         let mut taken = Detach::new(tasks, TaskKind::Invocation, take(door.clone(), invocation)).await;
         if asked.operation == Operation::InvokeAsync && taken.status() == StatusCode::ACCEPTED {
             *taken.body_mut() = Bytes::from_static(b"{\"Status\":202}");
         }
-        return Ok(taken);
+        return Ok(Served::Whole(taken));
     }
-    let invocation = Invocation { id, function, event, caller };
+    let invocation = Invocation { id, function, event, caller, exchange: None };
+    if asked.operation == Operation::InvokeWithResponseStream {
+        return pieces::serve_call(door, invocation, (&head, handler), wants_log, outstanding).await;
+    }
     let call = call(door.clone(), handler, invocation, wants_log);
-    let answered = Detach::new(tasks, TaskKind::Invocation, call).await;
-    let streams = asked.operation == Operation::InvokeWithResponseStream;
-    Ok(if streams { streamed(answered) } else { answered })
+    Ok(Served::Whole(Detach::new(tasks, TaskKind::Invocation, call).await))
 }
 
 /// An answer of `Invoke` as one of `InvokeWithResponseStream`: what went wrong, and the log, are told at the end.
-fn streamed(answered: Response<Bytes>) -> Response<Bytes> {
+pub(super) fn as_messages(answered: Response<Bytes>) -> Response<Bytes> {
     if answered.status() != StatusCode::OK {
         return answered;
     }
@@ -169,18 +170,27 @@ async fn call(
 ) -> Response<Bytes> {
     let began = invocation.event.received_at;
     let told = |ended: Completion| {
-        let failure = ended.outcome.failure().cloned();
-        let mut response = answer(&ended.outcome, &handler, ended.id);
-        // What did not run has said nothing.
-        if wants_log && failure.as_ref().is_none_or(|failure| failure.started) {
-            let times = log::Times { began, ended: door.rooms.clock.now() };
-            if let Ok(value) = HeaderValue::from_str(&log::tail(&ended, &handler, times)) {
-                response.headers_mut().insert("x-amz-log-result", value);
-            }
-        }
-        (response, failure)
+        let times = log::Times { began, ended: door.rooms.clock.now() };
+        let log = wants_log.then(|| log::tail(&ended, &handler, times));
+        told(&ended, &handler, log)
     };
     run(&door, invocation, told).await
+}
+
+/// The answer to a call that is over, with the `log` of its invocation if that was asked for; and what went wrong.
+pub(super) fn told(
+    ended: &Completion,
+    handler: &HandlerTrigger,
+    log: Option<String>,
+) -> (Response<Bytes>, Option<Failure>) {
+    let failure = ended.outcome.failure().cloned();
+    let mut response = answer(&ended.outcome, handler, ended.id);
+    // What did not run has said nothing.
+    let log = log.filter(|_| failure.as_ref().is_none_or(|failure| failure.started));
+    if let Some(Ok(value)) = log.map(|log| HeaderValue::from_str(&log)) {
+        response.headers_mut().insert("x-amz-log-result", value);
+    }
+    (response, failure)
 }
 
 /// Takes an event for later. Whoever is told so can rely on it.
@@ -195,12 +205,6 @@ async fn take(door: Arc<Door>, invocation: Invocation) -> Response<Bytes> {
     };
     name_request(&mut response, id);
     response
-}
-
-fn name_request(response: &mut Response<Bytes>, id: InvocationId) {
-    if let Ok(value) = HeaderValue::from_str(&id.uuid().to_string()) {
-        response.headers_mut().insert("x-amzn-requestid", value);
-    }
 }
 
 /// A function that fails is no error of the call: its status is 200, and a header tells.

@@ -15,24 +15,34 @@ const TEXT: u8 = 7;
 /// already.
 pub(super) fn body(result: Result<&[u8], &Value>, log: Option<&str>) -> Bytes {
     let mut body = BytesMut::new();
+    if let Ok(content) = result {
+        body.put(chunks(content));
+    }
+    body.put(end(result.err(), log));
+    body.freeze()
+}
+
+/// The messages of a part of an answer.
+pub(super) fn chunks(content: &[u8]) -> Bytes {
+    let mut body = BytesMut::new();
+    for chunk in content.chunks(CHUNK_BYTES_MAX) {
+        put(&mut body, "PayloadChunk", "application/octet-stream", chunk);
+    }
+    body.freeze()
+}
+
+/// The message that an answer is complete, or why there is no more of it.
+pub(super) fn end(error: Option<&Value>, log: Option<&str>) -> Bytes {
     let mut end = Map::new();
-    match result {
-        Ok(content) => {
-            for chunk in content.chunks(CHUNK_BYTES_MAX) {
-                put(&mut body, "PayloadChunk", "application/octet-stream", chunk);
-            }
-        }
-        Err(error) => {
-            end.insert(
-                "ErrorCode".to_owned(),
-                error.get("errorType").cloned().unwrap_or_else(|| json!("Unhandled")),
-            );
-            end.insert("ErrorDetails".to_owned(), json!(error.to_string()));
-        }
+    if let Some(error) = error {
+        let code = error.get("errorType").cloned().unwrap_or_else(|| json!("Unhandled"));
+        end.insert("ErrorCode".to_owned(), code);
+        end.insert("ErrorDetails".to_owned(), json!(error.to_string()));
     }
     if let Some(log) = log {
         end.insert("LogResult".to_owned(), json!(log));
     }
+    let mut body = BytesMut::new();
     put(&mut body, "InvokeComplete", "application/json", Value::Object(end).to_string().as_bytes());
     body.freeze()
 }

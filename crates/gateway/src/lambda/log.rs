@@ -260,6 +260,7 @@ mod tests {
         let region = "us-east-1".to_owned();
         HandlerTrigger {
             url: None,
+            invoke_mode: ingle_types::spec::InvokeMode::default(),
             schedules: Vec::new(),
             queues: Vec::new(),
             later: ingle_types::spec::LaterOptions::default(),

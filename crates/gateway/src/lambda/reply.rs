@@ -13,6 +13,9 @@ use crate::response;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// What is in pieces whose runtime says nothing of them.
+pub(super) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
 /// Why a result is no response.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -30,6 +33,8 @@ pub(super) enum Fault {
     Header(String),
     #[error("there are too many headers")]
     TooManyHeaders,
+    #[error("it has no end of its prelude, eight zero bytes, in its first {0} bytes")]
+    LongPrelude(usize),
     #[error("`body` is no base64, though `isBase64Encoded` says so")]
     Base64,
     #[error("it has {bytes} bytes, more than {max}")]
@@ -49,7 +54,7 @@ impl Fault {
 /// An object with `statusCode` says what the response is; everything else is the body itself.
 pub(super) fn respond(returned: Bytes) -> Result<Response<Bytes>, Fault> {
     match serde_json::from_slice(&returned) {
-        Ok(Value::Object(result)) if result.contains_key("statusCode") => described(&result),
+        Ok(Value::Object(result)) if result.contains_key("statusCode") => described(&result, JSON),
         Ok(Value::String(body)) => Ok(plain(Bytes::from(body))),
         Ok(_) => Ok(plain(returned)),
         // Python writes numbers such as NaN all the same.
@@ -63,7 +68,19 @@ fn plain(body: Bytes) -> Response<Bytes> {
     response
 }
 
-fn described(result: &Map<String, Value>) -> Result<Response<Bytes>, Fault> {
+/// The head of a response whose body goes in pieces behind it (facts of Lambda, section 1.5).
+pub(super) fn prelude(text: &[u8]) -> Result<Response<Bytes>, Fault> {
+    let mut head = match serde_json::from_slice(text) {
+        Ok(Value::Object(head)) => head,
+        Ok(_) => return Err(Fault::NoObject),
+        Err(error) => return Err(Fault::NoJson(error.to_string())),
+    };
+    head.entry("statusCode").or_insert(Value::from(200));
+    head.remove("body");
+    described(&head, OCTETS)
+}
+
+fn described(result: &Map<String, Value>, usual_type: HeaderValue) -> Result<Response<Bytes>, Fault> {
     let mut response = Response::new(body(result)?);
     *response.status_mut() = status(result.get("statusCode"))?;
     let headers = response.headers_mut();
@@ -91,7 +108,7 @@ fn described(result: &Map<String, Value>) -> Result<Response<Bytes>, Fault> {
         Some(_) => return Err(Fault::Member("cookies", "a list")),
     }
     if !headers.contains_key(CONTENT_TYPE) {
-        headers.try_insert(CONTENT_TYPE, JSON).map_err(|_| Fault::TooManyHeaders)?;
+        headers.try_insert(CONTENT_TYPE, usual_type).map_err(|_| Fault::TooManyHeaders)?;
     }
     Ok(response)
 }

@@ -434,7 +434,17 @@ fn aws_s_own_runtime_behaves_as_it_does_elsewhere() {
 #[test]
 fn older_lines_of_aws_s_own_runtime_behave_as_they_do_elsewhere() {
     drop(compared("lambda-2.0", "Text"));
+    drop(compared("lambda-2.2", "Text"));
     drop(compared("lambda-3.1", "Text"));
+}
+
+/// The newest line of it that there is for the oldest Python.
+#[test]
+fn aws_s_own_runtime_behaves_on_an_old_python_as_it_does_elsewhere() {
+    Python::tell("3.9", |_python| {
+        drop(compared("lambda-on-3.9", "Text"));
+        drop(compared("lambda-on-3.9", "JSON"));
+    });
 }
 
 /// Versions before 2.1 tell of a handler that can't be imported with each event, later ones when they start.
@@ -456,6 +466,7 @@ fn aws_s_own_runtime_says_what_is_wrong_with_a_handler() {
         assert_eq!(record["failure"]["code"], code, "{record}");
     };
     check("lambda-2.0", "E0301");
+    check("lambda-2.2", "E0319");
     check("lambda-3.1", "E0319");
     check("lambda", "E0319");
     // Without the package there is no such runtime.

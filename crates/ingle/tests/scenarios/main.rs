@@ -23,6 +23,7 @@ mod command_line;
 mod concurrency;
 mod courtesy;
 mod crash;
+mod custom_runtime_streams;
 mod custom_runtimes;
 mod debugger;
 mod destinations;

@@ -66,6 +66,8 @@ pub struct LambdaOptions {
     pub region: String,
     /// Whether it has a URL of its own.
     pub has_url: bool,
+    /// How that answers.
+    pub invoke_mode: InvokeMode,
     /// It may take the event alone, or nothing, as functions of Zappa may.
     pub takes_fewer_arguments: bool,
     pub schedules: Vec<HandlerSchedule>,
@@ -88,6 +90,7 @@ impl Default for LambdaOptions {
             timeout: None,
             region: "us-east-1".to_owned(),
             has_url: true,
+            invoke_mode: InvokeMode::default(),
             takes_fewer_arguments: false,
             schedules: Vec::new(),
             queues: Vec::new(),
@@ -96,6 +99,29 @@ impl Default for LambdaOptions {
             runtime: LambdaRuntime::default(),
             log_format: None,
             log_level: None,
+        }
+    }
+}
+
+/// How a function URL answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum InvokeMode {
+    /// When the answer is whole.
+    #[default]
+    Buffered,
+    /// As the answer is written, if the runtime gives it in pieces.
+    ResponseStream,
+}
+
+/// Its name, as AWS has it.
+impl std::str::FromStr for InvokeMode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "BUFFERED" => Ok(Self::Buffered),
+            "RESPONSE_STREAM" => Ok(Self::ResponseStream),
+            _ => Err(()),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::blob::BlobPattern;
 use crate::datum::Datum;
 use crate::pattern::Pattern;
 use crate::schedule::{Schedule, ScheduleStatus, TimeZone, TimerInfo};
-use crate::spec::{LambdaLogFormat, LaterOptions};
+use crate::spec::{InvokeMode, LambdaLogFormat, LaterOptions};
 
 /// What starts a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +68,8 @@ impl TriggerSpec {
 pub struct HandlerTrigger {
     /// Where requests become events, as at a function URL.
     pub url: Option<HttpTrigger>,
+    /// How requests there are answered.
+    pub invoke_mode: InvokeMode,
     /// When an event comes by itself.
     pub schedules: Vec<HandlerSchedule>,
     /// Whose messages come in batches.

@@ -96,6 +96,13 @@ impl Lane {
 }
 
 impl State {
+    /// Takes a lane back that can serve the next one.
+    pub(crate) fn keep(&mut self, lane: Lane) {
+        if self.phase.keeps_lanes() {
+            self.idle.push(lane);
+        }
+    }
+
     /// The lane that a forked process opened as its first.
     pub(crate) fn add_first_lane(&mut self, lane: Lane) {
         self.next_lane = FIRST_LANE;

@@ -18,7 +18,7 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 /// The code of an answer whose outputs are not what a worker hands over.
 pub(super) const OUTPUT_NOT_READ: &str = "E0305";
 
-pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>, most: u64) -> Outcome {
+pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>) -> Outcome {
     if !done.ok {
         let error = done.error.unwrap_or_default();
         if done.cancelled {
@@ -30,7 +30,7 @@ pub(super) fn outcome(mut done: Done, body: &Bytes, spool: Option<&Path>, most: 
             return Outcome::Cancelled(Failure { retry_after: Some(RETRY_SOON), ..failure.not_started() });
         }
         if error.reason != ErrorReason::Raised || error.body.is_some() {
-            return Outcome::Failed(told::failed(error, most));
+            return Outcome::Failed(told::failed(error));
         }
         return Outcome::Failed(raised(error));
     }
@@ -208,9 +208,7 @@ mod tests {
         let answer =
             r#"{"type":"done","id":"x","ok":false,"error":{"kind":"WorkerStopping","message":"stopping"}}"#;
         let FromWorker::Done(done) = serde_json::from_str(answer).unwrap() else { panic!("not done") };
-        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new(), None, 0) else {
-            panic!("not cancelled")
-        };
+        let Outcome::Cancelled(failure) = outcome(done, &Bytes::new(), None) else { panic!("not cancelled") };
         assert!(!failure.started);
     }
 
@@ -221,7 +219,7 @@ mod tests {
                 r#"{{"type":"done","id":"x","ok":false,"error":{{"kind":"CancelledError","message":"","traceback":"t","location":"function_app.py:7"}}{cancelled}}}"#
             );
             let FromWorker::Done(done) = serde_json::from_str(&answer).unwrap() else { panic!("not done") };
-            let outcome = outcome(done, &Bytes::new(), None, 0);
+            let outcome = outcome(done, &Bytes::new(), None);
             let failure = outcome.failure().unwrap();
             assert_eq!(format!("{} {} {}", outcome.label(), failure.code, failure.started), expected);
             assert_eq!(failure.location.as_deref(), Some("function_app.py:7"));

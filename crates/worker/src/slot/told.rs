@@ -5,10 +5,10 @@ use ingle_types::outcome::{Blame, Failure};
 use crate::wire::message::{ErrorReason, PythonError};
 
 /// The failure of a call that a runtime has not answered.
-pub(super) fn failed(error: PythonError, most: u64) -> Failure {
+pub(super) fn failed(error: PythonError) -> Failure {
     let (code, hint) = match error.reason {
         ErrorReason::Raised => ("E0301", None),
-        ErrorReason::TooLarge => return crate::bounds::answer_too_long(most),
+        ErrorReason::TooLarge => return crate::bounds::answer_refused(error.message),
         ErrorReason::Exited => {
             ("E0303", Some("its last lines are above; a runtime has to stay and ask for the next event"))
         }
@@ -37,7 +37,7 @@ mod tests {
     #[track_caller]
     fn check(error: &str, code: &str, exit: Option<Exit>, body: Option<&str>) {
         let error: PythonError = serde_json::from_str(error).unwrap();
-        let failure = failed(error, 6_291_556);
+        let failure = failed(error);
         assert_eq!((failure.code, failure.exit, failure.body.as_deref()), (code, exit, body));
     }
 

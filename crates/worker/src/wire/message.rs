@@ -111,6 +111,8 @@ pub struct Call {
     pub trace: ingle_types::event::Trace,
     /// Which attempt this is; absent without a retry policy.
     pub retry: Option<Retry>,
+    /// Takes the answer in pieces, if the function gives it so and the call is one for a lane.
+    pub exchange: Option<ExchangeHandle>,
 }
 
 /// Which attempt of an invocation a call is.
@@ -125,12 +127,13 @@ pub struct Retry {
 }
 
 impl Call {
-    /// Through which the trigger's request is read and answered, if that goes in pieces.
+    /// Through which the trigger's request is read, or the call answered, if that goes in pieces.
     pub fn exchange(&self) -> Option<ExchangeHandle> {
-        self.inputs.iter().find_map(|(_, datum)| match datum {
+        let of_request = self.inputs.iter().find_map(|(_, datum)| match datum {
             Datum::Request(request) => request.exchange.clone(),
             _ => None,
-        })
+        });
+        of_request.or_else(|| self.exchange.clone())
     }
 
     /// Header and body pieces of the `invoke` frame.
@@ -150,6 +153,7 @@ impl Call {
             metadata: Metadata(&self.metadata),
             trace: [&self.trace.parent, &self.trace.state],
             retry: self.retry.as_ref().map(RetryHeader),
+            pieces: self.exchange.is_some(),
         };
         let mut bytes = Vec::with_capacity(1024);
         serde_json::to_writer(&mut bytes, &header)?;
@@ -168,6 +172,8 @@ struct InvokeHeader<'a> {
     trace: [&'a str; 2],
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<RetryHeader<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pieces: bool,
 }
 
 /// `[count, max]`, and behind the first attempt `{"kind","message","traceback"}` of the one before.
@@ -455,6 +461,7 @@ mod tests {
             ],
             trace: Trace::default(),
             retry: None,
+            exchange: None,
         }
     }
 

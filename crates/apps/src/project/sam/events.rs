@@ -58,9 +58,11 @@ pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource 
     findings.members(config, "FunctionUrlConfig");
     let auth = findings.optional(config, "AuthType", Findings::text);
     let cors = config.get("Cors").and_then(|node| http::cors(findings, node));
-    note_others(findings, config, "the function's URL", &["AuthType", "Cors", "TargetFunctionArn"]);
+    let mode = http::invoke_mode(findings, config.get("InvokeMode"));
+    let known = ["AuthType", "Cors", "InvokeMode", "TargetFunctionArn"];
+    note_others(findings, config, "the function's URL", &known);
     HttpSource {
-        api: Api::Url,
+        api: Api::Url(mode),
         method: None,
         path: http::DEFAULT.to_owned(),
         stage: http::DEFAULT.to_owned(),

@@ -193,7 +193,7 @@ fn is_same(source: &EventSource, route: &HttpSource) -> bool {
     let EventSource::Http(event) = source else { return false };
     let id = |api: &Api| match api {
         Api::Rest { id, .. } | Api::Http { id, .. } => Some(id.clone()),
-        Api::Url | Api::Alb { .. } => None,
+        Api::Url(_) | Api::Alb { .. } => None,
     };
     (&event.method, &event.path) == (&route.method, &route.path) && id(&event.api) == id(&route.api)
 }
@@ -332,7 +332,7 @@ impl Reader<'_> {
                     None => Payload::V1,
                 };
             }
-            Api::Url | Api::Alb { .. } => {}
+            Api::Url(_) | Api::Alb { .. } => {}
         }
         Some(())
     }

@@ -91,9 +91,9 @@ fn function_url(findings: &mut Findings, url: &Member) -> Option<HttpSource> {
             findings.members(config, "url");
         }
     }
-    note_others(findings, config, "url", &["authorizer", "cors"]);
+    note_others(findings, config, "url", &["authorizer", "cors", "invokeMode"]);
     Some(HttpSource {
-        api: Api::Url,
+        api: Api::Url(http::invoke_mode(findings, config.get("invokeMode"))),
         method: None,
         path: http::DEFAULT.to_owned(),
         stage: http::DEFAULT.to_owned(),

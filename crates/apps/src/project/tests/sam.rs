@@ -173,7 +173,7 @@ Resources:
     DependsOn: Uploads
     Properties:
       Handler: images/resize.handler
-      FunctionUrlConfig: {AuthType: NONE, Cors: {AllowOrigins: ["*"], AllowHeaders: [x-a]}}
+      FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM, Cors: {AllowOrigins: ["*"], AllowHeaders: [x-a]}}
       Events:
         Upload:
           Type: S3
@@ -662,6 +662,11 @@ ignored 28: FlexibleTimeWindow of Often: it is not applied here
     let found = project(&[("template.yaml", &wrong)], &ProjectOptions::default());
     assert!(found.functions.is_empty());
     assert_eq!((found.problems[0].code.as_str(), found.problems[0].line), ("E0243", Some(28)));
+    let wrong = template.replace("AuthType: AWS_IAM", "InvokeMode: STREAM");
+    let found = project(&[("template.yaml", &wrong)], &ProjectOptions::default());
+    let problem = &found.problems[0];
+    assert_eq!((problem.code.as_str(), problem.line), ("E0116", Some(14)), "{problem}");
+    assert!(problem.to_string().contains("write BUFFERED or RESPONSE_STREAM"), "{problem}");
 }
 
 /// A function that is there twice is one function, and somebody should know.

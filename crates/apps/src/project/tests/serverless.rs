@@ -71,7 +71,7 @@ functions:
       STAGE: null
       HELLO: !Ref HelloLambdaFunction
       HELLO_ARN: !GetAtt HelloLambdaFunction.Arn
-    url: {cors: true, authorizer: aws_iam}
+    url: {cors: true, authorizer: aws_iam, invokeMode: RESPONSE_STREAM}
     events:
       - sqs: {arn: !GetAtt OrdersQueue.Arn, batchSize: 3, maximumBatchingWindow: 5, functionResponseType: ReportBatchItemFailures, filterPatterns: [{body: {kind: [soup]}}]}
       - sqs: arn:aws:sqs:eu-west-1:000000000000:plain

@@ -192,8 +192,13 @@ impl RemoteListener {
                     return holder.give_up(&message.text, &delivery, reason).await;
                 }
             };
-            let mut running =
-                invoker.invoke(Invocation { id: InvocationId::random(), function, event, caller: None });
+            let mut running = invoker.invoke(Invocation {
+                id: InvocationId::random(),
+                function,
+                event,
+                caller: None,
+                exchange: None,
+            });
             let outcome = loop {
                 tokio::select! {
                     completion = &mut running => break completion.outcome,

@@ -161,6 +161,7 @@ async fn a_handler_s_schedules_put_events_into_its_queue() {
     };
     let handler = TriggerSpec::Handler(HandlerTrigger {
         url: None,
+        invoke_mode: ingle_types::spec::InvokeMode::default(),
         schedules: vec![
             schedule("often", "rate(5 minutes)", None),
             schedule("at-ten-past", "cron(10 * * * ? *)", Some("{\"a\": 1}")),
