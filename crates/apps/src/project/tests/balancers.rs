@@ -10,9 +10,7 @@ fn check_wrong(name: &str, text: &str, expected: &[&str]) {
     assert_eq!(found.problems.iter().map(told).collect::<Vec<_>>(), expected);
 }
 
-#[test]
-fn events_of_serverless_are_rules() {
-    let text = r#"service: s
+pub(super) const SERVERLESS: &str = r#"service: s
 provider: {name: aws, alb: {multiValueHeaders: true, authorizers: {users: {type: cognito}}}}
 functions:
   a:
@@ -35,6 +33,9 @@ resources:
   Resources:
     Web: {Type: AWS::ElasticLoadBalancingV2::Listener, Properties: {Port: 80}}
 "#;
+
+#[test]
+fn events_of_serverless_are_rules() {
     let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup";
     let expected = format!(
         "4 a = s-dev-a: a.b in ``, -, 6s, 1024 MB
@@ -43,7 +44,7 @@ resources:
 ignored 11: healthCheck of alb: it is not applied here
 ignored 22: the type AWS::ElasticLoadBalancingV2::Listener of Web: resources of this type do nothing here"
     );
-    check_with(&[("serverless.yml", text), ("a.py", "")], &ProjectOptions::default(), &expected);
+    check_with(&[("serverless.yml", SERVERLESS), ("a.py", "")], &ProjectOptions::default(), &expected);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn a_rule_that_is_wrong_takes_nothing() {
     check_wrong("serverless.yml", &twice, &["E0116:8 another rule of the listener has the priority 1, too"]);
 }
 
-const TEMPLATE: &str = r#"Transform: AWS::Serverless-2016-10-31
+pub(super) const TEMPLATE: &str = r#"Transform: AWS::Serverless-2016-10-31
 Resources:
   F: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, Runtime: python3.12}}
   Group:

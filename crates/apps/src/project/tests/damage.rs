@@ -137,6 +137,24 @@ proptest! {
     }
 
     #[test]
+    fn damaged_doors_are_no_panic(which in 0_usize..3, damages in proptest::collection::vec(damage(), 1..4)) {
+        let templates = [super::balancers::TEMPLATE, super::keys::SAM, super::openapi::TEMPLATE];
+        promises_are_kept("template.yaml", &apply(templates[which], &damages))?;
+        let files = [super::balancers::SERVERLESS, super::keys::SERVERLESS];
+        promises_are_kept("serverless.yml", &apply(files[which % 2], &damages))?;
+    }
+
+    #[test]
+    fn damaged_documents_are_no_panic(damages in proptest::collection::vec(damage(), 1..4)) {
+        let document = apply(super::openapi::DOCUMENT, &damages);
+        let folder = folder(&[("template.yaml", super::openapi::TEMPLATE), ("api.json", &document), ("a.py", "")]);
+        let found = read(folder.path(), &ProjectOptions::default()).unwrap().unwrap();
+        for problem in &found.problems {
+            prop_assert!(problem.line.is_some() && problem.fix.is_some(), "{problem:?}");
+        }
+    }
+
+    #[test]
     fn scraps_are_no_panic(scraps in proptest::collection::vec((0..SCRAPS.len(), "[a-z:\\- \n]{0,4}"), 0..60)) {
         let text: String = scraps.iter().map(|(scrap, more)| format!("{}{more}", SCRAPS[*scrap])).collect();
         promises_are_kept("serverless.yml", &text)?;

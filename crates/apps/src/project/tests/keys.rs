@@ -24,7 +24,7 @@ fn check_wrong(name: &str, text: &str, expected: &str) {
     assert_eq!(found.problems.iter().map(told).collect::<Vec<_>>(), [expected]);
 }
 
-const SAM: &str = r#"Transform: AWS::Serverless-2016-10-31
+pub(super) const SAM: &str = r#"Transform: AWS::Serverless-2016-10-31
 Globals:
   Api: {Auth: {ApiKeyRequired: true}}
 Resources:
@@ -80,7 +80,7 @@ fn templates_have_keys_and_plans() {
     wrong("CreateUsagePlan: PER_API, ", "", "E0116:9 UsagePlan does not say whose it is");
 }
 
-const SERVERLESS: &str = r#"service: s
+pub(super) const SERVERLESS: &str = r#"service: s
 provider:
   name: aws
   apiGateway:

@@ -32,7 +32,7 @@ fn front(source: &EventSource) -> String {
     asked.unwrap_or_default() + &integration.unwrap_or_default()
 }
 
-const TEMPLATE: &str = r#"Transform: AWS::Serverless-2016-10-31
+pub(super) const TEMPLATE: &str = r#"Transform: AWS::Serverless-2016-10-31
 Resources:
   Rest:
     Type: AWS::Serverless::Api
@@ -62,7 +62,7 @@ Resources:
         B: {Type: Api, Properties: {Path: /other, Method: get, RestApiId: !Ref Rest}}
 "#;
 
-const DOCUMENT: &str = r#"{
+pub(super) const DOCUMENT: &str = r#"{
   "swagger": "2.0",
   "security": [{"ask": []}],
   "x-amazon-apigateway-binary-media-types": ["c/d"],
