@@ -28,6 +28,8 @@ class Loaded:
         self.apps = []
         # To be called in each process that serves, before its first invocation.
         self.starters = []
+        # What is called when the time of an invocation is over, before the process is ended.
+        self.enders = []
         self.import_ms = 0.0
         self.imports = []
 

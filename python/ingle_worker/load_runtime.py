@@ -34,6 +34,7 @@ def load_function(root, function, loaded):
         return
     relay = Relay(command, root, settings)
     loaded.starters.append(relay.start)
+    loaded.enders.append(relay.expire)
     loaded.functions.append({
         "name": name,
         "directory": "",
@@ -56,6 +57,7 @@ def beside(plan, root, settings, loaded):
         logs.listen(relay.heard)
 
     loaded.starters.append(start)
+    loaded.enders.append(relay.expire)
     decode, run = plan.decoders["context"], plan.function
     to_call = _context_decoder(settings)
 

@@ -57,6 +57,7 @@ class Worker:
         self._async_invocations = {}
         self._apps = []
         self._starters = []
+        self._enders = []
         self.plans = {}
         self.loop = None
         self.base_context = None
@@ -145,6 +146,7 @@ class Worker:
         self.plans = loaded.plans
         self._apps = loaded.apps
         self._starters = loaded.starters
+        self._enders = loaded.enders
         self.base_context = contextvars.copy_context()
         header = loaded.header()
         if is_zygote:
@@ -265,6 +267,9 @@ class Worker:
             self._send({"type": "stacks", "stacks": stacks(self.in_work())})
         elif kind == "settings":
             logs.set_debug(header["debug_logging"])
+        elif kind == "expire":
+            for end in self._enders:
+                end()
         elif kind == "stop":
             self._stop()
 

@@ -138,6 +138,10 @@ class Relay:
         self.post(self._on_stop)
         self._is_stopped.wait(SHUTDOWN_SECONDS + 1)
 
+    def expire(self):
+        """The time of the event in work is over: ends the environment, and then the process."""
+        self.post(self._on_expire)
+
     def post(self, do, *arguments):
         self._inbox.append((do, arguments))
         try:
@@ -266,6 +270,14 @@ class Relay:
         if self._phase == DOWN:
             self._is_stopped.set()
         self._tear_down("spindown")
+
+    def _on_expire(self):
+        # Nobody waits for its answer.
+        self._call = None
+        self.down = lambda: crash.leave(0)
+        if self._phase == DOWN:
+            self.down()
+        self._tear_down("timeout")
 
     def ended(self, program, status):
         """A program has come to its end. On the loop's thread."""

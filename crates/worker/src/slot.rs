@@ -23,7 +23,7 @@ use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
 use crate::stream::{Broken, Stream, Told};
 use crate::wire::frame;
-use crate::wire::message::{Call, Done, FromWorker};
+use crate::wire::message::{Call, Done, FromWorker, ToWorker};
 use outcome::{OUTPUT_NOT_READ, ended_failure, innermost, not_read};
 
 /// How long a worker may take to tell where a function hangs, before it is ended.
@@ -32,6 +32,9 @@ const STACKS_LIMIT: Duration = Duration::from_millis(300);
 const STACKS_PATIENCE: Duration = Duration::from_millis(150);
 /// How long the other invocations of a worker may go on after one of them was over its time.
 const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
+
+/// Longer than what is told of its end may take, as the worker has it (`SHUTDOWN_SECONDS` in `relay_extensions.py`).
+const PROGRAMS_END_MAX: Duration = Duration::from_secs(3);
 
 /// As long as Lambda gives a runtime and its extensions before the time of an event begins.
 const PROGRAMS_START_MAX: Duration = Duration::from_secs(10);
@@ -405,9 +408,13 @@ impl Slot {
             while worker.state().in_work > 0 && Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            if worker.has_programs {
+                worker.control.send(&ToWorker::Expire).await.ok();
+                tokio::time::timeout(PROGRAMS_END_MAX, worker.ended()).await.ok();
+            }
             worker.kill();
         };
-        if self.worker.state().in_work > 1 {
+        if self.worker.state().in_work > 1 || self.worker.has_programs {
             self.worker.be_left_in_peace();
             drop(self.tasks.spawn(TaskKind::WorkerPort, format!("{} end", self.worker.id), end));
         } else {

@@ -302,7 +302,7 @@ fn the_memory_of_a_program_counts() {
 }
 
 /// Whether any process of the machine has this among its arguments.
-fn runs(argument: &str) -> bool {
+pub(crate) fn runs(argument: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let mut lines =
         processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok());

@@ -3,7 +3,7 @@
 use ingle_testkit::{App, Python, Server};
 use serde_json::{Value, json};
 
-use crate::custom_runtimes::{BOOTSTRAP, invoke_named, script};
+use crate::custom_runtimes::{BOOTSTRAP, invoke_named, runs, script};
 
 /// An extension as users write it: it notes what it is told, and what of the log it gets.
 const EXTENSION: &str = r#"
@@ -188,6 +188,28 @@ fn stops_and_tells(server: Server) {
     server.wait();
 }
 
+/// Whoever waits has the answer, and extensions have their two seconds; nothing of the environment is left then.
+fn extensions_are_told_of_the_time_limit(python: &Python) {
+    let late = "def handler(event, context):\n    if 'late' in event:\n        while True:\n            pass\n    return 'here'\n";
+    let template = WITH_EXTENSION.replace("    Timeout: 20\n", "    Timeout: 5\n");
+    let app = with_extension(python, "watcher").file("template.yaml", &template).file("handler/app.py", late);
+    let server = app.launch(python).may_complain("").start();
+    let seconds = format!("{}.5", std::process::id() + 100_000);
+    let events = [
+        ("Program", "program", json!({"do": "leave behind", "seconds": seconds}), json!({"do": "show"})),
+        ("Handler", "handler", json!({"late": true}), json!({})),
+    ];
+    for (function, folder, late, next) in events {
+        let (_, result, _) = invoke_named(python, &server, function, &late);
+        assert_eq!(result["errorType"], "Sandbox.Timedout", "{result}");
+        let seen = notes(&server, folder, "SHUTDOWN");
+        assert!(seen.contains(&json!(["event", "SHUTDOWN", "timeout", null])), "{function}: {seen:?}");
+        let (error, result, _) = invoke_named(python, &server, function, &next);
+        assert_eq!(error, Value::Null, "{function}: {result}");
+    }
+    server.events().look_until("no process is left", || (!runs(&seconds)).then_some(()));
+}
+
 /// An extension that fails takes its environment with it; a runtime that fails is told to extensions.
 #[test]
 fn what_fails_of_an_environment_ends_it() {
@@ -205,6 +227,7 @@ fn what_fails_of_an_environment_ends_it() {
     let registered = |seen: &[Value]| seen.iter().filter(|note| note[0] == "registered").count();
     assert_eq!(registered(&notes(&server, "program", "plain three")), 2);
     drop(server);
+    extensions_are_told_of_the_time_limit(&python);
     let template = WITH_EXTENSION.replace(
         "    Timeout: 20\n",
         "    Timeout: 20\n    Environment: {Variables: {EXTENSION_FAILS: 1}}\n",

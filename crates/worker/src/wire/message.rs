@@ -87,6 +87,8 @@ pub enum ToWorker<'a> {
     Settings {
         debug_logging: bool,
     },
+    /// The time of the invocation in work is over: programs beside the worker are told, and then it exits.
+    Expire,
     Stop,
 }
 
