@@ -90,6 +90,9 @@ const ABOUT_SECRETS: [&str; 39] = [
     "size",
 ];
 
+/// Variables that a shell or a runtime sets: the folder that is current, and the one before.
+const FOLDERS: [&str; 2] = ["PWD", "OLDPWD"];
+
 /// Fields of connection strings and queries whose values are secrets, in lower case and without spaces.
 const SECRET_FIELDS: [&str; 16] = [
     "accountkey",
@@ -218,7 +221,7 @@ impl LogSink for Lines {
 fn is_secret_name(name: &str) -> bool {
     let words = words(name);
     let Some(last) = words.last() else { return false };
-    if ABOUT_SECRETS.contains(&last.as_str()) {
+    if FOLDERS.contains(&name) || ABOUT_SECRETS.contains(&last.as_str()) {
         return false;
     }
     let before_last = words.len().checked_sub(2).and_then(|place| words.get(place)).map(String::as_str);
@@ -376,6 +379,8 @@ mod tests {
             "AWS_ACCESS_KEY_ID",
             "TOKEN_URL",
             "TokenExpiry",
+            "PWD",
+            "OLDPWD",
             "MAX_TOKEN_COUNT",
             "TOKEN_LIMIT",
             "PUBLIC_KEY",
