@@ -18,7 +18,7 @@ pub(crate) mod enter;
 pub(crate) mod keeper;
 pub mod machine;
 mod maker;
-mod mark;
+pub(crate) mod mark;
 mod plain;
 mod run;
 mod server;

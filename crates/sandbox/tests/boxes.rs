@@ -12,6 +12,7 @@ use ingle_sandbox::boxes::{
     Access, BoxError, BoxSpec, Boxed, Boxes, Identity, Mount, Network, Open, Program, Role, Scratch, Started,
     View,
 };
+use ingle_sandbox::cgroup::watchdog::Watchdog;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
@@ -304,6 +305,28 @@ async fn t_016_daemons_end_with_their_worker_without_namespaces() {
     running.port.await.unwrap();
 }
 
+/// T-013: where the system counts no memory, what has left its worker is counted all the same.
+#[tokio::test]
+async fn t_013_daemons_count_for_their_worker_without_namespaces() {
+    let running = made(&plain()).await;
+    let mark = mark();
+    let mut shell = running.begins(DAEMONS, &mark).await;
+    let group = shell.started.process.group();
+    let _family = running.boxed.family(group).await.unwrap().expect("a mark");
+    std::io::Write::write_all(&mut shell.control, b"go\n").unwrap();
+    shell.said.read_exact(&mut [0; 6]).await.unwrap();
+    until(|| count(&mark) >= 5, "the shell and four daemons").await;
+    let leader = i32::try_from(group.leader()).unwrap();
+    let before = numbers(&mark);
+    let counted = Watchdog::new(leader).processes();
+    let daemons: Vec<i32> = numbers(&mark).into_iter().filter(|one| before.contains(one)).collect();
+    assert!(daemons.iter().all(|daemon| counted.contains(daemon)), "{daemons:?} {counted:?}");
+    let keeper = parent(leader);
+    let is_orphan = |daemon: &&i32| parent(**daemon) == keeper && **daemon != leader;
+    assert!(daemons.iter().filter(is_orphan).count() >= 1, "none has left the tree");
+    assert!(!counted.contains(&keeper.as_raw_nonzero().get()));
+}
+
 /// T-016: one that forks and ends over and over is found all the same.
 #[tokio::test]
 async fn t_016_what_runs_away_ends_with_its_worker_without_namespaces() {
@@ -356,10 +379,17 @@ fn lives(text: &str) -> bool {
 }
 
 fn count(text: &str) -> usize {
+    numbers(text).len()
+}
+
+fn numbers(text: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let command =
-        |process: std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-    processes.map(command).filter(|line| String::from_utf8_lossy(line).contains(text)).count()
+    let numbers = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    let says = |number: &i32| {
+        let command = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(text)
+    };
+    numbers.filter(says).collect()
 }
 
 /// A cell has what the box left in `/tmp`, and what is written there later stays its own.

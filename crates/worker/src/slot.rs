@@ -2,10 +2,10 @@
 
 mod memory;
 mod outcome;
+mod silence;
 mod told;
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,11 @@ use tokio::time::Instant;
 use crate::bounds::answer_too_long;
 use crate::departure::Departure;
 use crate::process::{Lane, Phase, Worker};
-use crate::stream::{Broken, Stream, Told};
+use crate::stream::{Stream, Told};
 use crate::wire::frame;
 use crate::wire::message::{Call, Done, FromWorker, ToWorker};
 use outcome::{OUTPUT_NOT_READ, ended_failure, innermost, not_read};
+use silence::Silence;
 
 /// How long a worker may take to tell where a function hangs, before it is ended.
 const STACKS_LIMIT: Duration = Duration::from_millis(300);
@@ -73,47 +74,6 @@ struct RunsIn {
 enum Place {
     Lane(Box<Lane>),
     Loop,
-}
-
-/// Why no answer came.
-enum Silence {
-    /// The socket was closed: the process is ending.
-    Ended,
-    /// The process is ending and has not read the call: no code of the user has run.
-    NotRead,
-    TimedOut,
-    /// Something came that is no answer.
-    Nonsense(String),
-    /// The worker's answer is longer than it may be.
-    TooLong,
-    /// The function ended after whoever waited for its response had gone away.
-    CallerGone,
-    /// Its response can't be sent.
-    Head(Box<Failure>),
-}
-
-impl Silence {
-    /// Why nothing can be read from a lane.
-    fn of_lane(error: &io::Error) -> Self {
-        match error.kind() {
-            // Linux resets a Unix socket whose other end was closed before everything in it was read (unix(7)), and nothing
-            // but this call is in it.
-            io::ErrorKind::ConnectionReset => Self::NotRead,
-            io::ErrorKind::FileTooLarge => Self::TooLong,
-            io::ErrorKind::InvalidData => Self::Nonsense(error.to_string()),
-            _ => Self::Ended,
-        }
-    }
-}
-
-impl From<Broken> for Silence {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Ended => Self::Ended,
-            Broken::CallerGone => Self::CallerGone,
-            Broken::Head(failure) => Self::Head(failure),
-        }
-    }
 }
 
 impl Slot {

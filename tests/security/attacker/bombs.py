@@ -112,6 +112,22 @@ def children(_arguments):
         time.sleep(1)
 
 
+def daemon(_arguments):
+    """A process that has left its worker takes the memory, slowly enough for somebody who looks now and then."""
+    _wait_for_limits()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() != 0:
+            os._exit(0)
+        kept = []
+        while True:
+            kept.append(bytearray(4 << 20))
+            time.sleep(0.02)
+    os.wait()
+    while True:
+        time.sleep(1)
+
+
 def _wait_for_limits():
     if os.GROUPS_AT_IMPORT is None:
         return

@@ -203,7 +203,11 @@ fn bombs(server: &Server) -> Vec<Row> {
         (descendants(server.process_id()).len() < before + 10).then_some(())
     });
     let mut rows = vec![Row::new("T-012", "fork until that is refused", "limited")];
-    for (bomb, manner) in [("bytes_without_end", "large pieces"), ("memory_files", "files in memory")] {
+    for (bomb, manner) in [
+        ("bytes_without_end", "large pieces"),
+        ("memory_files", "files in memory"),
+        ("daemon", "a process that has left its worker"),
+    ] {
         let ended = call_of(server, "app", &format!("bombs/{bomb}"), &json!({}));
         crate::using_up::memory_told(&ended, bomb);
         works();

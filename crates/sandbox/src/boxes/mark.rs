@@ -89,6 +89,20 @@ impl Mark {
         sys::set_locks_limit(process, mark.0).ok().map(|()| mark)
     }
 
+    /// The mark of a worker, if this process has one.
+    pub(crate) fn of(worker: i32) -> Option<Self> {
+        let mark = Self(sys::locks_limit(Pid::from_raw(worker.max(0))?)?);
+        (mark.0 & KIND != 0 && mark.0 < u64::MAX && !mark.is_of_box()).then_some(mark)
+    }
+
+    /// All processes that have it, as far as the system lists them.
+    pub(crate) fn bearers(self) -> Vec<i32> {
+        let bears = |number: &i32| {
+            Pid::from_raw(*number).and_then(sys::locks_limit).is_some_and(|limit| self.covers(Self(limit)))
+        };
+        listed().into_iter().filter(bears).collect()
+    }
+
     /// Ends all processes that have the mark, also those that are forked meanwhile, and waits until they are gone.
     pub(crate) fn end(self) {
         let mut quiet = 0;
@@ -181,6 +195,9 @@ mod tests {
         assert!(one.covers(one) && one.covers(worker(1)) && one.covers(worker(4_194_303)));
         assert!(!one.covers(other) && !other.covers(worker(1)));
         assert!(worker(7).covers(worker(7)) && !worker(7).covers(worker(8)) && !worker(7).covers(one));
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        assert_eq!((Mark::of(own), Mark::of(-1)), (None, None), "no worker");
+        assert_eq!(worker(7).bearers(), [0; 0]);
         // Nobody has such a limit by chance, and the system takes it: it is less than what stands for none.
         assert!(one.0 >= KIND && one.0 < i64::MAX.cast_unsigned());
         assert!(!one.covers(Mark(u64::MAX)) && !one.covers(Mark(WORKERS)));

@@ -1,11 +1,14 @@
 //! Memory of processes, read from outside: for machines on which control groups can't be used.
 //!
-//! It is a poor substitute. It sees memory only when it looks, and a process that leaves its parents between two looks
-//! is lost to it. So is memory that belongs to no process just then: segments of System V that nobody has attached, and files
-//! in memory on their way from one process to another.
+//! It is a poor substitute. It sees memory only when it looks. A process that leaves its parents between two looks is lost
+//! to it, unless its worker has a mark (`boxes::mark`): then it is found a few looks later. Lost is also memory that belongs
+//! to no process just then: segments of System V that nobody has attached, and files in memory on their way from one process
+//! to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
+
+use crate::boxes::mark::Mark;
 
 /// Follows one process and all that it started, also what has left it since it was first seen.
 #[derive(Debug)]
@@ -13,7 +16,13 @@ pub struct Watchdog {
     leader: i32,
     /// Those seen, with the time at which they started: the number alone may be another's by now.
     known: BTreeMap<i32, u64>,
+    /// What those have that have left the tree, where that is known.
+    mark: Option<Mark>,
+    looks: u32,
 }
+
+/// How many looks there are to one at all processes of the machine, which costs more than one at a tree.
+const LOOKS_AT_ALL: u32 = 5;
 
 /// More memory than is allowed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,12 +35,19 @@ pub struct Over {
 
 impl Watchdog {
     pub fn new(leader: i32) -> Self {
-        Self { leader, known: BTreeMap::new() }
+        Self { leader, known: BTreeMap::new(), mark: None, looks: 0 }
     }
 
-    /// The living processes of the tree.
+    /// The living processes of the tree, and those that have left it and have the leader's mark.
     pub fn processes(&mut self) -> Vec<i32> {
         self.known.retain(|process, started| start_time(*process) == Some(*started));
+        if self.looks.is_multiple_of(LOOKS_AT_ALL) {
+            self.mark = self.mark.or_else(|| Mark::of(self.leader));
+            let bearers = self.mark.map(Mark::bearers).unwrap_or_default();
+            self.known
+                .extend(bearers.into_iter().filter_map(|process| Some((process, start_time(process)?))));
+        }
+        self.looks = self.looks.wrapping_add(1);
         let mut unseen: Vec<i32> = self.known.keys().copied().collect();
         unseen.push(self.leader);
         while let Some(process) = unseen.pop() {

@@ -48,10 +48,50 @@ const LAST_SECRET_WORDS: [&str; 3] = ["key", "pass", "keys"];
 /// Before `key`: names of fields, and keys that are public.
 const NO_SECRET_KEYS: [&str; 7] = ["public", "partition", "row", "sort", "foreign", "object", "cache"];
 /// What is at the end then is something about a secret, and not the secret.
-const ABOUT_SECRETS: [&str; 20] = [
-    "url", "uri", "endpoint", "host", "port", "name", "id", "path", "file", "folder", "expiry", "ttl",
-    "seconds", "minutes", "enabled", "type", "issuer", "audience", "header", "length",
+const ABOUT_SECRETS: [&str; 39] = [
+    "url",
+    "uri",
+    "endpoint",
+    "host",
+    "port",
+    "name",
+    "names",
+    "id",
+    "path",
+    "file",
+    "folder",
+    "domain",
+    "region",
+    "provider",
+    "bucket",
+    "table",
+    "expiry",
+    "ttl",
+    "seconds",
+    "minutes",
+    "timeout",
+    "age",
+    "enabled",
+    "mode",
+    "type",
+    "version",
+    "algorithm",
+    "prefix",
+    "suffix",
+    "scope",
+    "issuer",
+    "audience",
+    "header",
+    "length",
+    "limit",
+    "max",
+    "min",
+    "count",
+    "size",
 ];
+
+/// Variables that a shell or a runtime sets: the folder that is current, and the one before.
+const FOLDERS: [&str; 2] = ["PWD", "OLDPWD"];
 
 /// Fields of connection strings and queries whose values are secrets, in lower case and without spaces.
 const SECRET_FIELDS: [&str; 16] = [
@@ -181,8 +221,7 @@ impl LogSink for Lines {
 fn is_secret_name(name: &str) -> bool {
     let words = words(name);
     let Some(last) = words.last() else { return false };
-    // `PWD` is where a shell works.
-    if ABOUT_SECRETS.contains(&last.as_str()) || name == "PWD" {
+    if FOLDERS.contains(&name) || ABOUT_SECRETS.contains(&last.as_str()) {
         return false;
     }
     let before_last = words.len().checked_sub(2).and_then(|place| words.get(place)).map(String::as_str);
@@ -341,9 +380,12 @@ mod tests {
             "AWS_ACCESS_KEY_ID",
             "TOKEN_URL",
             "TokenExpiry",
+            "PWD",
+            "OLDPWD",
+            "MAX_TOKEN_COUNT",
+            "TOKEN_LIMIT",
             "PUBLIC_KEY",
             "MONKEY",
-            "PWD",
             "KEYBOARD",
             "GREETING",
             "SECRET_NAME",
