@@ -36,8 +36,6 @@ const DOOR_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS
 const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const NAME_CHARACTERS_MAX: usize = 64;
-/// Ends the names of queues that keep order.
-const FIFO: &str = ".fifo";
 
 /// A handler, as `module.function` names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -146,8 +144,7 @@ fn queue(source: &EventSource) -> Option<HandlerQueue> {
         batch_size: source.batch_size,
         window: source.window,
         reports_failures: source.reports_failures,
-        // Its messages are to come one after the other.
-        parallel_max: if source.queue.ends_with(FIFO) { Some(1) } else { source.concurrency },
+        parallel_max: source.concurrency,
         redrive: source.redrive.clone(),
         filters: source.filters.clone(),
     })
@@ -385,7 +382,6 @@ mod tests {
         };
         assert_eq!(check("Orders", Some(4), true), Some(expected));
         assert_eq!(check("Orders", None, true).and_then(|source| source.parallel_max), None);
-        assert_eq!(check("orders.fifo", Some(4), true).and_then(|source| source.parallel_max), Some(1));
         assert_eq!(check("Orders", None, false), None);
     }
 

@@ -197,6 +197,7 @@ mod tests {
             max_dequeue_count: 5,
             retry_delay: Duration::from_secs(3),
             dead_letters: None,
+            group: None,
         }
     }
 

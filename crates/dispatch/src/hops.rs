@@ -78,6 +78,7 @@ mod tests {
             max_dequeue_count: 5,
             retry_delay: Duration::ZERO,
             dead_letters: None,
+            group: None,
         })
     }
 

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | who signed a request | `signature` |
 //! | bodies in signed pieces | `body` |
-//! | queues: JSON 1.0 | `sqs`, `attributes` |
+//! | queues: JSON 1.0 | `sqs`, `attributes`, `fifo` |
 //! | topics: forms and XML | `sns` |
 //! | buckets: paths and XML | `s3`, `listing`, `xml` |
 
@@ -29,6 +29,7 @@ use crate::topics::Topics;
 
 mod attributes;
 mod body;
+mod fifo;
 mod listing;
 mod s3;
 mod signature;

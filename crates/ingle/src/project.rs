@@ -194,28 +194,17 @@ fn route(http: &HttpSource) -> Option<Route> {
 /// What is otherwise than at AWS: file, line and words.
 pub(crate) fn not_yet(project: &Project) -> impl Iterator<Item = (&Path, u32, String)> {
     project.functions.iter().flat_map(move |function| {
-        function.sources.iter().filter_map(move |source| {
-            match source {
-                EventSource::Http(http) => {
-                    let guard = http.guard.as_ref()?;
-                    let path = &http.path;
-                    let text = format!("{guard} of {path}: not asked here; with `--auth` callers need a key");
-                    Some((http.file.as_deref().unwrap_or(&project.file), http.line, text))
-                }
-                EventSource::Queue(queue) if queue.enabled && queue.queue.ends_with(".fifo") => {
-                    let (queue, line) = (&queue.queue, queue.line);
-                    let text = format!(
-                        "queue {queue} of {}: has no message groups here; a message that fails lets later ones pass",
-                        function.name
-                    );
-                    let file = function.file.as_deref().unwrap_or(&project.file);
-                    Some((file, line, text))
-                }
-                EventSource::Schedule(_)
-                | EventSource::Queue(_)
-                | EventSource::Bucket(_)
-                | EventSource::Topic(_) => None,
+        function.sources.iter().filter_map(move |source| match source {
+            EventSource::Http(http) => {
+                let guard = http.guard.as_ref()?;
+                let path = &http.path;
+                let text = format!("{guard} of {path}: not asked here; with `--auth` callers need a key");
+                Some((http.file.as_deref().unwrap_or(&project.file), http.line, text))
             }
+            EventSource::Schedule(_)
+            | EventSource::Queue(_)
+            | EventSource::Bucket(_)
+            | EventSource::Topic(_) => None,
         })
     })
 }

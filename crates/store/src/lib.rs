@@ -41,7 +41,8 @@ mod writer;
 pub use error::{Error, Source};
 pub use model::{
     Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, MessageState,
-    NamedCheckpoint, NewMessage, Operation, Options, PeekedMessage, Poison, QueueSummary, Reset, ResetReport,
+    NamedCheckpoint, NewMessage, Once, Operation, Options, PeekedMessage, Poison, QueueSummary, Reset,
+    ResetReport, Sent,
 };
 pub use model::{Entity, EntityQuery, NewEntity, TableSummary};
 pub use object::{

@@ -94,6 +94,24 @@ pub struct NewMessage {
     pub id: Option<Uuid>,
     /// What it has besides its body, as JSON text. The store does not look into it.
     pub attributes: Option<String>,
+    /// Messages of one group come in their order: while some of them are leased or delayed, the others wait.
+    pub group: Option<String>,
+    pub once: Option<Once>,
+}
+
+/// A message that is not put in if one with this id was put into the queue within this time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    pub id: String,
+    pub within: Duration,
+}
+
+/// What a message got when it was put in. One that was not put in has what that of the same id got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub message_id: Uuid,
+    /// Grows with each message of any queue.
+    pub sequence: u64,
 }
 
 impl NewMessage {
@@ -107,6 +125,8 @@ impl NewMessage {
             trace_parent: String::new(),
             id: None,
             attributes: None,
+            group: None,
+            once: None,
         }
     }
 }
@@ -135,6 +155,10 @@ pub struct LeasedMessage {
     pub trace_parent: String,
     /// See [`NewMessage::attributes`].
     pub attributes: Option<String>,
+    /// See [`NewMessage::group`].
+    pub group: Option<String>,
+    /// See [`Sent::sequence`].
+    pub sequence: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::blob::{Digest, Pin};
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::model::{LeasedMessage, NewMessage, Reset, ResetReport};
+use crate::model::{LeasedMessage, NewMessage, Once, Reset, ResetReport, Sent};
 use crate::step::Fence;
 
 /// The last millisecond of the year 9999, which stands for "never" in Azure's queues.
@@ -36,6 +36,7 @@ struct Candidate {
     digest: Option<Digest>,
     body: Bytes,
     attributes: Option<String>,
+    group: Option<String>,
 }
 
 impl Candidate {
@@ -53,6 +54,7 @@ impl Candidate {
             digest: row.get(8)?,
             body,
             attributes: row.get(10)?,
+            group: row.get(11)?,
         })
     }
 }
@@ -79,16 +81,23 @@ impl Ledger {
         message: &NewMessage,
         id: Uuid,
         blob: Option<&Pin>,
-    ) -> Result<(), Error> {
+    ) -> Result<Sent, Error> {
         let queue_id = self.make_queue(&message.queue)?;
+        if let Some(sent) =
+            message.once.as_ref().map(|once| self.sent_before(queue_id, once)).transpose()?.flatten()
+        {
+            // No row refers to its file.
+            self.effects.dropped.extend(blob.map(|pin| pin.digest));
+            return Ok(sent);
+        }
         let sequence = self.next_sequence();
         let expires_at_ms = message.time_to_live.map_or(NEVER_MS, |life| self.after(life));
         let body = if blob.is_some() { None } else { Some(&message.body[..]) };
         self.database.execute(
             "INSERT INTO messages (sequence, queue_id, state, visible_at_ms, expires_at_ms, inserted_at_ms,
                  dequeue_count, lost_count, lease_number, hop_count, message_id, trace_parent, digest, body,
-                 attributes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 attributes, group_name)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             rusqlite::params![
                 sequence,
                 queue_id,
@@ -102,26 +111,48 @@ impl Ledger {
                 blob.map(|pin| pin.digest),
                 body,
                 message.attributes,
+                message.group,
             ],
         )?;
+        if let Some(once) = &message.once {
+            self.database.execute(
+                "INSERT INTO sent_once (queue_id, id, until_ms, message_id, sequence) VALUES (?1, ?2, ?3, ?4, ?5)",
+                (queue_id, &once.id, self.after(once.within), id.as_bytes(), sequence),
+            )?;
+        }
         self.queue_changed(&message.queue);
-        Ok(())
+        Ok(sent(id, sequence))
+    }
+
+    /// What a message with this id got that was put in not long ago. Forgets all that was put in longer ago.
+    fn sent_before(&mut self, queue_id: i64, once: &Once) -> Result<Option<Sent>, Error> {
+        self.database.execute("DELETE FROM sent_once WHERE until_ms <= ?1", [self.now_ms])?;
+        self.database.row(
+            "SELECT message_id, sequence FROM sent_once WHERE queue_id = ?1 AND id = ?2",
+            (queue_id, &once.id),
+            |row| Ok(sent(Uuid::from_bytes(row.get(0)?), row.get(1)?)),
+        )
     }
 
     /// A lease that has run out still counts while nobody else has taken the message: the work is done, and
     /// refusing it would only do it twice.
     pub(crate) fn delete_message(&mut self, fence: &Fence) -> Result<(), Error> {
         let queue_id = self.queue_id(&fence.queue)?.ok_or_else(|| fence.lost())?;
-        let digest: Option<Digest> = self
+        let (digest, has_group): (Option<Digest>, bool) = self
             .database
             .row(
                 "DELETE FROM messages
-                 WHERE sequence = ?1 AND queue_id = ?2 AND lease_number = ?3 AND message_id = ?4 RETURNING digest",
+                 WHERE sequence = ?1 AND queue_id = ?2 AND lease_number = ?3 AND message_id = ?4
+                 RETURNING digest, group_name IS NOT NULL",
                 (fence.sequence, queue_id, fence.lease_number, fence.message_id.as_bytes()),
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )?
             .ok_or_else(|| fence.lost())?;
         self.effects.dropped.extend(digest);
+        if has_group {
+            // Others of the group may have waited for its end.
+            self.queue_changed(&fence.queue);
+        }
         Ok(())
     }
 
@@ -168,6 +199,7 @@ impl Ledger {
                 reason,
             ),
         )?;
+        self.queue_changed(&fence.queue);
         self.queue_changed(poison_queue);
         if changed == 0 { Err(fence.lost()) } else { Ok(()) }
     }
@@ -188,8 +220,9 @@ impl Ledger {
         if changed == 0 { Err(fence.lost()) } else { Ok(()) }
     }
 
-    /// Leases up to `count` messages in the order of insertion. What is due becomes ready first, so that taking
-    /// the next one looks at one index entry however many are delayed or leased.
+    /// Leases up to `count` messages in the order of insertion, several of one group among them. What is due becomes
+    /// ready first, so that taking the next one looks at one index entry however many are delayed or leased. Only
+    /// messages whose group has to wait are passed over one by one.
     pub(crate) fn lease(&mut self, queue: &str, count: u32, lease: Duration) -> Result<Vec<Leased>, Error> {
         let Some(queue_id) = self.queue_id(queue)? else { return Ok(Vec::new()) };
         self.database.execute(
@@ -204,8 +237,12 @@ impl Ledger {
             }
             let candidates = self.database.rows(
                 "SELECT sequence, message_id, lease_number, dequeue_count, inserted_at_ms, expires_at_ms,
-                     hop_count, trace_parent, digest, body, attributes
-                 FROM messages WHERE queue_id = ?1 AND state = 0 ORDER BY sequence LIMIT ?2",
+                     hop_count, trace_parent, digest, body, attributes, group_name
+                 FROM messages AS ready
+                 WHERE queue_id = ?1 AND state = 0 AND (group_name IS NULL OR NOT EXISTS (
+                     SELECT 1 FROM messages AS held
+                     WHERE held.queue_id = ?1 AND held.group_name = ready.group_name AND held.state <> 0))
+                 ORDER BY sequence LIMIT ?2",
                 (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)),
                 Candidate::from_row,
             )?;
@@ -248,6 +285,8 @@ impl Ledger {
             hop_count: row.hop_count,
             trace_parent: row.trace_parent,
             attributes: row.attributes,
+            group: row.group,
+            sequence: u64::try_from(row.sequence).unwrap_or(0),
         };
         Ok(Some(Leased { message, blob: row.digest.map(|digest| self.blobs.pin(digest)) }))
     }
@@ -262,6 +301,7 @@ impl Ledger {
                 let queues: Vec<String> =
                     self.database.rows("DELETE FROM queues RETURNING name", (), |row| row.get(0))?;
                 self.effects.queues.extend(queues);
+                self.database.execute("DELETE FROM sent_once", ())?;
                 self.database.execute("DELETE FROM containers", ())?;
                 report.entities = count(self.delete_tables()?);
                 self.database.execute("DELETE FROM checkpoints", ())?;
@@ -274,6 +314,7 @@ impl Ledger {
                     "DELETE FROM messages WHERE queue_id = ?1 RETURNING digest",
                     [queue_id],
                 )?;
+                self.database.execute("DELETE FROM sent_once WHERE queue_id = ?1", [queue_id])?;
                 self.database.execute("DELETE FROM queues WHERE id = ?1", [queue_id])?;
                 self.queue_changed(queue);
             }
@@ -311,6 +352,10 @@ impl Ledger {
             self.blobs.remove_unless(digest, is_referenced);
         }
     }
+}
+
+fn sent(message_id: Uuid, sequence: i64) -> Sent {
+    Sent { message_id, sequence: u64::try_from(sequence).unwrap_or(0) }
 }
 
 fn count(rows: usize) -> u64 {

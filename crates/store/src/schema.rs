@@ -122,6 +122,22 @@ const MIGRATIONS: &[&str] = &[
     -- What a message has besides its body: JSON text of whoever put it in.
     ALTER TABLE messages ADD COLUMN attributes TEXT;
 ",
+    "
+    -- Messages of one group come one after the other; the index has those for which the others of their group wait.
+    ALTER TABLE messages ADD COLUMN group_name TEXT;
+    CREATE INDEX messages_held ON messages (queue_id, group_name) WHERE group_name IS NOT NULL AND state <> 0;
+
+    -- Ids of messages that are not put in again before this time, and what was told of them.
+    CREATE TABLE sent_once (
+        queue_id   INTEGER NOT NULL,
+        id         TEXT NOT NULL,
+        until_ms   INTEGER NOT NULL,
+        message_id BLOB NOT NULL,
+        sequence   INTEGER NOT NULL,
+        PRIMARY KEY (queue_id, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sent_once_until ON sent_once (until_ms);
+",
 ];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.

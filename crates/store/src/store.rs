@@ -19,7 +19,7 @@ use crate::keeper::Keeper;
 use crate::lock::DirectoryLock;
 use crate::model::{
     Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, NamedCheckpoint,
-    Operation, Options, PeekedMessage, QueueSummary, Reset, ResetReport,
+    NewMessage, Operation, Options, PeekedMessage, QueueSummary, Reset, ResetReport, Sent,
 };
 use crate::model::{Entity, EntityQuery, TableSummary};
 use crate::object::{Hooks, ObjectContent};
@@ -154,15 +154,30 @@ impl Store {
     /// nothing was done, try again later. [`Error::Io`]: the disk failed, and only the next open can tell whether
     /// it was done; until then [`Error::Broken`].
     pub async fn commit(&self, operations: Vec<Operation>) -> Result<(), Error> {
+        self.commit_steps(operations).await.map(drop)
+    }
+
+    /// Puts messages into queues, all of them in one commit. Says what each of them got, in their order.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn send(&self, messages: Vec<NewMessage>) -> Result<Vec<Sent>, Error> {
+        self.commit_steps(messages.into_iter().map(Operation::Enqueue).collect()).await
+    }
+
+    async fn commit_steps(&self, operations: Vec<Operation>) -> Result<Vec<Sent>, Error> {
         if operations.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut steps = Vec::with_capacity(operations.len());
         for operation in operations {
             let blob = self.write_blob(&operation).await?;
             steps.push(Step::prepare(operation, blob)?);
         }
-        self.request(Request::Commit(steps)).await.map(drop)
+        match self.request(Request::Commit(steps)).await? {
+            Done::Committed(sent) => Ok(sent),
+            Done::Nothing | Done::Leased(_) | Done::Reset(_) | Done::CaughtUp(_) => Ok(Vec::new()),
+        }
     }
 
     async fn write_blob(&self, operation: &Operation) -> Result<Option<Pin>, Error> {
@@ -394,7 +409,9 @@ impl Store {
     pub async fn reset(&self, what: Reset) -> Result<ResetReport, Error> {
         match self.request(Request::Reset(what)).await? {
             Done::Reset(report) => Ok(report),
-            Done::Nothing | Done::Leased(_) | Done::CaughtUp(_) => Ok(ResetReport::default()),
+            Done::Nothing | Done::Committed(_) | Done::Leased(_) | Done::CaughtUp(_) => {
+                Ok(ResetReport::default())
+            }
         }
     }
 

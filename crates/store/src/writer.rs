@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::lock::DirectoryLock;
-use crate::model::{Reset, ResetReport};
+use crate::model::{Reset, ResetReport, Sent};
 use crate::object::{Enqueued, ObjectHook};
 use crate::queue::Leased;
 use crate::schema;
@@ -64,6 +64,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Done {
     Nothing,
+    /// Messages that were put in, in their order.
+    Committed(Vec<Sent>),
     Leased(Vec<Leased>),
     Reset(ResetReport),
     CaughtUp(Enqueued),
@@ -213,10 +215,11 @@ impl Writer {
     fn run_request(&mut self, request: &Request) -> Result<Done, Error> {
         match request {
             Request::Commit(steps) => {
+                let mut sent = Vec::new();
                 for step in steps {
-                    self.run_step(step)?;
+                    sent.extend(self.run_step(step)?);
                 }
-                Ok(Done::Nothing)
+                Ok(Done::Committed(sent))
             }
             Request::Lease { queue, count, lease } => {
                 self.fail_at("store.lease.before")?;
@@ -234,10 +237,11 @@ impl Writer {
         }
     }
 
-    fn run_step(&mut self, step: &Step) -> Result<(), Error> {
+    /// What a message got that was put in.
+    fn run_step(&mut self, step: &Step) -> Result<Option<Sent>, Error> {
         match step {
             Step::Enqueue { message, message_id, blob } => {
-                self.ledger.enqueue(message, *message_id, blob.as_ref())
+                return self.ledger.enqueue(message, *message_id, blob.as_ref()).map(Some);
             }
             Step::Delete(fence) => self.ledger.delete_message(fence),
             Step::Release { fence, visible_after, counts } => {
@@ -252,7 +256,8 @@ impl Writer {
             Step::PutObject(object) => self.ledger.put_object(object),
             Step::DeleteObject { container, name } => self.ledger.delete_object(container, name),
             Step::Checkpoint(checkpoint) => self.ledger.save_checkpoint(checkpoint),
-        }
+        }?;
+        Ok(None)
     }
 
     fn set_synchronous(&mut self, is_synchronous: bool) -> Result<(), Error> {

@@ -106,6 +106,8 @@ pub struct QueueDelivery {
     pub retry_delay: Duration,
     /// Where it goes after its last attempt, if not where the rule for its queue says.
     pub dead_letters: Option<String>,
+    /// Messages of one group are worked on in their order.
+    pub group: Option<String>,
 }
 
 /// Messages that make one event.

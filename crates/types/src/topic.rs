@@ -61,6 +61,11 @@ fn add(digest: &mut Md5, bytes: &[u8]) {
     digest.update(bytes);
 }
 
+/// The number of a message in its group, as SQS has it: larger ones are larger texts.
+pub fn sequence_number(sequence: u64) -> String {
+    format!("{sequence:020}")
+}
+
 /// The digest of a body, in hexadecimal, as SQS has it.
 pub fn md5(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))

@@ -205,6 +205,8 @@ mod tests {
             hop_count: 4,
             trace_parent: "00-a-b-01".into(),
             attributes: None,
+            group: None,
+            sequence: 0,
         }
     }
 
@@ -217,6 +219,7 @@ mod tests {
             max_dequeue_count: 3,
             retry_delay: std::time::Duration::from_secs(60),
             dead_letters: dead_letters(options),
+            group: None,
         }
     }
 

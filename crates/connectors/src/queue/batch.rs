@@ -1,7 +1,7 @@
 //! Messages that make one event, and how each of them ends.
 //!
 //! A batch of which nothing failed is deleted. If the function fails, all come again; if what it returned names messages
-//! in `batchItemFailures`, only these do (facts of Lambda, section 3.9). What has failed too often goes to the poison
+//! in `batchItemFailures`, only these do, and what is behind them in their group (facts of Lambda, section 3.9). What has failed too often goes to the poison
 //! queue, as a message that came alone does.
 
 use std::collections::HashSet;
@@ -68,6 +68,7 @@ impl Batches {
             max_dequeue_count: self.max_dequeue_count,
             retry_delay: self.retry_delay,
             dead_letters: self.source.redrive.as_ref().map(|redrive| redrive.queue.clone()),
+            group: message.group.clone(),
         });
         let delivery =
             BatchDelivery { messages: messages.collect(), reports_failures: self.source.reports_failures };
@@ -170,11 +171,22 @@ pub fn acknowledge(batch: &BatchDelivery, outputs: &Outputs) -> Result<Vec<Opera
     let done = Outcome::Success(Outputs::default());
     let message = format!("the function named it in {FAILURES}");
     let again = Outcome::Failed(Failure::new(Blame::App, "E0317", "BatchItemFailure", message));
-    let end = |message: &QueueDelivery| {
-        let outcome = if failed.contains(&message.message_id) { &again } else { &done };
-        super::acknowledge(message, outcome)
-    };
-    Ok(batch.messages.iter().map(end).collect())
+    let mut stopped: HashSet<&str> = HashSet::new();
+    let mut ends = Vec::with_capacity(batch.messages.len());
+    for message in &batch.messages {
+        let group = message.group.as_deref();
+        ends.push(if group.is_some_and(|group| stopped.contains(group)) {
+            // It comes again after the one that failed, whatever became of it, and that is none of its attempts.
+            let lease = super::lease(message);
+            Operation::ReleaseMessage { lease, visible_after: Duration::ZERO, counts: false }
+        } else if failed.contains(&message.message_id) {
+            stopped.extend(group);
+            super::acknowledge(message, &again)
+        } else {
+            super::acknowledge(message, &done)
+        });
+    }
+    Ok(ends)
 }
 
 /// Ids of the messages that the function says have failed.

@@ -274,6 +274,7 @@ impl Listener {
             max_dequeue_count: self.options.queues.max_dequeue_count,
             retry_delay: delay.unwrap_or(self.options.queues.visibility_timeout),
             dead_letters: self.options.dead_letters.clone(),
+            group: message.group.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use ingle_store::LeasedMessage;
 use ingle_types::clock::unix_ms;
 use ingle_types::pattern::Pattern;
-use ingle_types::topic::md5;
+use ingle_types::topic::{self, md5};
 use serde_json::{Value, json};
 
 /// Stands for an account where there is none.
@@ -29,16 +29,22 @@ pub(super) fn record(message: &LeasedMessage, place: Place<'_>, now: SystemTime)
     // As the door for clients of AWS has written them.
     let attributes = message.attributes.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
     let attributes = attributes.unwrap_or_else(|| json!({"record": {}, "md5": null}));
+    let mut system = json!({
+        "ApproximateReceiveCount": message.dequeue_count.to_string(),
+        "SentTimestamp": unix_ms(message.inserted_at).to_string(),
+        "SenderId": ACCOUNT,
+        "ApproximateFirstReceiveTimestamp": unix_ms(first).to_string(),
+    });
+    if let Some(group) = &message.group {
+        system["MessageGroupId"] = group.as_str().into();
+        system["SequenceNumber"] = topic::sequence_number(message.sequence).into();
+        system["MessageDeduplicationId"] = attributes["deduplicationId"].clone();
+    }
     Some(json!({
         "messageId": message.lease.message_id,
         "receiptHandle": message.lease.pop_receipt,
         BODY: body,
-        "attributes": {
-            "ApproximateReceiveCount": message.dequeue_count.to_string(),
-            "SentTimestamp": unix_ms(message.inserted_at).to_string(),
-            "SenderId": ACCOUNT,
-            "ApproximateFirstReceiveTimestamp": unix_ms(first).to_string(),
-        },
+        "attributes": system,
         "messageAttributes": attributes["record"],
         "md5OfMessageAttributes": attributes["md5"],
         "md5OfBody": md5(&message.body),

@@ -119,7 +119,7 @@ fn signer(secret: &str, scope: &str) -> Option<Hmac<Sha256>> {
     Hmac::<Sha256>::new_from_slice(&key).ok()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         write!(text, "{byte:02x}").ok();

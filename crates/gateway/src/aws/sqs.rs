@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
-use ingle_store::{Error, LeasedMessage, MessageLease, NewMessage, Operation, Reset};
+use ingle_store::{Error, LeasedMessage, MessageLease, NewMessage, Operation, Reset, Sent};
 use ingle_types::blob::INTERNAL_QUEUE_PREFIX;
 use ingle_types::clock::unix_ms;
 use ingle_types::event::LATER_QUEUE_PREFIX;
 use ingle_types::spec::embedded_name;
-use ingle_types::topic::md5;
+use ingle_types::topic::{md5, sequence_number};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::attributes;
 use super::{ACCOUNT, Answer, Aws, Fault, Origin, text, whole};
+use super::{attributes, fifo};
 
 pub(super) const NO_QUEUE: &str = "QueueDoesNotExist";
 /// As SQS has them.
@@ -51,9 +51,10 @@ impl Call<'_> {
     async fn answer(&self, operation: &str) -> Result<Value, Fault> {
         match operation {
             "SendMessage" => {
-                let (message, sent) = self.message(self.request)?;
-                self.aws.store.commit(vec![Operation::Enqueue(message)]).await?;
-                Ok(sent)
+                let Outgoing { message, told } = self.message(self.request)?;
+                let is_grouped = message.group.is_some();
+                let sent = self.aws.store.send(vec![message]).await?;
+                Ok(sent.into_iter().next().map_or(Value::Null, |sent| answered(told, sent, is_grouped)))
             }
             "SendMessageBatch" => self.send_batch().await,
             "ReceiveMessage" => self.receive().await,
@@ -104,29 +105,36 @@ impl Call<'_> {
         }
     }
 
-    /// A message and what its sender is told.
-    fn message(&self, entry: &Value) -> Result<(NewMessage, Value), Fault> {
+    fn message(&self, entry: &Value) -> Result<Outgoing, Fault> {
         let body = text(entry, "MessageBody").ok_or_else(|| missing("MessageBody"))?;
         if body.is_empty() || body.len() > MESSAGE_BYTES_MAX {
             let message = format!("The message must have 1 to {MESSAGE_BYTES_MAX} bytes.");
             return Err(Fault::bad("InvalidParameterValue", message));
         }
         let delay = self.number(entry, "DelaySeconds", DELAY_SECONDS_MAX)?.unwrap_or(0);
-        let kept = attributes::kept(entry)?;
-        let id = Uuid::new_v4();
-        let mut sent = json!({"MessageId": id.to_string(), "MD5OfMessageBody": md5(body.as_bytes())});
+        let mut kept = attributes::kept(entry)?;
+        let mut told = json!({"MD5OfMessageBody": md5(body.as_bytes())});
         if let Some(kept) = &kept {
-            sent["MD5OfMessageAttributes"] = kept["md5"].clone();
+            told["MD5OfMessageAttributes"] = kept["md5"].clone();
         }
+        let is_fifo = fifo::is_fifo(self.name()?);
+        let place =
+            if is_fifo { Some(fifo::place(entry, body)?) } else { fifo::refuse(entry).map(|()| None)? };
+        if let Some(place) = &place {
+            kept.get_or_insert_with(|| json!({"record": {}, "md5": null}))["deduplicationId"] =
+                place.once.id.as_str().into();
+        }
+        let (group, once) = place.map(|place| (place.group, place.once)).unzip();
         let message = NewMessage {
-            id: Some(id),
+            group,
+            once,
             visible_after: Duration::from_secs(delay),
             hop_count: self.origin.hop_count,
             trace_parent: self.origin.trace_parent.clone(),
             attributes: kept.map(|kept| kept.to_string()),
             ..NewMessage::new(&self.queue()?, Bytes::copy_from_slice(body.as_bytes()))
         };
-        Ok((message, sent))
+        Ok(Outgoing { message, told })
     }
 
     fn entries(&self) -> Result<&Vec<Value>, Fault> {
@@ -152,19 +160,21 @@ impl Call<'_> {
     }
 
     async fn send_batch(&self) -> Result<Value, Fault> {
-        let (mut done, mut failed, mut operations) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut told, mut failed, mut messages) = (Vec::new(), Vec::new(), Vec::new());
         for entry in self.entries()? {
             match self.message(entry) {
-                Ok((message, mut sent)) => {
-                    sent["Id"] = entry["Id"].clone();
-                    operations.push(Operation::Enqueue(message));
-                    done.push(sent);
+                Ok(mut outgoing) => {
+                    outgoing.told["Id"] = entry["Id"].clone();
+                    told.push((outgoing.told, outgoing.message.group.is_some()));
+                    messages.push(outgoing.message);
                 }
                 Err(fault) => failed.push(failure(entry, &fault)),
             }
         }
-        self.aws.store.commit(operations).await?;
-        Ok(batch(done, failed))
+        let sent = self.aws.store.send(messages).await?;
+        let done =
+            told.into_iter().zip(sent).map(|((told, is_grouped), sent)| answered(told, sent, is_grouped));
+        Ok(batch(done.collect(), failed))
     }
 
     async fn each(&self, operation: &str) -> Result<Value, Fault> {
@@ -223,12 +233,20 @@ impl Call<'_> {
             let names = lists.iter().filter_map(|list| self.request.get(*list)?.as_array()).flatten();
             names.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<String>>()
         };
-        let system = json!({
+        let mut system = json!({
             "ApproximateReceiveCount": message.dequeue_count.to_string(),
             "SentTimestamp": unix_ms(message.inserted_at).to_string(),
             "SenderId": ACCOUNT,
             "ApproximateFirstReceiveTimestamp": unix_ms(self.aws.clock.now()).to_string(),
         });
+        if let Some(group) = &message.group {
+            let kept: Option<Value> =
+                message.attributes.as_deref().and_then(|text| serde_json::from_str(text).ok());
+            system["MessageGroupId"] = group.as_str().into();
+            system["SequenceNumber"] = sequence_number(message.sequence).into();
+            system["MessageDeduplicationId"] =
+                kept.map_or(Value::Null, |kept| kept["deduplicationId"].clone());
+        }
         let chosen = chosen(&system, &wanted(["AttributeNames", "MessageSystemAttributeNames"]));
         if !chosen.is_empty() {
             shown["Attributes"] = Value::Object(chosen);
@@ -287,7 +305,7 @@ impl Call<'_> {
         let queue = self.queue()?;
         let found = self.aws.store.queues().await?.into_iter().find(|known| known.name == queue);
         let count = |read: fn(&ingle_store::QueueSummary) -> u64| found.as_ref().map_or(0, read).to_string();
-        let all = json!({
+        let mut all = json!({
             "QueueArn": format!("arn:aws:sqs:{}:{ACCOUNT}:{}", self.aws.region, self.name()?),
             "ApproximateNumberOfMessages": count(|queue| queue.ready),
             "ApproximateNumberOfMessagesNotVisible": count(|queue| queue.leased),
@@ -296,6 +314,10 @@ impl Call<'_> {
             "DelaySeconds": "0",
             "ReceiveMessageWaitTimeSeconds": "0",
         });
+        if fifo::is_fifo(self.name()?) {
+            all["FifoQueue"] = "true".into();
+            all["ContentBasedDeduplication"] = "true".into();
+        }
         let names = self.request.get("AttributeNames").and_then(Value::as_array);
         let names = names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
         Ok(json!({"Attributes": chosen(&all, &names.collect::<Vec<_>>())}))
@@ -312,6 +334,20 @@ impl Call<'_> {
             names.filter(|name| name.starts_with(prefix) && !is_internal(name)).map(|name| self.url(name));
         Ok(json!({"QueueUrls": urls.collect::<Vec<String>>()}))
     }
+}
+
+/// A message and what its sender is told besides what the store says of it.
+struct Outgoing {
+    message: NewMessage,
+    told: Value,
+}
+
+fn answered(mut told: Value, sent: Sent, is_grouped: bool) -> Value {
+    told["MessageId"] = sent.message_id.to_string().into();
+    if is_grouped {
+        told["SequenceNumber"] = sequence_number(sent.sequence).into();
+    }
+    told
 }
 
 /// Those members that are asked for by name, or by `All`.
@@ -334,7 +370,7 @@ fn chosen_by(all: &Value, is_chosen: impl Fn(&str) -> bool) -> Map<String, Value
     members.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn missing(name: &str) -> Fault {
+pub(super) fn missing(name: &str) -> Fault {
     Fault::bad("MissingParameter", format!("The request must contain the parameter {name}."))
 }
 

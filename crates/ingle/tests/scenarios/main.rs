@@ -34,6 +34,7 @@ mod errors;
 mod event_grid;
 mod examples;
 mod extensions;
+mod fifo;
 mod filters;
 mod first_calls;
 mod functions_framework;

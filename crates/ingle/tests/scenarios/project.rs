@@ -172,7 +172,6 @@ fn what_is_wrong_with_a_project_is_said(python: &Python) {
             .map(|entry| TEMPLATE.lines().nth(entry["line"].as_u64().unwrap() as usize - 1).unwrap().trim())
     };
     assert_eq!(line("ignored", "Policies"), Some("Policies: AWSLambdaBasicExecutionRole"));
-    assert_eq!(line("notYet", "queue letters.fifo"), Some("Letters:"));
 
     let broken = App::default()
         .file("template.yaml", "Resources:\n  A:\n    Type: AWS::Serverless::Function\n   x: [\n");

@@ -60,6 +60,7 @@ async fn a_document_knows_the_hops_of_its_version_also_in_a_store_of_before() {
     fixture.store.close().await;
     let connection = rusqlite::Connection::open(fixture.directory.path().join("ingle.db")).unwrap();
     let before = "ALTER TABLE documents DROP COLUMN hop_count; ALTER TABLE messages DROP COLUMN attributes;
+         DROP INDEX messages_held; ALTER TABLE messages DROP COLUMN group_name; DROP TABLE sent_once;
          PRAGMA user_version = 4;";
     connection.execute_batch(before).unwrap();
     drop(connection);

@@ -268,3 +268,79 @@ async fn a_reset_removes_what_it_names() {
     assert_eq!(report, ResetReport { messages: 2, documents: 0, ..ResetReport::default() });
     assert_eq!(fixture.store.queues().await.unwrap(), []);
 }
+
+fn grouped(group: &str, body: &str) -> NewMessage {
+    NewMessage { group: Some(group.to_owned()), ..NewMessage::new("orders", body.to_owned()) }
+}
+
+#[tokio::test]
+async fn messages_of_a_group_wait_for_those_before_them() {
+    let fixture = Fixture::new();
+    let messages = [("a", "a1"), ("b", "b1"), ("a", "a2"), ("b", "b2"), ("a", "a3")];
+    fixture.store.send(messages.map(|(group, body)| grouped(group, body)).to_vec()).await.unwrap();
+    fixture.send("orders", &["free"]).await;
+    // Several of a group may come together, and then it waits.
+    let leased = fixture.lease("orders", 3).await;
+    assert_eq!(show(&leased), "a11 b11 a21");
+    assert_eq!(leased[2].group.as_deref(), Some("a"));
+    assert!(leased[0].sequence < leased[1].sequence && leased[1].sequence < leased[2].sequence);
+    assert_eq!(fixture.deliver("orders").await, "free1");
+    let done = |index: usize| Operation::DeleteMessage(leased[index].lease.clone());
+    // One that is done tells who waits, but the other one is leased still.
+    let mut watch = fixture.store.watch_queue("orders");
+    fixture.store.commit(vec![done(0)]).await.unwrap();
+    watch.changed().await;
+    assert_eq!(fixture.deliver("orders").await, "");
+    fixture.store.commit(vec![done(1)]).await.unwrap();
+    assert_eq!(fixture.deliver("orders").await, "b21");
+    // One that is tried again later keeps the others waiting until then.
+    fixture.store.commit(vec![release(&leased[2], 10 * SECOND, true)]).await.unwrap();
+    assert_eq!(fixture.deliver("orders").await, "");
+    fixture.clock.advance(10 * SECOND);
+    assert_eq!(show(&fixture.lease("orders", 9).await), "a22 a31");
+}
+
+#[tokio::test]
+async fn a_group_goes_on_when_its_message_is_given_up_on_or_its_lease_has_ended() {
+    let fixture = Fixture::new();
+    fixture.store.send(vec![grouped("a", "1"), grouped("a", "2"), grouped("a", "3")]).await.unwrap();
+    let leased = fixture.lease("orders", 1).await;
+    let poison = Operation::PoisonMessage {
+        lease: leased[0].lease.clone(),
+        poison_queue: "orders-poison".to_owned(),
+        reason: "no".to_owned(),
+    };
+    let mut watch = fixture.store.watch_queue("orders");
+    fixture.store.commit(vec![poison]).await.unwrap();
+    watch.changed().await;
+    assert_eq!(show(&fixture.lease("orders", 1).await), "21");
+    fixture.clock.advance(2 * MINUTE);
+    assert_eq!(show(&fixture.lease("orders", 9).await), "22 31");
+}
+
+#[tokio::test]
+async fn a_message_is_put_in_once_within_its_time() {
+    let fixture = Fixture::new();
+    let once = |id: &str, body: &str| NewMessage {
+        once: Some(Once { id: id.to_owned(), within: 5 * MINUTE }),
+        ..NewMessage::new("orders", body.to_owned())
+    };
+    // Also within one commit, and also a large one, whose file is not kept.
+    let large = "x".repeat(1 << 20);
+    let sent = fixture.store.send(vec![once("a", "1"), once("b", "2"), once("a", &large)]).await.unwrap();
+    assert_eq!((sent.len(), sent[0] == sent[2], sent[0] == sent[1]), (3, true, false));
+    let leased = fixture.lease("orders", 9).await;
+    assert_eq!(show(&leased), "11 21");
+    assert_eq!(leased[0].lease.message_id, sent[0].message_id.to_string());
+    assert_eq!(leased[0].sequence, sent[0].sequence);
+    fixture.store.commit(vec![Operation::DeleteMessage(leased[0].lease.clone())]).await.unwrap();
+    // It counts from the first one on, also when that is done.
+    fixture.clock.advance(4 * MINUTE);
+    assert_eq!(fixture.store.send(vec![once("a", "3")]).await.unwrap(), [sent[0]]);
+    fixture.clock.advance(MINUTE);
+    assert_ne!(fixture.store.send(vec![once("a", "4")]).await.unwrap(), [sent[0]]);
+    // A queue that was removed has had nothing.
+    fixture.store.reset(Reset::Queue("orders".to_owned())).await.unwrap();
+    fixture.store.send(vec![once("a", "5")]).await.unwrap();
+    assert_eq!(show(&fixture.lease("orders", 9).await), "51");
+}

@@ -838,7 +838,7 @@ fn wrong_subscriptions_have_their_lines() {
     );
     check(
         &format!("{{TopicArn: t, Protocol: sqs, {queue}, RawMessageDelivery: 7}}"),
-        "RawMessageDelivery is `7`; fix: write true or false",
+        "RawMessageDelivery is a text or a number; fix: write true or false",
     );
     check(
         &format!("{{TopicArn: t, Protocol: sqs, {queue}, FilterPolicy: {{a: b}}}}"),

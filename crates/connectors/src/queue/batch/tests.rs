@@ -28,6 +28,7 @@ fn batch(counts: &[u32], reports_failures: bool) -> BatchDelivery {
         max_dequeue_count: 3,
         retry_delay: MINUTE,
         dead_letters: None,
+        group: None,
     };
     BatchDelivery { messages: counts.iter().enumerate().map(message).collect(), reports_failures }
 }
@@ -68,6 +69,27 @@ fn what_a_function_returned_says_which_messages_come_again() {
     // Only who has said so is asked.
     let named = "{\"batchItemFailures\": [{\"itemIdentifier\": \"m1\"}]}";
     assert_eq!(answer(&batch(&[1, 1], false), named).unwrap(), "done, done");
+}
+
+#[test]
+fn what_is_behind_a_failed_message_in_its_group_comes_again() {
+    let groups = [Some("a"), Some("b"), Some("a"), None, Some("a"), Some("b")];
+    let mut batch = batch(&[3, 1, 1, 1, 1, 1], true);
+    for (message, group) in batch.messages.iter_mut().zip(groups) {
+        message.group = group.map(str::to_owned);
+    }
+    let check = |failed: &[&str], expected: &str| {
+        let items: Vec<Value> = failed.iter().map(|id| json!({"itemIdentifier": id})).collect();
+        let returned = json!({"batchItemFailures": items}).to_string();
+        assert_eq!(answer(&batch, &returned).unwrap(), expected, "{failed:?}");
+    };
+    check(&[], "done, done, done, done, done, done");
+    check(&["m2"], "done, done, again after 60, done, not counted, done");
+    check(&["m1", "m3"], "done, again after 60, done, again after 60, done, not counted");
+    // Those that the function did not try are named, too.
+    check(&["m2", "m4"], "done, done, again after 60, done, not counted, done");
+    let reason = "BatchItemFailure: the function named it in batchItemFailures";
+    check(&["m0"], &format!("orders-poison: {reason}, done, not counted, done, not counted, done"));
 }
 
 #[test]
@@ -328,6 +350,8 @@ fn a_record_is_what_sqs_makes_of_a_message() {
         hop_count: 0,
         trace_parent: String::new(),
         attributes: None,
+        group: None,
+        sequence: 0,
     };
     let place = Place { queue: "Orders", region: "eu-west-1" };
     let now = SystemTime::UNIX_EPOCH + 2 * MINUTE;
@@ -343,7 +367,16 @@ fn a_record_is_what_sqs_makes_of_a_message() {
         "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:Orders", "awsRegion": "eu-west-1",
     });
     assert_eq!(read(&message), expected);
-    let again = read(&LeasedMessage { dequeue_count: 2, ..message });
+    let again = read(&LeasedMessage { dequeue_count: 2, ..message.clone() });
     assert_eq!(again["attributes"]["ApproximateReceiveCount"], "2");
     assert_eq!(again["attributes"]["ApproximateFirstReceiveTimestamp"], "60000");
+    let attributes = Some(json!({"record": {}, "md5": null, "deduplicationId": "d"}).to_string());
+    let of_group = read(&LeasedMessage { group: Some("g".to_owned()), sequence: 42, attributes, ..message });
+    let attributes = &of_group["attributes"];
+    assert_eq!(
+        (&attributes["MessageGroupId"], &attributes["MessageDeduplicationId"]),
+        (&json!("g"), &json!("d"))
+    );
+    assert_eq!(attributes["SequenceNumber"], "00000000000000000042");
+    assert_eq!(of_group["md5OfMessageAttributes"], Value::Null);
 }

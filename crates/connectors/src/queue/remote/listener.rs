@@ -218,6 +218,7 @@ impl RemoteListener {
             max_dequeue_count: self.options.queues.max_dequeue_count,
             retry_delay: self.options.queues.visibility_timeout,
             dead_letters: None,
+            group: None,
         }
     }
 }
@@ -246,6 +247,8 @@ fn event(reader: &Messages, message: &Held, body: Bytes, delivery: QueueDelivery
         hop_count: 0,
         trace_parent: String::new(),
         attributes: None,
+        group: None,
+        sequence: 0,
     });
     Event { delivery: Delivery::Remote(delivery), ..event }
 }
