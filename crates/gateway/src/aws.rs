@@ -10,7 +10,7 @@
 //! | bodies in signed pieces | `body` |
 //! | queues: JSON 1.0 | `sqs`, `attributes`, `fifo` |
 //! | topics: forms and XML | `sns` |
-//! | buckets: paths and XML | `s3`, `listing`, `xml` |
+//! | buckets: paths and XML | `s3`, `listing`, `uploads`, `xml` |
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -35,11 +35,12 @@ mod s3;
 mod signature;
 mod sns;
 mod sqs;
+mod uploads;
 mod xml;
 
 pub use signature::Credentials;
 
-/// Longest body, in bytes: an object in one piece.
+/// Longest body, in bytes: an object in one piece, or a part of one.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Stands for an account where there is none.
 const ACCOUNT: &str = "000000000000";

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use ingle_store::ObjectInfo;
 
-use super::{ACCOUNT, Answer, Aws, Fault, whole, xml};
+use super::{ACCOUNT, Answer, Aws, Fault, uploads, whole, xml};
 
 /// As S3 has it.
 const KEYS_MAX: u32 = 1000;
@@ -19,7 +19,8 @@ pub(super) async fn buckets(aws: &Aws) -> Result<Answer, Fault> {
         format!("<Bucket>{}{}</Bucket>", xml::element("Name", name), xml::element("CreationDate", &now))
     };
     let found = aws.store.object_containers().await?;
-    let listed: String = found.iter().map(|container| bucket(&container.name)).collect();
+    let named = found.iter().filter(|container| container.name != uploads::CONTAINER);
+    let listed: String = named.map(|container| bucket(&container.name)).collect();
     let owner = format!("<Owner>{}</Owner>", xml::element("ID", ACCOUNT));
     let document = xml::document("ListAllMyBucketsResult", &format!("{owner}<Buckets>{listed}</Buckets>"));
     Ok(whole(StatusCode::OK, "application/xml", document))
@@ -126,7 +127,7 @@ fn written(bucket: &str, asked: &Asked<'_>, page: &Page) -> String {
         let content = [
             xml::element("Key", &shown(&object.name)),
             xml::element("LastModified", &changed),
-            xml::element("ETag", &object.etag),
+            xml::element("ETag", &uploads::tag(object)),
             xml::element("Size", &object.size.to_string()),
             xml::element("StorageClass", "STANDARD"),
         ];

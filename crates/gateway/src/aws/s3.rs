@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
@@ -12,22 +12,25 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
-use ingle_store::{CONTENT_TYPE_DEFAULT, ObjectInfo, ObjectOrigin, Operation, PutObject};
+use ingle_store::{
+    CONTENT_TYPE_DEFAULT, ObjectContent, ObjectInfo, ObjectOrigin, ObjectReader, Operation, PutObject,
+};
 use ingle_types::spec::embedded_name;
 
-use super::{Answer, Aws, Fault, Origin, listing, whole, xml};
+use super::{Answer, Aws, BODY_BYTES_MAX, Fault, Origin, listing, uploads, whole, xml};
 use crate::request;
 
+const COPY_RANGE: &str = "x-amz-copy-source-range";
 const METADATA: &str = "x-amz-meta-";
-const COPY_SOURCE: &str = "x-amz-copy-source";
+pub(super) const COPY_SOURCE: &str = "x-amz-copy-source";
 /// Keys that one request may delete.
 const DELETE_MAX: usize = 1000;
 
 /// A request's bucket and key, the key empty for the bucket itself.
-struct Place {
-    bucket: String,
-    container: String,
-    key: String,
+pub(super) struct Place {
+    pub(super) bucket: String,
+    pub(super) container: String,
+    pub(super) key: String,
 }
 
 impl Place {
@@ -43,11 +46,15 @@ pub(super) async fn answer(aws: &Aws, head: &Parts, body: Bytes, origin: &Origin
     let query = request::query(head.uri.query().unwrap_or_default());
     let asks = |name: &str| query.iter().any(|(key, _)| key == name);
     let place = Place::read(head.uri.path());
-    if ["uploads", "uploadId", "acl", "tagging", "policy", "versioning", "lifecycle"]
-        .iter()
-        .any(|name| asks(name))
-    {
-        let message = "Ingle's buckets take whole objects, without parts, versions, tags and rights";
+    if place.container == uploads::CONTAINER {
+        let message = format!("The specified bucket is not valid: {}", place.bucket);
+        return Err(Fault::bad("InvalidBucketName", message));
+    }
+    if let Some(asked) = uploads::Asked::read(&head.method, &query)?.filter(|_| !place.key.is_empty()) {
+        return uploads::answer(aws, head, &place, asked, (body, origin)).await;
+    }
+    if ["uploads", "acl", "tagging", "policy", "versioning", "lifecycle"].iter().any(|name| asks(name)) {
+        let message = "Ingle's buckets take objects without versions, tags and rights";
         return Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message));
     }
     if place.bucket.is_empty() {
@@ -88,7 +95,7 @@ fn no_key(place: &Place) -> Fault {
 }
 
 /// Type and metadata that the headers of a put name.
-fn described(head: &Parts) -> (String, BTreeMap<String, String>) {
+pub(super) fn described(head: &Parts) -> (String, BTreeMap<String, String>) {
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let kind = head.headers.get(CONTENT_TYPE).map_or_else(|| CONTENT_TYPE_DEFAULT.to_owned(), text);
     let metadata = head
@@ -116,7 +123,7 @@ async fn put(aws: &Aws, head: &Parts, place: &Place, body: Bytes, origin: &Origi
 /// The tag that an object has now.
 async fn etag(aws: &Aws, place: &Place) -> Result<String, Fault> {
     let found = aws.store.read_object(&place.container, &place.key).await?;
-    Ok(found.map(|object| object.info.etag).unwrap_or_default())
+    Ok(found.map(|object| uploads::tag(&object.info)).unwrap_or_default())
 }
 
 async fn copy(aws: &Aws, head: &Parts, place: &Place, origin: &Origin) -> Result<Answer, Fault> {
@@ -128,7 +135,7 @@ async fn copy(aws: &Aws, head: &Parts, place: &Place, origin: &Origin) -> Result
     let (content_type, metadata) = if replaces {
         described(head)
     } else {
-        (found.info.content_type.clone(), found.info.metadata.clone())
+        (found.info.content_type.clone(), uploads::copied(&found.info.metadata))
     };
     let object = PutObject {
         content_type,
@@ -136,12 +143,55 @@ async fn copy(aws: &Aws, head: &Parts, place: &Place, origin: &Origin) -> Result
         origin: ObjectOrigin::Copy,
         hop_count: origin.hop_count,
         trace_parent: origin.trace_parent.clone(),
-        ..PutObject::new(&place.container, &place.key, found.content.read_all().await?)
+        ..PutObject::new(&place.container, &place.key, staged(aws, found.content).await?)
     };
     aws.store.commit(vec![Operation::PutObject(object)]).await?;
     let inner = xml::element("ETag", &etag(aws, place).await?)
         + &xml::element("LastModified", &DateTime::<Utc>::from(aws.clock.now()).to_rfc3339());
     Ok(whole(StatusCode::OK, "application/xml", xml::document("CopyObjectResult", &inner)))
+}
+
+/// The content of another object, or a range of it, that is to be a part.
+pub(super) async fn copied_part(aws: &Aws, head: &Parts) -> Result<Bytes, Fault> {
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let source = Place::read(header(COPY_SOURCE).unwrap_or_default().split('?').next().unwrap_or_default());
+    let found = aws.store.read_object(&source.container, &source.key).await?;
+    let Some(found) = found else { return Err(no_key(&source)) };
+    let (first, behind) = match header(COPY_RANGE) {
+        Some(range) => wanted(range, found.info.size).flatten().ok_or_else(|| {
+            Fault::bad("InvalidArgument", format!("{COPY_RANGE} is no range of the source: {range}"))
+        })?,
+        None => (0, found.info.size),
+    };
+    if behind - first > BODY_BYTES_MAX as u64 {
+        let message = format!("a part has at most {BODY_BYTES_MAX} bytes here");
+        return Err(Fault::bad("EntityTooLarge", message));
+    }
+    cut(found.content, first, behind).await
+}
+
+/// Copies a content without having it in memory as a whole.
+async fn staged(aws: &Aws, mut content: ObjectReader) -> Result<ObjectContent, Fault> {
+    let mut writer = aws.store.stage_object();
+    while let Some(piece) = content.next().await? {
+        writer.write(&piece).await?;
+    }
+    Ok(writer.finish().await?)
+}
+
+/// The bytes from the first one to the one before `behind`. Of the others no more are in memory than a piece.
+async fn cut(mut content: ObjectReader, first: u64, behind: u64) -> Result<Bytes, Fault> {
+    let mut bytes = BytesMut::with_capacity(usize::try_from(behind - first).unwrap_or(0));
+    let mut place = 0_u64;
+    while place < behind {
+        let Some(piece) = content.next().await? else { break };
+        let at = |wanted: u64| {
+            usize::try_from(wanted.saturating_sub(place)).unwrap_or(usize::MAX).min(piece.len())
+        };
+        bytes.extend_from_slice(piece.get(at(first)..at(behind)).unwrap_or_default());
+        place += piece.len() as u64;
+    }
+    Ok(bytes.freeze())
 }
 
 async fn get(aws: &Aws, head: &Parts, place: &Place) -> Result<Answer, Fault> {
@@ -165,9 +215,7 @@ async fn get(aws: &Aws, head: &Parts, place: &Place) -> Result<Answer, Fault> {
     }
     set(&mut answer, CONTENT_LENGTH, &(behind - first).to_string());
     if head.method == Method::GET {
-        let content = found.content.read_all().await?;
-        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(content.len());
-        *answer.body_mut() = Full::new(content.slice(at(first)..at(behind)));
+        *answer.body_mut() = Full::new(cut(found.content, first, behind).await?);
     }
     Ok(answer)
 }
@@ -188,7 +236,7 @@ fn wanted(range: &str, size: u64) -> Option<Option<(u64, u64)>> {
 fn described_answer(info: &ObjectInfo) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     set(&mut answer, CONTENT_TYPE, &info.content_type);
-    set(&mut answer, ETAG, &info.etag);
+    set(&mut answer, ETAG, &uploads::tag(info));
     set(&mut answer, ACCEPT_RANGES, "bytes");
     let changed = DateTime::<Utc>::from(info.updated_at).format("%a, %d %b %Y %H:%M:%S GMT");
     set(&mut answer, LAST_MODIFIED, &changed.to_string());
@@ -201,7 +249,7 @@ fn described_answer(info: &ObjectInfo) -> Answer {
 }
 
 /// What is no text of a header is left out.
-fn set(answer: &mut Answer, name: HeaderName, value: &str) {
+pub(super) fn set(answer: &mut Answer, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().insert(name, value);
     }

@@ -85,6 +85,7 @@ mod templates_of_apis;
 mod testing;
 mod timers;
 mod topics;
+mod uploads;
 mod validation;
 mod warming;
 mod web;
