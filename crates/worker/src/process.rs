@@ -299,7 +299,7 @@ impl Worker {
                 waiting.map(|waiting| waiting.send(status));
             }
             // Lanes tell this on their own sockets.
-            FromWorker::Lane { .. } => {}
+            FromWorker::Lane { .. } | FromWorker::Begun { .. } => {}
             FromWorker::Loaded(found) => tell(Ok(*found), loaded),
             // Whoever reads waits for its turn.
             FromWorker::Log(_) => {}
