@@ -137,8 +137,13 @@ def _context_decoder(settings):
         client = header["metadata"].get("client_context")
         if client is not None:
             headers.append(("Lambda-Runtime-Client-Context", client[1]))
-        sender = Sender(CURRENT.get()) if header.get("pieces") else None
-        return lambda event: Call(header["id"], event, headers, time_ms, trace, sender)
+        invocation = CURRENT.get()
+        sender = Sender(invocation) if header.get("pieces") else None
+
+        def begin():
+            invocation.channel.send(('{"type":"begun","id":"%s"}' % invocation.id).encode())
+
+        return lambda event: Call(header["id"], event, headers, time_ms, trace, sender, begin)
 
     return decode
 

@@ -111,6 +111,8 @@ class Relay:
             kind, value = call.told.get()
             if kind == "line":
                 logs.send("stdout", "", value)
+            elif kind == "begun":
+                call.begin()
             elif kind == "head":
                 call.sender.begin(value)
             elif kind == "pieces":
@@ -333,6 +335,7 @@ class Relay:
         call = self._in_work = self._call
         self._dealt_at = time.monotonic()
         call.deadline_ms = int(time.time() * 1000) + call.time_ms
+        call.told.put(("begun", None))
         self._extensions.invoke(call, self._settings["arn"])
         self._extensions.telemetry.platform("start", {"requestId": call.id, "version": "$LATEST"})
         if self._command is None:

@@ -313,7 +313,7 @@ impl Worker {
                 waiting.map(|waiting| waiting.send(status));
             }
             // Lanes tell this on their own sockets.
-            FromWorker::Lane { .. } => {}
+            FromWorker::Lane { .. } | FromWorker::Begun { .. } => {}
             FromWorker::Loaded(mut found) => {
                 found.problems.iter_mut().for_each(|problem| self.words.secrets().hide_in_problem(problem));
                 tell(Ok(*found), loaded);

@@ -1,5 +1,6 @@
 //! Room for one invocation in a worker, and what running a call in it can lead to.
 
+mod limit;
 mod memory;
 mod outcome;
 mod silence;
@@ -15,7 +16,7 @@ use ingle_types::exchange::ExchangeHandle;
 use ingle_types::ids::InvocationId;
 use ingle_types::log::{CallLog, Refusal};
 use ingle_types::outcome::{Blame, Failure, Outcome};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::bounds::answer_too_long;
@@ -24,6 +25,7 @@ use crate::process::{Lane, Phase, Worker};
 use crate::stream::{Stream, Told};
 use crate::wire::frame;
 use crate::wire::message::{Call, Done, FromWorker, ToWorker};
+use limit::{within, within_from};
 use outcome::{OUTPUT_NOT_READ, ended_failure, innermost, not_read};
 use silence::Silence;
 
@@ -36,9 +38,6 @@ const BYSTANDER_GRACE: Duration = Duration::from_secs(5);
 
 /// Longer than what is told of its end may take, as the worker has it (`SHUTDOWN_SECONDS` in `relay_extensions.py`).
 const PROGRAMS_END_MAX: Duration = Duration::from_secs(3);
-
-/// As long as Lambda gives a runtime and its extensions before the time of an event begins.
-const PROGRAMS_START_MAX: Duration = Duration::from_secs(10);
 
 /// How a call went.
 #[derive(Debug)]
@@ -60,6 +59,8 @@ pub struct Slot {
     /// What runs in it, once it runs.
     running: Option<InvocationId>,
     thread: RunsIn,
+    /// The worker has said that the time of the call begins.
+    begun: Arc<Notify>,
 }
 
 /// The worker's thread that runs an invocation.
@@ -84,6 +85,7 @@ impl Slot {
             place: Some(Place::Lane(Box::new(lane))),
             running: None,
             thread: RunsIn::default(),
+            begun: Arc::default(),
         }
     }
 
@@ -110,7 +112,14 @@ impl Slot {
     }
 
     pub(crate) fn on_loop(worker: Arc<Worker>, tasks: Tasks) -> Self {
-        Self { worker, tasks, place: Some(Place::Loop), running: None, thread: RunsIn::default() }
+        Self {
+            worker,
+            tasks,
+            place: Some(Place::Loop),
+            running: None,
+            thread: RunsIn::default(),
+            begun: Arc::default(),
+        }
     }
 
     pub fn worker(&self) -> ingle_types::ids::WorkerId {
@@ -135,7 +144,6 @@ impl Slot {
             }
         };
         self.running = Some(call.id);
-        let deadline = deadline.map(|deadline| deadline + self.time_to_start());
         self.worker.begin(call.id, call.function.clone());
         let teller = departure.teller(self.worker.clone(), self.tasks.clone(), call.id);
         let interrupts = departure.interrupts;
@@ -179,12 +187,6 @@ impl Slot {
         }
     }
 
-    /// How much longer the first call of a worker may take than others: programs beside it may still have to start.
-    fn time_to_start(&self) -> Duration {
-        let is_first = self.worker.has_programs && self.worker.state().completed == 0;
-        if is_first { PROGRAMS_START_MAX } else { Duration::ZERO }
-    }
-
     async fn run_on_lane(
         &mut self,
         mut lane: Lane,
@@ -193,8 +195,13 @@ impl Slot {
         deadline: Option<Instant>,
     ) -> Result<(Done, Bytes), Silence> {
         let worker = self.worker.clone();
+        let begun = worker.has_programs.then(|| self.begun.clone());
         let run = self.converse(&mut lane, id, (header, body), None);
-        let answered = within(&worker, deadline, run).await?;
+        // Boxed for the few that wait for programs, as every call has room for it.
+        let answered = match &begun {
+            Some(begun) => Box::pin(within_from(Some(begun), &worker, deadline, run)).await?,
+            None => within(&worker, deadline, run).await?,
+        };
         worker.state().keep(lane);
         Ok(answered)
     }
@@ -210,6 +217,7 @@ impl Slot {
     ) -> Result<(Done, Bytes), Silence> {
         let worker = self.worker.clone();
         let (stream, told) = Stream::on_lane(&worker, (id, interrupts), exchange);
+        let begun = worker.has_programs.then(|| self.begun.clone());
         let spoken = &mut lane;
         let read = async move {
             let (done, body) = self.converse(spoken, id, frame, Some(&told)).await?;
@@ -219,7 +227,7 @@ impl Slot {
             let ((), answered) = tokio::try_join!(read, async { stream.run().await.map_err(Silence::from) })?;
             Ok(answered)
         };
-        let answered = Box::pin(within(&worker, deadline, run)).await?;
+        let answered = Box::pin(within_from(begun.as_deref(), &worker, deadline, run)).await?;
         worker.state().keep(lane);
         Ok(answered)
     }
@@ -248,6 +256,7 @@ impl Slot {
                 }
                 Ok(FromWorker::Done(done)) => return Ok((done, frame.body)),
                 Ok(FromWorker::Log(log)) => self.worker.log(log).await,
+                Ok(FromWorker::Begun { id: of }) if of.parse() == Ok(id) => self.begun.notify_one(),
                 Ok(FromWorker::Lane { thread }) => {
                     lane.thread = Some(thread);
                     self.thread.thread = Some(thread);
@@ -448,16 +457,5 @@ fn piece_of(said: FromWorker, body: Bytes, id: InvocationId, takes_pieces: bool)
         }
         FromWorker::Chunk { id: of } if takes_pieces && of.parse() == Ok(id) => Ok(Told::Chunk(body)),
         other => Err(Silence::Nonsense(format!("unexpected on a lane: {other:?}"))),
-    }
-}
-
-async fn within<T>(
-    worker: &Worker,
-    deadline: Option<Instant>,
-    run: impl Future<Output = Result<T, Silence>>,
-) -> Result<T, Silence> {
-    match deadline {
-        Some(deadline) => worker.within(deadline, run).await.unwrap_or(Err(Silence::TimedOut)),
-        None => run.await,
     }
 }

@@ -7,7 +7,7 @@ use crate::custom_runtimes::{BOOTSTRAP, invoke_named, runs, script};
 
 /// An extension as users write it: it notes what it is told, and what of the log it gets.
 const EXTENSION: &str = r#"
-import http.client, http.server, json, os, socket, sys, threading
+import http.client, http.server, json, os, socket, sys, threading, time
 
 notes = open(os.path.join(os.environ["LAMBDA_TASK_ROOT"], "notes"), "a", buffering=1)
 api = os.environ["AWS_LAMBDA_RUNTIME_API"]
@@ -76,6 +76,7 @@ while True:
     event.pop("deadlineMs")
     note("event", event["eventType"], event.get("shutdownReason"), event.get("requestId"))
     if event["eventType"] == "INVOKE":
+        time.sleep(float(os.environ.get("EXTENSION_SECONDS", 0)))
         refused("PUT", "/2022-07-01/telemetry", json.dumps(body), ID)
         refused("POST", EXTENSION + "register", "{}", {"Lambda-Extension-Name": "late"})
     else:
@@ -243,4 +244,19 @@ fn what_fails_of_an_environment_ends_it() {
         );
     }
     server.wait_for("E0320", |event| event["failure"]["code"] == "E0320");
+}
+
+/// The time of an event begins when it is dealt: what extensions still do for the one before is not counted.
+#[test]
+fn the_time_of_an_event_begins_when_all_are_ready() {
+    let python = Python::any();
+    let variables = "    Timeout: 4\n    Environment: {Variables: {EXTENSION_SECONDS: 5}}\n";
+    let template = WITH_EXTENSION.replace("    Timeout: 20\n", variables);
+    let server = with_extension(&python, "watcher").file("template.yaml", &template).start(&python);
+    for (function, event) in [("Program", json!({"do": "show"})), ("Handler", json!({"word": "one"}))] {
+        for _ in 0..2 {
+            let (error, result, _) = invoke_named(&python, &server, function, &event);
+            assert_eq!(error, Value::Null, "{function}: {result}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Objects that functions put in parts, as boto3 does with files of more than 8 MB.
 
 use ingle_testkit::{App, Python, Request, workspace};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TEMPLATE: &str = r#"
 Transform: AWS::Serverless-2016-10-31

@@ -269,6 +269,10 @@ pub enum FromWorker {
     Log(Log),
     Done(Done),
     /// Asks for the next piece of a request's body.
+    /// An event is dealt to the programs beside the worker: its time begins.
+    Begun {
+        id: String,
+    },
     Pull {
         id: String,
     },
