@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::foreign::{ForeignWrite, What, Writes};
 use crate::later;
 
+pub use record::sample;
 pub use listener::{Form, Listener, ListenerOptions, MessageReader, Messages, Reading};
 
 const POISON_SUFFIX: &str = "-poison";

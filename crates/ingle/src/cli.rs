@@ -287,10 +287,10 @@ pub(crate) struct GenerateArguments {
     /// Header of the request
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
-    /// Body of the request, or content of the object; `@file` reads a file, `@-` standard input
+    /// Body of the request, content of the object, or the message; `@file` reads a file, `@-` standard input
     #[arg(long, short, default_value = "", value_name = "TEXT|@FILE")]
     pub(crate) data: String,
-    /// Name of the rule of a schedule, or of a bucket
+    /// Name of the rule of a schedule, of a bucket, a queue or a topic
     #[arg(long)]
     pub(crate) name: Option<String>,
 }
@@ -314,6 +314,8 @@ pub(crate) enum EventSource {
     Schedule,
     /// An object that was put into a bucket
     S3,
+    /// A message of a queue
+    Sqs,
     /// A message of a topic
     Sns,
 }

@@ -2,11 +2,13 @@
 
 use std::time::SystemTime;
 
-use ingle_store::LeasedMessage;
+use bytes::Bytes;
+use ingle_store::{LeasedMessage, MessageLease};
 use ingle_types::clock::unix_ms;
 use ingle_types::pattern::Pattern;
 use ingle_types::topic::{self, md5};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// Stands for an account where there is none.
 const ACCOUNT: &str = "000000000000";
@@ -54,6 +56,33 @@ pub(super) fn record(message: &LeasedMessage, place: Place<'_>, now: SystemTime)
     }))
 }
 
+/// The event of a message that nobody has sent, as JSON text; one of a queue whose name ends with `.fifo` is of a group. `None` if the
+/// body is no text.
+pub fn sample(queue: &str, body: Bytes, region: &str, now: SystemTime) -> Option<String> {
+    let is_fifo = queue.ends_with(".fifo");
+    let attributes =
+        json!({"record": {}, "md5": null, "deduplicationId": is_fifo.then(|| Uuid::new_v4().to_string())});
+    let message = LeasedMessage {
+        lease: MessageLease {
+            queue: queue.to_owned(),
+            message_id: Uuid::new_v4().to_string(),
+            pop_receipt: Uuid::new_v4().simple().to_string(),
+        },
+        body,
+        dequeue_count: 1,
+        inserted_at: now,
+        expires_at: now,
+        next_visible_at: now,
+        hop_count: 0,
+        trace_parent: String::new(),
+        attributes: Some(attributes.to_string()),
+        group: is_fifo.then(|| "sample".to_owned()),
+        sequence: 1,
+    };
+    let record = record(&message, Place { queue, region }, now)?;
+    Some(json!({"Records": [record]}).to_string())
+}
+
 /// Whether a record fits one of the patterns, if there are any. To them a body that is JSON has members, and any other is a text, so
 /// what is written for the one does not fit the other.
 pub(super) fn is_wanted(record: &Value, filters: &[Pattern]) -> bool {
@@ -94,6 +123,23 @@ mod tests {
         let attribute = |value: &str| json!({"messageAttributes": {"kind": {"stringValue": [value]}}});
         check("soup", attribute("new"), true);
         check("soup", attribute("old"), false);
+    }
+
+    #[test]
+    fn a_sample_is_an_event_of_a_message() {
+        let sample = |queue: &str, body: &'static [u8]| {
+            let text = sample(queue, Bytes::from_static(body), "eu-west-1", SystemTime::UNIX_EPOCH)?;
+            Some(serde_json::from_str::<Value>(&text).unwrap()["Records"][0].clone())
+        };
+        let plain = sample("orders", b"soup").unwrap();
+        assert_eq!((&plain["body"], &plain["awsRegion"]), (&json!("soup"), &json!("eu-west-1")));
+        assert_eq!(plain["eventSourceARN"], "arn:aws:sqs:eu-west-1:000000000000:orders");
+        assert!(plain["attributes"].get("MessageGroupId").is_none(), "{plain}");
+        let grouped = sample("orders.fifo", b"soup").unwrap();
+        for name in ["MessageGroupId", "SequenceNumber", "MessageDeduplicationId"] {
+            assert!(grouped["attributes"][name].is_string(), "{name} {grouped}");
+        }
+        assert_eq!(sample("orders", b"\xff"), None);
     }
 
     #[test]

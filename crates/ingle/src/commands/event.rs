@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use ingle_connectors::timer::scheduled_event;
-use ingle_connectors::{buckets, topics};
+use ingle_connectors::{buckets, queue, topics};
 use ingle_gateway::samples::{Entry, event};
 use ingle_types::clock::{Clock as _, SystemClock};
 use serde_json::Value;
@@ -34,6 +34,8 @@ pub(crate) fn run(
             let key = arguments.path.trim_start_matches('/');
             buckets::sample(name, if key.is_empty() { "sample.txt" } else { key }, size, region, now)
         }
+        EventSource::Sqs => queue::sample(name, payload(&arguments.data)?, region, now)
+            .ok_or_else(|| CommandError::new(USAGE, "E0703", "--data: a message of SQS is text".to_owned()))?,
         EventSource::Sns => {
             let message = String::from_utf8_lossy(&payload(&arguments.data)?).into_owned();
             topics::sample(name, message, region, now)
