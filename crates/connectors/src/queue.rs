@@ -24,8 +24,8 @@ use crate::error::Error;
 use crate::foreign::{ForeignWrite, What, Writes};
 use crate::later;
 
-pub use record::sample;
 pub use listener::{Form, Listener, ListenerOptions, MessageReader, Messages, Reading};
+pub use record::sample;
 
 const POISON_SUFFIX: &str = "-poison";
 const NAME_LENGTH_MAX: usize = 63;

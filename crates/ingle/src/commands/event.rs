@@ -34,8 +34,9 @@ pub(crate) fn run(
             let key = arguments.path.trim_start_matches('/');
             buckets::sample(name, if key.is_empty() { "sample.txt" } else { key }, size, region, now)
         }
-        EventSource::Sqs => queue::sample(name, payload(&arguments.data)?, region, now)
-            .ok_or_else(|| CommandError::new(USAGE, "E0703", "--data: a message of SQS is text".to_owned()))?,
+        EventSource::Sqs => queue::sample(name, payload(&arguments.data)?, region, now).ok_or_else(|| {
+            CommandError::new(USAGE, "E0703", "--data: a message of SQS is text".to_owned())
+        })?,
         EventSource::Sns => {
             let message = String::from_utf8_lossy(&payload(&arguments.data)?).into_owned();
             topics::sample(name, message, region, now)

@@ -285,9 +285,13 @@ fn generated_events_are_taken(python: &Python) {
     assert_eq!(generate(&["url", "--json"]).code(0).json()["routeKey"], "$default");
     let scheduled = generate(&["schedule", "--name", "nightly", "--json"]).code(0).json();
     assert!(scheduled["resources"][0].as_str().unwrap().ends_with(":rule/nightly"), "{scheduled}");
-    let queued = generate(&["sqs", "--name", "orders", "--data", "{\"dish\": \"soup\"}", "--json"]).code(0).json();
+    let queued =
+        generate(&["sqs", "--name", "orders", "--data", "{\"dish\": \"soup\"}", "--json"]).code(0).json();
     let record = &queued["Records"][0];
-    assert_eq!((&record["body"], &record["eventSource"]), (&json!("{\"dish\": \"soup\"}"), &json!("aws:sqs")));
+    assert_eq!(
+        (&record["body"], &record["eventSource"]),
+        (&json!("{\"dish\": \"soup\"}"), &json!("aws:sqs"))
+    );
     assert!(generate(&["rest-api", "--path", "/a", "--route", "/b"]).code(2).stderr.contains("E0703"));
 }
 

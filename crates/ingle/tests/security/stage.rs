@@ -140,7 +140,8 @@ pub(crate) fn is_root() -> bool {
 /// The server before it is started, with all of its apps.
 pub(crate) fn launch(python: &Python, secrets: &Secrets) -> Launch {
     let attacker = App::folder("tests/security/attacker");
-    let hurried = attacker.clone().host(&json!({"version": "2.0", "functionTimeout": "00:00:01"}));
+    // Enough to make daemons first, also under gVisor and on a machine that has more to do.
+    let hurried = attacker.clone().host(&json!({"version": "2.0", "functionTimeout": "00:00:03"}));
     let neighbour =
         App::folder("tests/security/neighbour").settings(&json!({"PASSWORD": secrets.of("settings")}));
     let launch = attacker.launch(python).beside("hurried", &hurried);
