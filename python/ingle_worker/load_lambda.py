@@ -68,7 +68,7 @@ def import_target(root, function, loaded):
     module_name = module_name.replace("/", ".")
     if not os.path.isfile(os.path.join(root, script_file)):
         loaded.report("E0213", "the handler's file %s does not exist" % script_file, function=name, file=script_file,
-                      fix="create it, or name another with --handler module.function")
+                      fix="create it, or name another: in the project's file, or with --handler module.function")
         return None
     try:
         module = importlib.import_module(module_name)
@@ -79,7 +79,7 @@ def import_target(root, function, loaded):
     if not callable(target):
         what = "has no function '%s'" % handler if target is None else "has a '%s' that can't be called" % handler
         loaded.report("E0212", "%s %s" % (script_file, what), function=name, file=script_file, line=1,
-                      fix="define it, or name another with --handler module.function")
+                      fix="define it, or name another: in the project's file, or with --handler module.function")
         return None
     return (target,)
 

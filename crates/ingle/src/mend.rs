@@ -26,8 +26,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Reads the files that are concerned; writes nothing.
-    pub(crate) fn new(root: &Path, problems: &[Problem], requirements: &Requirements) -> Self {
+    /// Reads the files that are concerned; writes nothing. `requirements`: those of an app for Azure Functions.
+    pub(crate) fn new(root: &Path, problems: &[Problem], requirements: Option<&Requirements>) -> Self {
         let mut plan = Self::default();
         let with_place = || {
             problems
@@ -54,7 +54,7 @@ impl Plan {
             }
         }
         plan.add_settings(root, &settings);
-        plan.add_requirement(root, requirements);
+        requirements.into_iter().for_each(|requirements| plan.add_requirement(root, requirements));
         plan
     }
 
@@ -160,7 +160,7 @@ mod tests {
             (read, app.problems)
         };
         let (read, problems) = look();
-        let plan = Plan::new(folder.path(), &problems, &read.requirements);
+        let plan = Plan::new(folder.path(), &problems, Some(&read.requirements));
         let shown: Vec<String> = plan
             .changes
             .iter()
@@ -174,7 +174,11 @@ mod tests {
         let codes: Vec<String> = look().1.into_iter().map(|problem| problem.code).collect();
         assert_eq!(codes, codes_after);
         let (read, problems) = look();
-        assert_eq!(Plan::new(folder.path(), &problems, &read.requirements).changes, [], "twice is once");
+        assert_eq!(
+            Plan::new(folder.path(), &problems, Some(&read.requirements)).changes,
+            [],
+            "twice is once"
+        );
     }
 
     const SCRIPT: (&str, &str) = ("f/__init__.py", "def main(m): ...\n");

@@ -7,20 +7,23 @@ use ingle_apps::Requirements;
 use ingle_control::{Examining, examine, prepare};
 use ingle_sandbox::means::Means;
 use ingle_tasks::{TaskKind, Tasks};
-use ingle_types::problem::Severity;
-use ingle_types::spec::AppSpec;
+use ingle_types::problem::{Problem, Severity};
+use ingle_types::spec::{AppSpec, Dialect};
 use ingle_worker::Parents;
 use serde_json::json;
 
 use crate::app::inspect;
 use crate::archive;
+use crate::chalice::Importer;
 use crate::cli::{AppArguments, CheckArguments};
 use crate::commands::start::progress;
 use crate::exit::{APP, CommandError};
-use crate::mend::Plan;
+use crate::mend::{Change, Plan};
 use crate::printer::{Color, Printer, Style, harmless};
 use crate::screen;
 use crate::surroundings::Surroundings;
+
+mod project;
 
 pub(crate) async fn run(
     mut arguments: CheckArguments,
@@ -42,19 +45,43 @@ async fn check(
     surroundings: &Surroundings,
     (tasks, printer, style): (&Tasks, &Printer, Style),
 ) -> Result<u8, CommandError> {
+    let app = &arguments.app;
+    let importer =
+        Importer { arguments: app, isolation: None, named: &[], surroundings, printer, style, tasks };
+    if let Some(checked) = project::look(importer).await? {
+        return Ok(of_project(checked, arguments.fix, printer, style));
+    }
     let means = surroundings.means().await;
     let look = async || look(&arguments.app, (surroundings, means.clone()), (tasks, printer, style)).await;
     let (mut app, requirements) = look().await?;
     if arguments.fix {
-        let plan = Plan::new(&app.root, &app.problems, &requirements);
+        // Where only Azure's own installation needs its package.
+        let is_azure = matches!(app.dialect, Dialect::AzureV1 | Dialect::AzureV2);
+        let plan = Plan::new(&app.root, &app.problems, is_azure.then_some(&requirements));
         plan.write(&app.root)?;
-        show_changes(&plan, printer, style);
+        show_changes(&plan.changes, printer, style);
         if !plan.changes.is_empty() {
             (app, _) = look().await?;
         }
     }
-    let errors = report(&app, printer, style);
-    Ok(if errors > 0 || app.functions.is_empty() { APP } else { 0 })
+    let functions: Vec<&str> = app.functions.iter().map(|function| function.name.as_str()).collect();
+    let findings = Findings { of: &app.name, functions, problems: app.problems.iter().collect() };
+    Ok(findings.report(&app.problems, printer, style))
+}
+
+/// Tells what was found in a project. Nothing in one has a change that is certain.
+fn of_project(checked: project::Checked, fixes: bool, printer: &Printer, style: Style) -> u8 {
+    let project::Checked { project, functions, problems } = checked;
+    printer.text(crate::project::told(&project, style));
+    if fixes {
+        show_changes(&[], printer, style);
+    }
+    let findings = Findings {
+        of: &project.file.display().to_string(),
+        functions: functions.iter().map(String::as_str).collect(),
+        problems: project.problems.iter().chain(&problems).collect(),
+    };
+    findings.report(&problems, printer, style)
 }
 
 /// The app with all findings, and what its requirements are.
@@ -77,8 +104,8 @@ pub(crate) async fn look(
 }
 
 /// What was changed, as a person would mark it in the margin.
-fn show_changes(plan: &Plan, printer: &Printer, style: Style) {
-    for change in &plan.changes {
+fn show_changes(changes: &[Change], printer: &Printer, style: Style) {
+    for change in changes {
         if style.json {
             let shown = json!({"event": "changed", "place": change.place, "before": change.before,
                 "after": change.after});
@@ -95,30 +122,40 @@ fn show_changes(plan: &Plan, printer: &Printer, style: Style) {
         ));
         printer.text(text);
     }
-    if plan.changes.is_empty() && !style.json {
+    if changes.is_empty() && !style.json {
         printer.text("nothing has a mend that is certain".to_owned());
     }
 }
 
-/// Prints the findings and counts the errors among them.
-fn report(app: &AppSpec, printer: &Printer, style: Style) -> usize {
-    let problems = &app.problems;
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    if style.json {
-        let functions: Vec<&str> = app.functions.iter().map(|function| function.name.as_str()).collect();
-        let report = json!({"event": "checked", "errors": errors, "warnings": problems.len() - errors,
-            "functions": functions, "problems": problems});
-        printer.text(report.to_string());
-    } else {
-        for problem in screen::problems(problems, style) {
-            printer.text(problem);
+/// What is wrong with an app or a project.
+struct Findings<'a> {
+    of: &'a str,
+    /// Those that can run.
+    functions: Vec<&'a str>,
+    problems: Vec<&'a Problem>,
+}
+
+impl Findings<'_> {
+    /// Prints them, and gives the exit code. As text, only those of `news` are printed: the others were already.
+    fn report(&self, news: &[Problem], printer: &Printer, style: Style) -> u8 {
+        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        let warnings = self.problems.len() - errors;
+        if style.json {
+            let report = json!({"event": "checked", "errors": errors, "warnings": warnings,
+                "functions": self.functions, "problems": self.problems});
+            printer.text(report.to_string());
+        } else {
+            for problem in screen::problems(news, style) {
+                printer.text(problem);
+            }
+            let functions = counted(self.functions.len(), "function");
+            let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+            printer.text(format!("{}: {functions}, {errors}, {warnings}", self.of));
         }
-        printer.text(format!(
-            "{}: {} functions, {errors} errors, {} warnings",
-            app.name,
-            app.functions.len(),
-            problems.len() - errors
-        ));
+        if errors > 0 || self.functions.is_empty() { APP } else { 0 }
     }
-    errors
+}
+
+fn counted(count: usize, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }

@@ -52,6 +52,14 @@ with Client(app) as client:
 print(json.dumps(answers))
 "#;
 
+/// Its functions are known only by an import, and each is then imported for itself.
+#[test]
+fn the_functions_of_a_project_are_checked() {
+    let report = shop().launch(&chalice()).check().code(0).json_lines().pop().unwrap();
+    assert_eq!((&report["event"], &report["problems"]), (&json!("checked"), &json!([])), "{report:#}");
+    assert!(report["functions"].as_array().unwrap().len() > 1, "{report:#}");
+}
+
 #[test]
 fn a_project_answers_as_chalice_itself() {
     let python = chalice();

@@ -19,6 +19,7 @@ mod cancel;
 mod chains;
 mod chalice;
 mod changes;
+mod checks;
 mod command_line;
 mod concurrency;
 mod courtesy;
