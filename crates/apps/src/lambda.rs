@@ -145,6 +145,7 @@ fn queue(source: &EventSource) -> Option<HandlerQueue> {
         window: source.window,
         reports_failures: source.reports_failures,
         parallel_max: source.concurrency,
+        visibility: source.visibility,
         redrive: source.redrive.clone(),
         filters: source.filters.clone(),
     })
@@ -365,6 +366,7 @@ mod tests {
                 reports_failures: true,
                 enabled,
                 concurrency,
+                visibility: None,
                 redrive: None,
                 filters: Vec::new(),
                 line: 1,
@@ -377,6 +379,7 @@ mod tests {
             window: Duration::from_secs(2),
             reports_failures: true,
             parallel_max: Some(4),
+            visibility: None,
             redrive: None,
             filters: Vec::new(),
         };

@@ -17,7 +17,7 @@
 //! | who may come in | `front`, `keys` |
 //! | rules of load balancers | `balancer` |
 //! | stages of Zappa | `zappa` |
-//! | what they have in common | `function`, `http`, `findings`, `later`, `place` |
+//! | what they have in common | `function`, `http`, `findings`, `later`, `queues`, `place` |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ use ingle_types::balancer::Rule;
 use ingle_types::front::FrontSpec;
 use ingle_types::pattern::Pattern;
 use ingle_types::problem::Problem;
+use ingle_types::queue::QueueSettings;
 use ingle_types::spec::{InvokeMode, LaterOptions, Redrive};
 use ingle_types::topic::FilterPolicy;
 
@@ -47,6 +48,7 @@ mod keys;
 mod later;
 mod node;
 mod place;
+mod queues;
 mod resources;
 mod sam;
 mod serverless;
@@ -102,6 +104,8 @@ pub struct Project {
     pub region: String,
     /// In the order of the file.
     pub functions: Vec<ProjectFunction>,
+    /// Those that it declares, in the order of the file. Others come to be with their first message.
+    pub queues: Vec<QueueSettings>,
     /// Queues that hear of topics, beside the functions.
     pub subscriptions: Vec<QueueSubscription>,
     /// In the order of their lines.
@@ -384,7 +388,9 @@ pub struct QueueSource {
     pub enabled: bool,
     /// Most events at once (`MaximumConcurrency`).
     pub concurrency: Option<u32>,
-    /// What the queue itself says about messages that fail.
+    /// What the queue itself says about messages that fail: when they come again,
+    pub visibility: Option<Duration>,
+    /// and when no longer.
     pub redrive: Option<Redrive>,
     /// The function gets what fits one of them; everything without any.
     pub filters: Vec<Pattern>,

@@ -123,7 +123,7 @@ impl Events {
                 format!("{seconds} seconds")
             };
             let reason = format!("event {id} for {} is more than {most} old", self.function);
-            return match self.too_old(&message, &reason) {
+            return match self.given_up_on(&message, "EventAgeExceeded", &reason) {
                 Some(operations) => Reading::GivenUp(reason, operations),
                 None => Reading::Hopeless(reason),
             };
@@ -170,6 +170,10 @@ impl MessageReader for Events {
 
     fn settle(&self, message: &LeasedMessage, delivery: &QueueDelivery, outcome: &Outcome) -> Vec<Operation> {
         self.ended(message, delivery, outcome)
+    }
+
+    fn given_up(&self, message: &LeasedMessage, reason: &str) -> Option<Vec<Operation>> {
+        self.given_up_on(message, "RetriesExhausted", reason)
     }
 }
 

@@ -37,7 +37,7 @@ fn start_queue(
         region: handler.region.clone(),
         max_dequeue_count: queues.max_dequeue_count,
         // AWS wants the first to be no shorter than the second.
-        retry_delay: queues.visibility_timeout.max(handler.timeout),
+        retry_delay: source.visibility.unwrap_or(queues.visibility_timeout).max(handler.timeout),
         hops_max: rooms.hops_max,
         clock: rooms.clock.clone(),
     };

@@ -3,6 +3,7 @@
 //! A topic keeps nothing: what is published goes, in one commit, into the queues of events that nobody waits for of all functions
 //! that subscribe to it ([`crate::later`]), and is tried and given up on there; and into the queues that subscribe.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -31,6 +32,16 @@ pub enum Subscriber {
         /// A message is the body itself, with its attributes; else the body is JSON with all of it.
         is_raw: bool,
     },
+}
+
+impl Subscriber {
+    /// Functions and queues may have one name.
+    fn name(&self) -> (bool, &str) {
+        match self {
+            Self::Function(name) => (true, name.as_str()),
+            Self::Queue { name, .. } => (false, name),
+        }
+    }
 }
 
 /// Somebody who hears of a topic.
@@ -95,7 +106,10 @@ impl Topics {
                 ..NewMessage::new(&queue, Bytes::from(body))
             })
         };
-        self.subscriptions.iter().filter(wants).map(message).collect()
+        // As at AWS, who subscribes twice hears once.
+        let mut told = HashSet::new();
+        let wanted = self.subscriptions.iter().filter(wants);
+        wanted.filter(|one| told.insert(one.subscriber.name())).map(message).collect()
     }
 
     /// What the body of a queue's message is, if not the message itself. SNS writes some names otherwise than in events of functions,
@@ -214,6 +228,27 @@ mod tests {
             other => panic!("{other:?}"),
         };
         topics.publish(publication, now).into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn who_subscribes_twice_hears_once() {
+        let queue = |is_raw| Subscription {
+            subscriber: Subscriber::Queue { name: "kitchen".to_owned(), is_raw },
+            topic: "orders".to_owned(),
+            filter: None,
+        };
+        let books = Some(json!({"store": ["books"]}));
+        let twice = [subscription("kitchen", "orders", books), subscription("kitchen", "orders", None)];
+        let topics = Topics::new(
+            twice
+                .into_iter()
+                .chain([subscription("kitchen", "orders", None), queue(false), queue(true)])
+                .collect(),
+            "eu-west-1".to_owned(),
+        );
+        let found = sent(&topics, &publication("orders", "music"));
+        let queues: Vec<&str> = found.iter().map(|(queue, _)| queue.as_str()).collect();
+        assert_eq!(queues, [later::queue_name(&FunctionName::new("kitchen")).as_str(), "kitchen"]);
     }
 
     #[test]

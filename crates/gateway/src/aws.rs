@@ -8,7 +8,7 @@
 //! |---|---|
 //! | who signed a request | `signature` |
 //! | bodies in signed pieces | `body` |
-//! | queues: JSON 1.0 | `sqs`, `attributes`, `fifo` |
+//! | queues: JSON 1.0 | `sqs`, `attributes`, `fifo`, [`queues`] |
 //! | topics: forms and XML | `sns` |
 //! | buckets: paths and XML | `s3`, `listing`, `uploads`, `xml` |
 
@@ -27,10 +27,13 @@ use uuid::Uuid;
 
 use crate::topics::Topics;
 
+use queues::Queues;
+
 mod attributes;
 mod body;
 mod fifo;
 mod listing;
+pub mod queues;
 mod s3;
 mod signature;
 mod sns;
@@ -53,6 +56,8 @@ pub struct Aws {
     /// `127.0.0.1:41234`.
     pub address: String,
     pub topics: Topics,
+    /// The project's own; there may be others.
+    pub queues: Queues,
     /// Where AWS would be.
     pub region: String,
 }

@@ -141,6 +141,20 @@ pub struct MessageLease {
     pub pop_receipt: String,
 }
 
+impl MessageLease {
+    /// As clients of SQS hold it.
+    pub fn receipt_handle(&self) -> String {
+        format!("{}/{}", self.message_id, self.pop_receipt)
+    }
+
+    /// The lease of such a handle; `None` if it is none.
+    pub fn of_handle(queue: String, handle: &str) -> Option<Self> {
+        let (message_id, pop_receipt) = handle.split_once('/')?;
+        Uuid::parse_str(message_id).ok()?;
+        Some(Self { queue, message_id: message_id.to_owned(), pop_receipt: pop_receipt.to_owned() })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeasedMessage {
     pub lease: MessageLease,

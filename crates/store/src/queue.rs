@@ -15,6 +15,8 @@ use crate::step::Fence;
 
 /// The last millisecond of the year 9999, which stands for "never" in Azure's queues.
 const NEVER_MS: i64 = 253_402_300_799_999;
+/// Ready messages among which the next are looked for one by one.
+const FIRST_LOOKED_AT: i64 = 500;
 
 /// A leased message; the body of a large one is still in its file.
 #[derive(Debug)]
@@ -156,19 +158,20 @@ impl Ledger {
         Ok(())
     }
 
+    /// Gives a message back: after the delay, or when its holder has said that it wants it.
     pub(crate) fn release(&mut self, fence: &Fence, delay: Duration, counts: bool) -> Result<(), Error> {
         let queue_id = self.queue_id(&fence.queue)?.ok_or_else(|| fence.lost())?;
         let changed = self.database.execute(
-            "UPDATE messages SET state = ?5, visible_at_ms = ?6, lease_number = lease_number + 1,
-                 dequeue_count = MAX(0, dequeue_count - ?7)
+            "UPDATE messages SET state = COALESCE(wanted_at_ms, ?5) > ?6, visible_at_ms = COALESCE(wanted_at_ms, ?5),
+                 wanted_at_ms = NULL, lease_number = lease_number + 1, dequeue_count = MAX(0, dequeue_count - ?7)
              WHERE sequence = ?1 AND queue_id = ?2 AND lease_number = ?3 AND message_id = ?4",
             (
                 fence.sequence,
                 queue_id,
                 fence.lease_number,
                 fence.message_id.as_bytes(),
-                u8::from(!delay.is_zero()),
                 self.after(delay),
+                self.now_ms,
                 u8::from(!counts),
             ),
         )?;
@@ -204,10 +207,16 @@ impl Ledger {
         if changed == 0 { Err(fence.lost()) } else { Ok(()) }
     }
 
-    pub(crate) fn extend(&mut self, fence: &Fence, lease_for: Duration) -> Result<(), Error> {
+    /// `is_wanted`: this is also when the message is to come again, if the work on it fails.
+    pub(crate) fn extend(
+        &mut self,
+        fence: &Fence,
+        lease_for: Duration,
+        is_wanted: bool,
+    ) -> Result<(), Error> {
         let queue_id = self.queue_id(&fence.queue)?.ok_or_else(|| fence.lost())?;
         let changed = self.database.execute(
-            "UPDATE messages SET state = 2, visible_at_ms = ?5
+            "UPDATE messages SET state = 2, visible_at_ms = ?5, wanted_at_ms = IIF(?6, ?5, wanted_at_ms)
              WHERE sequence = ?1 AND queue_id = ?2 AND lease_number = ?3 AND message_id = ?4",
             (
                 fence.sequence,
@@ -215,14 +224,14 @@ impl Ledger {
                 fence.lease_number,
                 fence.message_id.as_bytes(),
                 self.after(lease_for),
+                is_wanted,
             ),
         )?;
         if changed == 0 { Err(fence.lost()) } else { Ok(()) }
     }
 
     /// Leases up to `count` messages in the order of insertion, several of one group among them. What is due becomes
-    /// ready first, so that taking the next one looks at one index entry however many are delayed or leased. Only
-    /// messages whose group has to wait are passed over one by one.
+    /// ready first, so that taking the next one looks at one index entry however many are delayed or leased.
     pub(crate) fn lease(&mut self, queue: &str, count: u32, lease: Duration) -> Result<Vec<Leased>, Error> {
         let Some(queue_id) = self.queue_id(queue)? else { return Ok(Vec::new()) };
         self.database.execute(
@@ -235,24 +244,64 @@ impl Ledger {
             if wanted == 0 {
                 return Ok(leased);
             }
-            let candidates = self.database.rows(
-                "SELECT sequence, message_id, lease_number, dequeue_count, inserted_at_ms, expires_at_ms,
-                     hop_count, trace_parent, digest, body, attributes, group_name
-                 FROM messages AS ready
-                 WHERE queue_id = ?1 AND state = 0 AND (group_name IS NULL OR NOT EXISTS (
-                     SELECT 1 FROM messages AS held
-                     WHERE held.queue_id = ?1 AND held.group_name = ready.group_name AND held.state <> 0))
-                 ORDER BY sequence LIMIT ?2",
-                (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)),
-                Candidate::from_row,
-            )?;
-            if candidates.is_empty() {
+            let next = self.next_ready(queue_id, i64::try_from(wanted).unwrap_or(i64::MAX))?;
+            if next.is_empty() {
                 return Ok(leased);
             }
-            for candidate in candidates {
-                leased.extend(self.lease_one(queue, candidate, lease)?);
+            for sequence in next {
+                let candidate = self.database.row(
+                    "SELECT sequence, message_id, lease_number, dequeue_count, inserted_at_ms, expires_at_ms,
+                         hop_count, trace_parent, digest, body, attributes, group_name
+                     FROM messages WHERE sequence = ?1",
+                    [sequence],
+                    Candidate::from_row,
+                )?;
+                if let Some(candidate) = candidate {
+                    leased.extend(self.lease_one(queue, candidate, lease)?);
+                }
             }
         }
+    }
+
+    /// Sequences of the next messages that nothing keeps back, in their order. Looks at the first ones, whose groups may
+    /// all have to wait; only then at each group, whose messages behind its first come with a later lease.
+    fn next_ready(&mut self, queue_id: i64, count: i64) -> Result<Vec<i64>, Error> {
+        let among_the_first = self.database.rows(
+            "SELECT sequence FROM (
+                 SELECT sequence, group_name FROM messages WHERE queue_id = ?1 AND state = 0 ORDER BY sequence LIMIT ?3
+             ) AS ready
+             WHERE group_name IS NULL OR NOT EXISTS (
+                 SELECT 1 FROM messages AS held
+                 WHERE held.queue_id = ?1 AND held.group_name = ready.group_name AND held.state <> 0)
+             ORDER BY sequence LIMIT ?2",
+            (queue_id, count, FIRST_LOOKED_AT),
+            |row| row.get(0),
+        )?;
+        if !among_the_first.is_empty() {
+            return Ok(among_the_first);
+        }
+        self.database.rows(
+            "WITH RECURSIVE named (name) AS (
+                 SELECT MIN(group_name) FROM messages
+                 WHERE queue_id = ?1 AND state = 0 AND group_name IS NOT NULL
+                 UNION ALL
+                 SELECT (SELECT MIN(group_name) FROM messages
+                         WHERE queue_id = ?1 AND state = 0 AND group_name IS NOT NULL AND group_name > named.name)
+                 FROM named WHERE named.name IS NOT NULL
+             )
+             SELECT sequence FROM (
+                 SELECT (SELECT MIN(sequence) FROM messages
+                         WHERE queue_id = ?1 AND state = 0 AND group_name = named.name) AS sequence
+                 FROM named WHERE named.name IS NOT NULL AND NOT EXISTS (
+                     SELECT 1 FROM messages AS held
+                     WHERE held.queue_id = ?1 AND held.group_name = named.name AND held.state <> 0)
+                 UNION ALL
+                 SELECT * FROM (SELECT sequence FROM messages
+                                WHERE queue_id = ?1 AND state = 0 AND group_name IS NULL ORDER BY sequence LIMIT ?2)
+             ) WHERE sequence IS NOT NULL ORDER BY sequence LIMIT ?2",
+            (queue_id, count),
+            |row| row.get(0),
+        )
     }
 
     /// Leases the message, or drops it if its time is over.
@@ -264,8 +313,8 @@ impl Ledger {
         }
         let next_visible_at_ms = self.after(lease);
         self.database.execute(
-            "UPDATE messages SET state = 2, visible_at_ms = ?2, lease_number = lease_number + 1,
-                 dequeue_count = dequeue_count + 1
+            "UPDATE messages SET state = 2, visible_at_ms = ?2, wanted_at_ms = NULL,
+                 lease_number = lease_number + 1, dequeue_count = dequeue_count + 1
              WHERE sequence = ?1",
             (row.sequence, next_visible_at_ms),
         )?;

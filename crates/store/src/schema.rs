@@ -138,6 +138,15 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX sent_once_until ON sent_once (until_ms);
 ",
+    "
+    -- When whoever works on a message wants it to come again if that fails.
+    ALTER TABLE messages ADD COLUMN wanted_at_ms INTEGER;
+    -- Messages whose group has to wait are passed over without a look at their rows, and many of them by their groups.
+    DROP INDEX messages_ready;
+    CREATE INDEX messages_ready ON messages (queue_id, sequence, group_name) WHERE state = 0;
+    CREATE INDEX messages_grouped ON messages (queue_id, group_name, sequence)
+        WHERE state = 0 AND group_name IS NOT NULL;
+",
 ];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.

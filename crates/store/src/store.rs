@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use ingle_types::clock::{ClockHandle, from_unix_ms, unix_ms};
+use ingle_types::clock::{ClockHandle, unix_ms};
 use ingle_types::faults::{Fault, Faults};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -18,19 +18,20 @@ use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::lock::DirectoryLock;
 use crate::model::{
-    Checkpoint, ContainerName, ContainerSummary, Document, LeasedMessage, MessageLease, NamedCheckpoint,
-    NewMessage, Operation, Options, PeekedMessage, QueueSummary, Reset, ResetReport, Sent,
+    Checkpoint, ContainerName, ContainerSummary, Document, NamedCheckpoint, NewMessage, Operation, Options,
+    Reset, ResetReport, Sent,
 };
 use crate::model::{Entity, EntityQuery, TableSummary};
 use crate::object::{Hooks, ObjectContent};
 use crate::query::Query;
-use crate::queue::Leased;
 use crate::reader::{self, ReadJob};
 use crate::schema;
-use crate::step::{Fence, Step, partition_key_text};
+use crate::step::{Step, partition_key_text};
 use crate::table;
 use crate::watch::{QueueWatch, Watches, container_key};
 use crate::writer::{Done, Job, Request, Writer};
+
+mod messages;
 
 /// Jobs that may wait for the writer; then callers wait before they are let in.
 const JOBS_MAX: usize = 4096;
@@ -199,66 +200,6 @@ impl Store {
         }
     }
 
-    /// Leases up to `count` messages in the order in which they were inserted. Nobody else gets them until the
-    /// lease ends, by time, by finishing or releasing the message, or with this process. A queue that does not
-    /// exist has no messages.
-    ///
-    /// A listener compares `dequeue_count` with its limit *before* it runs a message: one that ends the whole
-    /// server comes back with a higher count, and nobody else will notice.
-    ///
-    /// # Errors
-    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Broken`] or [`Error::Closed`].
-    pub async fn lease_messages(
-        &self,
-        queue: &str,
-        count: u32,
-        lease: Duration,
-    ) -> Result<Vec<LeasedMessage>, Error> {
-        let request = Request::Lease { queue: queue.to_owned(), count, lease };
-        let Done::Leased(leased) = self.request(request).await? else { return Ok(Vec::new()) };
-        let mut messages = Vec::with_capacity(leased.len());
-        for Leased { mut message, blob } in leased {
-            if let Some(pin) = blob {
-                let blobs = self.0.blobs.clone();
-                match aside(move || blobs.read(&pin.digest)).await? {
-                    Ok(body) => message.body = body.into(),
-                    Err(error) => {
-                        // It stays leased and comes again later; the others must not wait for it.
-                        let id = &message.lease.message_id;
-                        tracing::error!(%queue, %id, %error, "the body of a message can't be read");
-                        continue;
-                    }
-                }
-            }
-            messages.push(message);
-        }
-        Ok(messages)
-    }
-
-    /// Lets the lease end `lease_for` from now instead. Its receipt stays the same.
-    ///
-    /// # Errors
-    /// [`Error::LeaseLost`] if somebody else has had the message since.
-    pub async fn extend_lease(&self, lease: &MessageLease, lease_for: Duration) -> Result<(), Error> {
-        let fence = Fence::read(lease)?;
-        self.request(Request::Extend { fence, lease_for }).await.map(drop)
-    }
-
-    /// Tells when the queue changes. It may not exist yet.
-    pub fn watch_queue(&self, queue: &str) -> QueueWatch {
-        self.0.watches.watch(queue)
-    }
-
-    /// When the next message that is delayed or leased becomes visible; in the past for one that is due.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
-    pub async fn next_visible_at(&self, queue: &str) -> Result<Option<SystemTime>, Error> {
-        let queue = queue.to_owned();
-        let time_ms = self.read(move |database| reader::next_visible_at_ms(database, &queue)).await?;
-        Ok(time_ms.map(from_unix_ms))
-    }
-
     /// One document by its id. Without a partition key the id must be unique in the container.
     ///
     /// # Errors
@@ -330,24 +271,6 @@ impl Store {
     /// Tells when documents of the container are written. It may not exist yet.
     pub fn watch_container(&self, container: &ContainerName) -> QueueWatch {
         self.0.watches.watch(&container_key(container))
-    }
-
-    /// All queues by name, empty ones too.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
-    pub async fn queues(&self) -> Result<Vec<QueueSummary>, Error> {
-        let now_ms = unix_ms(self.0.clock.now());
-        self.read(move |database| reader::queues(database, now_ms)).await
-    }
-
-    /// The next messages in the order of delivery, without leasing them.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Corrupt`] or [`Error::Closed`].
-    pub async fn peek_messages(&self, queue: &str, count: u32) -> Result<Vec<PeekedMessage>, Error> {
-        let (queue, blobs, now_ms) = (queue.to_owned(), self.0.blobs.clone(), unix_ms(self.0.clock.now()));
-        self.read(move |database| reader::peek(database, &blobs, &queue, count, now_ms)).await
     }
 
     /// All containers by database and name.

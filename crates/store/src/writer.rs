@@ -34,7 +34,7 @@ pub(crate) struct Job {
 pub(crate) enum Request {
     Commit(Vec<Step>),
     Lease { queue: String, count: u32, lease: Duration },
-    Extend { fence: Fence, lease_for: Duration },
+    Extend { fence: Fence, lease_for: Duration, is_wanted: bool },
     CatchUp { container: String, hook: ObjectHook, after: i64, count: u32 },
     Reset(Reset),
     Close,
@@ -225,8 +225,8 @@ impl Writer {
                 self.fail_at("store.lease.before")?;
                 self.ledger.lease(queue, *count, *lease).map(Done::Leased)
             }
-            Request::Extend { fence, lease_for } => {
-                self.ledger.extend(fence, *lease_for).map(|()| Done::Nothing)
+            Request::Extend { fence, lease_for, is_wanted } => {
+                self.ledger.extend(fence, *lease_for, *is_wanted).map(|()| Done::Nothing)
             }
             Request::CatchUp { container, hook, after, count } => {
                 self.ledger.catch_up(container, hook, *after, *count).map(Done::CaughtUp)

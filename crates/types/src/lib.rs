@@ -18,6 +18,7 @@
 //! | filters over tables | [`filter`] |
 //! | names of blobs and their patterns | [`blob`] |
 //! | attributes and filters of topics | [`topic`] |
+//! | queues as clients of SQS know them | [`queue`] |
 //! | patterns over events of AWS | [`pattern`] |
 //! | when a timer fires | [`schedule`] |
 //! | findings about a user's files | [`problem`] |
@@ -48,6 +49,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod pattern;
 pub mod problem;
+pub mod queue;
 pub mod schedule;
 pub mod spans;
 pub mod spec;

@@ -129,6 +129,7 @@ impl Chalice {
             included: vec![PathBuf::from(SCRIPT)],
             region: self.region.clone(),
             functions,
+            queues: Vec::new(),
             subscriptions: Vec::new(),
             ignored,
             problems: problems.into_iter().chain(found).collect(),

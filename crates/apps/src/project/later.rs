@@ -1,20 +1,16 @@
-//! What becomes of events that nobody waits for, and of messages that fail, as both kinds of projects say it.
+//! What becomes of events that nobody waits for, as both kinds of projects say it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ingle_types::spec::{LaterOptions, LaterTarget, Redrive, embedded_name};
+use ingle_types::spec::{LaterOptions, LaterTarget, embedded_name};
 
 use super::findings::{Findings, shortened};
-use super::intrinsics::Evaluator;
-use super::node::{Fault, Kind, Member, Node};
-use super::resources::{Kind as ResourceKind, name_in_arn};
-use super::{EventSource, ProjectFunction};
+use super::node::{Kind, Node};
+use super::resources::name_in_arn;
 
-/// As Lambda and SQS take them.
+/// As Lambda takes them.
 const RETRIES_RANGE: std::ops::RangeInclusive<u64> = 0..=2;
 const AGE_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 60..=21_600;
-const RECEIVES_RANGE: std::ops::RangeInclusive<u64> = 1..=1000;
 
 /// Of a function in a template.
 pub(super) fn of_template(findings: &mut Findings, id: &str, properties: &Node) -> LaterOptions {
@@ -87,54 +83,13 @@ fn target(
     None
 }
 
-fn queue(findings: &mut Findings, id: &str, key: &str, node: &Node) -> Option<String> {
+/// A queue by its ARN; what else stands there is told of.
+pub(super) fn queue(findings: &mut Findings, id: &str, key: &str, node: &Node) -> Option<String> {
     match target(findings, id, key, node, None)? {
         LaterTarget::Queue(queue) => Some(queue),
         LaterTarget::Function(_) => {
             findings.ignore_of(node.line, key, id, "it is no queue");
             None
-        }
-    }
-}
-
-/// What the queues of the file say about messages that fail, by their names.
-pub(super) fn redrives(
-    findings: &mut Findings,
-    evaluator: &mut Evaluator<'_>,
-    resources: &[Member],
-) -> Result<BTreeMap<String, Redrive>, Fault> {
-    let mut found = BTreeMap::new();
-    for resource in resources.iter().filter(|one| ResourceKind::of(&one.value) == Some(ResourceKind::Queue)) {
-        let name = evaluator.name(&resource.key, &resource.value, ResourceKind::Queue)?;
-        let Some(value) = evaluator.evaluate(&resource.value)? else { continue };
-        let policy = redrive(findings, &Member { value, ..resource.clone() });
-        found.extend(name.ok().zip(policy));
-    }
-    Ok(found)
-}
-
-fn redrive(findings: &mut Findings, resource: &Member) -> Option<Redrive> {
-    let policy = resource.value.at(&["Properties", "RedrivePolicy"])?;
-    let (Some(arn), Some(count)) = (policy.get("deadLetterTargetArn"), policy.get("maxReceiveCount")) else {
-        let fix = "write deadLetterTargetArn and maxReceiveCount below it";
-        findings.wrong(
-            "E0116",
-            policy.line,
-            format!("the RedrivePolicy of {} says too little", resource.key),
-            fix,
-        );
-        return None;
-    };
-    let receives_max = findings.number(count, "maxReceiveCount", RECEIVES_RANGE);
-    let queue = queue(findings, &resource.key, "deadLetterTargetArn", arn);
-    Some(Redrive { queue: queue?, receives_max: u32::try_from(receives_max?).ok()? })
-}
-
-/// Lets the queues of functions have what was said of them, by their names.
-pub(super) fn apply(functions: &mut [ProjectFunction], redrives: &BTreeMap<String, Redrive>) {
-    for source in functions.iter_mut().flat_map(|function| &mut function.sources) {
-        if let EventSource::Queue(source) = source {
-            source.redrive = redrives.get(&source.queue).cloned();
         }
     }
 }

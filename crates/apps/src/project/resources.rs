@@ -6,13 +6,17 @@ use super::findings::Findings;
 use super::node::{Kind as NodeKind, Member, Node};
 
 /// Properties of queues, buckets and topics that have an effect.
-const NAMING: [&str; 8] = [
+const APPLIED: [&str; 12] = [
     "QueueName",
     "FifoQueue",
     "BucketName",
     "TopicName",
     "DisplayName",
     "RedrivePolicy",
+    "VisibilityTimeout",
+    "DelaySeconds",
+    "ReceiveMessageWaitTimeSeconds",
+    "ContentBasedDeduplication",
     "Subscription",
     "Tags",
 ];
@@ -124,7 +128,7 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
         Some(Kind::Table) => findings.ignore_of(line, &type_name, id, "only its name is known here"),
         Some(Kind::Queue | Kind::Bucket | Kind::Topic) => {
             let properties = resource.value.get("Properties").map_or(&[][..], Node::members);
-            for property in properties.iter().filter(|one| !NAMING.contains(&one.key.as_str())) {
+            for property in properties.iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
                 findings.ignore_of(property.line, &property.key, id, "it is not applied here");
             }
         }

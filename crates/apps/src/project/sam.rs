@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_types::queue::QueueSettings;
+
 use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::resources::{self, Kind as ResourceKind};
 use super::{
     Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, QueueSubscription, front, function, later,
-    place, subscriptions,
+    place, queues, subscriptions,
 };
 
 mod api;
@@ -126,14 +128,14 @@ pub(super) fn read(
     };
     let documents = openapi::read(&mut findings, &mut evaluator, root, (listed, &resources))?;
     let included = openapi::files(&documents);
-    let (taken, subscriptions) = (BTreeSet::new(), Vec::new());
-    let mut reader = Reader { root, template, findings, evaluator, documents, taken, subscriptions };
+    let (taken, queues, subscriptions) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let mut reader = Reader { root, template, findings, evaluator, documents, taken, queues, subscriptions };
     let functions = reader.functions(&resources)?;
-    let Reader { findings, subscriptions, .. } = reader;
+    let Reader { findings, queues, subscriptions, .. } = reader;
     let (problems, ignored) = findings.finish();
     let file = PathBuf::from(file);
     let kind = ProjectKind::Sam;
-    Ok(Some(Project { kind, file, included, region, functions, subscriptions, ignored, problems }))
+    Ok(Some(Project { kind, file, included, region, functions, queues, subscriptions, ignored, problems }))
 }
 
 /// The folder's name with what a stack's name may hold.
@@ -198,6 +200,7 @@ struct Reader<'a> {
     documents: Vec<openapi::Document>,
     /// Resources that start a function.
     taken: BTreeSet<String>,
+    queues: Vec<QueueSettings>,
     /// Queues that hear of topics.
     subscriptions: Vec<QueueSubscription>,
 }
@@ -236,8 +239,8 @@ impl Reader<'_> {
         for member in resources.iter().filter(|member| !self.taken.contains(&member.key)) {
             resources::note_unserved(&mut self.findings, member);
         }
-        let redrives = later::redrives(&mut self.findings, &mut self.evaluator, resources)?;
-        later::apply(&mut functions, &redrives);
+        self.queues = queues::read(&mut self.findings, &mut self.evaluator, resources)?;
+        queues::apply(&mut functions, &self.queues);
         let (findings, evaluator) = (&mut self.findings, &mut self.evaluator);
         self.subscriptions = subscriptions::read(findings, evaluator, resources, &mut functions)?;
         let mut functions = function::distinct(&mut self.findings, functions);

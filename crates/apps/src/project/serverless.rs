@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_types::queue::QueueSettings;
+
 use super::findings::Findings;
 use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::{
     Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, QueueSubscription, front, function, later,
-    place, resources, subscriptions,
+    place, queues, resources, subscriptions,
 };
 use variables::Variables;
 
@@ -166,14 +168,15 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         shared,
         names,
         findings,
+        queues: Vec::new(),
         subscriptions: Vec::new(),
     };
     let functions = reader.functions((functions, &resource_nodes), &mut evaluator)?;
-    let Reader { findings, subscriptions, .. } = reader;
+    let Reader { findings, queues, subscriptions, .. } = reader;
     let (problems, ignored) = findings.finish();
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
     let kind = ProjectKind::Serverless;
-    Ok(Project { kind, file, included, region, functions, subscriptions, ignored, problems })
+    Ok(Project { kind, file, included, region, functions, queues, subscriptions, ignored, problems })
 }
 
 /// What is declared in the language of CloudFormation.
@@ -325,6 +328,7 @@ struct Reader<'a> {
     /// Of functions, by their keys.
     names: auth::Names,
     findings: Findings,
+    queues: Vec<QueueSettings>,
     /// Queues that hear of topics.
     subscriptions: Vec<QueueSubscription>,
 }
@@ -340,8 +344,8 @@ impl Reader<'_> {
             let Some(value) = evaluator.evaluate(&function.value)? else { continue };
             found.extend(self.checked(&Member { value, ..function }));
         }
-        let redrives = later::redrives(&mut self.findings, evaluator, resources)?;
-        later::apply(&mut found, &redrives);
+        self.queues = queues::read(&mut self.findings, evaluator, resources)?;
+        queues::apply(&mut found, &self.queues);
         self.subscriptions = subscriptions::read(&mut self.findings, evaluator, resources, &mut found)?;
         let functions = function::distinct(&mut self.findings, found);
         front::check(&mut self.findings, &functions);

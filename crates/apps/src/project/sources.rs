@@ -214,6 +214,7 @@ pub(super) fn queue(
         reports_failures,
         enabled,
         concurrency,
+        visibility: None,
         redrive: None,
         filters,
         line,

@@ -11,6 +11,7 @@ mod damage;
 mod front;
 mod keys;
 mod openapi;
+mod queues;
 mod sam;
 mod serverless;
 
@@ -64,6 +65,12 @@ fn shown(project: &Project) -> String {
         for source in &function.sources {
             writeln!(text, "  {}", shown_source(source)).unwrap();
         }
+    }
+    for queue in project.queues.iter().filter(|queue| **queue != QueueSettings::new(&queue.name)) {
+        let QueueSettings { name, visibility, delay, wait, deduplicates_by_content, redrive } = queue;
+        let redrive = redrive.as_ref().map(|redrive| (redrive.receives_max, redrive.queue.as_str()));
+        let content = if *deduplicates_by_content { "contents" } else { "no contents" };
+        writeln!(text, "queue {name}: {visibility:?}, {delay:?}, {wait:?}, {content}, {redrive:?}").unwrap();
     }
     for QueueSubscription { topic, queue, filter, is_raw, line } in &project.subscriptions {
         let is_filtered = filter.is_some();
@@ -139,6 +146,7 @@ fn shown_source(source: &EventSource) -> String {
                 reports_failures,
                 enabled,
                 concurrency,
+                visibility: _,
                 redrive: _,
                 filters,
                 line,

@@ -81,6 +81,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         included: Vec::new(),
         region,
         functions,
+        queues: Vec::new(),
         subscriptions: Vec::new(),
         ignored,
         problems,

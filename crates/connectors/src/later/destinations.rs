@@ -68,21 +68,26 @@ impl Events {
             Verdict::Poison { poison_queue, reason } => {
                 let failure = outcome.failure();
                 let end = End { condition: "RetriesExhausted", attempts, response: None, failure };
-                let told = self.given_up(message, &end, &reason);
+                let told = self.ends_of(message, &end, &reason);
                 told.unwrap_or_else(|| poison(message.lease.clone(), poison_queue, reason))
             }
         }
     }
 
-    /// Of an event that has waited for too long; `None` if nobody is told of it.
-    pub(super) fn too_old(&self, message: &LeasedMessage, reason: &str) -> Option<Vec<Operation>> {
+    /// Of an event that is not run once more: it has waited for too long, or was delivered too often. `None` if nobody is told of it.
+    pub(super) fn given_up_on(
+        &self,
+        message: &LeasedMessage,
+        condition: &'static str,
+        reason: &str,
+    ) -> Option<Vec<Operation>> {
         let attempts = message.dequeue_count.saturating_sub(1);
-        let end = End { condition: "EventAgeExceeded", attempts, response: None, failure: None };
-        self.given_up(message, &end, reason)
+        let end = End { condition, attempts, response: None, failure: None };
+        self.ends_of(message, &end, reason)
     }
 
     /// Who is told of an event that is given up on; `None` if nobody is.
-    fn given_up(&self, message: &LeasedMessage, end: &End<'_>, reason: &str) -> Option<Vec<Operation>> {
+    fn ends_of(&self, message: &LeasedMessage, end: &End<'_>, reason: &str) -> Option<Vec<Operation>> {
         let dead = self.options.dead_letters.as_ref().map(|queue| self.dead(message, queue, reason));
         let told = self.options.on_failure.as_ref().map(|target| self.told(message, target, end));
         let told: Vec<Operation> = dead.into_iter().chain(told).collect();
@@ -188,6 +193,7 @@ mod tests {
     use ingle_types::outcome::{Blame, Outputs};
 
     use super::*;
+    use crate::queue::MessageReader as _;
 
     fn events(options: LaterOptions) -> Events {
         let clock = Arc::new(MovedClock::at(SystemTime::UNIX_EPOCH));
@@ -287,7 +293,24 @@ mod tests {
         assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
         assert_eq!(record["responseContext"]["functionError"], "Unhandled");
         assert_eq!(record["responsePayload"]["errorType"], "ValueError");
-        let old = events(options).too_old(&message(), "too old").unwrap();
+        let old = events(options).given_up_on(&message(), "EventAgeExceeded", "too old").unwrap();
         assert_eq!(old.len(), 3);
+    }
+
+    /// The number of attempts was made smaller while it waited, or the server ended in the last one.
+    #[test]
+    fn one_that_was_delivered_too_often_is_told_of_as_any_other() {
+        let options = LaterOptions {
+            on_failure: Some(LaterTarget::Function("told".into())),
+            ..LaterOptions::default()
+        };
+        let operations = events(options).given_up(&message(), "delivered 4 times").unwrap();
+        let [Operation::DeleteMessage(_), Operation::Enqueue(told)] = &operations[..] else {
+            panic!("{operations:?}")
+        };
+        assert_eq!((&*told.queue, told.hop_count), (&*queue_name(&FunctionName::new("told")), 5));
+        assert_eq!(body(told)["requestContext"]["condition"], "RetriesExhausted");
+        // To whom nobody says anything, it is kept as a whole.
+        assert_eq!(events(LaterOptions::default()).given_up(&message(), "delivered 4 times"), None);
     }
 }

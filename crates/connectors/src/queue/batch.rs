@@ -246,20 +246,23 @@ pub async fn conclude(
     }
 }
 
-/// Ends the delivery of messages. One that somebody else has had meanwhile, or deleted, is left alone, and is no reason
-/// to do the others twice.
+/// Ends the delivery of messages. One that somebody else has had meanwhile, or that the function itself has deleted, is left
+/// alone, and is no reason to do the others twice.
 ///
 /// # Errors
 /// The store's own.
 pub(super) async fn commit(store: &Store, operations: Vec<Operation>) -> Result<(), ingle_store::Error> {
     match store.commit(operations.clone()).await {
-        Err(ingle_store::Error::LeaseLost { .. }) if operations.len() > 1 => {}
+        Err(ingle_store::Error::LeaseLost { .. }) => {}
         other => return other,
     }
     for operation in operations {
         match store.commit(vec![operation]).await {
             Err(error @ ingle_store::Error::LeaseLost { .. }) => {
-                tracing::warn!(code = error.code(), "a message of a batch was taken away: {error}");
+                tracing::warn!(
+                    code = error.code(),
+                    "a message of a batch is gone, or somebody else has it: {error}"
+                );
             }
             other => other?,
         }

@@ -73,6 +73,11 @@ pub trait MessageReader: Send + Sync + 'static {
     ) -> Vec<Operation> {
         vec![super::acknowledge(delivery, outcome)]
     }
+
+    /// What ends the delivery of a message that was delivered too often, if somebody else than the poison queue gets it.
+    fn given_up(&self, _message: &LeasedMessage, _reason: &str) -> Option<Vec<Operation>> {
+        None
+    }
 }
 
 /// What became of a message that was read.
@@ -224,9 +229,14 @@ impl Listener {
 
     /// A message that was delivered more often than allowed is not handed to the function again.
     async fn give_up(&self, message: LeasedMessage) -> Result<(), ingle_store::Error> {
+        let reason = format!("delivered {} times", message.dequeue_count);
+        if let Form::Each(reader) = &self.options.form
+            && let Some(operations) = reader.given_up(&message, &reason)
+        {
+            return self.store.commit(operations).await;
+        }
         let named = self.options.dead_letters.clone();
         let Some(poison_queue) = named.or_else(|| poison_queue(&self.options.queue)) else { return Ok(()) };
-        let reason = format!("delivered {} times", message.dequeue_count);
         self.store.commit(vec![Operation::PoisonMessage { lease: message.lease, poison_queue, reason }]).await
     }
 

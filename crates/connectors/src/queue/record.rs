@@ -44,7 +44,7 @@ pub(super) fn record(message: &LeasedMessage, place: Place<'_>, now: SystemTime)
     }
     Some(json!({
         "messageId": message.lease.message_id,
-        "receiptHandle": message.lease.pop_receipt,
+        "receiptHandle": message.lease.receipt_handle(),
         BODY: body,
         "attributes": system,
         "messageAttributes": attributes["record"],

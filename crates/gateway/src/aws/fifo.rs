@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Fault, signature, sqs, text};
 
-const SUFFIX: &str = ".fifo";
 const GROUP: &str = "MessageGroupId";
 const DEDUPLICATION: &str = "MessageDeduplicationId";
 const CHARACTERS_MAX: usize = 128;
@@ -22,23 +21,22 @@ pub(super) struct Place {
     pub(super) once: Once,
 }
 
-/// Whether messages of a queue of this name are ordered.
-pub(super) fn is_fifo(name: &str) -> bool {
-    name.ends_with(SUFFIX)
-}
-
-/// The place that a request names. Without an id the content is one, as at a queue with `ContentBasedDeduplication`.
+/// The place that a request names. Without an id the content is one if the queue has `ContentBasedDeduplication`.
 ///
 /// # Errors
 /// 400 as SQS has them.
-pub(super) fn place(entry: &Value, body: &str) -> Result<Place, Fault> {
-    if entry.get("DelaySeconds").is_some_and(|delay| !delay.is_null()) {
+pub(super) fn place(entry: &Value, body: &str, by_content: bool) -> Result<Place, Fault> {
+    if entry.get("DelaySeconds").is_some_and(|delay| !delay.is_null() && delay != 0) {
         return Err(not_of_this_type("DelaySeconds", "a queue with groups has delays of its own only"));
     }
     let group = name(entry, GROUP)?.ok_or_else(|| sqs::missing(GROUP))?;
     let id = match name(entry, DEDUPLICATION)? {
         Some(id) => id,
-        None => signature::hex(&Sha256::digest(body.as_bytes())),
+        None if by_content => signature::hex(&Sha256::digest(body.as_bytes())),
+        None => {
+            let message = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly";
+            return Err(Fault::bad("InvalidParameterValue", message));
+        }
     };
     Ok(Place { group, once: Once { id, within: ONCE_WITHIN } })
 }
@@ -79,18 +77,28 @@ mod tests {
 
     #[test]
     fn a_message_has_a_group_and_an_id() {
-        let place = |entry: Value| place(&entry, "soup").map(|place| (place.group, place.once.id));
+        let place = |entry: Value| place(&entry, "soup", true).map(|place| (place.group, place.once.id));
         let named = place(json!({"MessageGroupId": "a", "MessageDeduplicationId": "b"})).unwrap();
         assert_eq!(named, ("a".to_owned(), "b".to_owned()));
         // As `sha256sum` has it.
         let of_content = "9014fac8184d7ba9e1dcd80b8c1e1aa2906af8a01fc1e6e9092e575eabf7b80d";
         assert_eq!(place(json!({"MessageGroupId": "a"})).unwrap().1, of_content);
+        // Zero is no delay of its own.
+        assert!(place(json!({"MessageGroupId": "a", "DelaySeconds": 0})).is_ok());
         let code = |entry: Value| place(entry).unwrap_err().code;
         assert_eq!(code(json!({})), "MissingParameter");
         assert_eq!(code(json!({"MessageGroupId": ""})), "InvalidParameterValue");
         assert_eq!(code(json!({"MessageGroupId": "a b"})), "InvalidParameterValue");
         assert_eq!(code(json!({"MessageGroupId": "a".repeat(129)})), "InvalidParameterValue");
         assert_eq!(code(json!({"MessageGroupId": "a", "DelaySeconds": 1})), "InvalidParameterValue");
+    }
+
+    #[test]
+    fn content_is_an_id_only_where_the_queue_says_so() {
+        let place = |entry: Value| super::place(&entry, "soup", false).map(|place| place.once.id);
+        assert_eq!(place(json!({"MessageGroupId": "a"})).unwrap_err().code, "InvalidParameterValue");
+        let named = json!({"MessageGroupId": "a", "MessageDeduplicationId": "b"});
+        assert_eq!(place(named).unwrap(), "b");
     }
 
     #[test]

@@ -1,30 +1,29 @@
 //! Queues, as clients of SQS ask for them (JSON 1.0, API version 2012-11-05).
 //!
-//! Every name is that of a queue, which comes to be with its first message, as for outputs of functions.
+//! Every name is that of a queue: one that the project declares, or one that comes to be with its first message, as for outputs
+//! of functions.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use ingle_store::{Error, LeasedMessage, MessageLease, NewMessage, Operation, Reset, Sent};
-use ingle_types::blob::INTERNAL_QUEUE_PREFIX;
 use ingle_types::clock::unix_ms;
-use ingle_types::event::LATER_QUEUE_PREFIX;
-use ingle_types::spec::embedded_name;
+use ingle_types::queue::{QueueSettings, VISIBILITY};
+use ingle_types::spec::Redrive;
 use ingle_types::topic::{md5, sequence_number};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::{ACCOUNT, Answer, Aws, Fault, Origin, text, whole};
-use super::{attributes, fifo};
+use super::{attributes, fifo, queues};
 
 pub(super) const NO_QUEUE: &str = "QueueDoesNotExist";
 /// As SQS has them.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 const BATCH_MAX: usize = 10;
 const DELAY_SECONDS_MAX: u64 = 900;
-const VISIBILITY_SECONDS: u64 = 30;
 const VISIBILITY_SECONDS_MAX: u64 = 43_200;
 const WAIT_SECONDS_MAX: u64 = 20;
 
@@ -89,9 +88,18 @@ impl Call<'_> {
         name.ok_or_else(|| Fault::bad(NO_QUEUE, format!("`{url}` is no URL of a queue")))
     }
 
+    fn settings(&self) -> Result<Cow<'_, QueueSettings>, Fault> {
+        Ok(self.aws.queues.settings(self.name()?))
+    }
+
     /// The queue of the store that stands for it.
     fn queue(&self) -> Result<String, Fault> {
-        Ok(embedded_name(self.name()?, "queue"))
+        let queue = self.settings()?.embedded();
+        if queues::is_internal(&queue) {
+            let message = format!("{queue} is a queue of Ingle's own, which functions have no part in");
+            return Err(Fault::new(StatusCode::FORBIDDEN, "AccessDenied", message));
+        }
+        Ok(queue)
     }
 
     fn number(&self, entry: &Value, name: &str, most: u64) -> Result<Option<u64>, Fault> {
@@ -111,15 +119,18 @@ impl Call<'_> {
             let message = format!("The message must have 1 to {MESSAGE_BYTES_MAX} bytes.");
             return Err(Fault::bad("InvalidParameterValue", message));
         }
-        let delay = self.number(entry, "DelaySeconds", DELAY_SECONDS_MAX)?.unwrap_or(0);
+        let settings = self.settings()?;
+        let delay = self.number(entry, "DelaySeconds", DELAY_SECONDS_MAX)?.filter(|_| !settings.is_fifo());
         let mut kept = attributes::kept(entry)?;
         let mut told = json!({"MD5OfMessageBody": md5(body.as_bytes())});
         if let Some(kept) = &kept {
             told["MD5OfMessageAttributes"] = kept["md5"].clone();
         }
-        let is_fifo = fifo::is_fifo(self.name()?);
-        let place =
-            if is_fifo { Some(fifo::place(entry, body)?) } else { fifo::refuse(entry).map(|()| None)? };
+        let place = if settings.is_fifo() {
+            Some(fifo::place(entry, body, settings.deduplicates_by_content)?)
+        } else {
+            fifo::refuse(entry).map(|()| None)?
+        };
         if let Some(place) = &place {
             kept.get_or_insert_with(|| json!({"record": {}, "md5": null}))["deduplicationId"] =
                 place.once.id.as_str().into();
@@ -128,7 +139,7 @@ impl Call<'_> {
         let message = NewMessage {
             group,
             once,
-            visible_after: Duration::from_secs(delay),
+            visible_after: delay.map_or(settings.delay, Duration::from_secs),
             hop_count: self.origin.hop_count,
             trace_parent: self.origin.trace_parent.clone(),
             attributes: kept.map(|kept| kept.to_string()),
@@ -196,22 +207,25 @@ impl Call<'_> {
         let queue = self.queue()?;
         let count = self.number(self.request, "MaxNumberOfMessages", 10)?.unwrap_or(1).max(1);
         let count = u32::try_from(count).unwrap_or(1);
-        let visibility = self.number(self.request, "VisibilityTimeout", VISIBILITY_SECONDS_MAX)?;
+        let settings = self.settings()?;
+        let seconds =
+            |name, most| self.number(self.request, name, most).map(|one| one.map(Duration::from_secs));
+        let visibility = seconds("VisibilityTimeout", VISIBILITY_SECONDS_MAX)?.or(settings.visibility);
         // A lease of no time could not be given back; the next one gets the message all the same.
-        let lease =
-            Duration::from_secs(visibility.unwrap_or(VISIBILITY_SECONDS)).max(Duration::from_millis(1));
-        let wait = self.number(self.request, "WaitTimeSeconds", WAIT_SECONDS_MAX)?.unwrap_or(0);
-        let until = tokio::time::Instant::now() + Duration::from_secs(wait);
+        let lease = visibility.unwrap_or(VISIBILITY).max(Duration::from_millis(1));
+        let wait = seconds("WaitTimeSeconds", WAIT_SECONDS_MAX)?.unwrap_or(settings.wait);
+        let until = tokio::time::Instant::now() + wait;
         let mut watch = self.aws.store.watch_queue(&queue);
         loop {
-            let found = self.aws.store.lease_messages(&queue, count, lease).await?;
+            let leased = self.aws.store.lease_messages(&queue, count, lease).await?;
+            let found = self.without_dead(leased, settings.redrive.as_ref()).await?;
             if !found.is_empty() {
                 let messages: Vec<Value> = found.iter().map(|message| self.received(message)).collect();
                 return Ok(json!({"Messages": messages}));
             }
             // A delayed message that comes due changes nothing in the queue, so it is looked for now and then.
             let look = until.min(tokio::time::Instant::now() + Duration::from_secs(1));
-            if wait == 0 || tokio::time::Instant::now() >= until {
+            if tokio::time::Instant::now() >= until {
                 return Ok(json!({}));
             }
             tokio::select! {
@@ -221,11 +235,28 @@ impl Call<'_> {
         }
     }
 
+    /// Those that may be received once more. The others go where the queue says.
+    async fn without_dead(
+        &self,
+        leased: Vec<LeasedMessage>,
+        redrive: Option<&Redrive>,
+    ) -> Result<Vec<LeasedMessage>, Error> {
+        let Some(Redrive { queue, receives_max }) = redrive else { return Ok(leased) };
+        let (dead, found): (Vec<_>, Vec<_>) =
+            leased.into_iter().partition(|message| message.dequeue_count > *receives_max);
+        let ends = dead.into_iter().map(|message| Operation::PoisonMessage {
+            lease: message.lease,
+            poison_queue: queue.clone(),
+            reason: format!("received {receives_max} times"),
+        });
+        self.aws.store.commit(ends.collect()).await?;
+        Ok(found)
+    }
+
     fn received(&self, message: &LeasedMessage) -> Value {
-        let MessageLease { message_id, pop_receipt, .. } = &message.lease;
         let mut shown = json!({
-            "MessageId": message_id,
-            "ReceiptHandle": format!("{message_id}/{pop_receipt}"),
+            "MessageId": message.lease.message_id,
+            "ReceiptHandle": message.lease.receipt_handle(),
             "MD5OfBody": md5(&message.body),
             "Body": String::from_utf8_lossy(&message.body),
         });
@@ -264,13 +295,10 @@ impl Call<'_> {
 
     fn lease(&self, entry: &Value) -> Result<MessageLease, Fault> {
         let handle = text(entry, "ReceiptHandle").ok_or_else(|| missing("ReceiptHandle"))?;
-        let parts = handle.split_once('/').filter(|(id, _)| Uuid::parse_str(id).is_ok());
-        let Some((message_id, pop_receipt)) = parts else {
+        MessageLease::of_handle(self.queue()?, handle).ok_or_else(|| {
             let message = format!("The input receipt handle \"{handle}\" is not a valid receipt handle.");
-            return Err(Fault::bad("ReceiptHandleIsInvalid", message));
-        };
-        let (message_id, pop_receipt) = (message_id.to_owned(), pop_receipt.to_owned());
-        Ok(MessageLease { queue: self.queue()?, message_id, pop_receipt })
+            Fault::bad("ReceiptHandleIsInvalid", message)
+        })
     }
 
     /// One that somebody else has now stays, and that is no error, as at SQS.
@@ -290,7 +318,7 @@ impl Call<'_> {
             let release = Operation::ReleaseMessage { lease, visible_after: Duration::ZERO, counts: true };
             self.aws.store.commit(vec![release]).await
         } else {
-            self.aws.store.extend_lease(&lease, Duration::from_secs(seconds)).await
+            self.aws.store.choose_visibility(&lease, Duration::from_secs(seconds)).await
         };
         match changed {
             Err(Error::LeaseLost { .. }) => Err(Fault::bad(
@@ -301,22 +329,32 @@ impl Call<'_> {
         }
     }
 
+    fn arn(&self, name: &str) -> String {
+        format!("arn:aws:sqs:{}:{ACCOUNT}:{name}", self.aws.region)
+    }
+
     async fn queue_attributes(&self) -> Result<Value, Fault> {
-        let queue = self.queue()?;
+        let (settings, queue) = (self.settings()?, self.queue()?);
         let found = self.aws.store.queues().await?.into_iter().find(|known| known.name == queue);
         let count = |read: fn(&ingle_store::QueueSummary) -> u64| found.as_ref().map_or(0, read).to_string();
         let mut all = json!({
-            "QueueArn": format!("arn:aws:sqs:{}:{ACCOUNT}:{}", self.aws.region, self.name()?),
+            "QueueArn": self.arn(&settings.name),
             "ApproximateNumberOfMessages": count(|queue| queue.ready),
             "ApproximateNumberOfMessagesNotVisible": count(|queue| queue.leased),
             "ApproximateNumberOfMessagesDelayed": count(|queue| queue.delayed),
-            "VisibilityTimeout": VISIBILITY_SECONDS.to_string(),
-            "DelaySeconds": "0",
-            "ReceiveMessageWaitTimeSeconds": "0",
+            "VisibilityTimeout": settings.visibility.unwrap_or(VISIBILITY).as_secs().to_string(),
+            "DelaySeconds": settings.delay.as_secs().to_string(),
+            "ReceiveMessageWaitTimeSeconds": settings.wait.as_secs().to_string(),
         });
-        if fifo::is_fifo(self.name()?) {
+        if settings.is_fifo() {
             all["FifoQueue"] = "true".into();
-            all["ContentBasedDeduplication"] = "true".into();
+            all["ContentBasedDeduplication"] = settings.deduplicates_by_content.to_string().into();
+        }
+        if let Some(redrive) = &settings.redrive {
+            let dead = self.aws.queues.settings(&redrive.queue);
+            let policy =
+                json!({"deadLetterTargetArn": self.arn(&dead.name), "maxReceiveCount": redrive.receives_max});
+            all["RedrivePolicy"] = policy.to_string().into();
         }
         let names = self.request.get("AttributeNames").and_then(Value::as_array);
         let names = names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
@@ -325,13 +363,9 @@ impl Call<'_> {
 
     async fn list(&self) -> Result<Value, Fault> {
         let prefix = text(self.request, "QueueNamePrefix").unwrap_or_default();
-        let is_internal = |name: &str| {
-            [INTERNAL_QUEUE_PREFIX, LATER_QUEUE_PREFIX].iter().any(|prefix| name.starts_with(prefix))
-        };
-        let queues = self.aws.store.queues().await?;
-        let names = queues.iter().map(|queue| queue.name.as_str());
-        let urls =
-            names.filter(|name| name.starts_with(prefix) && !is_internal(name)).map(|name| self.url(name));
+        let stored = self.aws.store.queues().await?;
+        let names = self.aws.queues.names(stored.iter().map(|queue| queue.name.as_str()));
+        let urls = names.into_iter().filter(|name| name.starts_with(prefix)).map(|name| self.url(name));
         Ok(json!({"QueueUrls": urls.collect::<Vec<String>>()}))
     }
 }

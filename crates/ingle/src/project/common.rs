@@ -9,6 +9,7 @@ use ingle_connectors::buckets::{self, BucketRule};
 use ingle_connectors::topics::{Subscriber, Subscription, Topics as Subscriptions};
 use ingle_control::absolute;
 use ingle_gateway::admin::{Admin, LevelChange};
+use ingle_gateway::aws::queues::Queues;
 use ingle_gateway::aws::{Aws, Credentials};
 use ingle_gateway::service::Rooms;
 use ingle_gateway::topics::Topics;
@@ -112,9 +113,22 @@ fn serve_aws(
         secret_key: credentials.secret_key.clone(),
     };
     let (store, clock, region) = (store.clone(), Arc::new(SystemClock), project.region.clone());
-    let aws = Aws { store, clock, credentials, topics, address, region };
+    let aws = Aws { store, clock, credentials, topics, queues: queues(project), address, region };
     ingle_gateway::server::serve_aws(Arc::new(aws), &server.shared.tasks, listener);
     Ok(door)
+}
+
+/// All queues that the project has a word about.
+fn queues(project: &Project) -> Queues {
+    let sources = project.functions.iter().flat_map(|function| &function.sources);
+    let heard = sources.filter_map(|source| match source {
+        EventSource::Queue(source) => Some(source.queue.clone()),
+        EventSource::Http(_) | EventSource::Schedule(_) | EventSource::Bucket(_) | EventSource::Topic(_) => {
+            None
+        }
+    });
+    let subscribed = project.subscriptions.iter().map(|subscription| subscription.queue.clone());
+    Queues::new(project.queues.clone(), heard.chain(subscribed))
 }
 
 /// Says that the folders in this one belong to functions.

@@ -8,8 +8,8 @@ Transform: AWS::Serverless-2016-10-31
 Globals:
   Function: {Runtime: python3.11, Timeout: 30, MemorySize: 512}
 Resources:
-  Steps: {Type: AWS::SQS::Queue, Properties: {QueueName: Steps.fifo, FifoQueue: true}}
-  Doors: {Type: AWS::SQS::Queue, Properties: {QueueName: Doors.fifo, FifoQueue: true}}
+  Steps: {Type: AWS::SQS::Queue, Properties: {QueueName: Steps.fifo, FifoQueue: true, ContentBasedDeduplication: true}}
+  Doors: {Type: AWS::SQS::Queue, Properties: {QueueName: Doors.fifo, FifoQueue: true, ContentBasedDeduplication: true}}
   Send:
     Type: AWS::Serverless::Function
     Properties: {Handler: app.send, Environment: {Variables: {QUEUE: !Ref Steps}}}

@@ -69,6 +69,7 @@ mod poison;
 mod powertools;
 mod processes;
 mod project;
+mod queue_clients;
 mod refusals;
 mod reload;
 mod restaurant;

@@ -60,7 +60,10 @@ async fn a_document_knows_the_hops_of_its_version_also_in_a_store_of_before() {
     fixture.store.close().await;
     let connection = rusqlite::Connection::open(fixture.directory.path().join("ingle.db")).unwrap();
     let before = "ALTER TABLE documents DROP COLUMN hop_count; ALTER TABLE messages DROP COLUMN attributes;
-         DROP INDEX messages_held; ALTER TABLE messages DROP COLUMN group_name; DROP TABLE sent_once;
+         DROP INDEX messages_held; DROP INDEX messages_grouped; DROP INDEX messages_ready;
+         ALTER TABLE messages DROP COLUMN group_name;
+         CREATE INDEX messages_ready ON messages (queue_id, sequence) WHERE state = 0; DROP TABLE sent_once;
+         ALTER TABLE messages DROP COLUMN wanted_at_ms;
          PRAGMA user_version = 4;";
     connection.execute_batch(before).unwrap();
     drop(connection);

@@ -318,6 +318,53 @@ async fn a_group_goes_on_when_its_message_is_given_up_on_or_its_lease_has_ended(
     assert_eq!(show(&fixture.lease("orders", 9).await), "22 31");
 }
 
+/// However many wait, what nothing keeps back is found: of other groups and of none.
+#[tokio::test]
+async fn a_long_group_that_waits_hides_nobody_behind_it() {
+    let fixture = Fixture::new();
+    fixture.store.send((0..1200).map(|_| grouped("a", "a")).collect()).await.unwrap();
+    fixture.store.send(["c", "b", "b", "c"].map(|group| grouped(group, group)).to_vec()).await.unwrap();
+    fixture.send("orders", &["free", "free"]).await;
+    let held = fixture.lease("orders", 2).await;
+    assert_eq!(show(&held), "a1 a1");
+    // Of each group the first, in the order in which they came.
+    let others = fixture.lease("orders", 9).await;
+    assert_eq!(show(&others), "c1 b1 free1 free1");
+    assert_eq!(show(&fixture.lease("orders", 9).await), "");
+    let done = |leased: &LeasedMessage| Operation::DeleteMessage(leased.lease.clone());
+    fixture.store.commit(others[..2].iter().map(done).collect()).await.unwrap();
+    assert_eq!(show(&fixture.lease("orders", 9).await), "b1 c1");
+    fixture.store.commit(held.iter().map(done).collect()).await.unwrap();
+    assert_eq!(show(&fixture.lease("orders", 3).await), "a1 a1 a1");
+}
+
+#[tokio::test]
+async fn a_holder_says_when_a_message_comes_again() {
+    let fixture = Fixture::new();
+    fixture.send("orders", &["soup"]).await;
+    let leased = fixture.lease("orders", 1).await;
+    let lease = &leased[0].lease;
+    fixture.store.choose_visibility(lease, MINUTE).await.unwrap();
+    // Whoever waits for the work keeps it meanwhile, and gives it back with a delay of its own.
+    fixture.store.extend_lease(lease, 2 * MINUTE).await.unwrap();
+    fixture.store.commit(vec![release(&leased[0], SECOND, true)]).await.unwrap();
+    fixture.clock.advance(30 * SECOND);
+    assert_eq!(fixture.deliver("orders").await, "");
+    fixture.clock.advance(30 * SECOND);
+    let leased = fixture.lease("orders", 1).await;
+    assert_eq!(show(&leased), "soup2");
+    // It was about that time only. What was wanted long ago is there at once.
+    fixture.store.commit(vec![release(&leased[0], SECOND, true)]).await.unwrap();
+    assert_eq!(fixture.deliver("orders").await, "");
+    fixture.clock.advance(SECOND);
+    let leased = fixture.lease("orders", 1).await;
+    fixture.store.choose_visibility(&leased[0].lease, SECOND).await.unwrap();
+    fixture.store.extend_lease(&leased[0].lease, 2 * MINUTE).await.unwrap();
+    fixture.clock.advance(MINUTE);
+    fixture.store.commit(vec![release(&leased[0], MINUTE, true)]).await.unwrap();
+    assert_eq!(fixture.deliver("orders").await, "soup4");
+}
+
 #[tokio::test]
 async fn a_message_is_put_in_once_within_its_time() {
     let fixture = Fixture::new();

@@ -171,6 +171,8 @@ pub struct HandlerQueue {
     pub reports_failures: bool,
     /// Most events in work at once, at least 1; `None`: one for each worker that there may be.
     pub parallel_max: Option<u32>,
+    /// After which time messages that failed come again, as the queue itself says it.
+    pub visibility: Option<Duration>,
     /// Where messages go that failed too often; to the poison queue if absent.
     pub redrive: Option<Redrive>,
     /// The handler gets what fits one of them; everything without any.

@@ -234,6 +234,7 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
             reports_failures: false,
             enabled: true,
             concurrency: said.concurrency,
+            visibility: None,
             redrive: None,
             filters: Vec::new(),
             line,

@@ -187,6 +187,7 @@ impl Fixture {
             window,
             reports_failures: true,
             parallel_max: Some(1),
+            visibility: None,
             redrive: None,
             filters,
         };
@@ -357,7 +358,7 @@ fn a_record_is_what_sqs_makes_of_a_message() {
     let now = SystemTime::UNIX_EPOCH + 2 * MINUTE;
     let read = |message: &LeasedMessage| -> Value { record(message, place, now).unwrap() };
     let expected = json!({
-        "messageId": "m", "receiptHandle": "r", "body": "{\"order\": 7}",
+        "messageId": "m", "receiptHandle": "m/r", "body": "{\"order\": 7}",
         "attributes": {
             "ApproximateReceiveCount": "1", "SentTimestamp": "60000", "SenderId": "000000000000",
             "ApproximateFirstReceiveTimestamp": "120000",
