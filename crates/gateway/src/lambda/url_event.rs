@@ -154,15 +154,11 @@ impl<'a> Route<'a> {
             };
         };
         let route = &*matched.route;
-        let key = match route.method.as_deref() {
-            _ if route.path == DEFAULT => DEFAULT.to_owned(),
-            method => format!("{} {}", method.unwrap_or("ANY"), route.path),
-        };
         // A URL hands on what was sent, an HTTP API what it means. One with a stage shows it.
         let path = decoded(&path(matched, sent));
         let parameters = matched.parameters.iter().map(|(name, value)| (name.clone(), decoded(value)));
         Self {
-            key,
+            key: route_key(route),
             path: if route.stage == DEFAULT { path } else { format!("/{}{path}", route.stage) },
             parameters: parameters.collect(),
             account: ACCOUNT,
@@ -170,6 +166,14 @@ impl<'a> Route<'a> {
             stage: &route.stage,
         }
     }
+}
+
+/// `GET /items/{id}`, `ANY /items` or `$default`.
+pub(crate) fn route_key(route: &crate::apis::Route) -> String {
+    if route.path == DEFAULT {
+        return DEFAULT.to_owned();
+    }
+    format!("{} {}", route.method.as_deref().unwrap_or("ANY"), route.path)
 }
 
 /// A host with its port, which is 80 if it has none. An IPv6 address stands in brackets.
