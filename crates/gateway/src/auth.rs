@@ -25,7 +25,7 @@ mod limiter;
 mod local;
 
 use limiter::Limiter;
-pub(crate) use local::caller as caller_of;
+pub(crate) use local::{caller as caller_of, is_of_this_machine};
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-functions-key");
 const KEY_QUERY: &str = "code";
