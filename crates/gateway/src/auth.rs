@@ -7,11 +7,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use ingle_store::keys::{KeyFile, KeyRing, Stamp, Standing};
 use ingle_types::clock::ClockHandle;
 use ingle_types::ids::FunctionName;
@@ -24,7 +25,7 @@ mod limiter;
 mod local;
 
 use limiter::Limiter;
-pub(crate) use local::caller as caller_of;
+pub(crate) use local::{caller as caller_of, is_of_this_machine};
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-functions-key");
 const KEY_QUERY: &str = "code";
@@ -124,12 +125,9 @@ impl Guard {
             return Ok(());
         }
         let Some(shown) = shown else { return Err(unauthorised()) };
-        let caller = local::caller(head);
-        let now = Instant::now();
-        let wait = self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).wait(caller, now);
-        if let Some(wait) = wait {
+        if let Some(wait) = self.wait(head) {
             let mut answer = empty(StatusCode::TOO_MANY_REQUESTS, "E0508");
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            mark_guessing(wait, answer.headers_mut());
             return Err(answer);
         }
         let function = match requirement {
@@ -144,9 +142,21 @@ impl Guard {
         }
         // A good key for something else is a mistake, not a guess.
         if standing == Standing::Anonymous {
-            self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).failed(caller, now);
+            self.failed(head);
         }
         Err(unauthorised())
+    }
+
+    /// How long a caller has to wait before a key of it is looked at; `None`: not at all.
+    pub(crate) fn wait(&self, head: &Parts) -> Option<Duration> {
+        let limiter = self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.wait(local::caller(head), Instant::now())
+    }
+
+    /// Counts a wrong key.
+    pub(crate) fn failed(&self, head: &Parts) {
+        let mut limiter = self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.failed(local::caller(head), Instant::now());
     }
 
     /// The name of the key for routes of APIs that a caller shows.
@@ -190,6 +200,12 @@ fn shown_key(head: &Parts) -> Option<String> {
 
 fn unauthorised() -> Response<Bytes> {
     empty(StatusCode::UNAUTHORIZED, "E0506")
+}
+
+/// Says to whoever tries keys out when the next one is looked at.
+pub(crate) fn mark_guessing(wait: Duration, answered: &mut HeaderMap) {
+    answered.insert(ERROR_HEADER, HeaderValue::from_static("E0508"));
+    answered.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
 }
 
 fn empty(status: StatusCode, code: &'static str) -> Response<Bytes> {

@@ -29,7 +29,7 @@ use crate::service::{Door, Service};
 use authorizer::Gate;
 use integration::{Asked as Seen, Mapping};
 use jwt::Tokens;
-use keys::{Keys, Meters};
+use keys::{Keys, OfProject};
 use validation::Checks;
 
 /// What one route has in front of it; nothing by default.
@@ -67,8 +67,7 @@ pub struct Builder<'a> {
     known: Vec<(String, Asked)>,
     /// Has the keys of callers of APIs.
     guard: Guard,
-    /// Of all routes, as plans are.
-    meters: Arc<Meters>,
+    keys: Arc<OfProject>,
 }
 
 /// What an authorizer says of the caller: `requestContext.authorizer` of events. It travels with the request's head.
@@ -100,14 +99,20 @@ pub fn faults(spec: &FrontSpec) -> Vec<(&'static str, String)> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(services: &'a BTreeMap<String, Arc<Service>>, guard: Guard) -> Self {
-        Self { services, known: Vec::new(), guard, meters: Arc::default() }
+    /// `specs`: of all routes.
+    pub fn new<'b>(
+        services: &'a BTreeMap<String, Arc<Service>>,
+        guard: Guard,
+        specs: impl Iterator<Item = &'b FrontSpec>,
+    ) -> Self {
+        let keys = Arc::new(OfProject::new(specs.flat_map(|spec| spec.keys.iter().flatten())));
+        Self { services, known: Vec::new(), guard, keys }
     }
 
     /// `api`: the API's id.
     pub fn front(&mut self, api: &str, spec: &FrontSpec) -> Arc<Front> {
         let asked = spec.authorizer.as_ref().map(|authorizer| self.asked(api, authorizer));
-        let keys = spec.keys.as_ref().map(|keys| Keys::new(self.guard.clone(), keys, self.meters.clone()));
+        let keys = spec.keys.as_ref().map(|keys| Keys::new(self.guard.clone(), keys, self.keys.clone()));
         let checks = Checks::new(&spec.validation);
         let mapping = spec.integration.as_ref().map(Mapping::new);
         Arc::new(Front { asked, keys, scopes: spec.scopes.clone(), checks, mapping })
@@ -202,7 +207,7 @@ pub(crate) async fn admit(
         Err(refusal) => return Err(refused(head, refusal)),
     }
     if let Some(keys) = &front.keys {
-        let shown = keys.admit(&head.headers).map_err(|refusal| refused(head, refusal))?;
+        let shown = keys.admit(head).map_err(|refusal| refused(head, refusal))?;
         head.extensions.insert(shown);
     }
     front.checks.head(head)

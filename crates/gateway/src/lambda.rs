@@ -1,7 +1,7 @@
 //! Functions that take an event and answer with JSON, as handlers of AWS Lambda do, behind HTTP.
 //!
 //! [`url_event`] makes the event of a request to a function URL or an HTTP API, [`reply`] the response of what the handler returned,
-//! [`rest_event`] and [`rest_reply`] the same for a REST API, [`alb_event`] and [`alb_reply`] for a load balancer, [`pieces`] the answers that go in pieces; [`api`] has the calls of AWS's API that run a function (one of them answers as an [`event_stream`]), [`error`] what
+//! [`rest_event`] and [`rest_reply`] the same for a REST API, [`alb_event`] and [`alb_reply`] for a load balancer, [`forwarded`] what all of these tell of where a request comes from, [`pieces`] the answers that go in pieces; [`api`] has the calls of AWS's API that run a function (one of them answers as an [`event_stream`]), [`error`] what
 //! its caller is told of a failure, and [`log`] the end of its log. Shapes and rules are those that real ones were seen with (facts
 //! of Lambda, sections 3.8, 4.1 and 4.2).
 
@@ -10,6 +10,7 @@ pub(crate) mod alb_reply;
 pub(crate) mod api;
 mod error;
 mod event_stream;
+mod forwarded;
 mod log;
 pub(crate) mod pieces;
 mod reply;

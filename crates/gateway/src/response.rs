@@ -148,7 +148,7 @@ fn map_response(response: HttpResponse) -> Result<Reply, ResponseFault> {
 }
 
 /// A status that can end a request. 1xx can't: the caller would wait for the real answer.
-fn status(number: i64) -> Option<StatusCode> {
+pub(crate) fn status(number: i64) -> Option<StatusCode> {
     let number = u16::try_from(number).ok().filter(|number| (200..600).contains(number))?;
     StatusCode::from_u16(number).ok()
 }

@@ -7,6 +7,7 @@
 
 mod call;
 mod expression;
+mod given;
 mod parse;
 mod path;
 mod render;
@@ -14,6 +15,9 @@ mod value;
 
 pub(crate) use render::{Input, Outcome};
 pub(crate) use value::Value;
+
+/// Maps and lists within each other; whoever drops or prints a value recurses.
+const VALUE_DEPTH_MAX: usize = 200;
 
 /// A template that can be filled.
 #[derive(Clone, PartialEq, Debug)]

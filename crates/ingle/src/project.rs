@@ -122,7 +122,8 @@ fn examined(mut project: Project) -> Project {
 /// Its APIs, before the functions with these labels.
 /// `guard`: has the project's keys.
 pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>, guard: Guard) -> Apis {
-    let (mut apis, mut fronts) = (Apis::default(), front::Builder::new(services, guard));
+    let specs = http_sources(project).map(|(_, http)| &*http.front);
+    let (mut apis, mut fronts) = (Apis::default(), front::Builder::new(services, guard, specs));
     let site = web_app(project).and_then(|name| services.get(&label_of(name)));
     site.into_iter().for_each(|service| apis.set_site(service.clone()));
     for (function, http) in http_sources(project) {

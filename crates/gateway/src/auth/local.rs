@@ -24,9 +24,8 @@ pub(super) fn is_local(head: &Parts) -> bool {
     });
     let fetched_elsewhere =
         head.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site");
-    let peer_is_local = peer(head).is_some_and(|address| address.is_loopback());
     let host_is_local = host.is_some_and(|host| is_local_host(host) || is_app_of_ours(host));
-    peer_is_local && is_direct && host_is_local && origin_is_local && !fetched_elsewhere
+    is_of_this_machine(head) && is_direct && host_is_local && origin_is_local && !fetched_elsewhere
 }
 
 /// `localhost:7071`, `127.0.0.1`, `[::1]:80`.
@@ -56,6 +55,11 @@ pub(crate) fn caller(head: &Parts) -> IpAddr {
     let forwarded = head.headers.get_all("x-forwarded-for").iter().next_back();
     let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
     last.unwrap_or(peer)
+}
+
+/// Whether the other end of the connection is on this machine: who called, or a proxy.
+pub(crate) fn is_of_this_machine(head: &Parts) -> bool {
+    peer(head).is_some_and(|address| address.is_loopback())
 }
 
 fn peer(head: &Parts) -> Option<IpAddr> {

@@ -1,10 +1,13 @@
 //! Answers to who may not come in, as REST APIs and HTTP APIs give them (facts of Lambda, section 5.3).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::apis::{self, Format, Route};
+use crate::auth;
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// Tells a developer which page explains the answer.
@@ -23,6 +26,11 @@ pub(super) enum Refusal {
     },
     /// No key of this API is shown.
     NoKey,
+    /// Too many wrong keys were shown.
+    Guessing {
+        /// Until the next one is looked at.
+        wait: Duration,
+    },
     /// More requests at once than the plan of the key allows.
     Throttled,
     /// As many requests as the plan of the key allows were made.
@@ -44,7 +52,9 @@ pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Res
         (Refusal::Denied { is_explicit: false }, true) => {
             denied("User is not authorized to access this resource")
         }
-        (Refusal::Throttled, _) => apis::message(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
+        (Refusal::Throttled | Refusal::Guessing { .. }, _) => {
+            apis::message(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests")
+        }
         (Refusal::UsedUp, _) => apis::message(StatusCode::TOO_MANY_REQUESTS, "Limit Exceeded"),
         (Refusal::Denied { .. } | Refusal::Token { .. } | Refusal::NoKey, _) => {
             apis::message(StatusCode::FORBIDDEN, "Forbidden")
@@ -65,6 +75,7 @@ pub(super) fn refused(route: &Route, asked: &HeaderMap, refusal: Refusal) -> Res
                 headers.insert(WWW_AUTHENTICATE, value);
             }
         }
+        Refusal::Guessing { wait } => auth::mark_guessing(wait, headers),
         Refusal::Unauthorized
         | Refusal::Denied { .. }
         | Refusal::NoKey
@@ -80,7 +91,7 @@ fn error_type(refusal: &Refusal) -> &'static str {
         Refusal::Unauthorized | Refusal::Token { .. } => "UnauthorizedException",
         Refusal::Denied { .. } => "AccessDeniedException",
         Refusal::NoKey => "ForbiddenException",
-        Refusal::Throttled => "TooManyRequestsException",
+        Refusal::Throttled | Refusal::Guessing { .. } => "TooManyRequestsException",
         Refusal::UsedUp => "LimitExceededException",
         Refusal::Broken => "AuthorizerConfigurationException",
     }
@@ -96,4 +107,29 @@ fn json(status: StatusCode, body: String) -> Response<Bytes> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_to_wait_is_told_how_long() {
+        for format in [Format::Rest { binary_types: Vec::new() }, Format::Http2] {
+            let route = Route {
+                format,
+                method: None,
+                path: "/".to_owned(),
+                stage: "dev".to_owned(),
+                api: "shop".to_owned(),
+                cors: None,
+                is_guarded: false,
+            };
+            let wait = Duration::from_secs(3);
+            let answer = refused(&route, &HeaderMap::new(), Refusal::Guessing { wait });
+            assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(answer.headers()["retry-after"], "3");
+            assert_eq!(answer.headers()[ERROR_HEADER], "E0508");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::request::Parts;
 use ingle_types::event::Trace;
@@ -15,10 +15,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::answer::Refusal;
-use super::identity;
+use super::identity::{Identity, Seen};
 use super::policy::{Decision, Verdict};
 use crate::apis::{Format, Matched};
-use crate::lambda::{self, ACCOUNT, rest_event, url_event};
+use crate::lambda::{self, ACCOUNT, rest_event};
 use crate::request::decoded;
 use crate::service::{Door, Service, trace};
 
@@ -41,14 +41,14 @@ pub(super) struct Gate {
 
 /// Decisions by identity, with the end of each.
 #[derive(Default)]
-struct Kept(HashMap<Vec<String>, (Instant, Arc<Decision>)>);
+struct Kept(HashMap<Vec<Vec<String>>, (Instant, Arc<Decision>)>);
 
 impl Kept {
-    fn get(&self, identity: &[String], now: Instant) -> Option<Arc<Decision>> {
+    fn get(&self, identity: &[Vec<String>], now: Instant) -> Option<Arc<Decision>> {
         self.0.get(identity).filter(|(end, _)| now < *end).map(|(_, decision)| decision.clone())
     }
 
-    fn keep(&mut self, identity: Vec<String>, end: Instant, decision: Arc<Decision>, now: Instant) {
+    fn keep(&mut self, identity: Vec<Vec<String>>, end: Instant, decision: Arc<Decision>, now: Instant) {
         if self.0.len() >= KEPT_MAX && !self.0.contains_key(&identity) {
             self.0.retain(|_, (end, _)| now < *end);
             if self.0.len() >= KEPT_MAX {
@@ -65,11 +65,11 @@ impl Kept {
 struct Question<'a> {
     head: &'a Parts,
     matched: &'a Matched,
+    seen: Seen<'a>,
     identity: &'a [String],
     arn: &'a str,
     id: InvocationId,
     trace: Trace,
-    now: SystemTime,
 }
 
 /// What is wrong with an authorizer as it is declared.
@@ -97,22 +97,22 @@ impl Gate {
     pub(super) async fn admit(&self, door: &Door, head: &Parts, matched: &Matched) -> Result<Value, Refusal> {
         let (id, now, began) = (InvocationId::random(), door.rooms.clock.now(), Instant::now());
         let trace = trace(head, id);
-        let context = || self.request(head, matched, (id, &trace), now)["requestContext"].take();
-        let Some(identity) = identity::found(&self.authorizer.sources, head, context) else {
+        let seen = Seen::of(head, matched, (id, &trace), now, self.takes_v2());
+        let Some(Identity { told: identity, values }) = seen.identity(&self.authorizer.sources) else {
             return Err(Refusal::Unauthorized);
         };
         self.check_token(&identity)?;
         let arn = arn(&door.site.region, head, matched, |path| path.to_owned());
-        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&identity, began);
+        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&values, began);
         let decision = match known {
             Some(decision) => decision,
             None => {
-                let question = Question { head, matched, identity: &identity, arn: &arn, id, trace, now };
+                let question = Question { head, matched, seen, identity: &identity, arn: &arn, id, trace };
                 let decision = Arc::new(self.ask(question).await?);
                 if !self.authorizer.ttl.is_zero() {
                     let (now, kept) = (Instant::now(), decision.clone());
                     let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.keep(identity, now + self.authorizer.ttl, kept, now);
+                    all.keep(values, now + self.authorizer.ttl, kept, now);
                 }
                 decision
             }
@@ -138,22 +138,6 @@ impl Gate {
         format != AuthorizerFormat::V1
     }
 
-    /// The event of a request, without its body, in the format that the authorizer takes.
-    fn request(
-        &self,
-        head: &Parts,
-        matched: &Matched,
-        (id, trace): (InvocationId, &Trace),
-        now: SystemTime,
-    ) -> Value {
-        let text = if self.takes_v2() {
-            url_event::text(head, b"", (id, trace), Some(matched), now)
-        } else {
-            rest_event::text(head, b"", (id, trace), matched, now)
-        };
-        serde_json::from_str(&text).unwrap_or_default()
-    }
-
     /// A token that does not look like one is refused without asking.
     fn check_token(&self, identity: &[String]) -> Result<(), Refusal> {
         match (&self.pattern, identity.first()) {
@@ -170,9 +154,9 @@ impl Gate {
             return Err(self.broken("its function can't be served"));
         };
         let is_rest = matches!(question.matched.route.format, Format::Rest { .. });
-        let event = self.event(&question).to_string();
         let summary = format!("authorize {} {}", question.head.method, question.head.uri.path());
-        let asked = lambda::ask(&door, (question.id, question.trace), event, summary);
+        let (id, trace) = (question.id, question.trace.clone());
+        let asked = lambda::ask(&door, (id, trace), self.event(question).to_string(), summary);
         let said = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(said)) => said,
             Ok(Err(Some(failure))) if failure.message == UNAUTHORIZED => return Err(Refusal::Unauthorized),
@@ -196,13 +180,12 @@ impl Gate {
     }
 
     /// Facts of Lambda, section 4.1.
-    fn event(&self, question: &Question<'_>) -> Value {
-        let Question { head, matched, identity, arn, id, trace, now } = question;
+    fn event(&self, question: Question<'_>) -> Value {
+        let Question { matched, seen: Seen { event: mut request, .. }, identity, arn, .. } = question;
         if let AuthorizerKind::Token { .. } = self.authorizer.kind {
             let token = identity.first();
             return json!({"type": "TOKEN", "methodArn": arn, "authorizationToken": token});
         }
-        let mut request = self.request(head, matched, (*id, trace), *now);
         let mut event = Map::new();
         let mut take = |event: &mut Map<String, Value>, key: &str| {
             if let Some(value) = request.get_mut(key).map(Value::take) {
@@ -212,7 +195,7 @@ impl Gate {
         if self.takes_v2() {
             event.insert("version".to_owned(), "2.0".into());
             event.insert("type".to_owned(), "REQUEST".into());
-            event.insert("routeArn".to_owned(), (*arn).into());
+            event.insert("routeArn".to_owned(), arn.into());
             event.insert("identitySource".to_owned(), json!(identity));
             for key in V2_MEMBERS {
                 take(&mut event, key);
@@ -221,7 +204,7 @@ impl Gate {
         }
         take(&mut event, "version");
         event.insert("type".to_owned(), "REQUEST".into());
-        event.insert("methodArn".to_owned(), (*arn).into());
+        event.insert("methodArn".to_owned(), arn.into());
         if !matches!(matched.route.format, Format::Rest { .. }) {
             let joined = identity.join(",");
             event.insert("identitySource".to_owned(), joined.as_str().into());
@@ -299,7 +282,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn decisions_are_forgotten_in_time_and_never_are_too_many() {
         let (mut kept, start) = (Kept::default(), Instant::now());
-        let key = |number: usize| vec![number.to_string()];
+        let key = |number: usize| vec![vec![number.to_string()]];
         kept.keep(key(0), start + Duration::from_secs(2), decision("a"), start);
         assert!(kept.get(&key(0), start + Duration::from_secs(1)).is_some());
         assert!(kept.get(&key(0), start + Duration::from_secs(2)).is_none());

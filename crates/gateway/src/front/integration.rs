@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::apis;
 use crate::request::pairs;
+use crate::response::{self, ResponseFault};
 use crate::vtl::{Input, Template};
 
 const JSON: &str = "application/json";
@@ -79,7 +80,7 @@ pub(super) fn faults(integration: &Integration) -> Vec<String> {
 
 impl Rule {
     fn new(rule: &ResponseRule) -> Result<Self, String> {
-        let status = StatusCode::from_u16(rule.status).map_err(|error| error.to_string())?;
+        let status = status(i64::from(rule.status))?;
         let pattern = rule.pattern.as_ref().filter(|pattern| !pattern.is_empty());
         let pattern = pattern.map(|text| Regex::new(&format!("^(?:{text})$"))).transpose();
         let template = rule.template.as_deref().map(Template::parse).transpose();
@@ -168,41 +169,58 @@ impl Mapping {
         };
         let rule = self.responses.iter().find(fits);
         let rule = rule.or_else(|| self.responses.iter().find(|rule| rule.pattern.is_none()));
+        let Some(rule) = rule else {
+            return broken("none of its responses is for what came back, and none is for all else");
+        };
         let mut response = Response::new(Bytes::copy_from_slice(returned.as_bytes()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        let Some(rule) = rule else { return response };
         *response.status_mut() = rule.status;
         let value: Value = serde_json::from_str(returned).unwrap_or_default();
         for (name, mapped) in &rule.headers {
             if let Some(value) = header(mapped, &value) {
-                response.headers_mut().insert(name.clone(), value);
+                set(&mut response, name.clone(), value);
             }
         }
         let Some(template) = &rule.template else { return response };
-        match template.fill(&asked.input(returned.to_owned())) {
-            Ok(filled) => {
-                overridden(&mut response, &filled.context["responseOverride"]);
-                *response.body_mut() = Bytes::from(filled.text);
-                response
-            }
+        let filled = template.fill(&asked.input(returned.to_owned())).and_then(|filled| {
+            overridden(&mut response, &filled.context["responseOverride"])?;
+            Ok(filled.text)
+        });
+        match filled {
+            Ok(text) => response.map(|_returned| Bytes::from(text)),
             Err(what) => broken(&what),
         }
     }
 }
 
+/// A status that can end a request; what is wrong with any other.
+fn status(number: i64) -> Result<StatusCode, String> {
+    response::status(number).ok_or_else(|| ResponseFault::Status(number.to_string()).to_string())
+}
+
+/// Sets a header that templates or mappings ask for, unless it is the server's: what a function returned could end the
+/// response early with it, and begin another (T-032).
+fn set(response: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
+    if response::belongs_to_server(&name) {
+        tracing::debug!("the header {name} of a mapping was left out: the server sets it itself");
+        return;
+    }
+    response.headers_mut().insert(name, value);
+}
+
 /// What a template has set in `$context.responseOverride`.
-fn overridden(response: &mut Response<Bytes>, said: &Value) {
-    let status = said["status"].as_u64().or_else(|| said["status"].as_str()?.parse().ok());
-    let status = status.and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok());
-    if let Some(status) = status {
-        *response.status_mut() = status;
+fn overridden(response: &mut Response<Bytes>, said: &Value) -> Result<(), String> {
+    let number = said["status"].as_i64().or_else(|| said["status"].as_str()?.parse().ok());
+    if let Some(number) = number {
+        *response.status_mut() = status(number)?;
     }
     for (name, value) in said["header"].as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
+            set(response, name, value);
         }
     }
+    Ok(())
 }
 
 /// `'text'`, or a member of what was returned.
@@ -365,10 +383,56 @@ mod tests {
         assert_eq!(mapping.answer("{}", Some("other"), &asked()).status(), 201);
     }
 
+    fn answering(responses: Vec<ResponseRule>) -> Mapping {
+        let (kind, pass_through) = (IntegrationKind::Function, PassThrough::Never);
+        Mapping::new(&Integration { kind, requests: Vec::new(), pass_through, responses }).unwrap()
+    }
+
+    /// T-032: a wrong length would let whoever is behind the function end its response early.
+    #[test]
+    fn no_mapping_sets_what_frames_the_body() {
+        for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade"] {
+            let mapped = (name.to_owned(), "integration.response.body.n".to_owned());
+            let overriding = format!("#set($context.responseOverride.header['{name}'] = \"1\")body");
+            let template = Some(overriding);
+            let rule = ResponseRule { headers: vec![mapped], template, ..rule(200, "", None) };
+            let made = answering(vec![rule]).answer("{\"n\": 1}", None, &asked());
+            assert_eq!((made.headers().len(), &made.body()[..]), (1, &b"body"[..]), "{:?}", made.headers());
+        }
+    }
+
+    #[test]
+    fn a_template_sets_a_status_that_can_end_a_request() {
+        let check = |status: &str, expected: u16| {
+            let template = format!("#set($context.responseOverride.status = {status})");
+            let made = answering(vec![rule(200, "", Some(&template))]).answer("{}", None, &asked());
+            assert_eq!(made.status().as_u16(), expected, "{status}");
+        };
+        check("201", 201);
+        check("'599'", 599);
+        for none in ["100", "101", "'199'", "600", "999", "-1", "70000"] {
+            check(none, 500);
+        }
+    }
+
+    /// As at AWS, where this is an error of the configuration.
+    #[test]
+    fn what_no_response_is_for_is_an_error() {
+        let mapping = answering(vec![rule(400, "4..", None)]);
+        assert_eq!(mapping.answer("{}", Some("404"), &asked()).status(), 400);
+        let secret = "{\"errorMessage\": \"no\", \"stackTrace\": [\"app.py\"]}";
+        for error in [Some("no"), None] {
+            let answer = mapping.answer(secret, error, &asked());
+            assert_eq!(answer.status(), 500);
+            assert_eq!(&answer.body()[..], b"{\"message\":\"Internal server error\"}");
+        }
+    }
+
     #[test]
     fn what_is_no_template_is_a_fault() {
         let requests = vec![(JSON.to_owned(), "\n#if(".to_owned())];
-        let responses = vec![rule(200, "(", None), rule(99, "", None), rule(200, "", Some("#end"))];
+        let responses =
+            vec![rule(200, "(", None), rule(101, "", None), rule(600, "", None), rule(200, "", Some("#end"))];
         let found = faults(&Integration {
             kind: IntegrationKind::Framework,
             requests,
@@ -376,7 +440,7 @@ mod tests {
             responses,
         });
         assert!(
-            found.len() == 4 && found[0].starts_with("line 2 of the template for application/json"),
+            found.len() == 5 && found[0].starts_with("line 2 of the template for application/json"),
             "{found:?}"
         );
     }

@@ -5,12 +5,13 @@ mod token;
 
 use http::request::Parts;
 use ingle_types::front::{Authorizer, AuthorizerKind};
+use ingle_types::ids::InvocationId;
 use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
-use super::identity;
+use super::identity::Seen;
 use crate::apis::{Format, Matched};
-use crate::service::Door;
+use crate::service::{Door, trace};
 use keys::Keys;
 use token::Token;
 
@@ -43,8 +44,10 @@ impl Tokens {
         matched: &Matched,
         wanted: &[String],
     ) -> Result<Value, Refusal> {
-        let found = identity::found(&self.authorizer.sources, head, || Value::Null);
-        let Some(shown) = found.as_ref().and_then(|values| values.first()) else {
+        let id = InvocationId::random();
+        let seen = Seen::of(head, matched, (id, &trace(head, id)), door.rooms.clock.now(), true);
+        let found = seen.identity(&self.authorizer.sources);
+        let Some(shown) = found.as_ref().and_then(|identity| identity.told.first()) else {
             return Err(Refusal::Token { is_known: false, challenge: "Bearer".to_owned() });
         };
         let scheme = shown.get(..7).filter(|start| start.eq_ignore_ascii_case("Bearer "));

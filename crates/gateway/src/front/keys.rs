@@ -1,13 +1,12 @@
 //! Keys that callers of a route must show, and how much of the API each of them may use.
 //!
 //! Values are those of the project, or keys of its file of keys, of the scope `api`. A key of that file which the project does not name is
-//! good for every route that asks for one, without limits. What was used is counted in memory.
+//! good for every route that asks for one, without limits; one that it names, for the APIs that name it. What was used is counted in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 use http::request::Parts;
 use ingle_store::keys::KeyText;
@@ -23,12 +22,20 @@ const HEADER: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) struct Keys {
     guard: Guard,
     declared: Vec<(ApiKey, Option<KeyText>)>,
-    meters: Arc<Meters>,
+    project: Arc<OfProject>,
+}
+
+/// What the routes of all APIs of a project share, as plans are.
+#[derive(Default)]
+pub(super) struct OfProject {
+    /// Of the keys that one of them declares, in small letters.
+    names: BTreeSet<String>,
+    meters: Meters,
 }
 
 /// What was used of each plan with each key.
 #[derive(Default)]
-pub(super) struct Meters(Mutex<HashMap<(String, String), Meter>>);
+struct Meters(Mutex<HashMap<(String, String), Meter>>);
 
 /// Of one key in one plan.
 #[derive(Clone, Copy, Default, Debug)]
@@ -52,32 +59,59 @@ impl Shown {
     }
 }
 
+impl OfProject {
+    pub(super) fn new<'a>(declared: impl Iterator<Item = &'a ApiKey>) -> Self {
+        let names = declared.map(|key| key.name.to_ascii_lowercase()).collect();
+        Self { names, meters: Meters::default() }
+    }
+}
+
 impl Keys {
-    pub(super) fn new(guard: Guard, declared: &[ApiKey], meters: Arc<Meters>) -> Self {
+    pub(super) fn new(guard: Guard, declared: &[ApiKey], project: Arc<OfProject>) -> Self {
         // A value that can't be a key opens nothing.
         let text = |key: &ApiKey| KeyText::chosen(key.value.as_deref()?).ok();
         let declared = declared.iter().map(|key| (key.clone(), text(key))).collect();
-        Self { guard, declared, meters }
+        Self { guard, declared, project }
     }
 
     /// Lets a request in that shows a key, and whose holder has not used up what its plan allows.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Shown, Refusal> {
-        let shown = headers.get(HEADER).and_then(|value| value.to_str().ok()).ok_or(Refusal::NoKey)?;
-        let given = self.declared.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.is(shown)));
-        let (name, plan) = match given {
-            Some((key, _)) => (key.name.clone(), key.plan.as_ref()),
-            None => {
-                let name = self.guard.api_key(shown).ok_or(Refusal::NoKey)?;
-                let of_name =
-                    |(key, _): &&(ApiKey, _)| key.value.is_none() && key.name.eq_ignore_ascii_case(&name);
-                let plan = self.declared.iter().find(of_name).and_then(|(key, _)| key.plan.as_ref());
-                (name, plan)
-            }
+    pub(super) fn admit(&self, head: &Parts) -> Result<Shown, Refusal> {
+        let shown = head.headers.get(HEADER).ok_or(Refusal::NoKey)?;
+        // A value that is no text is a wrong key, and not no key.
+        let shown = shown.to_str().unwrap_or_default();
+        if let Some(wait) = self.guard.wait(head) {
+            return Err(Refusal::Guessing { wait });
+        }
+        let (name, plan) = match self.given(shown) {
+            Some(key) => (key.name.clone(), key.plan.as_ref()),
+            None => self.of_file(head, shown)?,
         };
         if let Some(plan) = plan {
-            self.meters.take(plan, &name, (Instant::now(), self.guard.clock().now()))?;
+            self.project.meters.take(plan, &name, (Instant::now(), self.guard.clock().now()))?;
         }
         Ok(Shown { key: shown.to_owned(), name })
+    }
+
+    /// The key whose value stands in the project.
+    fn given(&self, shown: &str) -> Option<&ApiKey> {
+        let mut declared = self.declared.iter();
+        let found = declared.find(|(_, text)| text.as_ref().is_some_and(|text| text.is(shown)));
+        found.map(|(key, _)| key)
+    }
+
+    /// A key of the file: the name, and its plan at this route.
+    fn of_file(&self, head: &Parts, shown: &str) -> Result<(String, Option<&UsagePlan>), Refusal> {
+        let Some(name) = self.guard.api_key(shown) else {
+            self.guard.failed(head);
+            return Err(Refusal::NoKey);
+        };
+        let mut declared = self.declared.iter().map(|(key, _)| key);
+        match declared.find(|key| key.value.is_none() && key.name.eq_ignore_ascii_case(&name)) {
+            Some(key) => Ok((name, key.plan.as_ref())),
+            // Of another API. A good key for something else is a mistake, not a guess.
+            None if self.project.names.contains(&name.to_ascii_lowercase()) => Err(Refusal::NoKey),
+            None => Ok((name, None)),
+        }
     }
 }
 
@@ -127,7 +161,7 @@ impl Meter {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use http::HeaderValue;
+    use http::Request;
     use ingle_store::keys::{KeyFile, KeyScope};
     use ingle_types::clock::SystemClock;
     use ingle_types::usage::Period;
@@ -176,39 +210,86 @@ mod tests {
         assert_eq!(at(2), Err(Refusal::UsedUp));
     }
 
+    fn key(name: &str, value: Option<&str>, plan: Option<UsagePlan>) -> ApiKey {
+        ApiKey { name: name.to_owned(), value: value.map(str::to_owned), plan }
+    }
+
+    fn request(shown: Option<&str>) -> Parts {
+        let request = shown.iter().fold(Request::get("/"), |request, shown| request.header(HEADER, *shown));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[track_caller]
+    fn check(keys: &Keys, shown: &str, expected: Result<&str, Refusal>) {
+        let found = keys.admit(&request(Some(shown))).map(|shown| shown.name);
+        assert_eq!(found, expected.map(str::to_owned));
+    }
+
+    /// Keys of callers with these names, and one for functions.
+    fn file(folder: &tempfile::TempDir, names: &[&str]) -> (Guard, Vec<KeyText>) {
+        let file = KeyFile::in_folder(folder.path());
+        let made: Vec<_> = (0..=names.len()).map(|_| KeyText::random().unwrap()).collect();
+        file.edit(|ring| {
+            for (name, made) in names.iter().zip(&made) {
+                ring.set(&KeyScope::Api, name, made, UNIX_EPOCH)?;
+            }
+            ring.set(&KeyScope::Host, "default", &made[names.len()], UNIX_EPOCH)
+        })
+        .unwrap();
+        (Guard::new(false, file, Arc::new(SystemClock)), made)
+    }
+
     #[test]
     fn a_key_is_one_of_the_project_or_of_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        let file = KeyFile::in_folder(folder.path());
-        let made = KeyText::random().unwrap();
-        let other = KeyText::random().unwrap();
-        let host = KeyText::random().unwrap();
-        file.edit(|ring| {
-            ring.set(&KeyScope::Api, "partner", &made, UNIX_EPOCH)?;
-            ring.set(&KeyScope::Api, "by-hand", &other, UNIX_EPOCH)?;
-            ring.set(&KeyScope::Host, "default", &host, UNIX_EPOCH)
-        })
-        .unwrap();
-        let guard = Guard::new(false, file, Arc::new(SystemClock));
-        let limited = plan(None, Some(1));
-        let declared = [
-            ApiKey { name: "given".to_owned(), value: Some(GIVEN.to_owned()), plan: None },
-            ApiKey { name: "partner".to_owned(), value: None, plan: Some(limited) },
-        ];
-        let keys = Keys::new(guard, &declared, Arc::default());
-        let check = |shown: &str, expected: Result<&str, Refusal>| {
-            let headers = HeaderMap::from_iter([(HEADER, HeaderValue::try_from(shown).unwrap())]);
-            let found = keys.admit(&headers).map(|shown| shown.name);
-            assert_eq!(found, expected.map(str::to_owned));
-        };
-        check(GIVEN, Ok("given"));
-        check(made.reveal(), Ok("partner"));
-        check(made.reveal(), Err(Refusal::UsedUp));
-        check(other.reveal(), Ok("by-hand"));
-        check(other.reveal(), Ok("by-hand"));
-        for wrong in [host.reveal(), "", "a-value-of-the-projec", "given"] {
-            check(wrong, Err(Refusal::NoKey));
+        let (guard, made) = file(&folder, &["partner", "by-hand"]);
+        let declared = [key("given", Some(GIVEN), None), key("partner", None, Some(plan(None, Some(1))))];
+        let keys = Keys::new(guard, &declared, Arc::new(OfProject::new(declared.iter())));
+        check(&keys, GIVEN, Ok("given"));
+        check(&keys, made[0].reveal(), Ok("partner"));
+        check(&keys, made[0].reveal(), Err(Refusal::UsedUp));
+        check(&keys, made[1].reveal(), Ok("by-hand"));
+        check(&keys, made[1].reveal(), Ok("by-hand"));
+        for wrong in [made[2].reveal(), "", "a-value-of-the-projec", "given"] {
+            check(&keys, wrong, Err(Refusal::NoKey));
         }
-        assert_eq!(keys.admit(&HeaderMap::new()).err(), Some(Refusal::NoKey));
+        assert_eq!(keys.admit(&request(None)).err(), Some(Refusal::NoKey));
+    }
+
+    #[test]
+    fn a_key_that_an_api_names_opens_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (guard, made) = file(&folder, &["aapikey", "shared", "by-hand", "given"]);
+        let shared = || key("Shared", None, None);
+        let (one, other) =
+            ([key("AApiKey", None, None), shared()], [key("given", Some(GIVEN), None), shared()]);
+        let project = Arc::new(OfProject::new(one.iter().chain(&other)));
+        let keys = [one, other].map(|declared| Keys::new(guard.clone(), &declared, project.clone()));
+        check(&keys[0], made[0].reveal(), Ok("aapikey"));
+        check(&keys[1], made[0].reveal(), Err(Refusal::NoKey));
+        for keys in &keys {
+            check(keys, made[1].reveal(), Ok("shared"));
+            check(keys, made[2].reveal(), Ok("by-hand"));
+            check(keys, made[3].reveal(), Err(Refusal::NoKey));
+        }
+    }
+
+    /// T-040.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_tries_keys_out_has_to_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (guard, made) = file(&folder, &["of-another"]);
+        let declared = [key("given", Some(GIVEN), None)];
+        let other = [key("of-another", None, None)];
+        let project = Arc::new(OfProject::new(declared.iter().chain(&other)));
+        let keys = Keys::new(guard, &declared, project);
+        for number in 0..20 {
+            check(&keys, made[0].reveal(), Err(Refusal::NoKey));
+            check(&keys, &format!("guess-{number}"), Err(Refusal::NoKey));
+        }
+        check(&keys, GIVEN, Err(Refusal::Guessing { wait: Duration::from_secs(3) }));
+        assert_eq!(keys.admit(&request(None)).err(), Some(Refusal::NoKey));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        check(&keys, GIVEN, Ok("given"));
     }
 }

@@ -9,7 +9,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use crate::apis;
-use crate::request::first_query_value;
+use crate::request::pairs;
 
 const JSON: &str = "application/json";
 
@@ -50,11 +50,16 @@ impl Checks {
 
     /// Whether all is there that has to be.
     pub(super) fn head(&self, head: &Parts) -> Result<(), Response<Bytes>> {
+        let query = pairs(head.uri.query().unwrap_or_default());
         let is_there = |parameter: &Parameter| match parameter {
-            Parameter::Header(name) => head.headers.get(name.as_str()).is_some_and(|value| !value.is_empty()),
+            Parameter::Header(name) => {
+                let values = head.headers.get_all(name.as_str()).iter();
+                values.last().is_some_and(|value| !value.is_empty())
+            }
+            // To the letter, and of several values the last, as the function finds it.
             Parameter::Query(name) => {
-                let value = first_query_value(head.uri.query().unwrap_or_default(), name);
-                value.is_some_and(|value| !value.is_empty())
+                let mut values = query.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+                values.next_back().is_some_and(|value| !value.is_empty())
             }
         };
         let missing = self.required.iter().filter(|parameter| !is_there(parameter));
@@ -142,6 +147,13 @@ mod tests {
         };
         check(Request::get("/?page=1").header("x-user", "a"), None);
         check(Request::get("/?page="), Some("X-User, page"));
+        check(Request::get("/?PAGE=1&Page=2").header("x-user", "a"), Some("page"));
+        check(Request::get("/?PAGE=&p%61ge=2").header("x-user", "a"), None);
+        check(
+            Request::get("/?page=1&page=").header("x-user", "a").header("x-user", ""),
+            Some("X-User, page"),
+        );
+        check(Request::get("/?page=&page=1").header("x-user", "").header("x-user", "a"), None);
         check(Request::get("/?page=2").header("x-user", ""), Some("X-User"));
     }
 

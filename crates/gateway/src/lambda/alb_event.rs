@@ -3,17 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use ingle_types::event::Trace;
 use serde::Serialize;
 
-use super::Pairs;
 use super::rest_event::{Lists, last};
-use super::url_event::{LOCALHOST, root_of, split};
-use crate::auth::caller_of;
-
-const FORWARDED_FOR: &str = "x-forwarded-for";
+use super::url_event::root_of;
+use super::{Pairs, forwarded};
 
 /// Members of the one or the other kind of target group: those for one value of a name, or for several.
 #[derive(Serialize)]
@@ -88,26 +85,10 @@ fn sent(head: &Parts, trace: &Trace) -> Lists {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         sent.entry(name.as_str().to_owned()).or_default().push(value);
     }
-    let host = sent.get(HOST.as_str()).and_then(|hosts| hosts.last()).cloned();
-    let (_, port) = split(host.as_deref().unwrap_or(LOCALHOST));
-    let added = [
-        ("x-amzn-trace-id", root_of(trace)),
-        ("x-forwarded-port", port.to_owned()),
-        ("x-forwarded-proto", "http".to_owned()),
-    ];
-    for (name, value) in added {
-        sent.entry(name.to_owned()).or_insert_with(|| vec![value]);
+    for (name, value) in forwarded::headers(head) {
+        sent.insert(name.to_owned(), vec![value]);
     }
-    let caller = caller_of(head).to_string();
-    let known = sent.remove(FORWARDED_FOR).unwrap_or_default().join(", ");
-    // A proxy on this machine has added the caller already.
-    let has_caller = known.rsplit(',').next().is_some_and(|last| last.trim() == caller);
-    let forwarded = match known.as_str() {
-        "" => caller,
-        known if has_caller => known.to_owned(),
-        known => format!("{known}, {caller}"),
-    };
-    sent.insert(FORWARDED_FOR.to_owned(), vec![forwarded]);
+    sent.entry("x-amzn-trace-id".to_owned()).or_insert_with(|| vec![root_of(trace)]);
     sent
 }
 
@@ -215,19 +196,5 @@ mod tests {
         check(&[("content-type", "text/plain")], b"\xff", ("/w==", true));
         check(&[("content-type", "image/png")], b"", ("", false));
         check(&[], b"abc", ("abc", false));
-    }
-
-    /// A proxy on this machine says who called; that is added once.
-    #[test]
-    fn the_caller_is_named_once() {
-        let (head, ()) = http::Request::get("/")
-            .header("x-forwarded-for", "198.51.100.1, 198.51.100.2")
-            .extension(Peer("127.0.0.1:9".parse().unwrap()))
-            .body(())
-            .unwrap()
-            .into_parts();
-        let trace = Trace { parent: String::new(), state: String::new() };
-        let found: Value = serde_json::from_str(&text(&head, b"", &trace, (GROUP, false))).unwrap();
-        assert_eq!(found["headers"]["x-forwarded-for"], "198.51.100.1, 198.51.100.2");
     }
 }

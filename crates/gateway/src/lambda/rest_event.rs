@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::url_event::{LOCALHOST, encoded, root_of, split};
-use super::{ACCOUNT, Pairs};
+use super::{ACCOUNT, Pairs, forwarded};
 use crate::apis::{Format, Matched};
 use crate::auth::caller_of;
 use crate::front::Known;
@@ -174,17 +174,10 @@ fn sent(head: &Parts, trace: &Trace) -> Lists {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         sent.entry(titled(name.as_str())).or_default().push(value);
     }
-    let host = sent.get("Host").and_then(|hosts| hosts.last()).cloned();
-    let (_, port) = split(host.as_deref().unwrap_or(LOCALHOST));
-    let added = [
-        ("X-Forwarded-For", caller_of(head).to_string()),
-        ("X-Forwarded-Port", port.to_owned()),
-        ("X-Forwarded-Proto", "http".to_owned()),
-        ("X-Amzn-Trace-Id", root_of(trace)),
-    ];
-    for (name, value) in added {
-        sent.entry(name.to_owned()).or_insert_with(|| vec![value]);
+    for (name, value) in forwarded::headers(head) {
+        sent.insert(titled(name), vec![value]);
     }
+    sent.entry("X-Amzn-Trace-Id".to_owned()).or_insert_with(|| vec![root_of(trace)]);
     sent
 }
 

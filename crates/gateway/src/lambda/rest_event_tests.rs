@@ -153,3 +153,21 @@ fn a_stage_that_was_sent_is_no_part_of_the_path() {
     let (found, _) = event(&matched, http::Request::get("/Prod/a"), b"");
     assert_eq!((&found["path"], &found["requestContext"]["path"]), (&json!("/a"), &json!("/Prod/a")));
 }
+
+/// T-037: the rule itself is tested where it is.
+#[test]
+fn where_a_request_comes_from_is_what_this_server_has_seen() {
+    for format in [rest(&[]), Format::Http2] {
+        let matched = matched(format, "/a", "dev", &[], false);
+        let request = http::Request::get("/a").header("Host", "localhost:7071");
+        let request = request.header("X-Forwarded-For", "10.0.0.1").header("X-Forwarded-For", "10.0.0.2");
+        let request = request.header("X-Forwarded-Proto", "https").header("X-Forwarded-Port", "443");
+        let (found, _) = event(&matched, request, b"");
+        let header = |name: &str| {
+            let mut headers = found["headers"].as_object().unwrap().iter();
+            headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).unwrap().1.as_str().unwrap()
+        };
+        assert_eq!(header("x-forwarded-for"), "10.0.0.1, 10.0.0.2, 0.0.0.0");
+        assert_eq!((header("x-forwarded-proto"), header("x-forwarded-port")), ("http", "7071"));
+    }
+}

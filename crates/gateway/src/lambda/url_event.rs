@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rest_event::path;
-use super::{ACCOUNT, Pairs};
+use super::{ACCOUNT, Pairs, forwarded};
 use crate::apis::{DEFAULT, Matched};
 use crate::auth::caller_of;
 use crate::front::Known;
@@ -22,6 +22,7 @@ use crate::request::{decoded, headers, query};
 
 /// Where a request names no host.
 pub(super) const LOCALHOST: &str = "localhost";
+const TRACE: &str = "x-amzn-trace-id";
 
 /// Members in the order in which AWS writes them; what is absent is not there at all.
 #[derive(Serialize)]
@@ -85,7 +86,7 @@ pub(crate) fn text(
     let sent = headers(head);
     let of = |name: &str| sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let host = of(HOST.as_str()).unwrap_or_else(|| LOCALHOST.to_owned());
-    let (domain, port) = split(&host);
+    let (domain, _port) = split(&host);
     let prefix = domain.split('.').next().unwrap_or_default();
     let cookies = of(COOKIE.as_str()).unwrap_or_default();
     let cookies = cookies.split(';').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned);
@@ -98,7 +99,7 @@ pub(crate) fn text(
         raw_path: &route.path,
         raw_query_string: head.uri.query().unwrap_or_default(),
         cookies: cookies.collect(),
-        headers: Pairs(with_added(&sent, (port, &source_ip), trace)),
+        headers: Pairs(with_added(&sent, head, trace)),
         query_string_parameters: Pairs(query(head.uri.query().unwrap_or_default())),
         path_parameters: Pairs(route.parameters),
         request_context: RequestContext {
@@ -154,15 +155,11 @@ impl<'a> Route<'a> {
             };
         };
         let route = &*matched.route;
-        let key = match route.method.as_deref() {
-            _ if route.path == DEFAULT => DEFAULT.to_owned(),
-            method => format!("{} {}", method.unwrap_or("ANY"), route.path),
-        };
         // A URL hands on what was sent, an HTTP API what it means. One with a stage shows it.
         let path = decoded(&path(matched, sent));
         let parameters = matched.parameters.iter().map(|(name, value)| (name.clone(), decoded(value)));
         Self {
-            key,
+            key: route_key(route),
             path: if route.stage == DEFAULT { path } else { format!("/{}{path}", route.stage) },
             parameters: parameters.collect(),
             account: ACCOUNT,
@@ -172,6 +169,14 @@ impl<'a> Route<'a> {
     }
 }
 
+/// `GET /items/{id}`, `ANY /items` or `$default`.
+pub(crate) fn route_key(route: &crate::apis::Route) -> String {
+    if route.path == DEFAULT {
+        return DEFAULT.to_owned();
+    }
+    format!("{} {}", route.method.as_deref().unwrap_or("ANY"), route.path)
+}
+
 /// A host with its port, which is 80 if it has none. An IPv6 address stands in brackets.
 pub(super) fn split(host: &str) -> (&str, &str) {
     let parts = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -179,24 +184,14 @@ pub(super) fn split(host: &str) -> (&str, &str) {
 }
 
 /// What was sent, without cookies, which have a place of their own, and with what a gateway adds.
-fn with_added(
-    sent: &[(String, String)],
-    (port, source_ip): (&str, &str),
-    trace: &Trace,
-) -> Vec<(String, String)> {
-    let added = [
-        ("x-forwarded-for", source_ip.to_owned()),
-        ("x-forwarded-port", port.to_owned()),
-        ("x-forwarded-proto", "http".to_owned()),
-        ("x-amzn-trace-id", root_of(trace)),
-    ];
-    let mut all: Vec<(String, String)> =
-        sent.iter().filter(|(name, _)| name != COOKIE.as_str()).cloned().collect();
-    for (name, value) in added {
-        if !all.iter().any(|(known, _)| known == name) {
-            all.push((name.to_owned(), value));
-        }
+fn with_added(sent: &[(String, String)], head: &Parts, trace: &Trace) -> Vec<(String, String)> {
+    let added = forwarded::headers(head);
+    let is_kept = |name: &str| name != COOKIE.as_str() && added.iter().all(|(known, _)| *known != name);
+    let mut all: Vec<(String, String)> = sent.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
+    if !all.iter().any(|(known, _)| known == TRACE) {
+        all.push((TRACE.to_owned(), root_of(trace)));
     }
+    all.extend(added.map(|(name, value)| (name.to_owned(), value)));
     all
 }
 

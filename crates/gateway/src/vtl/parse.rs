@@ -1,6 +1,6 @@
 //! Text to parts.
 
-use super::{Expression, Fault, Part, Reference, Step, expression};
+use super::{Expression, Fault, Part, Reference, Step, VALUE_DEPTH_MAX, expression};
 
 /// Directives and brackets within each other; the parser and the renderer recurse.
 pub(super) const DEPTH_MAX: usize = 40;
@@ -167,6 +167,10 @@ impl<'a> Reader<'a> {
         let mut steps = Vec::new();
         while let Some(step) = self.deeper(Self::step)? {
             steps.push(step);
+            // What is missing on the way is made where it is set.
+            if steps.len() > VALUE_DEPTH_MAX {
+                return Err(self.fault(format!("`${name}` has more than {VALUE_DEPTH_MAX} parts")));
+            }
         }
         if has_brace && !self.takes("}") {
             return Err(self.fault(format!("`${{{name}` has no `}}`")));

@@ -1,5 +1,7 @@
 //! Paths into JSON, as `$input.path('$.a[0]')` has them: members, places, and `*` for all of them.
 
+use std::borrow::Cow;
+
 use super::value::{self, Value};
 
 #[derive(Clone, PartialEq, Debug)]
@@ -13,7 +15,7 @@ enum Step {
 ///
 /// # Errors
 /// It is no path, or has what is not served (filters, `..`, slices), in words.
-pub(super) fn find(root: &Value, path: &str) -> Result<Value, String> {
+pub(super) fn find<'a>(root: &'a Value, path: &str) -> Result<Cow<'a, Value>, String> {
     let steps = read(path)?;
     let mut found = vec![root];
     for step in &steps {
@@ -24,9 +26,9 @@ pub(super) fn find(root: &Value, path: &str) -> Result<Value, String> {
         };
     }
     if steps.contains(&Step::All) {
-        return Ok(Value::Array(found.into_iter().cloned().collect()));
+        return Ok(Cow::Owned(Value::Array(found.into_iter().cloned().collect())));
     }
-    Ok(found.first().map_or(Value::Null, |one| (*one).clone()))
+    Ok(found.first().map_or(Cow::Owned(Value::Null), |one| Cow::Borrowed(*one)))
 }
 
 fn at(value: &Value, index: i64) -> Option<&Value> {
@@ -86,7 +88,9 @@ mod tests {
     #[test]
     fn paths_lead_into_json() {
         let root = json!({"a": [{"b": 1}, {"b": 2}], "c d": {"e": null}});
-        let check = |path: &str, expected: Value| assert_eq!(find(&root, path), Ok(expected), "{path}");
+        let check = |path: &str, expected: Value| {
+            assert_eq!(find(&root, path).unwrap().into_owned(), expected, "{path}")
+        };
         check("$", root.clone());
         check("$.a[0].b", json!(1));
         check("$.a[-1].b", json!(2));

@@ -1,14 +1,13 @@
 //! Parts and values to text.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
 
+use super::given::{name_header, of_input, of_util};
 use super::value::{self, Value, are_equal, is_true, printed, property};
-use super::{Expression, Operator, Part, Reference, Step, call, path};
-use crate::request::decoded;
+use super::{Expression, Operator, Part, Reference, Step, VALUE_DEPTH_MAX, call};
 
 /// Of one template, and of what values it makes on its way; in bytes.
 const OUTPUT_BYTES_MAX: usize = 10 << 20;
@@ -17,7 +16,10 @@ const STEPS_MAX: usize = 200_000;
 /// Rounds of one `#foreach`, as API Gateway has it.
 const ROUNDS_MAX: usize = 1000;
 const RANGE_MAX: i64 = 1000;
-const VALUE_DEPTH_MAX: usize = 200;
+/// Methods of maps that take a key first.
+const KEYED: [&str; 3] = ["get", "getOrDefault", "containsKey"];
+/// Methods that take as long for a large value as for a small one.
+const QUICK: [&str; 6] = ["size", "isEmpty", "containsKey", "getOrDefault", "getKey", "getValue"];
 
 /// What a template is filled with.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,14 @@ struct Renderer<'a> {
     /// The body as JSON, or as text if it is none.
     json: Value,
     variables: BTreeMap<String, Value>,
+    spent: Spent,
+}
+
+/// What filling a template has taken until now.
+#[derive(Default)]
+struct Spent {
     steps: usize,
+    /// What was made and gone through, in bytes.
     made: usize,
 }
 
@@ -64,34 +73,44 @@ pub(super) fn fill(parts: &[Part], input: &Input) -> Result<Outcome, String> {
     };
     let variables = [("context", &input.context), ("stageVariables", &input.stage_variables)];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.clone()));
-    let mut renderer = Renderer { input, json, variables: BTreeMap::from(variables), steps: 0, made: 0 };
+    let mut renderer =
+        Renderer { input, json, variables: BTreeMap::from(variables), spent: Spent::default() };
     let mut text = String::new();
     renderer.parts(parts, &mut text)?;
     let context = renderer.variables.remove("context").unwrap_or_default();
     Ok(Outcome { text, context })
 }
 
-impl Renderer<'_> {
+impl Spent {
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
         if self.steps > STEPS_MAX { Err(format!("it takes more than {STEPS_MAX} steps")) } else { Ok(()) }
     }
 
+    fn read(&mut self, value: &Value) -> Result<(), String> {
+        self.made += value::size(value);
+        let is_too_much = self.made > MADE_BYTES_MAX;
+        if is_too_much {
+            Err(format!("it makes more than {} MiB of values", MADE_BYTES_MAX >> 20))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Counts what is made, so that nothing can double for ever.
     fn made(&mut self, value: Value) -> Result<Value, String> {
-        self.made += value::size(&value);
-        if self.made > MADE_BYTES_MAX {
-            return Err(format!("it makes more than {} MiB of values", MADE_BYTES_MAX >> 20));
-        }
+        self.read(&value)?;
         if value::depth(&value) > VALUE_DEPTH_MAX {
             return Err(format!("it makes values of more than {VALUE_DEPTH_MAX} levels"));
         }
         Ok(value)
     }
+}
 
+impl Renderer<'_> {
     fn parts(&mut self, parts: &[Part], text: &mut String) -> Result<Flow, String> {
         for part in parts {
-            self.step()?;
+            self.spent.step()?;
             let flow = self.part(part, text)?;
             if text.len() > OUTPUT_BYTES_MAX {
                 return Err(format!("it gives more than {} MiB", OUTPUT_BYTES_MAX >> 20));
@@ -144,7 +163,7 @@ impl Renderer<'_> {
         let count = items.len();
         let mut flow = Flow::On;
         for (index, item) in items.into_iter().take(ROUNDS_MAX).enumerate() {
-            self.step()?;
+            self.spent.step()?;
             let (is_last, number) = (index + 1 == count, index + 1);
             let place = json!({"index": index, "count": number, "hasNext": !is_last, "first": index == 0, "last": is_last});
             self.variables.insert("foreach".to_owned(), place);
@@ -165,7 +184,7 @@ impl Renderer<'_> {
     }
 
     fn evaluate(&mut self, expression: &Expression) -> Result<Value, String> {
-        self.step()?;
+        self.spent.step()?;
         let value = match expression {
             Expression::Value(value) => value.clone(),
             Expression::Text(parts) => {
@@ -197,36 +216,45 @@ impl Renderer<'_> {
                 two(*operator, &self.evaluate(left)?, &self.evaluate(right)?)
             }
         };
-        self.made(value)
+        self.spent.made(value)
     }
 
+    /// What is only looked through on the way is neither copied nor counted.
     fn reference(&mut self, reference: &Reference) -> Result<Value, String> {
         let steps = self.prepared(reference)?;
         let (mut value, steps) = match (reference.name.as_str(), steps.as_slice()) {
-            ("input", [first, rest @ ..]) => (self.of_input(first)?, rest),
-            ("util", [first, rest @ ..]) => (of_util(first)?, rest),
-            ("input" | "util", []) => (Value::Null, &steps[..]),
+            ("input", [first, rest @ ..]) => (of_input(self.input, &self.json, first)?, rest),
+            ("util", [first, rest @ ..]) => (Cow::Owned(self.spent.made(of_util(first)?)?), rest),
+            ("input" | "util", []) => (Cow::Owned(Value::Null), &steps[..]),
             (name, [places @ .., Ready::Call(method, arguments)]) if call::may_change(method) => {
                 let changed = self.place(name, places, false);
                 let changed = changed.and_then(|value| call::change(value, method, arguments));
-                return self.made(changed.unwrap_or_default());
+                return self.spent.made(changed.unwrap_or_default());
             }
-            (name, steps) => (self.variables.get(name).cloned().unwrap_or_default(), steps),
+            (name, steps) => (self.variables.get(name).map(Cow::Borrowed).unwrap_or_default(), steps),
         };
-        value = self.made(value)?;
         for step in steps {
-            self.step()?;
-            value = match step {
-                Ready::Property(name) => property(&value, name).cloned().unwrap_or_default(),
-                Ready::Index(index) => indexed(&value, index),
-                Ready::Call(method, arguments) if call::may_change(method) => {
-                    call::change(&mut value, method, arguments).unwrap_or_default()
+            self.spent.step()?;
+            value = match (step, value) {
+                (step, Cow::Borrowed(value)) if step.is_access() => access(value, step).map(Cow::Borrowed),
+                (step, value) if step.is_access() => access(&value, step).cloned().map(Cow::Owned),
+                (Ready::Call(method, arguments), value) if call::may_change(method) => {
+                    let mut value = self.spent.made(value.into_owned())?;
+                    call::change(&mut value, method, arguments).map(Cow::Owned)
                 }
-                Ready::Call(method, arguments) => call::read(&value, method, arguments)?.unwrap_or_default(),
-            };
-            value = self.made(value)?;
+                (Ready::Call(method, arguments), value) => {
+                    // Going through all of it takes as long as making it.
+                    if !QUICK.contains(&method.as_str()) {
+                        self.spent.read(&value)?;
+                    }
+                    let found = call::read(&value, method, arguments)?;
+                    found.map(|found| self.spent.made(found)).transpose()?.map(Cow::Owned)
+                }
+                (Ready::Property(_) | Ready::Index(_), _) => None,
+            }
+            .unwrap_or_default();
         }
-        Ok(value)
+        self.spent.made(value.into_owned())
     }
 
     fn prepared(&mut self, reference: &Reference) -> Result<Vec<Ready>, String> {
@@ -240,6 +268,9 @@ impl Renderer<'_> {
                     Ready::Call(name.clone(), values)
                 }
             });
+        }
+        if reference.name == "input" {
+            name_header(&self.input.params, &mut ready);
         }
         Ok(ready)
     }
@@ -295,39 +326,37 @@ impl Renderer<'_> {
         }
         Some(value)
     }
-
-    fn of_input(&self, step: &Ready) -> Result<Value, String> {
-        let (name, arguments) = match step {
-            Ready::Property(name) if name == "body" => return Ok(self.input.body.clone().into()),
-            Ready::Call(name, arguments) => (name.as_str(), arguments.as_slice()),
-            _ => return Ok(Value::Null),
-        };
-        Ok(match (name, arguments) {
-            ("path", [Value::String(path)]) => path::find(&self.json, path)?,
-            ("json", [Value::String(path)]) => match path::find(&self.json, path)? {
-                // What is not there is an empty text.
-                Value::Null if path.trim() != "$" => "\"\"".into(),
-                value => value.to_string().into(),
-            },
-            ("params", []) => self.input.params.clone(),
-            ("params", [Value::String(name)]) => {
-                let kinds = ["path", "querystring", "header"].into_iter();
-                kinds
-                    .filter_map(|kind| self.input.params.get(kind)?.get(name))
-                    .next()
-                    .cloned()
-                    .unwrap_or_default()
-            }
-            _ => Value::Null,
-        })
-    }
 }
 
 /// A step whose arguments have values.
-enum Ready {
+pub(super) enum Ready {
     Property(String),
     Index(Value),
     Call(String, Vec<Value>),
+}
+
+impl Ready {
+    /// Whether it leads to a part of a value, and makes nothing.
+    fn is_access(&self) -> bool {
+        match self {
+            Self::Property(_) | Self::Index(_) => true,
+            Self::Call(method, arguments) => method == "get" && arguments.len() == 1,
+        }
+    }
+
+    /// The name of a member of a map that it is about.
+    pub(super) fn key(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Property(name) | Self::Index(Value::String(name)) => Some(name),
+            Self::Call(method, arguments) if KEYED.contains(&method.as_str()) => {
+                match arguments.first_mut() {
+                    Some(Value::String(name)) => Some(name),
+                    _ => None,
+                }
+            }
+            Self::Index(_) | Self::Call(..) => None,
+        }
+    }
 }
 
 /// Of what API Gateway gives, what has no value is printed as nothing.
@@ -335,70 +364,18 @@ fn is_given(reference: &Reference) -> bool {
     matches!(reference.name.as_str(), "util" | "context" | "input" | "stageVariables")
 }
 
-fn indexed(value: &Value, index: &Value) -> Value {
-    let found = match value {
+/// The part of a value that a step leads to.
+fn access<'a>(value: &'a Value, step: &Ready) -> Option<&'a Value> {
+    let index = match step {
+        Ready::Property(name) => return property(value, name),
+        Ready::Index(index) => index,
+        Ready::Call(_, arguments) => arguments.first()?,
+    };
+    match value {
         Value::Array(items) => value::place(index, items.len()).and_then(|place| items.get(place)),
         Value::Object(map) => map.get(&printed(index)),
         _ => None,
-    };
-    found.cloned().unwrap_or_default()
-}
-
-fn of_util(step: &Ready) -> Result<Value, String> {
-    let Ready::Call(name, arguments) = step else { return Ok(Value::Null) };
-    let [argument] = arguments.as_slice() else { return Ok(Value::Null) };
-    if argument.is_null() {
-        return Ok(Value::Null);
     }
-    let text = printed(argument);
-    Ok(match name.as_str() {
-        "escapeJavaScript" => escaped(&text).into(),
-        "parseJson" => serde_json::from_str(&text).map_err(|error| format!("parseJson: {error}"))?,
-        "urlEncode" => encoded(&text).into(),
-        "urlDecode" => decoded(&text.replace('+', " ")).into(),
-        "base64Encode" => STANDARD.encode(text).into(),
-        "base64Decode" => {
-            let bytes = STANDARD.decode(text.trim()).map_err(|_| "base64Decode: no base64".to_owned())?;
-            String::from_utf8_lossy(&bytes).into_owned().into()
-        }
-        _ => Value::Null,
-    })
-}
-
-/// As a part of a text of JavaScript.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '\'' | '"' | '\\' | '/' => escaped.extend(['\\', letter]),
-            '\n' => escaped.push_str("\\n"),
-            '\r' => escaped.push_str("\\r"),
-            '\t' => escaped.push_str("\\t"),
-            '\u{8}' => escaped.push_str("\\b"),
-            '\u{c}' => escaped.push_str("\\f"),
-            letter if letter.is_control() || !letter.is_ascii() => {
-                let mut units = [0; 2];
-                for unit in letter.encode_utf16(&mut units) {
-                    escaped.push_str(&format!("\\u{unit:04X}"));
-                }
-            }
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
-/// As a form writes it.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' ' => encoded.push('+'),
-            byte if byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte) => encoded.push(char::from(byte)),
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 fn range(first: &Value, last: &Value) -> Result<Value, String> {

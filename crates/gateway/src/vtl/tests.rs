@@ -40,6 +40,37 @@ fn the_input_is_told() {
     check("$context.httpMethod $context.authorizer.claims.sub $stageVariables.v", "", "GET ada 1");
 }
 
+/// HTTP does not tell the letters of their names apart, and clients write them in either way.
+#[test]
+fn headers_are_found_in_any_case_of_letters() {
+    let input = Input {
+        params: json!({"path": {"X-Both": "1"}, "querystring": {"Q": "2"}, "header": {"X-User": "ada", "X-Both": "3"}}),
+        ..input("")
+    };
+    let check = |template: &str, expected: &str| {
+        let filled = Template::parse(template).unwrap().fill(&input).unwrap();
+        assert_eq!(filled.text, expected, "{template}");
+    };
+    check("$input.params('x-user') $input.params('X-USER') $input.params('X-User')", "ada ada ada");
+    check("$input.params('X-Both') $input.params('x-both')", "1 3");
+    check("$input.params().header.x-user $input.params().header['x-user']", "ada ada");
+    check(
+        "$input.params().get('header').get('x-user') $input.params()['header'].containsKey('x-user')",
+        "ada true",
+    );
+    check("$input.params('q').$input.params().querystring.q.$input.params().header.other", "..");
+}
+
+/// A body of some size may be looked at as often as a template likes.
+#[test]
+fn looking_at_a_part_copies_that_part_only() {
+    let members: Vec<String> = (0..20_000).map(|number| format!("\"m{number}\": [{number}]")).collect();
+    let body = format!("{{{}}}", members.join(","));
+    let looks = "$root.m7[0]$root.get('m8').get(0)$root['m9'][0]$root.size()$input.path('$').m1[0]";
+    let template = format!("#set($root = $input.path('$'))#foreach($i in [1..100]){looks}#end");
+    check(&template, &body, &"789200001".repeat(100));
+}
+
 #[test]
 fn directives_do_what_they_say() {
     check("#set($a = 1)#if($a == 1)one#elseif($a == 2)two#{else}more#end!", "", "one!");
@@ -115,6 +146,9 @@ fn what_is_wrong_has_its_line() {
     check("#* x", 1, "no `*#`");
     check(&format!("#set($a = {}1)", "(".repeat(2000)), 1, "levels");
     check(&"#if(true)".repeat(2000), 1, "levels");
+    // What is missing on the way is made, and dropped level by level.
+    check(&format!("\n#set($x{} = 1)", ".a".repeat(150_000)), 2, "parts");
+    check(&format!("#set($x{} = 1)", "[1]".repeat(201)), 1, "parts");
 }
 
 #[test]
@@ -127,6 +161,10 @@ fn nothing_grows_without_bounds() {
     check(double, "MiB");
     check("#set($l = [1])#foreach($i in [1..100])#set($y = $l.addAll($l))#end", "MiB");
     check("#set($l = [1])#foreach($i in [1..900])#set($l = [$l])#end", "levels");
+    let all = "#set($l = [1..1000])#foreach($i in [1..1000])#foreach($j in [1..9])$l.contains(0)#end#end";
+    check(all, "MiB");
+    let deep = format!("#set($x{} = 1)#set($y = $x)", ".a".repeat(200));
+    check(&deep, "levels");
     let rounds = "#foreach($i in [1..1000])#foreach($j in [1..1000])x#end#end";
     check(rounds, "steps");
     check("#set($t = 'x')$t.matches('((')", "regular expression");

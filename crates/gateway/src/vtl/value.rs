@@ -68,6 +68,11 @@ pub(super) fn place(index: &Value, length: usize) -> Option<usize> {
     usize::try_from(index).ok().filter(|_| index < length)
 }
 
+/// A header by its name, in any case of letters, with the name that it has here.
+pub(super) fn header<'a>(headers: &'a Value, name: &str) -> Option<(&'a String, &'a Value)> {
+    headers.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
 /// A member of a map, or of a pair of `entrySet()`.
 pub(super) fn property<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     value.as_object().and_then(|map: &Map<String, Value>| map.get(name))

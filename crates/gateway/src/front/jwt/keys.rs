@@ -1,9 +1,10 @@
 //! The keys that an issuer publishes (OpenID Connect Discovery 1.0, RFC 7517).
 //!
 //! They are asked for when the first token comes, kept for two hours, and asked for anew when a token names one that is not known,
-//! but never more often than each ten seconds.
+//! but never more often than each ten seconds. Only whoever needs a key that is not there waits for the issuer: anybody can
+//! make up the name of one.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -47,20 +48,33 @@ enum Kind {
 /// The keys of one issuer.
 pub(super) struct Keys {
     issuer: String,
-    known: Mutex<Known>,
+    /// Never held while somebody waits.
+    known: std::sync::Mutex<Known>,
+    /// When the issuer was asked last. Held by the one who asks.
+    tried: Mutex<Option<Instant>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     keys: Arc<Vec<Key>>,
-    /// When they were got, and when they were asked for last.
     got: Option<Instant>,
-    tried: Option<Instant>,
+}
+
+impl Known {
+    /// What was got too long ago is not known any more.
+    fn is_fresh(&self) -> bool {
+        self.got.is_some_and(|got| got.elapsed() < KEPT)
+    }
+
+    fn find(&self, token: &Token) -> Option<Key> {
+        self.is_fresh().then(|| named(&self.keys, token)).flatten()
+    }
 }
 
 impl Keys {
     pub(super) fn new(issuer: &str) -> Self {
-        Self { issuer: issuer.trim_end_matches('/').to_owned(), known: Mutex::default() }
+        let issuer = issuer.trim_end_matches('/').to_owned();
+        Self { issuer, known: std::sync::Mutex::default(), tried: Mutex::default() }
     }
 
     /// The key that a token names.
@@ -68,30 +82,41 @@ impl Keys {
     /// # Errors
     /// There is none, or the issuer could not be asked; in a few words, which callers may read.
     pub(super) async fn find(&self, token: &Token) -> Result<Key, &'static str> {
-        let mut known = self.known.lock().await;
-        let now = Instant::now();
-        let is_fresh = known.got.is_some_and(|got| now.duration_since(got) < KEPT);
-        if let Some(key) = named(&known.keys, token).filter(|_| is_fresh) {
+        if let Some(key) = self.known().find(token) {
             return Ok(key);
         }
-        let may_try = known.tried.is_none_or(|tried| now.duration_since(tried) >= PAUSE);
-        if may_try {
-            known.tried = Some(now);
-            match fetch(&self.issuer).await {
-                Ok(keys) => {
-                    known.keys = Arc::new(keys);
-                    known.got = Some(Instant::now());
-                }
-                Err(what) => {
-                    let issuer = &self.issuer;
-                    tracing::warn!(code = "E0513", "the keys of {issuer} can't be got: {what}");
-                }
-            }
+        let mut tried = self.tried.lock().await;
+        // Whoever asked until now may have got it.
+        let known = self.known();
+        if let Some(key) = known.find(token) {
+            return Ok(key);
         }
-        match named(&known.keys, token) {
+        let may_try = tried.is_none_or(|tried| tried.elapsed() >= PAUSE);
+        let known = if may_try { self.asked(&mut tried).await.unwrap_or(known) } else { known };
+        match known.find(token) {
             Some(key) => Ok(key),
-            None if known.got.is_none() => Err("the keys of the issuer are not known"),
-            None => Err("the issuer has no key of this name"),
+            None if known.is_fresh() => Err("the issuer has no key of this name"),
+            None => Err("the keys of the issuer are not known"),
+        }
+    }
+
+    fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn asked(&self, tried: &mut Option<Instant>) -> Option<Known> {
+        *tried = Some(Instant::now());
+        match fetch(&self.issuer).await {
+            Ok(keys) => {
+                let known = Known { keys: Arc::new(keys), got: Some(Instant::now()) };
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
+                Some(known)
+            }
+            Err(what) => {
+                let issuer = &self.issuer;
+                tracing::warn!(code = "E0513", "the keys of {issuer} can't be got: {what}");
+                None
+            }
         }
     }
 }
@@ -236,6 +261,43 @@ mod tests {
         let text = format!("{}.{}", part(&header), part(&json!({"sub": "ada"})));
         let signature = pair.sign(random, text.as_bytes()).unwrap();
         Token::parse(&format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))).unwrap()
+    }
+
+    /// An issuer whose key `a` was got just now.
+    fn known(issuer: &str, pair: &EcdsaKeyPair) -> Keys {
+        let keys = Keys::new(issuer);
+        let got = vec![Key::read(&published(pair, "a")).unwrap()];
+        *keys.known.lock().unwrap() = Known { keys: Arc::new(got), got: Some(Instant::now()) };
+        keys
+    }
+
+    /// T-042: a name that is made up makes nobody else wait for a slow issuer.
+    #[tokio::test]
+    async fn who_shows_a_known_key_waits_for_nobody() {
+        // Takes connections, and never answers.
+        let issuer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (pair, random) = pair();
+        let keys = known(&format!("http://{}", issuer.local_addr().unwrap()), &pair);
+        let (forged, good) = (signed(&pair, &random, Some("x")), signed(&pair, &random, Some("a")));
+        tokio::select! {
+            biased;
+            found = keys.find(&forged) => panic!("the issuer has answered: {found:?}"),
+            found = keys.find(&good) => assert!(found.unwrap().verifies(&good)),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_good_for_two_hours() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (pair, random) = pair();
+        let keys = known(&format!("http://{nobody}"), &pair);
+        let (good, other) = (signed(&pair, &random, Some("a")), signed(&pair, &random, Some("b")));
+        tokio::time::advance(KEPT / 2).await;
+        assert!(keys.find(&good).await.is_ok());
+        assert_eq!(keys.find(&other).await, Err("the issuer has no key of this name"));
+        assert!(keys.find(&good).await.is_ok(), "a failed try takes nothing away");
+        tokio::time::advance(KEPT / 2).await;
+        assert_eq!(keys.find(&good).await, Err("the keys of the issuer are not known"));
     }
 
     #[test]
