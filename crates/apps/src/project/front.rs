@@ -32,6 +32,17 @@ impl Asked {
     pub(super) fn not(guard: impl Into<String>) -> Self {
         Self { front: Box::default(), guard: Some(guard.into()) }
     }
+
+    /// Whether somebody decides about callers, here or at AWS.
+    pub(super) fn is_decided(&self) -> bool {
+        self.front.authorizer.is_some() || self.guard.is_some()
+    }
+
+    /// Who decides, as half a sentence.
+    pub(super) fn authorizer(&self) -> Option<String> {
+        let named = self.front.authorizer.as_ref().map(|one| format!("the authorizer {}", one.name));
+        named.or_else(|| self.guard.clone())
+    }
 }
 
 /// An authorizer that can't be asked; its routes are not served, as they would be open to all.

@@ -14,7 +14,7 @@ const IMPLICIT_REST: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP: &str = "ServerlessHttpApi";
 const IMPLICIT_STAGE: &str = "Prod";
 
-const APPLIED: [&str; 11] = [
+const APPLIED: [&str; 12] = [
     "StageName",
     "Cors",
     "CorsConfiguration",
@@ -26,6 +26,7 @@ const APPLIED: [&str; 11] = [
     "Models",
     "DefinitionBody",
     "DefinitionUri",
+    "MergeDefinitions",
 ];
 const AUTH: &str = "Auth";
 

@@ -9,7 +9,8 @@ use super::super::node::{Member, Node};
 use super::super::{Api, Payload};
 use super::api::Door;
 
-const NONE: &str = "NONE";
+/// Of an event that lets everybody in.
+pub(super) const NONE: &str = "NONE";
 const IAM: &str = "AWS_IAM";
 /// Of `Auth` of an API.
 const APPLIED: [&str; 4] = ["DefaultAuthorizer", "Authorizers", "ApiKeyRequired", "UsagePlan"];

@@ -93,7 +93,6 @@ fn documents_and_events_are_together() {
         routes,
         [
             // That of the document counts, with what it asks.
-            r#"F: 28 rest Rest ["a/b"] v1: GET /other"#.to_owned(),
             format!(r#"F: 7 rest Rest ["a/b", "c/d"] v1: GET /x, {asked}"#),
             format!(r#"F: 9 rest Rest ["a/b", "c/d"] v1: OPTIONS /x, {mock}"#),
             format!("F: 18 http Http V2 $default: GET /a, {cors}, {tokens}"),
@@ -106,6 +105,7 @@ fn documents_and_events_are_together() {
             "template.yaml:15 x-amazon-apigateway-importexport-version of Http: it is not applied here",
             "template.yaml:20 the event put /a: the integration http_proxy is not served",
             "template.yaml:21 the event delete /a: it has no integration, so it is not served",
+            "template.yaml:28 the event GET /other: the document of its API says which routes there are, so it is not served",
         ]
     );
 }
@@ -163,6 +163,157 @@ fn what_sam_asks_for_all_routes_is_asked_besides() {
     let of = |route: &str| routes.iter().find(|one| one.contains(route)).unwrap();
     assert!(of("GET /x").contains(", wants a key of [], ask Request"), "{routes:?}");
     assert!(of("OPTIONS /x").contains(", wants a key of []"), "{routes:?}");
+}
+
+/// An API with its document in the template, and events of the function F.
+fn inline(kind: &str, properties: &str, paths: &str, events: &str) -> Vec<String> {
+    let of_api = if kind == "Api" { "RestApiId" } else { "ApiId" };
+    let authorizer = |issuer: &str| match kind {
+        "Api" => "{FunctionArn: !GetAtt F.Arn}".to_owned(),
+        _ => format!("{{JwtConfiguration: {{issuer: 'https://{issuer}.test', audience: [a]}}}}"),
+    };
+    let template = format!(
+        r#"Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Unknown: {{Type: String}}
+Conditions:
+  Unknown: !Equals [!Ref Unknown, a]
+Resources:
+  Shop:
+    Type: AWS::Serverless::{kind}
+    Properties:
+      StageName: v1
+      {properties}
+      Auth: {{Authorizers: {{A: {a}, B: {b}}}}}
+      DefinitionBody:
+        openapi: 3.0.1
+        paths:
+          {paths}
+        components:
+          securitySchemes:
+            A: {{x-amazon-apigateway-authorizer: {{type: request, authorizerUri: !GetAtt F.Arn}}}}
+            key: {{type: apiKey, name: x-api-key, in: header}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Events:
+        {events}
+"#,
+        a = authorizer("a"),
+        b = authorizer("b"),
+    );
+    let template = template.replace("OF_SHOP", &format!("{of_api}: !Ref Shop"));
+    let template =
+        template.replace("CALL", "x-amazon-apigateway-integration: {type: aws_proxy, uri: !GetAtt F.Arn}");
+    let found = project(&[("template.yaml", &template), ("a.py", "")], &ProjectOptions::default());
+    let routes = found.functions.iter().flat_map(|function| &function.sources).filter_map(|source| {
+        let EventSource::Http(http) = source else { return None };
+        let by = http.front.authorizer.as_ref().map(|one| format!(" by {}", one.name)).unwrap_or_default();
+        let key = if http.front.keys.is_some() { " with a key" } else { "" };
+        let payload =
+            if let Api::Http { payload, .. } = http.api { format!(" {payload:?}") } else { String::new() };
+        Some(format!("{} {}{by}{key}{payload}", http.method.as_deref().unwrap_or("ANY"), http.path))
+    });
+    let ignored = found.ignored.iter().filter(|one| one.what.starts_with("the event"));
+    let ignored = ignored.map(|one| format!("{} {}: {}", one.line, one.what, one.why));
+    let problems =
+        found.problems.iter().map(|one| format!("{} {} {}", one.line.unwrap(), one.code, one.message));
+    routes.chain(ignored).chain(problems).collect()
+}
+
+#[test]
+fn what_an_event_asks_is_asked_on_the_route_of_the_document() {
+    let get = "/a: {get: {CALL}}";
+    let secured = "/a: {get: {security: [{A: []}], CALL}}";
+    let event = |auth: &str| {
+        format!("E: {{Type: HttpApi, Properties: {{Path: /a, Method: get, OF_SHOP, Auth: {{{auth}}}}}}}")
+    };
+    let http = |paths: &str, auth: &str| inline("HttpApi", "", paths, &event(auth));
+    assert_eq!(http(get, ""), ["GET /a V1"]);
+    assert_eq!(http(get, "Authorizer: B"), ["GET /a by B V1"]);
+    // What one says the other can't take away.
+    assert_eq!(http(secured, "Authorizer: NONE"), ["GET /a by A V1"]);
+    assert_eq!(http(secured, "Authorizer: A"), ["GET /a by A V1"]);
+    assert_eq!(
+        http(secured, "Authorizer: B"),
+        ["16 E0120 get wants two: the authorizer A, and B of its event"]
+    );
+
+    let event =
+        |auth: &str| format!("E: {{Type: Api, Properties: {{Path: /a, Method: get, OF_SHOP, Auth: {{{auth}}}}}}}");
+    let rest = |paths: &str, auth: &str| inline("Api", "", paths, &event(auth));
+    assert_eq!(rest(get, "Authorizer: B, ApiKeyRequired: true"), ["GET /a by B with a key"]);
+    assert_eq!(rest(get, "ApiKeyRequired: true"), ["GET /a with a key"]);
+    // Behind a REST API the document's word counts, unless the event's is said to.
+    assert_eq!(rest(secured, "Authorizer: B"), ["GET /a by A"]);
+    assert_eq!(rest(secured, "Authorizer: NONE"), ["GET /a by A"]);
+    assert_eq!(rest(secured, "Authorizer: B, OverrideApiAuth: true"), ["GET /a by B"]);
+    assert_eq!(rest(secured, "Authorizer: NONE, OverrideApiAuth: true"), ["GET /a"]);
+    assert_eq!(rest(secured, "Authorizer: NONE, OverrideApiAuth: !Ref Unknown"), ["GET /a by A"]);
+}
+
+/// Otherwise the route would be open, or hidden by one that is.
+#[test]
+fn no_event_stands_in_for_what_the_document_guards() {
+    let events = "E: {Type: HttpApi, Properties: {Path: '/a/{id}', Method: get, OF_SHOP}}";
+    let http = |paths: &str| inline("HttpApi", "", paths, events);
+    // One that is not in the document is added to it.
+    assert_eq!(http("/a: {get: {CALL}}"), ["GET /a V1", "GET /a/{id} V2"]);
+    assert_eq!(http("/a/{id}: {post: {CALL}}"), ["POST /a/{id} V1", "GET /a/{id} V2"]);
+    // To the operation of the document only its integration is added.
+    assert_eq!(http("/a/{id}: {get: {security: [{A: []}]}}"), ["GET /a/{id} by A V2"]);
+    // Names of parameters make no other path.
+    assert_eq!(http("'/a/{user}': {get: {security: [{A: []}], CALL}}"), ["GET /a/{user} by A V1"]);
+    assert_eq!(
+        http("'/a/{user}': {get: {security: [{none: []}], CALL}}"),
+        ["16 E0120 the document has no security scheme `none`"]
+    );
+    let hidden = "26 E0120 who may come in by GET /a/{id} is not known: the document can't be read there";
+    assert_eq!(http("'/a/{user}': {$ref: 'paths.yaml#/a'}"), [hidden]);
+    assert_eq!(http("'/a/{user}': !If [Unknown, {get: {}}, {}]"), [hidden]);
+    let of_operation = http("'/a/{user}': {get: !If [Unknown, {CALL}, {}]}");
+    assert_eq!(of_operation.last().map(String::as_str), Some(hidden), "{of_operation:?}");
+    assert_eq!(
+        http("!If [Unknown, {}, {}]"),
+        ["26 the event GET /a/{id}: the document of its API can't be read, so it is not served"]
+    );
+}
+
+/// A document alone says which routes a REST API has.
+#[test]
+fn events_of_rest_apis_are_routes_if_definitions_are_merged() {
+    let events = "E: {Type: Api, Properties: {Path: /a, Method: get, OF_SHOP}}";
+    let alone = |paths: &str| inline("Api", "", paths, events);
+    assert_eq!(
+        alone("/b: {get: {CALL}}"),
+        [
+            "GET /b",
+            "26 the event GET /a: the document of its API says which routes there are, so it is not served"
+        ]
+    );
+    // It only allows the call.
+    assert_eq!(alone("/a: {x-amazon-apigateway-any-method: {CALL}}"), ["ANY /a"]);
+    let merged = |paths: &str| inline("Api", "MergeDefinitions: true", paths, events);
+    assert_eq!(merged("/b: {get: {CALL}}"), ["GET /b", "GET /a"]);
+    assert_eq!(merged("/a: {get: {security: [{key: []}]}}"), ["GET /a with a key"]);
+    let own = "E: {Type: Api, Properties: {Path: /a, Method: get, OF_SHOP, Auth: {Authorizer: B}}}";
+    assert_eq!(
+        inline("Api", "MergeDefinitions: true", "/a: {get: {security: [{A: []}]}}", own),
+        ["GET /a by B"]
+    );
+}
+
+/// A document elsewhere may guard what an event does not.
+#[test]
+fn events_are_no_routes_if_their_document_is_not_here() {
+    let template = TEMPLATE.replace("DefinitionUri: api.json", "DefinitionUri: s3://bucket/api.json");
+    let (routes, others) = found(&[("template.yaml", &template)]);
+    assert!(routes.iter().all(|one| one.contains(" http Http ")), "{routes:?}");
+    let why = "the document of its API can't be read, so it is not served";
+    for event in ["template.yaml:27 the event GET /x", "template.yaml:28 the event GET /other"] {
+        assert!(others.contains(&format!("{event}: {why}")), "{others:?}");
+    }
 }
 
 /// A change of the document is a change of the project.
