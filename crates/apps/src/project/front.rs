@@ -6,7 +6,7 @@ use std::time::Duration;
 use ingle_types::front::{Authorizer, AuthorizerKind, FrontSpec, IdentitySource};
 
 use super::findings::{Findings, shortened};
-use super::node::Node;
+use super::node::{Kind, Node};
 use super::resources::name_in_arn;
 use super::{EventSource, ProjectFunction};
 
@@ -48,6 +48,53 @@ impl Asked {
 /// An authorizer that can't be asked; its routes are not served, as they would be open to all.
 pub(super) fn wrong(findings: &mut Findings, line: u32, what: impl Into<String>, fix: impl Into<String>) {
     findings.wrong("E0120", line, what, fix);
+}
+
+/// A value that says who may come in, and is of another kind, or not known. Without it the route would be open.
+pub(super) fn unreadable(findings: &mut Findings, node: &Node, what: &str, wanted: &str) {
+    let (found, fix) = match &node.kind {
+        Kind::Unknown(unknown) => (
+            format!("{what} is not known: {}", unknown.why),
+            format!("write {wanted}, or give what it names a default"),
+        ),
+        _ => (format!("{what} is {}", node.describe()), format!("write {wanted}")),
+    };
+    wrong(findings, node.line, found, fix);
+}
+
+/// A map that says who may come in.
+pub(super) fn map<'a>(findings: &mut Findings, node: &'a Node, what: &str) -> Option<&'a Node> {
+    if matches!(node.kind, Kind::Map(_)) {
+        return Some(node);
+    }
+    unreadable(findings, node, what, "a map of keys and values");
+    None
+}
+
+pub(super) fn flag(findings: &mut Findings, node: &Node, what: &str) -> Option<bool> {
+    let flag = node.flag();
+    if flag.is_none() {
+        unreadable(findings, node, what, "true or false");
+    }
+    flag
+}
+
+pub(super) fn text(findings: &mut Findings, node: &Node, what: &str) -> Option<String> {
+    match node.scalar() {
+        Some(text) if !node.is_null() => Some(text.to_owned()),
+        _ => {
+            unreadable(findings, node, what, "a text");
+            None
+        }
+    }
+}
+
+/// One text, or a list of them: all of them, as each lets somebody in or not.
+pub(super) fn texts(findings: &mut Findings, node: &Node, what: &str) -> Option<Vec<String>> {
+    match &node.kind {
+        Kind::List(items) => items.iter().map(|item| text(findings, item, what)).collect(),
+        _ => text(findings, node, what).map(|text| vec![text]),
+    }
 }
 
 /// The function of an ARN, by its name.
@@ -140,7 +187,7 @@ pub(super) fn jwt(
 
 /// Sources of an identity, in a list or with commas.
 pub(super) fn identity(findings: &mut Findings, node: &Node) -> Option<Vec<IdentitySource>> {
-    let texts = findings.texts(node, "the identity source");
+    let texts = texts(findings, node, "the identity source")?;
     let mut found = Vec::new();
     for text in texts.iter().flat_map(|text| text.split(',')) {
         let Some(source) = IdentitySource::parse(text) else {
@@ -163,7 +210,7 @@ pub(super) const JSON: &str = "application/json";
 
 /// A JSON schema. Whether it is one is found out by who applies it.
 pub(super) fn schema(findings: &mut Findings, node: &Node) -> Option<serde_json::Value> {
-    let is_map = matches!(node.kind, super::node::Kind::Map(_));
+    let is_map = matches!(node.kind, Kind::Map(_));
     if !is_map || node.unknown_within().is_some() {
         let at = node.unknown_within().unwrap_or(node);
         let fix = "write a JSON schema, e.g. {type: object, required: [name]}";

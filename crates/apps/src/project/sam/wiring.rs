@@ -48,7 +48,7 @@ pub(super) fn read(
             "AWS::Lambda::Url" if target.is_meant(properties.get("TargetFunctionArn")) => {
                 let url =
                     Member { key: resource.key.clone(), line: resource.line, value: properties.clone() };
-                found.push(EventSource::Http(events::function_url(findings, &url)));
+                found.extend(events::function_url(findings, &url).map(EventSource::Http));
             }
             "AWS::Events::Rule" => found.extend(rule(findings, resource, properties, target)),
             "AWS::Scheduler::Schedule" => {

@@ -3,6 +3,7 @@
 use ingle_types::usage::{ApiKey, UsagePlan};
 
 use super::super::findings::Findings;
+use super::super::front;
 use super::super::keys::{self, Words};
 use super::super::node::{Kind, Node};
 
@@ -48,7 +49,9 @@ fn key(
     findings.members(item, "a key");
     let name = findings.optional(item, "name", Findings::text);
     let name = name.unwrap_or_else(|| format!("key-{}", count + 1));
-    if item.get("enabled").and_then(Node::flag) == Some(false) {
+    if let Some(node) = item.get("enabled")
+        && !front::flag(findings, node, "enabled")?
+    {
         findings.ignore(item.line, format!("the key {name}"), "it is not enabled");
         return Some(None);
     }

@@ -213,7 +213,8 @@ Resources:
         let key = if http.front.keys.is_some() { " with a key" } else { "" };
         let payload =
             if let Api::Http { payload, .. } = http.api { format!(" {payload:?}") } else { String::new() };
-        Some(format!("{} {}{by}{key}{payload}", http.method.as_deref().unwrap_or("ANY"), http.path))
+        let guard = http.guard.as_ref().map(|guard| format!(" not asked: {guard}")).unwrap_or_default();
+        Some(format!("{} {}{by}{key}{guard}{payload}", http.method.as_deref().unwrap_or("ANY"), http.path))
     });
     let ignored = found.ignored.iter().filter(|one| one.what.starts_with("the event"));
     let ignored = ignored.map(|one| format!("{} {}: {}", one.line, one.what, one.why));
@@ -240,8 +241,9 @@ fn what_an_event_asks_is_asked_on_the_route_of_the_document() {
         ["16 E0120 get wants two: the authorizer A, and B of its event"]
     );
 
-    let event =
-        |auth: &str| format!("E: {{Type: Api, Properties: {{Path: /a, Method: get, OF_SHOP, Auth: {{{auth}}}}}}}");
+    let event = |auth: &str| {
+        format!("E: {{Type: Api, Properties: {{Path: /a, Method: get, OF_SHOP, Auth: {{{auth}}}}}}}")
+    };
     let rest = |paths: &str, auth: &str| inline("Api", "", paths, &event(auth));
     assert_eq!(rest(get, "Authorizer: B, ApiKeyRequired: true"), ["GET /a by B with a key"]);
     assert_eq!(rest(get, "ApiKeyRequired: true"), ["GET /a with a key"]);
@@ -277,6 +279,42 @@ fn no_event_stands_in_for_what_the_document_guards() {
     assert_eq!(
         http("!If [Unknown, {}, {}]"),
         ["26 the event GET /a/{id}: the document of its API can't be read, so it is not served"]
+    );
+}
+
+/// Nothing that can't be read opens a route.
+#[test]
+fn what_a_document_asks_is_read_or_its_route_is_not_served() {
+    let event = "E: {Type: Schedule, Properties: {Schedule: rate(1 day)}}";
+    let check = |kind: &str, operation: &str, expected: &str| {
+        assert_eq!(
+            inline(kind, "", &format!("/a: {{get: {{{operation}, CALL}}}}"), event),
+            [expected],
+            "{operation}"
+        );
+    };
+    check("Api", "security: []", "GET /a");
+    check("Api", "security: [{key: []}]", "GET /a with a key");
+    check("Api", "security: {A: []}", "16 E0120 security is a map");
+    check("Api", "security: [A]", "16 E0120 security is a text or a number");
+    check("Api", "security: [{A: []}, A]", "16 E0120 security is a text or a number");
+    let unknown = "16 E0120 security is not known: the condition Unknown can't be evaluated";
+    check("HttpApi", "security: !If [Unknown, [{A: []}], []]", unknown);
+    let scopes = "16 E0120 scopes is not known: it is exported by another stack";
+    check("HttpApi", "security: [{A: [!ImportValue x]}]", scopes);
+    check("Api", "x-amazon-apigateway-auth: {type: none}", "GET /a");
+    check("Api", "x-amazon-apigateway-auth: {type: aws_iam}", "GET /a not asked: the authorizer AWS_IAM");
+    let both = "GET /a by A not asked: the authorizer AWS_IAM";
+    check("Api", "security: [{A: []}], x-amazon-apigateway-auth: {type: AWS_IAM}", both);
+    let other = "16 E0120 the type of x-amazon-apigateway-auth is `custom`";
+    check("Api", "x-amazon-apigateway-auth: {type: custom}", other);
+    check("Api", "x-amazon-apigateway-auth: {}", "16 E0120 the type of x-amazon-apigateway-auth is ``");
+    let unknown = "16 E0120 the type of x-amazon-apigateway-auth is not known: the parameter Unknown has no default and is not given";
+    check("Api", "x-amazon-apigateway-auth: {type: !Ref Unknown}", unknown);
+    check(
+        "Api",
+        "x-amazon-apigateway-auth: AWS_IAM",
+        "16 E0120 x-amazon-apigateway-auth is a text or a number",
     );
 }
 
