@@ -6,7 +6,7 @@ use std::time::Duration;
 use ingle_types::front::{Authorizer, AuthorizerKind, FrontSpec, IdentitySource};
 
 use super::findings::{Findings, shortened};
-use super::node::{Kind, Node};
+use super::node::{Kind, Member, Node};
 use super::resources::name_in_arn;
 use super::{EventSource, ProjectFunction};
 
@@ -218,4 +218,35 @@ pub(super) fn schema(findings: &mut Findings, node: &Node) -> Option<serde_json:
         return None;
     }
     Some(node.to_json())
+}
+
+/// Of the expressions of API Gateway for a header of a response those that can't be evaluated here.
+const UNMAPPED: [&str; 4] = ["integration.response.", "context.", "$context.", "stageVariables."];
+const OF_BODY: &str = "integration.response.body.";
+
+/// What a header of a response is made from: `'text'`, or a member of what the function returned. Outer `None`, with a finding, for
+/// what is no expression; inner for one that is not evaluated.
+pub(super) fn mapping(findings: &mut Findings, header: &Member) -> Option<Option<String>> {
+    let text = findings.text(&header.value, "a header")?;
+    let is_literal = text.len() > 1 && text.starts_with('\'') && text.ends_with('\'');
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter))
+    };
+    if is_literal || text.strip_prefix(OF_BODY).is_some_and(|path| path.split('.').all(is_name)) {
+        return Some(Some(text));
+    }
+    let shown = shortened(&text);
+    if text == OF_BODY.trim_end_matches('.') || UNMAPPED.iter().any(|begin| text.starts_with(begin)) {
+        let why = format!("headers are not made from {shown} here");
+        findings.ignore(header.line, shortened(&header.key), why);
+        return Some(None);
+    }
+    let what = format!("the header {} is made from `{shown}`", shortened(&header.key));
+    findings.wrong(
+        "E0122",
+        header.value.line,
+        what,
+        "write 'text' in quotes of its own, or integration.response.body.member",
+    );
+    None
 }

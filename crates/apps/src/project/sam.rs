@@ -125,7 +125,7 @@ pub(super) fn read(
         globals: globals.as_ref(),
     };
     let documents =
-        openapi::read(&mut findings, &mut evaluator, (root, template.globals), (listed, &resources))?;
+        openapi::read(&mut findings, &mut evaluator, (root, template.globals), (listed, &resources));
     let included = openapi::files(&documents);
     let (taken, subscriptions) = (BTreeSet::new(), Vec::new());
     let mut reader = Reader { root, template, findings, evaluator, documents, taken, subscriptions };

@@ -10,23 +10,24 @@ use ingle_types::front::FrontSpec;
 use super::super::findings::{Findings, shortened};
 use super::super::front::{self, Asked, function_in_arn};
 use super::super::intrinsics::Evaluator;
-use super::super::node::{Fault, Kind, Member, Node};
-use super::super::place::{self, Misplaced};
+use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
-use super::super::{Api, EventSource, HttpSource, Payload, ProjectFunction, http, tree};
+use super::super::{Api, EventSource, HttpSource, Payload, ProjectFunction, http};
 use super::{Template, api, auth, integration, merged, security};
-use crate::folder::read_bytes;
 use events::Event;
 
 mod events;
+mod files;
 
 const INTEGRATION: &str = "x-amazon-apigateway-integration";
+const OF_GATEWAY: &str = "x-amazon-";
 const CORS: &str = "x-amazon-apigateway-cors";
 const BINARY_TYPES: &str = "x-amazon-apigateway-binary-media-types";
 /// Of a path's members: all of them are elsewhere.
 const REFERENCE: &str = "$ref";
 /// Of a path's members those that are no methods.
-const BESIDE_METHODS: [&str; 5] = ["parameters", "summary", "description", "servers", REFERENCE];
+const BESIDE_METHODS: [&str; 4] = ["parameters", "summary", "description", "servers"];
+const EXTENSION: &str = "x-";
 /// Members of a document that are for the deployment, or for people, or are read.
 const APPLIED: [&str; 17] = [
     "swagger",
@@ -89,15 +90,12 @@ impl Document {
 }
 
 /// The documents of all APIs; what is wrong with one is found.
-///
-/// # Errors
-/// What references repeat passes the bounds of a tree.
 pub(super) fn read(
     findings: &mut Findings,
     evaluator: &mut Evaluator<'_>,
     (root, globals): (&Path, Option<&Node>),
     (written, resources): (&Node, &[Member]),
-) -> Result<Vec<Document>, Fault> {
+) -> Vec<Document> {
     let mut found = Vec::new();
     for resource in resources {
         let Some(kind) = ResourceKind::of(&resource.value) else { continue };
@@ -114,9 +112,13 @@ pub(super) fn read(
         };
         let uri = properties.get("DefinitionUri");
         let written = written.get(&resource.key).and_then(|one| one.get("Properties"));
-        let (file, root) = match (uri.or_else(|| included(written?)), properties.get("DefinitionBody")) {
-            (Some(node), _) => match load(findings, root, node) {
-                Some((file, tree)) => (Some(file), evaluator.evaluate(&tree)?),
+        let (file, root) = match (uri.or_else(|| files::included(written?)), properties.get("DefinitionBody"))
+        {
+            (Some(node), _) => match files::load(findings, root, node) {
+                Some((file, tree)) => {
+                    let root = files::evaluated(findings, evaluator, (&file, &tree));
+                    (Some(file), root)
+                }
                 None => (None, None),
             },
             (None, Some(body)) => (None, Some(body.clone())),
@@ -126,63 +128,7 @@ pub(super) fn read(
         let (api, is_inline, line) = (resource.key.clone(), uri.is_none(), resource.line);
         found.push(Document { api, kind, file, root, is_inline, merges, line });
     }
-    Ok(found)
-}
-
-/// Where a document is that `AWS::Include` puts in place of `DefinitionBody`.
-fn included(properties: &Node) -> Option<&Node> {
-    let transform = properties.at(&["DefinitionBody", "Fn::Transform"])?;
-    let is_include = transform.get("Name").and_then(Node::scalar) == Some("AWS::Include");
-    transform.at(&["Parameters", "Location"]).filter(|_| is_include)
-}
-
-/// The tree of a file of the project, with its path.
-fn load(findings: &mut Findings, root: &Path, node: &Node) -> Option<(String, Node)> {
-    let text = node.scalar().filter(|text| !text.contains("://"));
-    let Some(text) = text else {
-        findings.ignore(
-            node.line,
-            "an OpenAPI document",
-            "it is not in this folder, so its routes are not served",
-        );
-        return None;
-    };
-    let shown = shortened(text);
-    let path = match place::beneath(root, text) {
-        Ok(path) => path,
-        Err(Misplaced::Missing) => {
-            let what = format!("the OpenAPI document `{shown}` is not there");
-            findings.wrong(
-                "E0117",
-                node.line,
-                what,
-                format!("make it, or name it from the folder of {}", findings.file),
-            );
-            return None;
-        }
-        Err(Misplaced::Outside) => {
-            let what = format!("the OpenAPI document `{shown}` is not in the project's folder");
-            findings.wrong("E0221", node.line, what, "move it into the project's folder");
-            return None;
-        }
-    };
-    let file = path.display().to_string();
-    let bytes = match read_bytes(&root.join(&path)) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) | Err(_) => {
-            let what = format!("the OpenAPI document `{shown}` can't be read");
-            findings.wrong("E0117", node.line, what, "name a file");
-            return None;
-        }
-    };
-    match tree(&file, bytes) {
-        Ok(loaded) => Some((file, loaded.root)),
-        Err(Fault { line, what }) => {
-            let fix = "write an OpenAPI document in YAML or JSON";
-            findings.within(Some(&file), |findings| findings.wrong("E0116", line, what, fix));
-            None
-        }
-    }
+    found
 }
 
 /// The files, relative to the project's folder.
@@ -275,13 +221,30 @@ impl Reader<'_> {
             return found;
         };
         for path in findings.members(&paths.value, "paths") {
+            if self.is_extension(findings, path) {
+                continue;
+            }
             for operation in findings.members(&path.value, &shortened(&path.key)) {
-                if !BESIDE_METHODS.contains(&operation.key.as_str()) {
+                let key = operation.key.as_str();
+                if key == REFERENCE {
+                    let what = format!("the events of {}", shortened(&path.key));
+                    findings.ignore(operation.line, what, "references to paths are not followed");
+                } else if !BESIDE_METHODS.contains(&key) && !self.is_extension(findings, operation) {
                     found.extend(self.operation(findings, path, operation));
                 }
             }
         }
         found
+    }
+
+    /// Whether it is something for another tool, of which is told; any method is not.
+    fn is_extension(&self, findings: &mut Findings, member: &Member) -> bool {
+        let is_one = member.key.starts_with(EXTENSION) && http::method_of(&member.key).is_none();
+        if is_one {
+            let why = "it is not applied here";
+            findings.ignore_of(member.line, &shortened(&member.key), &self.document.api, why);
+        }
+        is_one
     }
 
     /// `None`, with a finding, for one that is not served.
@@ -302,6 +265,7 @@ impl Reader<'_> {
             findings.ignore(operation.line, format!("the event {shown}"), why);
             return None;
         }
+        self.note_others(findings, operation, &shown);
         let mut door = self.door.clone();
         self.adapt(findings, &mut door.api, (settings, added))?;
         let asked = security::asked(findings, self.root, operation, self.document.is_rest())?;
@@ -323,6 +287,16 @@ impl Reader<'_> {
         Some((function, route))
     }
 
+    /// What API Gateway would read of an operation, and nobody does here.
+    fn note_others(&self, findings: &mut Findings, operation: &Member, shown: &str) {
+        for member in operation.value.members() {
+            let key = member.key.as_str();
+            if key.starts_with(OF_GATEWAY) && ![INTEGRATION, security::AUTH].contains(&key) {
+                findings.ignore_of(member.line, &shortened(key), &shortened(shown), "it is not applied here");
+            }
+        }
+    }
+
     /// The function behind an integration, or none for a mock.
     fn function(
         &self,
@@ -332,6 +306,7 @@ impl Reader<'_> {
         front: &mut FrontSpec,
     ) -> Option<Option<String>> {
         let kind = settings.get("type").and_then(Node::scalar).unwrap_or_default().to_ascii_lowercase();
+        integration::note_others(findings, settings, &shortened(shown), &kind);
         match kind.as_str() {
             "aws_proxy" => named(findings, settings, shown).map(Some),
             "aws" if self.document.is_rest() => {

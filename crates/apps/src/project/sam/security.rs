@@ -13,7 +13,7 @@ use super::openapi::in_uri;
 const AUTHORIZER: &str = "x-amazon-apigateway-authorizer";
 const KIND: &str = "x-amazon-apigateway-authtype";
 /// Of an operation.
-const AUTH: &str = "x-amazon-apigateway-auth";
+pub(super) const AUTH: &str = "x-amazon-apigateway-auth";
 const PATTERN: &str = "identityValidationExpression";
 const KEY_HEADER: &str = "x-api-key";
 

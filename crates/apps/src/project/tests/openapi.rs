@@ -272,7 +272,8 @@ fn no_event_stands_in_for_what_the_document_guards() {
         ["16 E0120 the document has no security scheme `none`"]
     );
     let hidden = "26 E0120 who may come in by GET /a/{id} is not known: the document can't be read there";
-    assert_eq!(http("'/a/{user}': {$ref: 'paths.yaml#/a'}"), [hidden]);
+    let not_followed = "16 the events of /a/{user}: references to paths are not followed";
+    assert_eq!(http("'/a/{user}': {$ref: 'paths.yaml#/a'}"), [not_followed, hidden]);
     assert_eq!(http("'/a/{user}': !If [Unknown, {get: {}}, {}]"), [hidden]);
     let of_operation = http("'/a/{user}': {get: !If [Unknown, {CALL}, {}]}");
     assert_eq!(of_operation.last().map(String::as_str), Some(hidden), "{of_operation:?}");
@@ -352,6 +353,103 @@ fn events_are_no_routes_if_their_document_is_not_here() {
     for event in ["template.yaml:27 the event GET /x", "template.yaml:28 the event GET /other"] {
         assert!(others.contains(&format!("{event}: {why}")), "{others:?}");
     }
+}
+
+/// What the document says of others than functions and callers is told, each with its line.
+#[test]
+fn what_a_document_says_without_effect_is_told() {
+    let check = |from: &str, to: &str, expected: &[&str]| {
+        let document = DOCUMENT.replace(from, to);
+        assert_ne!(document, DOCUMENT, "{from}");
+        let (routes, others) = found(&[("template.yaml", TEMPLATE), ("api.json", &document)]);
+        assert!(routes.iter().any(|one| one.contains("OPTIONS /x")), "{routes:?} {others:?}");
+        let others: Vec<&str> =
+            others.iter().map(String::as_str).filter(|one| one.starts_with("api.json")).collect();
+        assert_eq!(others, expected, "{to}");
+    };
+    let mock = "\"type\": \"mock\",";
+    check(
+        mock,
+        "\"type\": \"mock\", \"timeoutInMillis\": 5, \"credentials\": \"x\", \"contentHandling\": \"y\",",
+        &[
+            "api.json:9 timeoutInMillis of options /x: it is not applied here",
+            "api.json:9 contentHandling of options /x: it is not applied here",
+        ],
+    );
+    // Behind a proxy it says nothing at AWS either.
+    check(
+        "\"type\": \"aws_proxy\",",
+        "\"type\": \"aws_proxy\", \"contentHandling\": \"y\", \"requestParameters\": {},",
+        &["api.json:7 requestParameters of get /x: it is not applied here"],
+    );
+    check(
+        "\"options\": {",
+        "\"options\": {\"x-amazon-apigateway-request-validator\": \"all\", \"x-tool\": 1, \"summary\": \"s\",",
+        &["api.json:9 x-amazon-apigateway-request-validator of options /x: it is not applied here"],
+    );
+    check(
+        "\"/x\": {",
+        "\"x-tool\": 1, \"/x\": {\"x-other\": 2, \"$ref\": \"y\",",
+        &[
+            "api.json:6 x-tool of Rest: it is not applied here",
+            "api.json:6 x-other of Rest: it is not applied here",
+            "api.json:6 the events of /x: references to paths are not followed",
+        ],
+    );
+    check(
+        "\"'y'\"",
+        "\"context.requestId\"",
+        &["api.json:11 method.response.header.X: headers are not made from context.requestId here"],
+    );
+    check(
+        "\"swagger\": \"2.0\",",
+        "\"swagger\": \"2.0\", \"host\": 1, \"host\": 2,",
+        &["api.json:2 the key host: the same key is there again further down, and counts"],
+    );
+}
+
+#[test]
+fn a_header_is_made_from_what_can_be_evaluated() {
+    let check = |mapped: &str, expected: &[&str]| {
+        let document = DOCUMENT.replace("\"'y'\"", &format!("\"{mapped}\""));
+        let (routes, others) = found(&[("template.yaml", TEMPLATE), ("api.json", &document)]);
+        let is_set = routes.iter().any(|one| one.contains(&format!("(\"X\", \"{mapped}\")")));
+        let others: Vec<&str> =
+            others.iter().map(String::as_str).filter(|one| one.starts_with("api.json")).collect();
+        assert_eq!((is_set, &*others), (expected.is_empty(), expected), "{mapped}");
+    };
+    check("integration.response.body.a.b_c-1", &[]);
+    check("''", &[]);
+    let not = |mapped: &str| {
+        check(
+            mapped,
+            &[&*format!("api.json:11 method.response.header.X: headers are not made from {mapped} here")],
+        );
+    };
+    not("integration.response.header.a");
+    not("integration.response.body");
+    not("integration.response.body.a[0]");
+    not("stageVariables.a");
+    check("*", &["api.json:11 E0122 the header method.response.header.X is made from `*`"]);
+    check(
+        "method.request.header.a",
+        &["api.json:11 E0122 the header method.response.header.X is made from `method.request.header.a`"],
+    );
+}
+
+/// Lines of a document are not those of the template.
+#[test]
+fn what_grows_too_large_is_told_in_its_file() {
+    let wide = format!("[{}]", vec!["1"; 1000].join(", "));
+    let template =
+        TEMPLATE.replace("Resources:", &format!("Mappings: {{M: {{a: {{b: {wide}}}}}}}\nResources:"));
+    let finds = vec![r#"{"Fn::FindInMap": ["M", "a", "b"]}"#; 300].join(",\n");
+    let document = DOCUMENT.replace("\"swagger\"", &format!("\"tags\": [\n{finds}],\n\"swagger\""));
+    let (routes, others) = found(&[("template.yaml", &template), ("api.json", &document)]);
+    assert!(routes.iter().all(|one| one.contains(" http Http ")), "{routes:?}");
+    let problem = others.iter().find(|one| one.contains(" E0116 ")).unwrap();
+    let expected = "with all that is repeated, there are more than 200000 values, or more than 8 MiB of text";
+    assert!(problem.starts_with("api.json:") && problem.ends_with(expected), "{problem}");
 }
 
 /// A change of the document is a change of the project.
