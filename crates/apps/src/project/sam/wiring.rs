@@ -109,6 +109,8 @@ fn schedule(
     receiver: &Node,
     is_scheduler: bool,
 ) -> Option<ScheduleSource> {
+    let known = ["Arn", "Id", "Input", "RoleArn"];
+    events::note_others(findings, receiver, &resource.key, &known);
     // The event stands at the one who gets it, and the rest is as in an event of SAM.
     let mut members = properties.members().to_vec();
     members.retain(|member| !matches!(member.key.as_str(), "Target" | "Targets" | "Input"));
