@@ -68,6 +68,8 @@ const SERVERLESS: [&str; 3] = ["serverless.yml", "serverless.yaml", "serverless.
 /// As Zappa prefers them.
 const ZAPPA: [&str; 4] =
     ["zappa_settings.json", "zappa_settings.toml", "zappa_settings.yml", "zappa_settings.yaml"];
+/// Of a key that is there twice.
+const TWICE: &str = "the same key is there again further down, and counts";
 /// Where AWS is if nobody says it.
 const REGION: &str = "us-east-1";
 
@@ -452,7 +454,7 @@ fn read_one(
             file: None,
             line,
             what: format!("the key {}", shortened(&key)),
-            why: "the same key is there again further down, and counts".to_owned(),
+            why: TWICE.to_owned(),
         });
         project.ignored.extend(doubles);
         project.ignored.sort_by_key(|ignored| ignored.line);

@@ -53,6 +53,19 @@ pub(super) fn values(findings: &mut Findings, node: &Node, what: &str) -> Option
     Some(found)
 }
 
+/// Members of a query. Without any, no request would fit.
+pub(super) fn query(
+    findings: &mut Findings,
+    line: u32,
+    pairs: Vec<(Option<String>, String)>,
+) -> Option<Condition> {
+    if pairs.is_empty() {
+        findings.wrong("E0116", line, "the condition on the query has no value", "write at least one");
+        return None;
+    }
+    Some(Condition::Query(pairs))
+}
+
 /// Where callers are.
 pub(super) fn networks(findings: &mut Findings, node: &Node, what: &str) -> Option<Condition> {
     let mut networks = Vec::new();

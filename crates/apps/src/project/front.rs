@@ -6,7 +6,7 @@ use std::time::Duration;
 use ingle_types::front::{Authorizer, AuthorizerKind, FrontSpec, IdentitySource};
 
 use super::findings::{Findings, shortened};
-use super::node::Node;
+use super::node::{Kind, Member, Node};
 use super::resources::name_in_arn;
 use super::{EventSource, ProjectFunction};
 
@@ -32,11 +32,69 @@ impl Asked {
     pub(super) fn not(guard: impl Into<String>) -> Self {
         Self { front: Box::default(), guard: Some(guard.into()) }
     }
+
+    /// Whether somebody decides about callers, here or at AWS.
+    pub(super) fn is_decided(&self) -> bool {
+        self.front.authorizer.is_some() || self.guard.is_some()
+    }
+
+    /// Who decides, as half a sentence.
+    pub(super) fn authorizer(&self) -> Option<String> {
+        let named = self.front.authorizer.as_ref().map(|one| format!("the authorizer {}", one.name));
+        named.or_else(|| self.guard.clone())
+    }
 }
 
 /// An authorizer that can't be asked; its routes are not served, as they would be open to all.
 pub(super) fn wrong(findings: &mut Findings, line: u32, what: impl Into<String>, fix: impl Into<String>) {
     findings.wrong("E0120", line, what, fix);
+}
+
+/// A value that says who may come in, and is of another kind, or not known. Without it the route would be open.
+pub(super) fn unreadable(findings: &mut Findings, node: &Node, what: &str, wanted: &str) {
+    let (found, fix) = match &node.kind {
+        Kind::Unknown(unknown) => (
+            format!("{what} is not known: {}", unknown.why),
+            format!("write {wanted}, or give what it names a default"),
+        ),
+        _ => (format!("{what} is {}", node.describe()), format!("write {wanted}")),
+    };
+    wrong(findings, node.line, found, fix);
+}
+
+/// A map that says who may come in.
+pub(super) fn map<'a>(findings: &mut Findings, node: &'a Node, what: &str) -> Option<&'a Node> {
+    if matches!(node.kind, Kind::Map(_)) {
+        return Some(node);
+    }
+    unreadable(findings, node, what, "a map of keys and values");
+    None
+}
+
+pub(super) fn flag(findings: &mut Findings, node: &Node, what: &str) -> Option<bool> {
+    let flag = node.flag();
+    if flag.is_none() {
+        unreadable(findings, node, what, "true or false");
+    }
+    flag
+}
+
+pub(super) fn text(findings: &mut Findings, node: &Node, what: &str) -> Option<String> {
+    match node.scalar() {
+        Some(text) if !node.is_null() => Some(text.to_owned()),
+        _ => {
+            unreadable(findings, node, what, "a text");
+            None
+        }
+    }
+}
+
+/// One text, or a list of them: all of them, as each lets somebody in or not.
+pub(super) fn texts(findings: &mut Findings, node: &Node, what: &str) -> Option<Vec<String>> {
+    match &node.kind {
+        Kind::List(items) => items.iter().map(|item| text(findings, item, what)).collect(),
+        _ => text(findings, node, what).map(|text| vec![text]),
+    }
 }
 
 /// The function of an ARN, by its name.
@@ -129,7 +187,7 @@ pub(super) fn jwt(
 
 /// Sources of an identity, in a list or with commas.
 pub(super) fn identity(findings: &mut Findings, node: &Node) -> Option<Vec<IdentitySource>> {
-    let texts = findings.texts(node, "the identity source");
+    let texts = texts(findings, node, "the identity source")?;
     let mut found = Vec::new();
     for text in texts.iter().flat_map(|text| text.split(',')) {
         let Some(source) = IdentitySource::parse(text) else {
@@ -152,7 +210,7 @@ pub(super) const JSON: &str = "application/json";
 
 /// A JSON schema. Whether it is one is found out by who applies it.
 pub(super) fn schema(findings: &mut Findings, node: &Node) -> Option<serde_json::Value> {
-    let is_map = matches!(node.kind, super::node::Kind::Map(_));
+    let is_map = matches!(node.kind, Kind::Map(_));
     if !is_map || node.unknown_within().is_some() {
         let at = node.unknown_within().unwrap_or(node);
         let fix = "write a JSON schema, e.g. {type: object, required: [name]}";
@@ -160,4 +218,35 @@ pub(super) fn schema(findings: &mut Findings, node: &Node) -> Option<serde_json:
         return None;
     }
     Some(node.to_json())
+}
+
+/// Of the expressions of API Gateway for a header of a response those that can't be evaluated here.
+const UNMAPPED: [&str; 4] = ["integration.response.", "context.", "$context.", "stageVariables."];
+const OF_BODY: &str = "integration.response.body.";
+
+/// What a header of a response is made from: `'text'`, or a member of what the function returned. Outer `None`, with a finding, for
+/// what is no expression; inner for one that is not evaluated.
+pub(super) fn mapping(findings: &mut Findings, header: &Member) -> Option<Option<String>> {
+    let text = findings.text(&header.value, "a header")?;
+    let is_literal = text.len() > 1 && text.starts_with('\'') && text.ends_with('\'');
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter))
+    };
+    if is_literal || text.strip_prefix(OF_BODY).is_some_and(|path| path.split('.').all(is_name)) {
+        return Some(Some(text));
+    }
+    let shown = shortened(&text);
+    if text == OF_BODY.trim_end_matches('.') || UNMAPPED.iter().any(|begin| text.starts_with(begin)) {
+        let why = format!("headers are not made from {shown} here");
+        findings.ignore(header.line, shortened(&header.key), why);
+        return Some(None);
+    }
+    let what = format!("the header {} is made from `{shown}`", shortened(&header.key));
+    findings.wrong(
+        "E0122",
+        header.value.line,
+        what,
+        "write 'text' in quotes of its own, or integration.response.body.member",
+    );
+    None
 }

@@ -7,6 +7,8 @@ use super::node::Node;
 
 /// As API Gateway takes them.
 const VALUE_CHARACTERS: std::ops::RangeInclusive<usize> = 20..=128;
+/// As keys are kept.
+const NAME_BYTES_MAX: usize = 127;
 const COUNT_RANGE: std::ops::RangeInclusive<u64> = 0..=1_000_000_000;
 
 /// How the members of a plan are called.
@@ -18,19 +20,37 @@ pub(super) struct Words {
     pub(super) offset: &'static str,
 }
 
+/// The name under which a key without a value is kept.
+fn kept(name: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+    name.chars().map(|letter| if plain(letter) { letter } else { '-' }).collect()
+}
+
+/// Whether two keys without values would be one.
+pub(super) fn are_one(name: &str, other: &str) -> bool {
+    kept(name).eq_ignore_ascii_case(&kept(other))
+}
+
+/// Two keys that would be one: each would open what the other is for.
+pub(super) fn wrong_pair(findings: &mut Findings, line: u32, (name, other): (&str, &str)) {
+    let what = format!("the keys `{}` and `{}` are one here", shortened(name), shortened(other));
+    let fix = "give one of them another name: of other letters, digits, or `_`, `-` and `.`";
+    findings.wrong("E0116", line, what, fix);
+}
+
 /// A key with its value, if the file has one. `None`, with a finding, if it can't be used.
 pub(super) fn key(
     findings: &mut Findings,
-    name: &str,
+    (name, line): (&str, u32),
     value: Option<&Node>,
     plan: Option<UsagePlan>,
 ) -> Option<ApiKey> {
-    let Some(node) = value else {
-        // Under this name it is kept.
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-        let name = name.chars().map(|letter| if plain(letter) { letter } else { '-' }).collect();
-        return Some(ApiKey { name, value: None, plan });
-    };
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        let what = format!("`{}` can't be the name of a key", shortened(name));
+        findings.wrong("E0116", line, what, format!("write 1 to {NAME_BYTES_MAX} letters and digits"));
+        return None;
+    }
+    let Some(node) = value else { return Some(ApiKey { name: kept(name), value: None, plan }) };
     let text = findings.text(node, "the value of a key")?;
     if !VALUE_CHARACTERS.contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let what = format!("the value of the key {} can't be one", shortened(name));

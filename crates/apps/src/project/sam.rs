@@ -126,7 +126,8 @@ pub(super) fn read(
         resources: resources.iter().map(|member| (member.key.as_str(), member)).collect(),
         globals: globals.as_ref(),
     };
-    let documents = openapi::read(&mut findings, &mut evaluator, root, (listed, &resources))?;
+    let documents =
+        openapi::read(&mut findings, &mut evaluator, (root, template.globals), (listed, &resources));
     let included = openapi::files(&documents);
     let (taken, queues, subscriptions) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut reader = Reader { root, template, findings, evaluator, documents, taken, queues, subscriptions };

@@ -7,14 +7,15 @@ use super::super::http;
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::{Api, Cors, Payload};
-use super::{Template, auth, keys, merged};
+use super::auth::{self, AUTH};
+use super::{Template, keys, merged};
 
 /// The APIs that SAM makes for routes that name none.
 const IMPLICIT_REST: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP: &str = "ServerlessHttpApi";
 const IMPLICIT_STAGE: &str = "Prod";
 
-const APPLIED: [&str; 11] = [
+const APPLIED: [&str; 12] = [
     "StageName",
     "Cors",
     "CorsConfiguration",
@@ -26,8 +27,8 @@ const APPLIED: [&str; 11] = [
     "Models",
     "DefinitionBody",
     "DefinitionUri",
+    "MergeDefinitions",
 ];
-const AUTH: &str = "Auth";
 
 /// What a route has from its API.
 #[derive(Clone)]
@@ -68,7 +69,12 @@ pub(super) fn door(
             properties = own.clone();
         }
     }
-    if let Some(globals) = template.globals.and_then(|globals| globals.get(section)) {
+    let globals = template.globals.and_then(|globals| globals.get(section));
+    // What can't be known of either one would be lost with the other's.
+    let hidden =
+        globals.and_then(|globals| globals.get(AUTH)).filter(|auth| matches!(auth.kind, Kind::Unknown(_)));
+    let hidden = hidden.cloned();
+    if let Some(globals) = globals {
         properties = merged(globals, properties);
     }
     let default_stage = if wanted == ResourceKind::RestApi { IMPLICIT_STAGE } else { http::DEFAULT };
@@ -90,6 +96,7 @@ pub(super) fn door(
         _ => Api::Http { id, payload: Payload::V2 },
     };
     let (auth, models) = (properties.get(AUTH).cloned(), properties.get("Models").cloned());
+    let auth = hidden.or(auth);
     Some(Door { api, stage: stage.unwrap_or_else(|| default_stage.to_owned()), cors, auth, keys, models })
 }
 

@@ -9,10 +9,13 @@ use super::super::node::{Member, Node};
 use super::super::{Api, Payload};
 use super::api::Door;
 
-const NONE: &str = "NONE";
-const IAM: &str = "AWS_IAM";
+/// Of an event that lets everybody in.
+pub(super) const NONE: &str = "NONE";
+pub(super) const IAM: &str = "AWS_IAM";
+pub(super) const AUTH: &str = "Auth";
+const KEY_REQUIRED: &str = "ApiKeyRequired";
 /// Of `Auth` of an API.
-const APPLIED: [&str; 4] = ["DefaultAuthorizer", "Authorizers", "ApiKeyRequired", "UsagePlan"];
+const APPLIED: [&str; 4] = ["DefaultAuthorizer", "Authorizers", KEY_REQUIRED, "UsagePlan"];
 type Made = fn(String) -> IdentitySource;
 const KINDS_OF_SOURCE: [(&str, Made); 4] = [
     ("Headers", IdentitySource::Header),
@@ -28,10 +31,13 @@ pub(super) fn asked(
     line: u32,
 ) -> Option<Asked> {
     let (api, is_rest) = (door.auth.as_ref(), matches!(door.api, Api::Rest { .. }));
+    for auth in [own, api].into_iter().flatten() {
+        front::map(findings, auth, AUTH)?;
+    }
     let named = own.and_then(|own| own.get("Authorizer"));
     let named = named.or_else(|| api.and_then(|api| api.get("DefaultAuthorizer")));
     let name = match named {
-        Some(node) => Some(findings.text(node, "the authorizer")?),
+        Some(node) => Some(front::text(findings, node, "the authorizer")?),
         None => None,
     };
     let mut asked = match name.as_deref() {
@@ -48,14 +54,17 @@ pub(super) fn asked(
             let mut asked = declared(findings, member, is_rest)?;
             let scopes = own.and_then(|own| own.get("AuthorizationScopes"));
             let scopes = scopes.or_else(|| member.value.get("AuthorizationScopes"));
-            asked.front.scopes =
-                scopes.map(|node| findings.texts(node, "AuthorizationScopes")).unwrap_or_default();
+            if let Some(node) = scopes {
+                asked.front.scopes = front::texts(findings, node, "AuthorizationScopes")?;
+            }
             asked
         }
     };
-    let needs_key = |auth: Option<&Node>| auth.and_then(|auth| auth.get("ApiKeyRequired")?.flag());
+    let of = |auth: Option<&'_ Node>| auth.and_then(|auth| auth.get(KEY_REQUIRED)).cloned();
     // An HTTP API has no keys.
-    if is_rest && needs_key(own).or_else(|| needs_key(api)).unwrap_or(false) {
+    if let Some(node) = of(own).or_else(|| of(api)).filter(|_| is_rest)
+        && front::flag(findings, &node, KEY_REQUIRED)?
+    {
         asked.front.keys = Some(door.keys.clone());
     }
     Some(asked)
@@ -83,21 +92,22 @@ fn declared(findings: &mut Findings, member: &Member, is_rest: bool) -> Option<A
 
 fn rest(findings: &mut Findings, member: &Member, function: String) -> Option<Authorizer> {
     let (name, config) = (member.key.clone(), &member.value);
-    let identity = config.get("Identity");
+    let identity = identity(findings, config)?;
     let ttl = identity.and_then(|identity| identity.get("ReauthorizeEvery"));
     let ttl = front::ttl(findings, ttl, REST_TTL_SECONDS);
     let payload = findings.optional(config, "FunctionPayloadType", Findings::text);
     let (kind, sources) = match payload.as_deref() {
         None | Some("TOKEN") => {
-            let text = |findings: &mut Findings, key: &str| {
-                identity.and_then(|identity| findings.optional(identity, key, Findings::text))
+            let mut text = |key: &str| {
+                let node = identity.and_then(|identity| identity.get(key));
+                node.map_or(Some(None), |node| front::text(findings, node, key).map(Some))
             };
-            let header = text(findings, "Header").unwrap_or_else(|| AUTHORIZATION.to_owned());
-            let pattern = text(findings, "ValidationExpression");
+            let header = text("Header")?.unwrap_or_else(|| AUTHORIZATION.to_owned());
+            let pattern = text("ValidationExpression")?;
             (AuthorizerKind::Token { function, pattern }, vec![IdentitySource::Header(header)])
         }
         Some("REQUEST") => {
-            let sources = sources(findings, identity);
+            let sources = sources(findings, identity)?;
             if sources.is_empty() && !ttl.is_zero() {
                 let what = format!("the authorizer {name} keeps decisions, but about no identity");
                 let fix = "write Identity: with Headers or QueryStrings, or ReauthorizeEvery: 0";
@@ -117,7 +127,7 @@ fn rest(findings: &mut Findings, member: &Member, function: String) -> Option<Au
 
 fn of_http_api(findings: &mut Findings, member: &Member, function: String) -> Option<Authorizer> {
     let (name, config) = (member.key.clone(), &member.value);
-    let identity = config.get("Identity");
+    let identity = identity(findings, config)?;
     let ttl = front::ttl(findings, identity.and_then(|identity| identity.get("ReauthorizeEvery")), 0);
     let version = config.get("AuthorizerPayloadFormatVersion");
     let version = version.map_or(Some(Payload::V2), |node| http::payload(findings, node))?;
@@ -127,21 +137,28 @@ fn of_http_api(findings: &mut Findings, member: &Member, function: String) -> Op
         (Payload::V2, true) => AuthorizerFormat::V2Simple,
         (Payload::V2, false) => AuthorizerFormat::V2,
     };
-    let sources = sources(findings, identity);
+    let sources = sources(findings, identity)?;
     // Without an identity there is nothing to keep a decision by.
     let ttl = if sources.is_empty() { std::time::Duration::ZERO } else { ttl };
     Some(Authorizer { name, kind: AuthorizerKind::Request { function, format }, sources, ttl })
 }
 
-fn sources(findings: &mut Findings, identity: Option<&Node>) -> Vec<IdentitySource> {
-    let Some(identity) = identity else { return Vec::new() };
+/// Outer `None` with a finding.
+fn identity<'a>(findings: &mut Findings, config: &'a Node) -> Option<Option<&'a Node>> {
+    let Some(node) = config.get("Identity") else { return Some(None) };
+    front::map(findings, node, "Identity").map(Some)
+}
+
+/// All of them, or `None`, with a finding: a decision that is kept for less would hold for other callers.
+fn sources(findings: &mut Findings, identity: Option<&Node>) -> Option<Vec<IdentitySource>> {
+    let Some(identity) = identity else { return Some(Vec::new()) };
     let mut found = Vec::new();
     for (key, made) in KINDS_OF_SOURCE {
         if let Some(node) = identity.get(key) {
-            found.extend(findings.texts(node, key).into_iter().map(made));
+            found.extend(front::texts(findings, node, key)?.into_iter().map(made));
         }
     }
-    found
+    Some(found)
 }
 
 fn jwt_of(findings: &mut Findings, member: &Member, config: &Node) -> Option<Authorizer> {

@@ -102,6 +102,12 @@ fn rule(findings: &mut Findings, resource: &Member, properties: &Node) -> Option
     };
     let priority = balancer::priority(findings, priority)?;
     let items = findings.items(listed, "Conditions");
+    if items.is_empty() {
+        // It would take every request.
+        let what = format!("the rule {} has no conditions", resource.key);
+        findings.wrong("E0116", listed.line, what, "write e.g. - {Field: path-pattern, Values: [/hello]}");
+        return None;
+    }
     let conditions = items.iter().map(|item| condition(findings, item)).collect::<Option<_>>()?;
     Some(Rule { priority, conditions })
 }
@@ -130,7 +136,7 @@ fn condition(findings: &mut Findings, node: &Node) -> Option<Condition> {
                 let key = findings.optional(pair, "Key", Findings::text);
                 pairs.push((key, findings.text(pair.get("Value").unwrap_or(pair), "Value")?));
             }
-            Some(Condition::Query(pairs))
+            balancer::query(findings, node.line, pairs)
         }
         "source-ip" => {
             let listed = node.at(&["SourceIpConfig", "Values"]).unwrap_or(node);

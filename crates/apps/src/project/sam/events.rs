@@ -1,7 +1,7 @@
 //! What starts a function of a template: its `Events` and its URL.
 
 use super::super::findings::Findings;
-use super::super::front::Asked;
+use super::super::front::{self, Asked};
 use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
 use super::super::sources::{self, Filters, QueueWords};
@@ -44,7 +44,7 @@ pub(super) fn read(
     }
     let mut found = Vec::new();
     if let Some(url) = properties.member("FunctionUrlConfig").filter(|url| !url.value.is_null()) {
-        found.push(EventSource::Http(function_url(findings, url)));
+        found.extend(function_url(findings, url).map(EventSource::Http));
     }
     let Some(events) = properties.get("Events") else { return found };
     for event in findings.members(events, "Events") {
@@ -53,15 +53,18 @@ pub(super) fn read(
     found
 }
 
-pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource {
-    let config = &url.value;
-    findings.members(config, "FunctionUrlConfig");
-    let auth = findings.optional(config, "AuthType", Findings::text);
+/// `None`, with a finding, if it can't be known who may come in.
+pub(super) fn function_url(findings: &mut Findings, url: &Member) -> Option<HttpSource> {
+    let config = front::map(findings, &url.value, "FunctionUrlConfig")?;
+    let auth = match config.get("AuthType") {
+        Some(node) => Some(front::text(findings, node, "AuthType")?),
+        None => None,
+    };
     let cors = config.get("Cors").and_then(|node| http::cors(findings, node));
     let mode = http::invoke_mode(findings, config.get("InvokeMode"));
     let known = ["AuthType", "Cors", "InvokeMode", "TargetFunctionArn"];
     note_others(findings, config, "the function's URL", &known);
-    HttpSource {
+    Some(HttpSource {
         api: Api::Url(mode),
         method: None,
         path: http::DEFAULT.to_owned(),
@@ -71,7 +74,7 @@ pub(super) fn function_url(findings: &mut Findings, url: &Member) -> HttpSource 
         guard: auth.filter(|auth| auth != "NONE").map(|auth| format!("the authorizer {auth}")),
         file: None,
         line: url.line,
-    }
+    })
 }
 
 fn one(findings: &mut Findings, template: &Template<'_>, event: &Member) -> Option<EventSource> {

@@ -3,12 +3,38 @@
 use ingle_types::front::{Integration, IntegrationKind, PassThrough, ResponseRule};
 
 use super::super::findings::{Findings, shortened};
+use super::super::front;
 use super::super::node::Node;
 
 const JSON: &str = "application/json";
 /// The rule for what no other one is for.
 const DEFAULT: &str = "default";
 const HEADER: &str = "method.response.header.";
+
+/// Members that are read, or that are for the deployment.
+const APPLIED: [&str; 8] = [
+    "type",
+    "uri",
+    "httpMethod",
+    "credentials",
+    "payloadFormatVersion",
+    "passthroughBehavior",
+    "requestTemplates",
+    "responses",
+];
+/// What functions behind `aws_proxy` do not heed at AWS either.
+const UNHEEDED: &str = "contentHandling";
+
+/// What of an integration has no effect.
+pub(super) fn note_others(findings: &mut Findings, settings: &Node, shown: &str, kind: &str) {
+    let is_heeded = |key: &str| kind != "aws_proxy" || key != UNHEEDED;
+    for member in settings.members() {
+        let key = member.key.as_str();
+        if !APPLIED.contains(&key) && is_heeded(key) {
+            findings.ignore_of(member.line, &shortened(key), shown, "it is not applied here");
+        }
+    }
+}
 
 /// `None`, with a finding, if it can't be applied.
 pub(super) fn read(findings: &mut Findings, settings: &Node, is_mock: bool) -> Option<Integration> {
@@ -57,7 +83,7 @@ fn response(findings: &mut Findings, config: &Node, pattern: Option<String>) -> 
             findings.ignore(member.line, shortened(&member.key), "only headers of responses are mapped");
             continue;
         };
-        headers.push((name.to_owned(), findings.text(&member.value, "a header")?));
+        headers.extend(front::mapping(findings, member)?.map(|mapped| (name.to_owned(), mapped)));
     }
     Some(ResponseRule { status, pattern, template, headers })
 }

@@ -27,7 +27,8 @@ pub(super) fn read(
     if let Some(plan) = auth.and_then(|auth| auth.get("UsagePlan")) {
         found.extend(made_by_sam(findings, api, plan)?);
     }
-    for Link { key, plan, apis, .. } in links(template) {
+    let links = links(template);
+    for Link { key, plan, apis, .. } in &links {
         if !apis.contains(&api) {
             continue;
         }
@@ -40,8 +41,16 @@ pub(super) fn read(
         let limits = plan.value.get("Properties");
         let of = |name: &str| limits.and_then(|limits| limits.get(name));
         let plan = keys::plan(findings, &plan.key, (of("Throttle"), of("Quota")), &WORDS)?;
-        let name = properties.get("Name").and_then(Node::scalar).unwrap_or(&key.key);
-        found.push(keys::key(findings, name, properties.get("Value"), Some(plan))?);
+        let (name, value) = (name_of(key), properties.get("Value"));
+        let is_twin =
+            |other: &&Link<'_>| other.key.key != key.key && keys::are_one(name_of(other.key).0, name.0);
+        if let Some(twin) = links.iter().filter(|other| !has_value(other.key)).find(is_twin)
+            && value.is_none()
+        {
+            keys::wrong_pair(findings, name.1, (name.0, name_of(twin.key).0));
+            return None;
+        }
+        found.push(keys::key(findings, name, value, Some(plan))?);
     }
     Some(found)
 }
@@ -59,9 +68,19 @@ fn made_by_sam(findings: &mut Findings, api: &str, plan: &Node) -> Option<Option
             return None;
         }
     };
-    let limits = (plan.get("Throttle"), plan.get("Quota"));
+    let (limits, line) = ((plan.get("Throttle"), plan.get("Quota")), plan.line);
     let plan = keys::plan(findings, &format!("{owner}UsagePlan"), limits, &WORDS)?;
-    keys::key(findings, &format!("{owner}ApiKey"), None, Some(plan)).map(Some)
+    keys::key(findings, (&format!("{owner}ApiKey"), line), None, Some(plan)).map(Some)
+}
+
+/// With its line.
+fn name_of(key: &Member) -> (&str, u32) {
+    let node = key.value.at(&["Properties", "Name"]);
+    node.and_then(|node| Some((node.scalar()?, node.line))).unwrap_or((&key.key, key.line))
+}
+
+fn has_value(key: &Member) -> bool {
+    key.value.at(&["Properties", "Value"]).is_some()
 }
 
 /// A key in a plan.

@@ -8,20 +8,26 @@ use std::path::{Path, PathBuf};
 use ingle_types::front::FrontSpec;
 
 use super::super::findings::{Findings, shortened};
-use super::super::front::{Asked, function_in_arn};
+use super::super::front::{self, Asked, function_in_arn};
 use super::super::intrinsics::Evaluator;
-use super::super::node::{Fault, Kind, Member, Node};
-use super::super::place::{self, Misplaced};
+use super::super::node::{Kind, Member, Node};
 use super::super::resources::Kind as ResourceKind;
-use super::super::{Api, EventSource, HttpSource, Payload, ProjectFunction, http, tree};
-use super::{Template, api, auth, integration, security};
-use crate::folder::read_bytes;
+use super::super::{Api, EventSource, HttpSource, Payload, ProjectFunction, http};
+use super::{Template, api, auth, integration, merged, security};
+use events::Event;
+
+mod events;
+mod files;
 
 const INTEGRATION: &str = "x-amazon-apigateway-integration";
+const OF_GATEWAY: &str = "x-amazon-";
 const CORS: &str = "x-amazon-apigateway-cors";
 const BINARY_TYPES: &str = "x-amazon-apigateway-binary-media-types";
+/// Of a path's members: all of them are elsewhere.
+const REFERENCE: &str = "$ref";
 /// Of a path's members those that are no methods.
-const BESIDE_METHODS: [&str; 5] = ["parameters", "summary", "description", "servers", "$ref"];
+const BESIDE_METHODS: [&str; 4] = ["parameters", "summary", "description", "servers"];
+const EXTENSION: &str = "x-";
 /// Members of a document that are for the deployment, or for people, or are read.
 const APPLIED: [&str; 17] = [
     "swagger",
@@ -50,96 +56,79 @@ pub(super) struct Document {
     kind: ResourceKind,
     /// Relative to the project's folder; `None` for the template itself.
     file: Option<String>,
-    root: Node,
+    /// `None` for one that can't be read, which was said.
+    root: Option<Node>,
+    /// Whether SAM itself has it: `DefinitionBody`, and not `DefinitionUri`.
+    is_inline: bool,
+    /// `MergeDefinitions`.
+    merges: bool,
+    /// Of the API.
+    line: u32,
 }
 
-/// The documents of all APIs; what is wrong with one is found, and its API has none.
-///
-/// # Errors
-/// What references repeat passes the bounds of a tree.
+impl Document {
+    fn is_rest(&self) -> bool {
+        self.kind == ResourceKind::RestApi
+    }
+
+    /// Whether events of functions add their routes to it.
+    fn takes_events(&self) -> bool {
+        self.is_inline && (self.merges || !self.is_rest())
+    }
+
+    /// `None` if they can't be read.
+    fn path_items(&self) -> Option<&[Member]> {
+        let paths = &self.root.as_ref()?.member("paths")?.value;
+        (paths.is_null() || matches!(paths.kind, Kind::Map(_))).then(|| paths.members())
+    }
+
+    /// The path of one of them, as routes have it.
+    fn path_of<'a>(&self, key: &'a str) -> &'a str {
+        let is_default = !self.is_rest() && matches!(key, http::DEFAULT | "/$default");
+        if is_default { http::DEFAULT } else { key }
+    }
+}
+
+/// The documents of all APIs; what is wrong with one is found.
 pub(super) fn read(
     findings: &mut Findings,
     evaluator: &mut Evaluator<'_>,
-    root: &Path,
+    (root, globals): (&Path, Option<&Node>),
     (written, resources): (&Node, &[Member]),
-) -> Result<Vec<Document>, Fault> {
+) -> Vec<Document> {
     let mut found = Vec::new();
     for resource in resources {
         let Some(kind) = ResourceKind::of(&resource.value) else { continue };
-        if !matches!(kind, ResourceKind::RestApi | ResourceKind::HttpApi) {
-            continue;
-        }
-        let written = written.get(&resource.key).and_then(|one| one.get("Properties"));
-        let (file, root) = match written.and_then(file_of) {
-            Some(node) => {
-                let Some((file, tree)) = load(findings, root, node) else { continue };
-                (Some(file), evaluator.evaluate(&tree)?)
-            }
-            None => (None, resource.value.at(&["Properties", "DefinitionBody"]).cloned()),
+        let section = match kind {
+            ResourceKind::RestApi => "Api",
+            ResourceKind::HttpApi => "HttpApi",
+            _ => continue,
         };
-        let api = resource.key.clone();
-        found.extend(root.map(|root| Document { api, kind, file, root }));
+        let empty = || Node::new(Kind::Map(Vec::new()), resource.line);
+        let own = resource.value.get("Properties").cloned().unwrap_or_else(empty);
+        let properties = match globals.and_then(|globals| globals.get(section)) {
+            Some(globals) => merged(globals, own),
+            None => own,
+        };
+        let uri = properties.get("DefinitionUri");
+        let written = written.get(&resource.key).and_then(|one| one.get("Properties"));
+        let (file, root) = match (uri.or_else(|| files::included(written?)), properties.get("DefinitionBody"))
+        {
+            (Some(node), _) => match files::load(findings, root, node) {
+                Some((file, tree)) => {
+                    let root = files::evaluated(findings, evaluator, (&file, &tree));
+                    (Some(file), root)
+                }
+                None => (None, None),
+            },
+            (None, Some(body)) => (None, Some(body.clone())),
+            (None, None) => continue,
+        };
+        let merges = findings.optional(&properties, "MergeDefinitions", Findings::flag).unwrap_or(false);
+        let (api, is_inline, line) = (resource.key.clone(), uri.is_none(), resource.line);
+        found.push(Document { api, kind, file, root, is_inline, merges, line });
     }
-    Ok(found)
-}
-
-/// Where a document that is a file of its own is.
-fn file_of(properties: &Node) -> Option<&Node> {
-    let included = || {
-        let transform = properties.at(&["DefinitionBody", "Fn::Transform"])?;
-        let is_include = transform.get("Name").and_then(Node::scalar) == Some("AWS::Include");
-        transform.at(&["Parameters", "Location"]).filter(|_| is_include)
-    };
-    properties.get("DefinitionUri").or_else(included)
-}
-
-/// The tree of a file of the project, with its path.
-fn load(findings: &mut Findings, root: &Path, node: &Node) -> Option<(String, Node)> {
-    let text = node.scalar().filter(|text| !text.contains("://"));
-    let Some(text) = text else {
-        findings.ignore(
-            node.line,
-            "an OpenAPI document",
-            "it is not in this folder, so its routes are not served",
-        );
-        return None;
-    };
-    let shown = shortened(text);
-    let path = match place::beneath(root, text) {
-        Ok(path) => path,
-        Err(Misplaced::Missing) => {
-            let what = format!("the OpenAPI document `{shown}` is not there");
-            findings.wrong(
-                "E0117",
-                node.line,
-                what,
-                format!("make it, or name it from the folder of {}", findings.file),
-            );
-            return None;
-        }
-        Err(Misplaced::Outside) => {
-            let what = format!("the OpenAPI document `{shown}` is not in the project's folder");
-            findings.wrong("E0221", node.line, what, "move it into the project's folder");
-            return None;
-        }
-    };
-    let file = path.display().to_string();
-    let bytes = match read_bytes(&root.join(&path)) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) | Err(_) => {
-            let what = format!("the OpenAPI document `{shown}` can't be read");
-            findings.wrong("E0117", node.line, what, "name a file");
-            return None;
-        }
-    };
-    match tree(&file, bytes) {
-        Ok(loaded) => Some((file, loaded.root)),
-        Err(Fault { line, what }) => {
-            let fix = "write an OpenAPI document in YAML or JSON";
-            findings.within(Some(&file), |findings| findings.wrong("E0116", line, what, fix));
-            None
-        }
-    }
+    found
 }
 
 /// The files, relative to the project's folder.
@@ -147,7 +136,7 @@ pub(super) fn files(documents: &[Document]) -> Vec<PathBuf> {
     documents.iter().filter_map(|document| document.file.as_ref().map(PathBuf::from)).collect()
 }
 
-/// Gives functions the routes that documents have for them. An event of the same route gives way, as it only allows the API to call.
+/// Gives functions the routes that documents have for them, in the place of those that their events say.
 pub(super) fn attach(
     findings: &mut Findings,
     template: &Template<'_>,
@@ -155,66 +144,67 @@ pub(super) fn attach(
     functions: &mut [ProjectFunction],
 ) {
     for document in documents {
-        let id = Node::text(document.api.clone(), document.root.line);
-        let Some(mut door) = api::door(findings, template, document.kind, Some(&id)) else { continue };
-        let of_api = auth::asked(findings, (&door, None), document.root.line);
-        let file = document.file.as_deref();
-        if let Some(cors) = document.root.get(CORS) {
-            door.cors = findings.within(file, |findings| http::cors(findings, cors));
-        }
-        let reader = Reader { document, door, of_api };
-        for (function, route) in findings.within(file, |findings| reader.routes(findings)) {
-            let place = match &function {
-                Some(name) => functions.iter().position(|one| one.name == *name),
-                // No function runs; one of them lends its door.
-                None => (!functions.is_empty()).then_some(0),
-            };
-            let Some(place) = place else {
-                let name = function.unwrap_or_default();
-                let what = format!(
-                    "the integration of {} names the function {}, which is not served",
-                    route.path,
-                    shortened(&name)
-                );
-                let fix = "name a function of the template: ${MyFunction.Arn} in Fn::Sub";
-                findings.within(file, |findings| findings.wrong("E0116", route.line, what, fix));
-                continue;
-            };
-            for function in functions.iter_mut() {
-                function.sources.retain(|source| !is_same(source, &route));
+        let events = events::take(functions, template, &document.api);
+        let id = Node::text(document.api.clone(), document.line);
+        let door = api::door(findings, template, document.kind, Some(&id));
+        if let (Some(root), Some(mut door)) = (&document.root, door) {
+            let of_api = auth::asked(findings, (&door, None), root.line);
+            let file = document.file.as_deref();
+            if let Some(cors) = root.get(CORS) {
+                door.cors = findings.within(file, |findings| http::cors(findings, cors));
             }
-            functions[place].sources.push(EventSource::Http(route));
+            let reader = Reader { document, root, door, of_api, events: &events };
+            for (function, route) in findings.within(file, |findings| reader.routes(findings)) {
+                findings.within(file, |findings| place_route(findings, functions, function, route));
+            }
+        }
+        for event in events {
+            events::settle(findings, document, event, functions);
         }
     }
 }
 
-/// Whether an event is the same route of the same API.
-fn is_same(source: &EventSource, route: &HttpSource) -> bool {
-    let EventSource::Http(event) = source else { return false };
-    let id = |api: &Api| match api {
-        Api::Rest { id, .. } | Api::Http { id, .. } => Some(id.clone()),
-        Api::Url(_) | Api::Alb { .. } => None,
+/// Gives a route to its function. Behind a mock runs none; one of them lends its door.
+fn place_route(
+    findings: &mut Findings,
+    functions: &mut [ProjectFunction],
+    function: Option<String>,
+    route: HttpSource,
+) {
+    let place = match &function {
+        Some(name) => functions.iter_mut().find(|one| one.name == *name),
+        None => functions.first_mut(),
     };
-    (&event.method, &event.path) == (&route.method, &route.path) && id(&event.api) == id(&route.api)
+    let Some(place) = place else {
+        let name = function.unwrap_or_default();
+        let what = format!(
+            "the integration of {} names the function {}, which is not served",
+            route.path,
+            shortened(&name)
+        );
+        let fix = "name a function of the template: ${MyFunction.Arn} in Fn::Sub";
+        findings.wrong("E0116", route.line, what, fix);
+        return;
+    };
+    place.sources.push(EventSource::Http(route));
 }
 
 struct Reader<'a> {
     document: &'a Document,
+    root: &'a Node,
     door: api::Door,
     /// What SAM says of the whole API; none if it is wrong.
     of_api: Option<Asked>,
+    /// Those of the API.
+    events: &'a [Event],
 }
 
 /// Of an operation: the name of its function, or none for a mock.
 type Found = (Option<String>, HttpSource);
 
 impl Reader<'_> {
-    fn is_rest(&self) -> bool {
-        self.document.kind == ResourceKind::RestApi
-    }
-
     fn routes(&self, findings: &mut Findings) -> Vec<Found> {
-        let root = &self.document.root;
+        let root = self.root;
         let mut found = Vec::new();
         if matches!(root.kind, Kind::Unknown(_)) {
             findings.wrong_kind(root, "an OpenAPI document", "a map");
@@ -226,13 +216,20 @@ impl Reader<'_> {
                 findings.ignore_of(member.line, &shortened(&member.key), &self.document.api, why);
             }
         }
-        let Some(paths) = root.get("paths") else {
+        let Some(paths) = root.member("paths") else {
             findings.wrong("E0116", root.line, "the OpenAPI document has no paths", "write paths:");
             return found;
         };
-        for path in findings.members(paths, "paths") {
+        for path in findings.members(&paths.value, "paths") {
+            if self.is_extension(findings, path) {
+                continue;
+            }
             for operation in findings.members(&path.value, &shortened(&path.key)) {
-                if !BESIDE_METHODS.contains(&operation.key.as_str()) {
+                let key = operation.key.as_str();
+                if key == REFERENCE {
+                    let what = format!("the events of {}", shortened(&path.key));
+                    findings.ignore(operation.line, what, "references to paths are not followed");
+                } else if !BESIDE_METHODS.contains(&key) && !self.is_extension(findings, operation) {
                     found.extend(self.operation(findings, path, operation));
                 }
             }
@@ -240,60 +237,132 @@ impl Reader<'_> {
         found
     }
 
+    /// Whether it is something for another tool, of which is told; any method is not.
+    fn is_extension(&self, findings: &mut Findings, member: &Member) -> bool {
+        let is_one = member.key.starts_with(EXTENSION) && http::method_of(&member.key).is_none();
+        if is_one {
+            let why = "it is not applied here";
+            findings.ignore_of(member.line, &shortened(&member.key), &self.document.api, why);
+        }
+        is_one
+    }
+
     /// `None`, with a finding, for one that is not served.
     fn operation(&self, findings: &mut Findings, path: &Member, operation: &Member) -> Option<Found> {
         let shown = format!("{} {}", operation.key, path.key);
         let method = http::method(findings, &Node::text(operation.key.clone(), operation.line))?;
-        let is_default = !self.is_rest() && matches!(path.key.as_str(), http::DEFAULT | "/$default");
+        let text = self.document.path_of(&path.key);
         let text =
-            if is_default { http::DEFAULT.to_owned() } else { http::path(findings, &path.key, path.line)? };
-        let Some(settings) = operation.value.get(INTEGRATION) else {
-            findings.ignore(
-                operation.line,
-                format!("the event {shown}"),
-                "it has no integration, so it is not served",
-            );
+            if text == http::DEFAULT { text.to_owned() } else { http::path(findings, text, path.line)? };
+        findings.members(&operation.value, &shown);
+        let event = self.events.iter().find(|event| event.is_for(method.as_deref(), &text));
+        let settings = operation.value.get(INTEGRATION);
+        // SAM adds the integration to an HTTP API that has none, and with `MergeDefinitions` in any case.
+        let added =
+            event.filter(|_| self.document.takes_events() && (self.document.is_rest() || settings.is_none()));
+        if added.is_none() && settings.is_none() {
+            let why = "it has no integration, so it is not served";
+            findings.ignore(operation.line, format!("the event {shown}"), why);
             return None;
-        };
-        let kind = settings.get("type").and_then(Node::scalar).unwrap_or_default().to_ascii_lowercase();
+        }
+        self.note_others(findings, operation, &shown);
         let mut door = self.door.clone();
-        self.adapt(findings, &mut door.api, settings)?;
-        let asked = security::asked(findings, &self.document.root, operation, self.is_rest())?;
-        let Asked { mut front, guard } = self.joined(asked)?;
+        self.adapt(findings, &mut door.api, (settings, added))?;
+        let asked = security::asked(findings, self.root, operation, self.document.is_rest())?;
+        let Asked { mut front, guard } = self.joined(findings, operation, asked, event)?;
         if let Some(keys) = &mut front.keys {
             keys.clone_from(&door.keys);
         }
-        let function = match kind.as_str() {
-            "aws_proxy" => Some(self.function(findings, settings, &shown)?),
-            "aws" if self.is_rest() => {
-                front.integration = Some(integration::read(findings, settings, false)?);
-                Some(self.function(findings, settings, &shown)?)
+        let function = match (added, settings) {
+            (Some(event), _) => {
+                front.validation = event.route.front.validation.clone();
+                Some(event.function.clone())
             }
-            "mock" if self.is_rest() => {
-                front.integration = Some(integration::read(findings, settings, true)?);
-                None
+            (None, Some(settings)) => {
+                self.function(findings, (operation.line, &shown), settings, &mut front)?
             }
-            other => {
-                let why = format!("the integration {} is not served", shortened(other));
-                findings.ignore(operation.line, format!("the event {shown}"), why);
-                return None;
-            }
+            (None, None) => return None,
         };
         let route = self.route((door, method, text), (front, guard), operation.line);
         Some((function, route))
     }
 
-    /// What the document asks with what SAM adds to all routes of the API. As there, neither takes away what the other wants.
-    fn joined(&self, asked: Option<Asked>) -> Option<Asked> {
-        let mut joined = self.of_api.clone()?;
-        let Some(asked) = asked else { return Some(joined) };
-        if asked.front.keys.is_some() {
-            joined.front.keys.get_or_insert_default();
+    /// What API Gateway would read of an operation, and nobody does here.
+    fn note_others(&self, findings: &mut Findings, operation: &Member, shown: &str) {
+        for member in operation.value.members() {
+            let key = member.key.as_str();
+            if key.starts_with(OF_GATEWAY) && ![INTEGRATION, security::AUTH].contains(&key) {
+                findings.ignore_of(member.line, &shortened(key), &shortened(shown), "it is not applied here");
+            }
         }
-        if asked.front.authorizer.is_some() || asked.guard.is_some() {
+    }
+
+    /// The function behind an integration, or none for a mock.
+    fn function(
+        &self,
+        findings: &mut Findings,
+        (line, shown): (u32, &str),
+        settings: &Node,
+        front: &mut FrontSpec,
+    ) -> Option<Option<String>> {
+        let kind = settings.get("type").and_then(Node::scalar).unwrap_or_default().to_ascii_lowercase();
+        integration::note_others(findings, settings, &shortened(shown), &kind);
+        match kind.as_str() {
+            "aws_proxy" => named(findings, settings, shown).map(Some),
+            "aws" if self.document.is_rest() => {
+                front.integration = Some(integration::read(findings, settings, false)?);
+                named(findings, settings, shown).map(Some)
+            }
+            "mock" if self.document.is_rest() => {
+                front.integration = Some(integration::read(findings, settings, true)?);
+                Some(None)
+            }
+            other => {
+                let why = format!("the integration {} is not served", shortened(other));
+                findings.ignore(line, format!("the event {shown}"), why);
+                None
+            }
+        }
+    }
+
+    /// What the document asks with what SAM adds: for all routes of the API, and for an event of the same route. As there, none
+    /// takes away what another wants.
+    fn joined(
+        &self,
+        findings: &mut Findings,
+        operation: &Member,
+        asked: Option<Asked>,
+        event: Option<&Event>,
+    ) -> Option<Asked> {
+        let mut joined = self.of_api.clone()?;
+        let mut asked = asked.unwrap_or_default();
+        let mut wants_key = asked.front.keys.is_some();
+        if let Some(event) = event {
+            let (own, overrides) = (event.asked(), event.overrides(self.document));
+            let counts = overrides || self.document.takes_events();
+            wants_key |= own.front.keys.is_some() || (!counts && joined.front.keys.is_some());
+            if overrides {
+                asked = Asked::default();
+            } else if !self.document.is_rest()
+                && let (Some(name), Some(other)) = (event.authorizer(), asked.authorizer())
+                && other != format!("the authorizer {name}")
+            {
+                let what = format!("{} wants two: {other}, and {name} of its event", operation.key);
+                front::wrong(findings, operation.line, what, "leave one of the authorizers out");
+                return None;
+            }
+            // An event with `NONE` opens a route only where its word counts.
+            if counts || own.is_decided() {
+                joined = own;
+            }
+        }
+        if asked.is_decided() {
             joined.front.authorizer = asked.front.authorizer;
             joined.front.scopes = asked.front.scopes;
             joined.guard = asked.guard;
+        }
+        if wants_key {
+            joined.front.keys.get_or_insert_default();
         }
         Some(joined)
     }
@@ -318,37 +387,44 @@ impl Reader<'_> {
         }
     }
 
-    /// What the document says of the events of its routes.
-    fn adapt(&self, findings: &mut Findings, api: &mut Api, settings: &Node) -> Option<()> {
+    /// What the document says of the events of its routes, or the event of a function that adds the integration.
+    fn adapt(
+        &self,
+        findings: &mut Findings,
+        api: &mut Api,
+        (settings, added): (Option<&Node>, Option<&Event>),
+    ) -> Option<()> {
         match api {
             Api::Rest { binary_types, .. } => {
-                if let Some(types) = self.document.root.get(BINARY_TYPES) {
+                if let Some(types) = self.root.get(BINARY_TYPES) {
                     binary_types.extend(findings.texts(types, BINARY_TYPES));
                 }
             }
             Api::Http { payload, .. } => {
-                *payload = match settings.get("payloadFormatVersion") {
-                    Some(node) => http::payload(findings, node)?,
-                    None => Payload::V1,
+                let written = settings.and_then(|settings| settings.get("payloadFormatVersion"));
+                *payload = match (written, added.map(|event| &event.route.api)) {
+                    (_, Some(Api::Http { payload, .. })) => *payload,
+                    (Some(node), _) => http::payload(findings, node)?,
+                    (None, _) => Payload::V1,
                 };
             }
             Api::Url(_) | Api::Alb { .. } => {}
         }
         Some(())
     }
+}
 
-    /// The function of `arn:aws:apigateway:…:lambda:path/2015-03-31/functions/{ARN}/invocations`, or of its ARN alone.
-    fn function(&self, findings: &mut Findings, settings: &Node, shown: &str) -> Option<String> {
-        let uri = settings.get("uri");
-        let name = uri.and_then(Node::scalar).and_then(in_uri);
-        if name.is_none() {
-            let line = uri.map_or(settings.line, |uri| uri.line);
-            let what = format!("the integration of {shown} names no function that is known here");
-            let fix = "write uri: !Sub arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${MyFunction.Arn}/invocations";
-            findings.wrong("E0116", line, what, fix);
-        }
-        name
+/// The function of `arn:aws:apigateway:…:lambda:path/2015-03-31/functions/{ARN}/invocations`, or of its ARN alone.
+fn named(findings: &mut Findings, settings: &Node, shown: &str) -> Option<String> {
+    let uri = settings.get("uri");
+    let name = uri.and_then(Node::scalar).and_then(in_uri);
+    if name.is_none() {
+        let line = uri.map_or(settings.line, |uri| uri.line);
+        let what = format!("the integration of {shown} names no function that is known here");
+        let fix = "write uri: !Sub arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${MyFunction.Arn}/invocations";
+        findings.wrong("E0116", line, what, fix);
     }
+    name
 }
 
 /// The function that a URI invokes.

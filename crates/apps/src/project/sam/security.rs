@@ -6,11 +6,15 @@ use super::super::Payload;
 use super::super::findings::{Findings, shortened};
 use super::super::front::{self, AUTHORIZATION, Asked, REST_TTL_SECONDS};
 use super::super::http;
-use super::super::node::{Member, Node};
+use super::super::node::{Kind, Member, Node};
+use super::auth::{IAM, NONE};
 use super::openapi::in_uri;
 
 const AUTHORIZER: &str = "x-amazon-apigateway-authorizer";
 const KIND: &str = "x-amazon-apigateway-authtype";
+/// Of an operation.
+pub(super) const AUTH: &str = "x-amazon-apigateway-auth";
+const PATTERN: &str = "identityValidationExpression";
 const KEY_HEADER: &str = "x-api-key";
 
 /// Outer `None`, with a finding, if it can't be known; inner if the document says nothing, or nobody. `keys` of the result are empty where a key is wanted.
@@ -20,15 +24,54 @@ pub(super) fn asked(
     operation: &Member,
     is_rest: bool,
 ) -> Option<Option<Asked>> {
+    let wants_iam = wants_iam(findings, operation)?;
+    let mut asked = by_schemes(findings, root, operation, is_rest)?;
+    if wants_iam {
+        let asked = asked.get_or_insert_default();
+        asked.guard.get_or_insert_with(|| format!("the authorizer {IAM}"));
+    }
+    Some(asked)
+}
+
+/// What the operation says beside the schemes of the document.
+fn wants_iam(findings: &mut Findings, operation: &Member) -> Option<bool> {
+    let Some(node) = operation.value.get(AUTH) else { return Some(false) };
+    let kind = match front::map(findings, node, AUTH)?.get("type") {
+        Some(kind) => front::text(findings, kind, &format!("the type of {AUTH}"))?,
+        None => String::new(),
+    };
+    match kind.to_ascii_uppercase().as_str() {
+        NONE => Some(false),
+        IAM => Some(true),
+        _ => {
+            let what = format!("the type of {AUTH} is `{}`", shortened(&kind));
+            front::wrong(findings, node.line, what, format!("write {IAM} or {NONE}"));
+            None
+        }
+    }
+}
+
+fn by_schemes(
+    findings: &mut Findings,
+    root: &Node,
+    operation: &Member,
+    is_rest: bool,
+) -> Option<Option<Asked>> {
     let Some(listed) = operation.value.get("security").or_else(|| root.get("security")) else {
         return Some(None);
     };
-    if listed.items().is_empty() {
+    let items = listed.items();
+    let other = items.iter().find(|item| !matches!(item.kind, Kind::Map(_)));
+    if let Some(node) = other.or(Some(listed).filter(|listed| !matches!(listed.kind, Kind::List(_)))) {
+        front::unreadable(findings, node, "security", "a list of maps, e.g. [{users: []}]");
+        return None;
+    }
+    if items.is_empty() {
         return Some(None);
     }
     let mut asked = Asked::default();
     // All of one item have to be met, or those of another; more than one authorizer is none of API Gateway's.
-    for wanted in listed.items().iter().flat_map(Node::members) {
+    for wanted in items.iter().flat_map(Node::members) {
         let name = wanted.key.as_str();
         let schemes = root.get("securityDefinitions").or_else(|| root.at(&["components", "securitySchemes"]));
         let Some(scheme) = schemes.and_then(|schemes| schemes.member(name)) else {
@@ -40,7 +83,7 @@ pub(super) fn asked(
             asked.front.keys = Some(Vec::new());
             continue;
         }
-        if asked.front.authorizer.is_some() || asked.guard.is_some() {
+        if asked.is_decided() {
             let what = format!("{} {} wants two authorizers", operation.key, shortened(name));
             front::wrong(findings, wanted.line, what, "leave one of them out");
             return None;
@@ -48,7 +91,7 @@ pub(super) fn asked(
         match declared(findings, scheme, is_rest)? {
             Some(authorizer) => {
                 asked.front.authorizer = Some(authorizer);
-                asked.front.scopes = findings.texts(&wanted.value, "scopes");
+                asked.front.scopes = front::texts(findings, &wanted.value, "scopes")?;
             }
             None => asked.guard = Some(format!("the authorizer {name}")),
         }
@@ -102,7 +145,10 @@ fn declared(findings: &mut Findings, scheme: &Member, is_rest: bool) -> Option<O
     let header = config.get("name").and_then(Node::scalar).unwrap_or(AUTHORIZATION).to_owned();
     let (kind, sources) = match kind {
         "token" if is_rest => {
-            let pattern = findings.optional(settings, "identityValidationExpression", Findings::text);
+            let pattern = match settings.get(PATTERN) {
+                Some(node) => Some(front::text(findings, node, PATTERN)?),
+                None => None,
+            };
             (AuthorizerKind::Token { function, pattern }, vec![IdentitySource::Header(header)])
         }
         "request" => {

@@ -48,7 +48,7 @@ pub(super) fn read(
             "AWS::Lambda::Url" if target.is_meant(properties.get("TargetFunctionArn")) => {
                 let url =
                     Member { key: resource.key.clone(), line: resource.line, value: properties.clone() };
-                found.push(EventSource::Http(events::function_url(findings, &url)));
+                found.extend(events::function_url(findings, &url).map(EventSource::Http));
             }
             "AWS::Events::Rule" => found.extend(rule(findings, resource, properties, target)),
             "AWS::Scheduler::Schedule" => {
@@ -109,6 +109,8 @@ fn schedule(
     receiver: &Node,
     is_scheduler: bool,
 ) -> Option<ScheduleSource> {
+    let known = ["Arn", "Id", "Input", "RoleArn"];
+    events::note_others(findings, receiver, &resource.key, &known);
     // The event stands at the one who gets it, and the rest is as in an event of SAM.
     let mut members = properties.members().to_vec();
     members.retain(|member| !matches!(member.key.as_str(), "Target" | "Targets" | "Input"));

@@ -15,6 +15,7 @@ use super::keys;
 pub(super) type Names = BTreeMap<String, String>;
 
 const IAM: &str = "aws_iam";
+const PATTERN: &str = "identityValidationExpression";
 
 /// Who may come in by an event of type http.
 pub(super) fn rest(findings: &mut Findings, names: &Names, provider: &Node, config: &Node) -> Option<Asked> {
@@ -22,7 +23,9 @@ pub(super) fn rest(findings: &mut Findings, names: &Names, provider: &Node, conf
         Some(node) => rest_authorizer(findings, names, node)?,
         None => Asked::default(),
     };
-    if config.get("private").and_then(Node::flag) == Some(true) {
+    if let Some(node) = config.get("private")
+        && front::flag(findings, node, "private")?
+    {
         asked.front.keys = Some(keys::read(findings, provider)?);
     }
     Some(asked)
@@ -34,7 +37,10 @@ fn rest_authorizer(findings: &mut Findings, names: &Names, node: &Node) -> Optio
         Some(_) => (Some(node), &empty),
         None => (node.get("arn").or_else(|| node.get("name")), node),
     };
-    let kind = config.get("type").and_then(Node::scalar).unwrap_or("token").to_ascii_lowercase();
+    let kind = match config.get("type") {
+        Some(node) => front::text(findings, node, "the type of an authorizer")?.to_ascii_lowercase(),
+        None => "token".to_owned(),
+    };
     let text = named.and_then(Node::scalar);
     if kind == IAM || text.is_some_and(|text| text.eq_ignore_ascii_case(IAM)) {
         return Some(Asked::not("the authorizer aws_iam"));
@@ -64,7 +70,10 @@ fn rest_authorizer(findings: &mut Findings, names: &Names, node: &Node) -> Optio
     };
     let kind = match kind.as_str() {
         "token" => {
-            let pattern = findings.optional(config, "identityValidationExpression", Findings::text);
+            let pattern = match config.get(PATTERN) {
+                Some(node) => Some(front::text(findings, node, PATTERN)?),
+                None => None,
+            };
             AuthorizerKind::Token { function, pattern }
         }
         "request" => AuthorizerKind::Request { function, format: AuthorizerFormat::V1 },
@@ -114,8 +123,9 @@ pub(super) fn http_api(
     };
     let authorizer = of_http_api(findings, names, member)?;
     let mut asked = Asked::by(Some(authorizer));
-    let scopes = node.get("scopes").map(|node| findings.texts(node, "scopes"));
-    asked.front.scopes = scopes.unwrap_or_default();
+    if let Some(node) = node.get("scopes") {
+        asked.front.scopes = front::texts(findings, node, "scopes")?;
+    }
     Some(asked)
 }
 

@@ -65,7 +65,7 @@ fn conditions(findings: &mut Findings, node: &Node) -> Option<Vec<Condition>> {
                 for pair in findings.members(value, &what) {
                     pairs.push((Some(pair.key.clone()), findings.text(&pair.value, &what)?));
                 }
-                found.push(Condition::Query(pairs));
+                found.push(balancer::query(findings, member.line, pairs)?);
             }
             "ip" => found.push(balancer::networks(findings, value, &what)?),
             _ => {

@@ -1,7 +1,7 @@
 //! What starts a function of a serverless.yml.
 
 use super::super::findings::{Findings, shortened};
-use super::super::front::Asked;
+use super::super::front::{self, Asked};
 use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, Filters, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, TopicSource, http};
@@ -88,7 +88,7 @@ fn function_url(findings: &mut Findings, url: &Member) -> Option<HttpSource> {
         Some(false) => return None,
         Some(true) => {}
         None => {
-            findings.members(config, "url");
+            front::map(findings, config, "url")?;
         }
     }
     note_others(findings, config, "url", &["authorizer", "cors", "invokeMode"]);

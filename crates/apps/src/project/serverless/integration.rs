@@ -3,6 +3,7 @@
 use ingle_types::front::{Integration, IntegrationKind, PassThrough, ResponseRule};
 
 use super::super::findings::{Findings, shortened};
+use super::super::front;
 use super::super::node::{Kind, Node};
 
 /// As the framework has them for an event that names none.
@@ -94,5 +95,9 @@ fn template(findings: &mut Findings, config: &Node) -> Option<Option<String>> {
 
 fn headers(findings: &mut Findings, config: &Node) -> Option<Vec<(String, String)>> {
     let listed = config.get("headers").map(Node::members).unwrap_or_default();
-    listed.iter().map(|one| Some((one.key.clone(), findings.text(&one.value, &one.key)?))).collect()
+    let mut found = Vec::new();
+    for header in listed {
+        found.extend(front::mapping(findings, header)?.map(|mapped| (header.key.clone(), mapped)));
+    }
+    Some(found)
 }

@@ -3,6 +3,7 @@
 use ingle_types::usage::{ApiKey, UsagePlan};
 
 use super::super::findings::Findings;
+use super::super::front;
 use super::super::keys::{self, Words};
 use super::super::node::{Kind, Node};
 
@@ -23,16 +24,32 @@ pub(super) fn read(findings: &mut Findings, provider: &Node) -> Option<Vec<ApiKe
             [group] if matches!(group.value.kind, Kind::List(_)) => {
                 let plan = plan(findings, plans, Some(&group.key))?;
                 for item in group.value.items() {
-                    found.extend(key(findings, item, (found.len(), plan.clone()))?);
+                    let key = key(findings, item, (found.len(), plan.clone()))?;
+                    add(findings, &mut found, key, item.line)?;
                 }
             }
             _ => {
                 let plan = plan(findings, plans, None)?;
-                found.extend(key(findings, item, (found.len(), plan))?);
+                let key = key(findings, item, (found.len(), plan))?;
+                add(findings, &mut found, key, item.line)?;
             }
         }
     }
     Some(found)
+}
+
+/// `None`, with a finding, if it would be one with another.
+fn add(findings: &mut Findings, found: &mut Vec<ApiKey>, key: Option<ApiKey>, line: u32) -> Option<()> {
+    let Some(key) = key else { return Some(()) };
+    let is_twin = |other: &&ApiKey| other.value.is_none() && keys::are_one(&other.name, &key.name);
+    if let Some(twin) = found.iter().find(is_twin)
+        && key.value.is_none()
+    {
+        keys::wrong_pair(findings, line, (&key.name, &twin.name));
+        return None;
+    }
+    found.push(key);
+    Some(())
 }
 
 /// Outer `None` with a finding; inner for a key that is not enabled.
@@ -43,16 +60,18 @@ fn key(
 ) -> Option<Option<ApiKey>> {
     if matches!(item.kind, Kind::Scalar { .. }) {
         let name = findings.text(item, "the name of a key")?;
-        return keys::key(findings, &name, None, plan).map(Some);
+        return keys::key(findings, (&name, item.line), None, plan).map(Some);
     }
     findings.members(item, "a key");
     let name = findings.optional(item, "name", Findings::text);
     let name = name.unwrap_or_else(|| format!("key-{}", count + 1));
-    if item.get("enabled").and_then(Node::flag) == Some(false) {
+    if let Some(node) = item.get("enabled")
+        && !front::flag(findings, node, "enabled")?
+    {
         findings.ignore(item.line, format!("the key {name}"), "it is not enabled");
         return Some(None);
     }
-    keys::key(findings, &name, item.get("value"), plan).map(Some)
+    keys::key(findings, (&name, item.line), item.get("value"), plan).map(Some)
 }
 
 /// Of a name, or the only one. Outer `None` with a finding.

@@ -69,6 +69,7 @@ fn a_rule_that_is_wrong_takes_nothing() {
     check(&with("{path: []}"), &["E0116:7 the condition path has no value"]);
     check(&with("{path: [/a, {}]}"), &["E0116:7 the condition path is a map"]);
     check(&with("{header: {name: x}}"), &["E0116:7 the condition header has no name, or no values"]);
+    check(&with("{query: {}}"), &["E0116:7 the condition on the query has no value"]);
     check(&with("{ip: 192.0.2.1}"), &["E0116:7 `192.0.2.1` is no network"]);
     check(&with("{path: /a}").replace("priority: 1", "priority: 0"), &["E0116:7 the priority is `0`"]);
     let twice = of(&with("{path: /a}")) + &format!("      - alb: {}\n", with("{path: /b}"));
@@ -128,5 +129,12 @@ fn a_rule_of_a_template_may_be_wrong() {
     };
     check("Priority: 5", "Priority: many", "E0116:20 the priority is `many`");
     check("path-pattern", "path", "E0116:22 `path` is no condition of a rule");
+    let conditions =
+        &TEMPLATE[TEMPLATE.find("        - {Field: path").unwrap()..TEMPLATE.find("      Actions").unwrap()];
+    let empty = TEMPLATE.replace(&format!("Conditions:\n{conditions}"), "Conditions: []\n");
+    check_wrong("template.yaml", &empty, &["E0116:21 the rule Rule has no conditions"]);
+    let unknown = TEMPLATE.replace(&format!("Conditions:\n{conditions}"), "Conditions: !ImportValue x\n");
+    check_wrong("template.yaml", &unknown, &["E0116:21 the rule Rule has no conditions"]);
+    check("[{Key: k, Value: v}, {Value: w}]", "[]", "E0116:24 the condition on the query has no value");
     check("      Priority: 5\n", "", "E0116:16 the rule Rule has no Priority, or no Conditions");
 }

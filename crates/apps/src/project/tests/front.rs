@@ -195,3 +195,102 @@ fn an_authorizer_that_can_not_be_asked_is_a_problem() {
     let sam = SAM.replace("Auth: {Authorizer: Simple}", "Auth: {Authorizer: Simpel}");
     check_wrong("template.yaml", &sam, &["E0120:48 the API has no authorizer `Simpel`"]);
 }
+
+/// Nobody knows here whom such a value lets in, so it lets nobody in.
+#[test]
+fn what_a_template_does_not_know_opens_no_route() {
+    let sam = |api: &str, event: &str| {
+        format!(
+            r#"Transform: AWS::Serverless-2016-10-31
+Parameters: {{P: {{Type: String}}}}
+Conditions: {{IsProd: !Equals [!Ref P, prod]}}
+Globals: {{HttpApi: {{Auth: {{Authorizers: {{A: {{JwtConfiguration: {{issuer: "https://a.test", audience: [a]}}}}}}}}}}}}
+Resources:
+  Api: {{Type: AWS::Serverless::Api, Properties: {{StageName: v, Auth: {api}}}}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      {event}
+"#
+        )
+    };
+    let why = "the parameter P has no default and is not given";
+    let check_sam = |api: &str, event: &str, expected: &str| {
+        let expected = format!("E0120:{expected}");
+        check_wrong("template.yaml", &sam(api, event), &[&expected]);
+    };
+    let rest = |auth: &str| {
+        format!(
+            "Events: {{E: {{Type: Api, Properties: {{Path: /a, Method: get, RestApiId: !Ref Api, Auth: {auth}}}}}}}"
+        )
+    };
+    let condition = "11 Auth is not known: the condition IsProd can't be evaluated";
+    check_sam("{}", &rest("!If [IsProd, {Authorizer: A}, !Ref AWS::NoValue]"), condition);
+    check_sam("{}", &rest("[A]"), "11 Auth is a list");
+    check_sam("{}", &rest("{ApiKeyRequired: !Ref P}"), &format!("11 ApiKeyRequired is not known: {why}"));
+    check_sam("{}", &rest("{ApiKeyRequired: yes}"), "11 ApiKeyRequired is a text or a number");
+    check_sam("{}", &rest("{Authorizer: !Ref P}"), &format!("11 the authorizer is not known: {why}"));
+    let of_api = "6 Auth is not known: the condition IsProd can't be evaluated";
+    check_sam("!If [IsProd, {ApiKeyRequired: true}, {}]", &rest("{}"), of_api);
+    check_sam("{DefaultAuthorizer: !Ref P}", &rest("{}"), &format!("6 the authorizer is not known: {why}"));
+    let identity =
+        "{FunctionArn: !GetAtt F.Arn, FunctionPayloadType: REQUEST, Identity: {Headers: [a, !Ref P]}}";
+    let of_identity = format!("6 Headers is not known: {why}");
+    check_sam(
+        &format!("{{DefaultAuthorizer: A, Authorizers: {{A: {identity}}}}}"),
+        &rest("{}"),
+        &of_identity,
+    );
+    let http = |auth: &str| {
+        format!("Events: {{E: {{Type: HttpApi, Properties: {{Path: /a, Method: get, Auth: {auth}}}}}}}")
+    };
+    let scopes = "11 AuthorizationScopes is not known: it is exported by another stack";
+    check_sam("{}", &http("{Authorizer: A, AuthorizationScopes: [a, !ImportValue x]}"), scopes);
+    check_sam("{}", "FunctionUrlConfig: {AuthType: !Ref P}", &format!("11 AuthType is not known: {why}"));
+    let config = "11 FunctionUrlConfig is not known: the condition IsProd can't be evaluated";
+    check_sam("{}", "FunctionUrlConfig: !If [IsProd, {AuthType: AWS_IAM}, {AuthType: NONE}]", config);
+}
+
+#[test]
+fn what_is_kept_at_aws_opens_no_route() {
+    let check_yml = |settings: &str, expected: &str| {
+        let text = format!(
+            "service: s\nprovider: {{name: aws, apiGateway: {{apiKeys: [{{name: k, enabled: '${{ssm:/x}}'}}]}}, httpApi: {{authorizers: {{t: {{issuerUrl: 'https://a.test', audience: a}}}}}}}}\nfunctions:\n  f:\n    handler: a.b\n    {settings}\n"
+        );
+        check_wrong("serverless.yml", &text, &[&format!("E0120:{expected}")]);
+    };
+    let why = "`ssm:/x` is kept at AWS";
+    check_yml("events: [{http: {path: a, method: get, private: 'yes'}}]", "6 private is a text or a number");
+    check_yml(
+        "events: [{http: {path: a, method: get, private: '${ssm:/x}'}}]",
+        &format!("6 private is not known: {why}"),
+    );
+    check_yml(
+        "events: [{http: {path: a, method: get, private: true}}]",
+        &format!("2 enabled is not known: {why}"),
+    );
+    check_yml(
+        "events: [{httpApi: {path: /a, method: get, authorizer: {name: t, scopes: [a, '${ssm:/x}']}}}]",
+        &format!("6 scopes is not known: {why}"),
+    );
+    check_yml("url: '${ssm:/x}'", &format!("6 url is not known: {why}"));
+}
+
+/// Of `Globals` and of an API, neither hides that the other is not known.
+#[test]
+fn an_api_does_not_hide_that_what_holds_for_all_is_not_known() {
+    let sam = SAM.replace(
+        "    Auth:\n      Authorizers:\n        Tokens",
+        "    Auth: !ImportValue x\n    Unread:\n      Authorizers:\n        Tokens",
+    );
+    let found = project(&[("template.yaml", &sam), ("a.py", "")], &ProjectOptions::default());
+    let problems: Vec<String> =
+        found.problems.iter().map(|one| format!("{} {}", one.code, one.message)).collect();
+    assert_eq!(problems, ["E0120 Auth is not known: it is exported by another stack"]);
+    let own = sam
+        .replace("Resources:", "Resources:\n  Own: {Type: AWS::Serverless::HttpApi, Properties: {Auth: {}}}");
+    let own = own.replace("Type: HttpApi, Properties: {", "Type: HttpApi, Properties: {ApiId: !Ref Own, ");
+    let found = project(&[("template.yaml", &own), ("a.py", "")], &ProjectOptions::default());
+    assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+}

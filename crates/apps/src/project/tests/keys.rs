@@ -73,6 +73,16 @@ fn templates_have_keys_and_plans() {
         check_wrong("template.yaml", &SAM.replace(from, to), expected);
     };
     wrong("Value: a-value-of-20-letters", "Value: short", "E0116:12 the value of the key Given can't be one");
+    let one = "E0116:14 the keys `big-Partner` and `big partner` are one here";
+    wrong(
+        "Lost: {Type: AWS::ApiGateway::ApiKey, Properties: {Enabled: true}}",
+        "Lost: {Type: AWS::ApiGateway::ApiKey, Properties: {Enabled: true, Name: big-Partner}}\n  Four: {Type: AWS::ApiGateway::UsagePlanKey, Properties: {KeyId: !Ref Lost, UsagePlanId: !Ref Plan}}",
+        one,
+    );
+    wrong("Name: big partner", "Name: ''", "E0116:11 `` can't be the name of a key");
+    let long = "k".repeat(128);
+    let found = format!("E0116:11 `{}…` can't be the name of a key", &long[..80]);
+    wrong("Name: big partner", &format!("Name: {long}"), &found);
     wrong("Period: week", "Period: year", "E0116:9 Period is `year`");
     wrong("Offset: 1", "Offset: 7", "E0116:9 Offset is `7`");
     wrong("RateLimit: 0.5", "RateLimit: fast", "E0116:9 RateLimit is `fast`");
@@ -113,6 +123,19 @@ fn a_serverless_yml_has_keys_and_plans() {
         .replace("    usagePlan: {quota: {limit: 100, period: MONTH, offset: 2}, throttle: {rateLimit: 10, burstLimit: 20}}", "    usagePlan: [{free: {quota: {limit: 1, period: DAY}}}]");
     let expected = ["/a, wants a key of [one in free 1 DAY+0, two in free 1 DAY+0, three]", "/open"];
     check("serverless.yml", &named, &expected, &[]);
+    let twice = SERVERLESS.replace("- {name: off, enabled: false}", "- {name: Plain}");
+    check_wrong("serverless.yml", &twice, "E0116:8 the keys `Plain` and `plain` are one here");
+    // One that has a value is not kept here.
+    let given = SERVERLESS
+        .replace("- {name: off, enabled: false}", "- {name: plain, value: another-value-of-20-letters}");
+    assert!(
+        project(&[("serverless.yml", &given), ("a.py", "")], &ProjectOptions::default()).problems.is_empty()
+    );
+    check_wrong(
+        "serverless.yml",
+        &SERVERLESS.replace("      - plain", "      - ''"),
+        "E0116:6 `` can't be the name of a key",
+    );
     check_wrong(
         "serverless.yml",
         &SERVERLESS.replace("period: MONTH, ", ""),

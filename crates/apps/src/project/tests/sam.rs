@@ -634,14 +634,14 @@ fn plain_resources_start_functions() {
       ScheduleExpression: cron(0 2 * * ? *)
       State: DISABLED
       Targets:
-        - {Id: one, Arn: "arn:aws:lambda:us-east-1:000000000000:function:plain:live", Input: '{"a": 1}'}
+        - {Id: one, Arn: "arn:aws:lambda:us-east-1:000000000000:function:plain:live", Input: '{"a": 1}', InputPath: $.a}
         - {Id: two, Arn: "arn:aws:lambda:us-east-1:000000000000:function:other"}
   Pattern:
     Type: AWS::Events::Rule
     Properties: {EventPattern: {source: [x]}, Targets: [{Id: one, Arn: !GetAtt Plain.Arn}]}
   Often:
     Type: AWS::Scheduler::Schedule
-    Properties: {ScheduleExpression: rate(1 hour), FlexibleTimeWindow: {Mode: "OFF"}, Target: {Arn: plain, RoleArn: x}}
+    Properties: {ScheduleExpression: rate(1 hour), FlexibleTimeWindow: {Mode: "OFF"}, Target: {Arn: plain, RoleArn: x, RetryPolicy: {}, DeadLetterConfig: {}}}
 "#;
     check_with(
         &[("template.yaml", template)],
@@ -654,7 +654,10 @@ fn plain_resources_start_functions() {
   12 url $default: ANY $default, guarded by the authorizer AWS_IAM
 ignored 8: BisectBatchOnFunctionError of FromQueue: it is not applied here
 ignored 9: the type AWS::Lambda::EventSourceMapping of FromStream: resources of this type do nothing here
+ignored 21: InputPath of Nightly: it is not applied here
 ignored 23: the type AWS::Events::Rule of Pattern: resources of this type do nothing here
+ignored 28: RetryPolicy of Often: it is not applied here
+ignored 28: DeadLetterConfig of Often: it is not applied here
 ignored 28: FlexibleTimeWindow of Often: it is not applied here
 "#,
     );
