@@ -188,7 +188,8 @@ class Connection:
                 yield from self._chunks(request, body)
             else:
                 length = headers.get("content-length", "0")
-                if not length.isdigit() or len(length) > 15:
+                # Python calls more a digit than `int` takes: "²".
+                if not (length.isascii() and length.isdigit()) or len(length) > 15:
                     raise Malformed("Content-Length is no number")
                 yield from self._sized(request, int(length), body)
             self._is_in_body = False

@@ -97,6 +97,7 @@ class ServerTest(unittest.TestCase):
     def test_what_is_no_http_is_refused(self):
         for wrong in (b"hello\r\n\r\n", b"GET /\r\n\r\n", b"GET / HTTP/2\r\n\r\n", b"GET / HTTP/1.1\r\nno value\r\n\r\n",
                       b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+                      "POST / HTTP/1.1\r\nContent-Length: \u00b2\r\n\r\n".encode(), b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
                       b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
                       b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"):
             answer = self.exchange(wrong)

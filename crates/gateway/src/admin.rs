@@ -45,7 +45,7 @@ use ingle_types::spec::{DataType, FunctionSpec, TriggerSpec};
 use ingle_types::topic::{MESSAGE_BYTES_MAX, Publication};
 use serde_json::{Value, json};
 
-use crate::blobs::{self, AdminBody, Target, UploadError};
+use crate::blobs::{self, BlobBody, Target, UploadError};
 use crate::moved::{Moved, Unmoved};
 use crate::service::Rooms;
 use crate::state::PutError;
@@ -146,7 +146,7 @@ impl Admin {
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<AdminBody>, Infallible> {
+    ) -> Result<Response<BlobBody>, Infallible> {
         let routed = match self.blob(request).await {
             Ok(response) => return Ok(response),
             Err(Unserved::Refused(refused)) => Err(refused),
@@ -165,7 +165,7 @@ impl Admin {
     }
 
     /// Blobs come and go as streams, so they are served apart.
-    async fn blob(&self, request: Request<Incoming>) -> Result<Response<AdminBody>, Unserved> {
+    async fn blob(&self, request: Request<Incoming>) -> Result<Response<BlobBody>, Unserved> {
         if request.uri().path() != "/v1/blobs" {
             return Err(Unserved::Other(Box::new(request)));
         }

@@ -10,7 +10,7 @@
 //! | bodies in signed pieces | `body` |
 //! | queues: JSON 1.0 | `sqs`, `attributes`, `fifo`, [`queues`] |
 //! | topics: forms and XML | `sns` |
-//! | buckets: paths and XML | `s3`, `listing`, `uploads`, `xml` |
+//! | buckets: paths and XML | `asked`, `s3`, `listing`, `uploads`, `xml` |
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,17 +18,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use ingle_store::Store;
+use ingle_tasks::Tasks;
 use ingle_types::clock::ClockHandle;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::blobs::BlobBody;
 use crate::topics::Topics;
 
 use queues::Queues;
 
+mod asked;
 mod attributes;
 mod body;
 mod fifo;
@@ -52,6 +55,7 @@ const ACCOUNT: &str = "000000000000";
 pub struct Aws {
     pub store: Store,
     pub clock: ClockHandle,
+    pub tasks: Tasks,
     pub credentials: Credentials,
     /// `127.0.0.1:41234`.
     pub address: String,
@@ -62,7 +66,7 @@ pub struct Aws {
     pub region: String,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<BlobBody>;
 
 /// Why a request was not done, as clients of AWS know it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,7 +187,7 @@ fn refusal(fault: &Fault, is_json: bool) -> Answer {
 }
 
 fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer

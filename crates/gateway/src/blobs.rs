@@ -21,7 +21,7 @@ const PIECES_MAX: usize = 4;
 pub const LIST_MAX: u32 = 1000;
 
 /// A whole answer, or one that is still being read.
-pub type AdminBody = Either<Full<Bytes>, Channel<Bytes, Error>>;
+pub type BlobBody = Either<Full<Bytes>, Channel<Bytes, Error>>;
 
 /// `container/name`.
 ///
@@ -77,10 +77,8 @@ pub(crate) async fn upload(
 }
 
 /// The content as it is, with its type, size and entity tag.
-pub(crate) fn download(object: Object, tasks: &Tasks) -> Response<AdminBody> {
-    let (sender, body) = Channel::new(PIECES_MAX);
-    drop(tasks.spawn(TaskKind::Connection, "blob", pump(object.content, sender)));
-    let mut response = Response::new(Either::Right(body));
+pub(crate) fn download(object: Object, tasks: &Tasks) -> Response<BlobBody> {
+    let mut response = Response::new(streamed(object.content, tasks, TaskKind::Connection));
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(object.info.size));
     let kind = HeaderValue::from_str(&object.info.content_type);
@@ -89,6 +87,13 @@ pub(crate) fn download(object: Object, tasks: &Tasks) -> Response<AdminBody> {
         headers.insert(ETAG, etag);
     }
     response
+}
+
+/// A body that is read while it is sent. The task that reads is of the kind of its connection's.
+pub(crate) fn streamed(content: ObjectReader, tasks: &Tasks, kind: TaskKind) -> BlobBody {
+    let (sender, body) = Channel::new(PIECES_MAX);
+    drop(tasks.spawn(kind, "blob", pump(content, sender)));
+    Either::Right(body)
 }
 
 async fn pump(mut content: ObjectReader, mut sender: Sender<Bytes, Error>) {
@@ -110,7 +115,7 @@ async fn pump(mut content: ObjectReader, mut sender: Sender<Bytes, Error>) {
 }
 
 /// A whole answer.
-pub(crate) fn whole(text: String) -> Result<Response<AdminBody>, Infallible> {
+pub(crate) fn whole(text: String) -> Result<Response<BlobBody>, Infallible> {
     Ok(Response::new(Either::Left(Full::new(Bytes::from(text)))))
 }
 

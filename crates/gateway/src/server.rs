@@ -77,7 +77,8 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
 }
 
 /// Starts to accept connections of clients of AWS in the functions of a project.
-pub fn serve_aws(aws: Arc<Aws>, tasks: &Tasks, listener: TcpListener) {
+pub fn serve_aws(aws: Arc<Aws>, listener: TcpListener) {
+    let tasks = aws.tasks.clone();
     let owner = tasks.clone();
     let accept = async move {
         loop {

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use ingle_store::ObjectInfo;
 
+use super::s3::Call;
 use super::{ACCOUNT, Answer, Aws, Fault, uploads, whole, xml};
 
 /// As S3 has it.
@@ -13,13 +14,14 @@ const KEYS_MAX: u32 = 1000;
 /// Objects that are looked at, at once.
 const STEP: u32 = 1000;
 
-pub(super) async fn buckets(aws: &Aws) -> Result<Answer, Fault> {
+pub(super) async fn buckets(aws: &Aws, prefix: &str) -> Result<Answer, Fault> {
     let now = DateTime::<Utc>::from(aws.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
     let bucket = |name: &str| {
         format!("<Bucket>{}{}</Bucket>", xml::element("Name", name), xml::element("CreationDate", &now))
     };
     let found = aws.store.object_containers().await?;
-    let named = found.iter().filter(|container| container.name != uploads::CONTAINER);
+    let is_wanted = |name: &str| name != uploads::CONTAINER && name.starts_with(prefix);
+    let named = found.iter().filter(|container| is_wanted(&container.name));
     let listed: String = named.map(|container| bucket(&container.name)).collect();
     let owner = format!("<Owner>{}</Owner>", xml::element("ID", ACCOUNT));
     let document = xml::document("ListAllMyBucketsResult", &format!("{owner}<Buckets>{listed}</Buckets>"));
@@ -47,12 +49,8 @@ struct Page {
     next: Option<String>,
 }
 
-pub(super) async fn objects(
-    aws: &Aws,
-    (bucket, container): (&str, &str),
-    query: &[(String, String)],
-) -> Result<Answer, Fault> {
-    let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+pub(super) async fn objects(call: &Call<'_>) -> Result<Answer, Fault> {
+    let value = |name: &str| call.value(name);
     let most = value("max-keys").and_then(|text| text.parse().ok()).unwrap_or(KEYS_MAX).min(KEYS_MAX);
     let after = ["continuation-token", "start-after", "marker"].iter().find_map(|name| value(name));
     let asked = Asked {
@@ -63,8 +61,8 @@ pub(super) async fn objects(
         encodes: value("encoding-type") == Some("url"),
         is_second: value("list-type") == Some("2"),
     };
-    let page = page(aws, container, &asked).await?;
-    let document = xml::document("ListBucketResult", &written(bucket, &asked, &page));
+    let page = page(call.aws, &call.place.container, &asked).await?;
+    let document = xml::document("ListBucketResult", &written(&call.place.bucket, &asked, &page));
     Ok(whole(StatusCode::OK, "application/xml", document))
 }
 
@@ -119,8 +117,13 @@ fn written(bucket: &str, asked: &Asked<'_>, page: &Page) -> String {
         inner += &xml::element("KeyCount", &(page.objects.len() + page.prefixes.len()).to_string());
     }
     if let Some(next) = &page.next {
-        let name = if asked.is_second { "NextContinuationToken" } else { "NextMarker" };
-        inner += &xml::element(name, next);
+        // Clients read a marker as they read keys, and give a token back as it is.
+        let (name, text) = if asked.is_second {
+            ("NextContinuationToken", next.clone())
+        } else {
+            ("NextMarker", shown(next))
+        };
+        inner += &xml::element(name, &text);
     }
     for object in &page.objects {
         let changed = DateTime::<Utc>::from(object.updated_at).to_rfc3339_opts(SecondsFormat::Millis, true);

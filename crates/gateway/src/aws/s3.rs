@@ -4,25 +4,29 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
 };
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{Either, Full};
 use ingle_store::{
     CONTENT_TYPE_DEFAULT, ObjectContent, ObjectInfo, ObjectOrigin, ObjectReader, Operation, PutObject,
 };
+use ingle_tasks::TaskKind;
 use ingle_types::spec::embedded_name;
 
+use super::asked::{Asked, Of, not_there};
 use super::{Answer, Aws, BODY_BYTES_MAX, Fault, Origin, listing, uploads, whole, xml};
-use crate::request;
+use crate::{blobs, request};
 
 const COPY_RANGE: &str = "x-amz-copy-source-range";
 const METADATA: &str = "x-amz-meta-";
 pub(super) const COPY_SOURCE: &str = "x-amz-copy-source";
+/// Longer contents are sent while they are read.
+const AT_ONCE_BYTES_MAX: u64 = 256 * 1024;
 /// Keys that one request may delete.
 const DELETE_MAX: usize = 1000;
 
@@ -40,45 +44,74 @@ impl Place {
         let bucket = request::decoded(bucket);
         Self { container: embedded_name(&bucket, "bucket"), key: request::decoded(key), bucket }
     }
+
+    /// The object that is to be copied.
+    ///
+    /// # Errors
+    /// 501 for a version of it.
+    fn source(head: &Parts) -> Result<Self, Fault> {
+        let source = head.headers.get(COPY_SOURCE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match source.split_once('?') {
+            Some((_, what)) => {
+                Err(not_there(format!("Ingle's buckets have no source of a copy with {what}")))
+            }
+            None => Ok(Self::read(source)),
+        }
+    }
+
+    fn of(&self) -> Of {
+        match (self.bucket.is_empty(), self.key.is_empty()) {
+            (true, _) => Of::Service,
+            (false, true) => Of::Bucket,
+            (false, false) => Of::Object,
+        }
+    }
+}
+
+/// One request about buckets.
+pub(super) struct Call<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) head: &'a Parts,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) place: Place,
+    pub(super) origin: &'a Origin,
+}
+
+impl Call<'_> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 pub(super) async fn answer(aws: &Aws, head: &Parts, body: Bytes, origin: &Origin) -> Result<Answer, Fault> {
     let query = request::query(head.uri.query().unwrap_or_default());
-    let asks = |name: &str| query.iter().any(|(key, _)| key == name);
     let place = Place::read(head.uri.path());
+    let asked = Asked::read(head, place.of(), &query)?;
     if place.container == uploads::CONTAINER {
         let message = format!("The specified bucket is not valid: {}", place.bucket);
         return Err(Fault::bad("InvalidBucketName", message));
     }
-    if let Some(asked) = uploads::Asked::read(&head.method, &query)?.filter(|_| !place.key.is_empty()) {
-        return uploads::answer(aws, head, &place, asked, (body, origin)).await;
-    }
-    if ["uploads", "acl", "tagging", "policy", "versioning", "lifecycle"].iter().any(|name| asks(name)) {
-        let message = "Ingle's buckets take objects without versions, tags and rights";
-        return Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message));
-    }
-    if place.bucket.is_empty() {
-        return listing::buckets(aws).await;
-    }
-    match (&head.method, place.key.is_empty()) {
-        (&Method::GET, true) if asks("location") => Ok(location(aws)),
-        (&Method::GET, true) => listing::objects(aws, (&place.bucket, &place.container), &query).await,
-        (&Method::HEAD | &Method::PUT, true) => Ok(whole(StatusCode::OK, "application/xml", "")),
-        (&Method::POST, true) if asks("delete") => delete_many(aws, &place, &body).await,
-        (&Method::GET | &Method::HEAD, false) => get(aws, head, &place).await,
-        (&Method::PUT, false) if head.headers.contains_key(COPY_SOURCE) => {
-            copy(aws, head, &place, origin).await
-        }
-        (&Method::PUT, false) => put(aws, head, &place, body, origin).await,
-        (&Method::DELETE, false) => {
-            let (container, name) = (place.container, place.key);
+    let call = Call { aws, head, query, place, origin };
+    match asked {
+        Asked::Buckets => listing::buckets(aws, call.value("prefix").unwrap_or_default()).await,
+        Asked::Bucket => Ok(whole(StatusCode::OK, "application/xml", "")),
+        Asked::Location => Ok(location(aws)),
+        Asked::Objects => listing::objects(&call).await,
+        Asked::DeleteMany => delete_many(&call, &body).await,
+        Asked::Get => get(&call).await,
+        Asked::Put if head.headers.contains_key(COPY_SOURCE) => copy(&call).await,
+        Asked::Put => put(&call, body).await,
+        Asked::Delete => {
+            let Place { container, key: name, .. } = call.place;
             aws.store.commit(vec![Operation::DeleteObject { container, name }]).await?;
             Ok(whole(StatusCode::NO_CONTENT, "application/xml", ""))
         }
-        (method, _) => {
-            let message = format!("Ingle's buckets do not take this {method}");
-            Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message))
-        }
+        Asked::BeginUpload => uploads::begin(&call).await,
+        Asked::PutPart => uploads::part(&call, body).await,
+        Asked::CompleteUpload => uploads::complete(&call, &body).await,
+        Asked::AbortUpload => uploads::abort(&call).await,
+        Asked::Parts => uploads::list(&call).await,
+        Asked::Uploads => Err(not_there("Ingle does not list uploads".to_owned())),
     }
 }
 
@@ -105,7 +138,8 @@ pub(super) fn described(head: &Parts) -> (String, BTreeMap<String, String>) {
     (kind, metadata.collect())
 }
 
-async fn put(aws: &Aws, head: &Parts, place: &Place, body: Bytes, origin: &Origin) -> Result<Answer, Fault> {
+async fn put(call: &Call<'_>, body: Bytes) -> Result<Answer, Fault> {
+    let Call { aws, head, place, origin, .. } = call;
     let (content_type, metadata) = described(head);
     let object = PutObject {
         content_type,
@@ -126,9 +160,9 @@ async fn etag(aws: &Aws, place: &Place) -> Result<String, Fault> {
     Ok(found.map(|object| uploads::tag(&object.info)).unwrap_or_default())
 }
 
-async fn copy(aws: &Aws, head: &Parts, place: &Place, origin: &Origin) -> Result<Answer, Fault> {
-    let source = head.headers.get(COPY_SOURCE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let source = Place::read(source.split('?').next().unwrap_or_default());
+async fn copy(call: &Call<'_>) -> Result<Answer, Fault> {
+    let Call { aws, head, place, origin, .. } = call;
+    let source = Place::source(head)?;
     let found = aws.store.read_object(&source.container, &source.key).await?;
     let Some(found) = found else { return Err(no_key(&source)) };
     let replaces = head.headers.get("x-amz-metadata-directive").is_some_and(|value| value == "REPLACE");
@@ -154,7 +188,7 @@ async fn copy(aws: &Aws, head: &Parts, place: &Place, origin: &Origin) -> Result
 /// The content of another object, or a range of it, that is to be a part.
 pub(super) async fn copied_part(aws: &Aws, head: &Parts) -> Result<Bytes, Fault> {
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let source = Place::read(header(COPY_SOURCE).unwrap_or_default().split('?').next().unwrap_or_default());
+    let source = Place::source(head)?;
     let found = aws.store.read_object(&source.container, &source.key).await?;
     let Some(found) = found else { return Err(no_key(&source)) };
     let (first, behind) = match header(COPY_RANGE) {
@@ -167,7 +201,7 @@ pub(super) async fn copied_part(aws: &Aws, head: &Parts) -> Result<Bytes, Fault>
         let message = format!("a part has at most {BODY_BYTES_MAX} bytes here");
         return Err(Fault::bad("EntityTooLarge", message));
     }
-    cut(found.content, first, behind).await
+    Ok(found.content.part(first..behind).read_all().await?)
 }
 
 /// Copies a content without having it in memory as a whole.
@@ -179,22 +213,8 @@ async fn staged(aws: &Aws, mut content: ObjectReader) -> Result<ObjectContent, F
     Ok(writer.finish().await?)
 }
 
-/// The bytes from the first one to the one before `behind`. Of the others no more are in memory than a piece.
-async fn cut(mut content: ObjectReader, first: u64, behind: u64) -> Result<Bytes, Fault> {
-    let mut bytes = BytesMut::with_capacity(usize::try_from(behind - first).unwrap_or(0));
-    let mut place = 0_u64;
-    while place < behind {
-        let Some(piece) = content.next().await? else { break };
-        let at = |wanted: u64| {
-            usize::try_from(wanted.saturating_sub(place)).unwrap_or(usize::MAX).min(piece.len())
-        };
-        bytes.extend_from_slice(piece.get(at(first)..at(behind)).unwrap_or_default());
-        place += piece.len() as u64;
-    }
-    Ok(bytes.freeze())
-}
-
-async fn get(aws: &Aws, head: &Parts, place: &Place) -> Result<Answer, Fault> {
+async fn get(call: &Call<'_>) -> Result<Answer, Fault> {
+    let Call { aws, head, place, .. } = call;
     let found = aws.store.read_object(&place.container, &place.key).await?;
     let Some(found) = found else { return Err(no_key(place)) };
     let info = found.info;
@@ -215,7 +235,12 @@ async fn get(aws: &Aws, head: &Parts, place: &Place) -> Result<Answer, Fault> {
     }
     set(&mut answer, CONTENT_LENGTH, &(behind - first).to_string());
     if head.method == Method::GET {
-        *answer.body_mut() = Full::new(cut(found.content, first, behind).await?);
+        let content = found.content.part(first..behind);
+        *answer.body_mut() = if behind - first <= AT_ONCE_BYTES_MAX {
+            Either::Left(Full::new(content.read_all().await?))
+        } else {
+            blobs::streamed(content, &aws.tasks, TaskKind::Supervisor)
+        };
     }
     Ok(answer)
 }
@@ -234,7 +259,7 @@ fn wanted(range: &str, size: u64) -> Option<Option<(u64, u64)>> {
 }
 
 fn described_answer(info: &ObjectInfo) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()));
+    let mut answer = whole(StatusCode::OK, CONTENT_TYPE_DEFAULT, "");
     set(&mut answer, CONTENT_TYPE, &info.content_type);
     set(&mut answer, ETAG, &uploads::tag(info));
     set(&mut answer, ACCEPT_RANGES, "bytes");
@@ -255,8 +280,15 @@ pub(super) fn set(answer: &mut Answer, name: HeaderName, value: &str) {
     }
 }
 
-async fn delete_many(aws: &Aws, place: &Place, body: &Bytes) -> Result<Answer, Fault> {
+async fn delete_many(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fault> {
+    let Call { aws, place, .. } = call;
     let document = std::str::from_utf8(body).unwrap_or_default();
+    if let Some(what) = ["VersionId", "ETag", "LastModifiedTime", "Size"]
+        .into_iter()
+        .find(|name| document.contains(&format!("<{name}>")))
+    {
+        return Err(not_there(format!("Ingle's buckets delete no objects with {what}")));
+    }
     let keys = xml::texts(document, "Key");
     if keys.is_empty() || keys.len() > DELETE_MAX {
         let message = format!("the list has to have 1 to {DELETE_MAX} keys");

@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
+use http::StatusCode;
 use http::header::ETAG;
-use http::request::Parts;
-use http::{Method, StatusCode};
 use ingle_store::{Object, ObjectInfo, Operation, PutObject};
 use ingle_types::topic::md5;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::s3::{self, COPY_SOURCE, Place};
-use super::{Answer, Aws, Fault, Origin, whole, xml};
+use super::s3::{self, COPY_SOURCE, Call, Place};
+use super::{Answer, Aws, Fault, whole, xml};
 
 /// No name of a bucket stands for it.
 pub(super) const CONTAINER: &str = "ingle-uploads";
@@ -29,43 +28,24 @@ const NUMBER_MAX: u32 = 10_000;
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 const LISTED_MAX: u32 = 1000;
 
-/// What is asked about an upload.
-pub(super) enum Asked {
-    Begin,
-    Part { id: String, number: u32 },
-    Complete { id: String },
-    Abort { id: String },
-    List { id: String },
+/// The id of the upload that a request is about.
+///
+/// # Errors
+/// 404: there is no such upload.
+fn id(call: &Call<'_>) -> Result<String, Fault> {
+    // What is no id of ours is no beginning of a name either.
+    let id = call.value("uploadId").and_then(|id| Uuid::parse_str(id).ok());
+    id.map(|id| id.simple().to_string()).ok_or_else(no_upload)
 }
 
-impl Asked {
-    /// `None`: it is about something else.
-    ///
-    /// # Errors
-    /// 400: the number of a part is none, and 404: there is no such upload.
-    pub(super) fn read(method: &Method, query: &[(String, String)]) -> Result<Option<Self>, Fault> {
-        let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        if method == Method::POST && value("uploads").is_some() {
-            return Ok(Some(Self::Begin));
-        }
-        let Some(id) = value("uploadId") else { return Ok(None) };
-        // What is no id of ours is no beginning of a name either.
-        let id = Uuid::parse_str(id).map_err(|_| no_upload())?.simple().to_string();
-        Ok(Some(match *method {
-            Method::PUT => {
-                let number = value("partNumber").and_then(|text| text.parse().ok());
-                let number = number.filter(|number| (1..=NUMBER_MAX).contains(number)).ok_or_else(|| {
-                    let message =
-                        format!("Part number must be an integer between 1 and {NUMBER_MAX}, inclusive");
-                    Fault::bad("InvalidArgument", message)
-                })?;
-                Self::Part { id, number }
-            }
-            Method::POST => Self::Complete { id },
-            Method::DELETE => Self::Abort { id },
-            _ => Self::List { id },
-        }))
-    }
+/// # Errors
+/// 400: the number of a part is none.
+fn number(text: Option<&str>) -> Result<u32, Fault> {
+    let number = text.and_then(|text| text.parse().ok());
+    number.filter(|number| (1..=NUMBER_MAX).contains(number)).ok_or_else(|| {
+        let message = format!("Part number must be an integer between 1 and {NUMBER_MAX}, inclusive");
+        Fault::bad("InvalidArgument", message)
+    })
 }
 
 /// The tag that clients see: that of an object which came in parts says how many there were.
@@ -85,29 +65,6 @@ pub(super) fn copied(metadata: &BTreeMap<String, String>) -> BTreeMap<String, St
         .collect()
 }
 
-pub(super) async fn answer(
-    aws: &Aws,
-    head: &Parts,
-    place: &Place,
-    asked: Asked,
-    (body, origin): (Bytes, &Origin),
-) -> Result<Answer, Fault> {
-    match asked {
-        Asked::Begin => begin(aws, head, place).await,
-        Asked::Part { id, number } => {
-            upload(aws, place, &id).await?;
-            part(aws, head, &part_name(&id, number), body).await
-        }
-        Asked::Complete { id } => complete(aws, place, &id, &body, origin).await,
-        Asked::Abort { id } => {
-            upload(aws, place, &id).await?;
-            aws.store.commit(ends(aws, &id).await?).await?;
-            Ok(whole(StatusCode::NO_CONTENT, "application/xml", ""))
-        }
-        Asked::List { id } => list(aws, place, &id).await,
-    }
-}
-
 fn no_upload() -> Fault {
     let message = "The specified upload does not exist. It may have been aborted or completed.";
     Fault::new(StatusCode::NOT_FOUND, "NoSuchUpload", message)
@@ -122,7 +79,8 @@ fn part_name(id: &str, number: u32) -> String {
     format!("{id}/{number:05}")
 }
 
-async fn begin(aws: &Aws, head: &Parts, place: &Place) -> Result<Answer, Fault> {
+pub(super) async fn begin(call: &Call<'_>) -> Result<Answer, Fault> {
+    let Call { aws, head, place, .. } = call;
     let id = Uuid::new_v4().simple().to_string();
     let (content_type, metadata) = s3::described(head);
     let upload =
@@ -146,12 +104,15 @@ async fn upload(aws: &Aws, place: &Place, id: &str) -> Result<Value, Fault> {
     Ok(upload)
 }
 
-async fn part(aws: &Aws, head: &Parts, name: &str, body: Bytes) -> Result<Answer, Fault> {
+pub(super) async fn part(call: &Call<'_>, body: Bytes) -> Result<Answer, Fault> {
+    let Call { aws, head, place, .. } = call;
+    let (id, number) = (id(call)?, number(call.value("partNumber"))?);
+    upload(aws, place, &id).await?;
     let is_copy = head.headers.contains_key(COPY_SOURCE);
     let body = if is_copy { s3::copied_part(aws, head).await? } else { body };
     let tag = md5(&body);
     let metadata = BTreeMap::from([(MD5.to_owned(), tag.clone())]);
-    let object = PutObject { metadata, ..PutObject::new(CONTAINER, name, body) };
+    let object = PutObject { metadata, ..PutObject::new(CONTAINER, &part_name(&id, number), body) };
     aws.store.commit(vec![Operation::PutObject(object)]).await?;
     let tag = format!("\"{tag}\"");
     let document = if is_copy {
@@ -165,15 +126,11 @@ async fn part(aws: &Aws, head: &Parts, name: &str, body: Bytes) -> Result<Answer
     Ok(answer)
 }
 
-async fn complete(
-    aws: &Aws,
-    place: &Place,
-    id: &str,
-    body: &Bytes,
-    origin: &Origin,
-) -> Result<Answer, Fault> {
-    let upload = upload(aws, place, id).await?;
-    let parts = opened(aws, id, &wanted(std::str::from_utf8(body).unwrap_or_default())?).await?;
+pub(super) async fn complete(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fault> {
+    let Call { aws, place, origin, .. } = call;
+    let id = id(call)?;
+    let upload = upload(aws, place, &id).await?;
+    let parts = opened(aws, &id, &wanted(std::str::from_utf8(body).unwrap_or_default())?).await?;
     let count = parts.len().to_string();
     let mut writer = aws.store.stage_object();
     for Object { mut content, .. } in parts {
@@ -191,7 +148,7 @@ async fn complete(
         trace_parent: origin.trace_parent.clone(),
         ..PutObject::new(&place.container, &place.key, writer.finish().await?)
     };
-    let mut operations = ends(aws, id).await?;
+    let mut operations = ends(aws, &id).await?;
     operations.push(Operation::PutObject(object));
     aws.store.commit(operations).await?;
     let found = aws.store.read_object(&place.container, &place.key).await?;
@@ -260,7 +217,16 @@ async fn ends(aws: &Aws, id: &str) -> Result<Vec<Operation>, Fault> {
     Ok(all(aws, id).await?.into_iter().map(delete).collect())
 }
 
-async fn list(aws: &Aws, place: &Place, id: &str) -> Result<Answer, Fault> {
+pub(super) async fn abort(call: &Call<'_>) -> Result<Answer, Fault> {
+    let id = id(call)?;
+    upload(call.aws, &call.place, &id).await?;
+    call.aws.store.commit(ends(call.aws, &id).await?).await?;
+    Ok(whole(StatusCode::NO_CONTENT, "application/xml", ""))
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Fault> {
+    let Call { aws, place, .. } = call;
+    let id = &id(call)?;
     upload(aws, place, id).await?;
     let mut inner = xml::element("Bucket", &place.bucket)
         + &xml::element("Key", &place.key)
@@ -286,30 +252,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_stands_in_the_query() {
-        let id = Uuid::from_u128(7).simple().to_string();
-        let check = |method: Method, query: &str, expected: &str| {
-            let told = match Asked::read(&method, &crate::request::query(query)) {
-                Ok(None) => "something else".to_owned(),
-                Ok(Some(Asked::Begin)) => "begin".to_owned(),
-                Ok(Some(Asked::Part { id, number })) => format!("part {number} of {id}"),
-                Ok(Some(Asked::Complete { .. })) => "complete".to_owned(),
-                Ok(Some(Asked::Abort { .. })) => "abort".to_owned(),
-                Ok(Some(Asked::List { .. })) => "list".to_owned(),
-                Err(fault) => fault.code.to_owned(),
-            };
-            assert_eq!(told, expected, "{method} {query}");
-        };
-        check(Method::POST, "uploads", "begin");
-        check(Method::PUT, &format!("partNumber=7&uploadId={id}"), &format!("part 7 of {id}"));
-        for number in ["0", "10001", "x", ""] {
-            check(Method::PUT, &format!("partNumber={number}&uploadId={id}"), "InvalidArgument");
+    fn parts_have_numbers_from_one() {
+        let code = |text: Option<&str>| number(text).map_err(|fault| fault.code);
+        assert_eq!(code(Some("7")), Ok(7));
+        assert_eq!(code(Some("10000")), Ok(10_000));
+        for text in [Some("0"), Some("10001"), Some("x"), Some(""), None] {
+            assert_eq!(code(text), Err("InvalidArgument"), "{text:?}");
         }
-        check(Method::POST, &format!("uploadId={id}"), "complete");
-        check(Method::DELETE, &format!("uploadId={id}"), "abort");
-        check(Method::GET, &format!("uploadId={id}"), "list");
-        check(Method::GET, "uploadId=../x", "NoSuchUpload");
-        check(Method::PUT, "partNumber=7", "something else");
     }
 
     #[test]

@@ -113,8 +113,9 @@ fn serve_aws(
         secret_key: credentials.secret_key.clone(),
     };
     let (store, clock, region) = (store.clone(), Arc::new(SystemClock), project.region.clone());
-    let aws = Aws { store, clock, credentials, topics, queues: queues(project), address, region };
-    ingle_gateway::server::serve_aws(Arc::new(aws), &server.shared.tasks, listener);
+    let tasks = server.shared.tasks.clone();
+    let aws = Aws { store, clock, tasks, credentials, topics, queues: queues(project), address, region };
+    ingle_gateway::server::serve_aws(Arc::new(aws), listener);
     Ok(door)
 }
 

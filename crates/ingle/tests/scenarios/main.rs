@@ -59,6 +59,7 @@ mod loops;
 mod malformed;
 mod memory;
 mod middleware;
+mod objects;
 mod openapi;
 mod openwhisk;
 mod order;

@@ -1,7 +1,9 @@
 //! What the handle can do with objects.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use crate::store::{Store, aside};
 use crate::writer::{Done, Request};
 
 /// Bytes that are read at once.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: u64 = 256 * 1024;
 /// Objects that one transaction of a catch-up looks at.
 const CATCH_UP_COUNT: u32 = 500;
 /// How often a file may be gone by the time it is opened, because the object was replaced just then.
@@ -34,22 +36,43 @@ pub struct ObjectReader(Content);
 #[derive(Debug)]
 enum Content {
     Bytes(Bytes),
-    File(Arc<File>),
+    /// What is left of a file.
+    File(Arc<File>, Range<u64>),
 }
 
 impl ObjectReader {
+    /// Of what is left, the bytes of this range; those before are not read.
+    #[must_use]
+    pub fn part(self, range: Range<u64>) -> Self {
+        let range = range.start.min(range.end)..range.end;
+        Self(match self.0 {
+            Content::Bytes(bytes) => {
+                let place = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(bytes.len());
+                Content::Bytes(bytes.slice(place(range.start)..place(range.end)))
+            }
+            Content::File(file, left) => {
+                let place = |place: u64| left.start.saturating_add(place).min(left.end);
+                Content::File(file, place(range.start)..place(range.end))
+            }
+        })
+    }
+
     /// The next piece, or `None` at the end.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let file = match &mut self.0 {
+        let (file, left) = match &mut self.0 {
             Content::Bytes(bytes) if bytes.is_empty() => return Ok(None),
             Content::Bytes(bytes) => return Ok(Some(std::mem::take(bytes))),
-            Content::File(file) => file.clone(),
+            Content::File(file, left) => (file.clone(), left),
         };
-        let piece = aside(move || read_piece(&file)).await?.map_err(failed)?;
-        Ok(Some(piece).filter(|piece| !piece.is_empty()))
+        let wanted = left.start..left.end.min(left.start.saturating_add(PIECE_BYTES));
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        left.start = wanted.end;
+        aside(move || read(&file, &wanted)).await?.map(Some).map_err(failed)
     }
 
     /// All that is left, in memory.
@@ -59,32 +82,16 @@ impl ObjectReader {
     pub async fn read_all(self) -> Result<Bytes, Error> {
         match self.0 {
             Content::Bytes(bytes) => Ok(bytes),
-            Content::File(file) => {
-                let read = move || {
-                    let size = file.metadata()?.len();
-                    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-                    (&*file).read_to_end(&mut bytes)?;
-                    Ok(bytes.into())
-                };
-                aside(read).await?.map_err(failed)
-            }
+            Content::File(file, left) => aside(move || read(&file, &left)).await?.map_err(failed),
         }
     }
 }
 
-fn read_piece(mut file: &File) -> io::Result<Bytes> {
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut length = 0;
-    while length < piece.len() {
-        match file.read(&mut piece[length..]) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    piece.truncate(length);
-    Ok(piece.into())
+fn read(file: &File, wanted: &Range<u64>) -> io::Result<Bytes> {
+    let length = usize::try_from(wanted.end.saturating_sub(wanted.start)).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, wanted.start)?;
+    Ok(bytes.into())
 }
 
 fn failed(source: io::Error) -> Error {
@@ -112,7 +119,8 @@ impl Store {
             let blobs = self.blobs().clone();
             match aside(move || blobs.open_file(&digest)).await? {
                 Ok(file) => {
-                    return Ok(Some(Object { info, content: ObjectReader(Content::File(Arc::new(file))) }));
+                    let content = Content::File(Arc::new(file), 0..info.size);
+                    return Ok(Some(Object { info, content: ObjectReader(content) }));
                 }
                 // Replaced or deleted since its row was read: the row says what it is now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -131,7 +139,7 @@ impl Store {
         let make = move || {
             let source = match object.content.0 {
                 Content::Bytes(bytes) => Source::Bytes(bytes),
-                Content::File(file) => Source::File(file.try_clone()?),
+                Content::File(file, _) => Source::File(file.try_clone()?),
             };
             ObjectFile::make(&below, &object.info.name, source)
         };

@@ -87,6 +87,31 @@ async fn an_object_is_replaced_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_part_is_read_from_where_it_begins() {
+    let fixture = Fixture::new();
+    let text = |size: usize| "all the letters ".repeat(size).get(..size).unwrap().to_owned();
+    for size in [10, 600_000] {
+        let whole = text(size);
+        fixture.put("a", &whole).await;
+        for range in [0..0, 0..4, 3..7, 5..size, size..size + 5, 2..usize::MAX, size + 9..size + 10] {
+            let expected = &whole[range.start.min(size)..range.end.min(size)];
+            let wanted = u64::try_from(range.start).unwrap()..u64::try_from(range.end).unwrap();
+            let part = fixture.object("a").await.unwrap().content.part(wanted.clone());
+            assert_eq!(part.read_all().await.unwrap(), expected, "{range:?}");
+            let mut part = fixture.object("a").await.unwrap().content.part(wanted);
+            let mut found = Vec::new();
+            while let Some(piece) = part.next().await.unwrap() {
+                found.extend_from_slice(&piece);
+            }
+            assert!(found == expected.as_bytes(), "{range:?}");
+        }
+        // Of a part, a part.
+        let part = fixture.object("a").await.unwrap().content.part(2..8).part(1..9);
+        assert_eq!(part.read_all().await.unwrap(), &whole[3..8]);
+    }
+}
+
+#[tokio::test]
 async fn one_file_serves_objects_and_messages_of_one_content() {
     let fixture = Fixture::new();
     let body = "x".repeat(100_000);
