@@ -145,15 +145,17 @@ impl Apis {
     /// Who answers a request, or the answer of an API for what it does not have.
     pub(crate) fn choose(&self, head: &Parts) -> Chosen<'_> {
         let path = head.uri.path();
-        // At AWS a REST API has its stage in front of all paths, where a proxy in between may have left it.
+        // At AWS an API has its stage in front of all paths, where a proxy in between may have left it.
         let within = |known: &Known| {
             let stage = &known.route.stage;
             let rest = path.strip_prefix('/')?.strip_prefix(stage.as_str())?;
             (stage != DEFAULT && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
         };
-        let plain = self.best(head, |_| Some(path));
-        let found = plain.map(|found| (found, false));
-        let found = found.or_else(|| self.best(head, within).map(|found| (found, true)));
+        let plain = self.best(head, |_| Some(path)).map(|found| (found, false));
+        // A route that takes any text where another API has its stage is not what the caller means.
+        let is_meant = plain.as_ref().is_some_and(|((known, _), _)| known.begins_with_text());
+        let staged = if is_meant { None } else { self.best(head, within).map(|found| (found, true)) };
+        let found = staged.or(plain);
         // At AWS a load balancer has an address of its own. Here it takes what no API names.
         let is_named = found.as_ref().is_some_and(|((known, _), _)| known.route.path != DEFAULT);
         let rule = self.rules.iter().find(|(rule, _)| !is_named && balancer::fits(rule, head));
@@ -210,6 +212,12 @@ impl Apis {
     }
 }
 
+impl Known {
+    fn begins_with_text(&self) -> bool {
+        matches!(self.segments.first(), Some(Segment::Text(_)))
+    }
+}
+
 struct Rank {
     /// Smaller goes before greater, segment by segment.
     segments: Vec<u8>,
@@ -252,6 +260,17 @@ fn segments(path: &str) -> Vec<Segment> {
             None => Segment::Text(part.to_owned()),
         })
         .collect()
+}
+
+/// The path of a route without the names of its parameters: routes of one shape take the same requests.
+pub fn shape(route: &str) -> String {
+    let shown = |segment: &Segment| match segment {
+        Segment::Text(text) => text.clone(),
+        Segment::One(_) => "{}".to_owned(),
+        Segment::Rest(_) => "{+}".to_owned(),
+        Segment::Everything => DEFAULT.to_owned(),
+    };
+    segments(route).iter().map(shown).collect::<Vec<String>>().join("/")
 }
 
 /// What a path has in the places of a route's parameters; `None` if it does not fit the route.

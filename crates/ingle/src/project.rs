@@ -115,8 +115,32 @@ fn examined(mut project: Project) -> Project {
             found.push(Problem::error(code, what).at(file, Some(http.line)));
         }
     }
+    found.extend(shadowed(&project));
     project.problems.extend(found);
     project
+}
+
+/// Routes that another API has, too. At AWS each API has an address of its own; here they share one, and the first wins.
+fn shadowed(project: &Project) -> Vec<Problem> {
+    let mut first: BTreeMap<(Option<&str>, String), &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (_, http) in http_sources(project) {
+        let (Api::Rest { id, .. } | Api::Http { id, .. }) = &http.api else { continue };
+        let method = http.method.as_deref();
+        let winner = *first.entry((method, apis::shape(&http.path))).or_insert(id);
+        if winner == id {
+            continue;
+        }
+        let what = format!("{} {} of {id} is a route of {winner}, too", method.unwrap_or("ANY"), http.path);
+        let fix = if http.stage == apis::DEFAULT {
+            format!("{winner} answers it; give {id} a stage of its own (StageName), or another path")
+        } else {
+            format!("{winner} answers it; call it with its stage: /{}{}", http.stage, http.path)
+        };
+        let file = http.file.as_ref().unwrap_or(&project.file).display().to_string();
+        found.push(Problem::warning("E0226", what).at(file, Some(http.line)).fix(fix));
+    }
+    found
 }
 
 /// Its APIs, before the functions with these labels.

@@ -34,6 +34,8 @@ impl Surroundings {
             .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("ingle")))
             .unwrap_or_else(|| home.join(".cache/ingle"));
         let directory = std::env::current_dir().unwrap_or_default();
+        // Processes that are in other folders are told of it, too.
+        let cache = directory.join(cache);
         Self { home, cache, variables, directory }
     }
 

@@ -99,6 +99,37 @@ fn what_no_api_has_is_refused_as_there() {
 }
 
 #[test]
+fn a_stage_goes_before_routes_that_take_anything() {
+    let mut all = apis(&rest(), &["ANY /{proxy+}", "GET /", "GET /{id}"], None);
+    assert_eq!(found(&all, "POST", "/Prod/items/1"), "ANY /{proxy+} proxy=items/1 with stage");
+    assert_eq!(found(&all, "POST", "/items/1"), "ANY /{proxy+} proxy=items/1");
+    assert_eq!(found(&all, "GET", "/Prod"), "GET / with stage");
+    assert_eq!(found(&all, "GET", "/Produce"), "GET /{id} id=Produce");
+    // Another API, which has something that the first one would take, too.
+    let known = all.routes[0].service.clone();
+    let mut other = |path: &str, format: Format, stage: &str| {
+        let route = Route {
+            format,
+            method: Some("GET".to_owned()),
+            path: path.to_owned(),
+            stage: stage.to_owned(),
+            api: "other".to_owned(),
+            cors: None,
+            is_guarded: false,
+        };
+        all.add(route, Arc::default(), known.clone());
+    };
+    other("/users", rest(), "admin");
+    other("/Prod/tools", Format::Http2, "v1");
+    assert_eq!(found(&all, "GET", "/admin/users"), "GET /users with stage");
+    assert_eq!(found(&all, "GET", "/v1/Prod/tools"), "GET /Prod/tools with stage");
+    // What is written out is what it says.
+    assert_eq!(found(&all, "GET", "/Prod/tools"), "GET /Prod/tools");
+    // A stage of which nothing fits is a part of the path.
+    assert_eq!(found(&all, "GET", "/admin/none"), "ANY /{proxy+} proxy=admin/none");
+}
+
+#[test]
 fn a_rest_api_may_have_its_stage_in_front() {
     let apis = apis(&rest(), &["GET /a", "GET /"], None);
     assert_eq!(found(&apis, "GET", "/Prod/a"), "GET /a with stage");

@@ -90,6 +90,27 @@ fn the_example_is_right() {
     assert_eq!(report["functions"].as_array().map(Vec::len), Some(2), "{report:#}");
 }
 
+/// Two APIs share one address here: which of them answers is said, and how the other one is called.
+#[test]
+fn a_route_that_two_apis_have_is_told_of() {
+    let template = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: shop}}\n  \
+        Admin: {Type: AWS::Serverless::Api, Properties: {StageName: admin}}\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+        Handler: app.handler\n      Events:\n        A: {Type: Api, Properties: {RestApiId: !Ref Shop, Path: '/users/{id}', Method: get}}\n        \
+        B: {Type: Api, Properties: {RestApiId: !Ref Admin, Path: '/users/{name}', Method: get}}\n";
+    let code = "import json\ndef handler(event, context):\n    of = event['requestContext']\n    return {'statusCode': 200, 'body': of['stage'] + event['path']}\n";
+    let app = App::default().file("template.yaml", template).file("app.py", code);
+    let launch = app.launch(&Python::any());
+    let report = report_of(&launch.check().code(0));
+    let problem = &report["problems"][0];
+    assert_eq!((&problem["code"], &problem["line"]), (&json!("E0226"), &json!(11)), "{report:#}");
+    assert_eq!(problem["message"], "GET /users/{name} of Admin is a route of Shop, too");
+    assert!(problem["fix"].as_str().unwrap().contains("/admin/users/{name}"), "{problem}");
+    let server = launch.start();
+    let answers =
+        ["/users/1", "/admin/users/1", "/shop/users/1"].map(|path| server.get(path).status(200).text());
+    assert_eq!(answers, ["shop/users/1", "admin/users/1", "shop/users/1"]);
+}
+
 #[test]
 fn a_project_whose_file_cannot_be_read_is_told_of() {
     let broken = "Resources:\n  A:\n    Type: AWS::Serverless::Function\n   x: [\n";

@@ -199,6 +199,21 @@ fn a_relative_python_is_found() {
     }
 }
 
+/// A cache, too: workers, which are in other folders, find it all the same.
+#[test]
+fn a_relative_cache_is_found() {
+    let launch = launch();
+    let folder = tempfile::tempdir().unwrap();
+    let call = || {
+        let call = Call::new(&["check", "--json", "--python"]).path(&Python::any().program);
+        call.path(&launch.folder()).inside(folder.path())
+    };
+    assert_eq!(call().word("--cache").word("here/cache").run().code(0).json()["errors"], 0);
+    assert_eq!(call().variable("INGLE_CACHE", "there").run().code(0).json()["errors"], 0);
+    let made = ["here/cache", "there"].map(|made| folder.path().join(made).is_dir());
+    assert_eq!(made, [true, true]);
+}
+
 #[test]
 fn a_port_in_use_is_exit_code_three() {
     let server = launch().start();
