@@ -10,6 +10,8 @@
 //! | bodies in signed pieces | `body` |
 //! | queues: JSON 1.0 | `sqs`, `attributes`, `fifo`, [`queues`] |
 //! | topics: forms and XML | `sns` |
+//! | functions: what the port of a project has | [`functions`] |
+//! | what is refused, in each protocol | `refusal` |
 //! | buckets: paths and XML | `asked`, `s3`, `listing`, `uploads`, `xml` |
 
 use std::convert::Infallible;
@@ -23,20 +25,24 @@ use hyper::body::Incoming;
 use ingle_store::Store;
 use ingle_tasks::Tasks;
 use ingle_types::clock::ClockHandle;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::blobs::BlobBody;
 use crate::topics::Topics;
 
+use functions::Functions;
 use queues::Queues;
+use refusal::Protocol;
 
 mod asked;
 mod attributes;
 mod body;
 mod fifo;
+pub mod functions;
 mod listing;
 pub mod queues;
+mod refusal;
 mod s3;
 mod signature;
 mod sns;
@@ -62,6 +68,7 @@ pub struct Aws {
     pub topics: Topics,
     /// The project's own; there may be others.
     pub queues: Queues,
+    pub functions: Functions,
     /// Where AWS would be.
     pub region: String,
 }
@@ -109,7 +116,7 @@ struct Origin {
 impl Aws {
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let (head, body) = request.into_parts();
-        let is_json = head.headers.contains_key("x-amz-target");
+        let protocol = Protocol::of(&head);
         let answered = match Limited::new(body, BODY_BYTES_MAX).collect().await {
             Ok(body) => self.serve(&head, body.to_bytes()).await,
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -118,7 +125,7 @@ impl Aws {
             }
             Err(error) => Err(Fault::bad("IncompleteBody", format!("the body ended early: {error}"))),
         };
-        let mut answer = answered.unwrap_or_else(|fault| refusal(&fault, is_json));
+        let mut answer = answered.unwrap_or_else(|fault| refusal::answer(&fault, protocol));
         if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
             answer.headers_mut().insert("x-amz-request-id", id.clone());
             answer.headers_mut().insert("x-amzn-requestid", id);
@@ -131,12 +138,13 @@ impl Aws {
         let origin = origin(head);
         match service.as_str() {
             "sqs" => sqs::answer(self, head, &body, &origin).await,
+            "lambda" => functions::answer(&self.functions, head.clone(), &body, &origin).await,
             "sns" => Ok(sns::answer(self, &body, &origin).await),
             "s3" => s3::answer(self, head, body::decoded(head, body)?, &origin).await,
             other => {
                 let message = format!(
                     "Ingle has no {other} for its functions; name another endpoint with AWS_ENDPOINT_URL_{}",
-                    other.to_ascii_uppercase().replace('-', "_")
+                    refusal::endpoint_name(other)
                 );
                 Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message))
             }
@@ -164,26 +172,6 @@ fn origin(head: &Parts) -> Origin {
         String::new()
     };
     Origin { hop_count: hops.unwrap_or(0).min(1_000_000), trace_parent }
-}
-
-fn refusal(fault: &Fault, is_json: bool) -> Answer {
-    let Fault { status, code, message } = fault;
-    let (kind, text) = if is_json {
-        // The old code is what `error.response["Error"]["Code"]` has, and what handlers compare.
-        (
-            "application/x-amz-json-1.0",
-            json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": message}).to_string(),
-        )
-    } else {
-        let inner = xml::element("Code", code) + &xml::element("Message", message);
-        ("application/xml", xml::document("Error", &inner))
-    };
-    let mut answer = whole(*status, kind, text);
-    let old = if *code == sqs::NO_QUEUE { "AWS.SimpleQueueService.NonExistentQueue" } else { code };
-    if let (true, Ok(value)) = (is_json, HeaderValue::from_str(&format!("{old};Sender"))) {
-        answer.headers_mut().insert("x-amzn-query-error", value);
-    }
-    answer
 }
 
 fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {

@@ -136,6 +136,21 @@ impl Service {
         response
     }
 
+    /// Answers a call of the Lambda API that somebody else has let in.
+    pub(crate) async fn invoke_within(
+        &self,
+        head: Parts,
+        asked: &lambda::api::Asked,
+        body: &Bytes,
+    ) -> Response<Bytes> {
+        let Some(door) = self.door().await else { return self.not_started() };
+        let called = match self.enter(&door) {
+            Ok(outstanding) => lambda::api::invoke_within(&door, head, (asked, body), outstanding).await,
+            Err(refused) => Err(refused),
+        };
+        called.unwrap_or_else(|refused| refused)
+    }
+
     /// The app, waited for while it is being imported; none if it can't be, or not in time.
     pub(crate) async fn door(&self) -> Option<Arc<Door>> {
         if let Some(door) = self.app.borrow().as_ref() {

@@ -45,6 +45,12 @@ impl<'a> Signed<'a> {
     }
 }
 
+/// The service that a request says it is for.
+pub(super) fn service(head: &Parts) -> Option<&str> {
+    let header = head.headers.get("authorization")?.to_str().ok()?;
+    Signed::read(header)?.scope.split('/').nth(2)
+}
+
 /// The service that the request is for, if it was signed by who has the credentials.
 ///
 /// # Errors
@@ -105,7 +111,25 @@ fn canonical(head: &Parts, signed_headers: &str, hash: &str) -> String {
         // Writing to a text can't fail.
         writeln!(headers, "{name}:{}", values.join(",")).ok();
     }
-    format!("{}\n{}\n{}\n{headers}\n{signed_headers}\n{hash}", head.method, head.uri.path(), query.join("&"))
+    let path = signed_path(head.uri.path(), service(head) == Some("s3"));
+    format!("{}\n{path}\n{}\n{headers}\n{signed_headers}\n{hash}", head.method, query.join("&"))
+}
+
+/// Clients sign paths as they send them for S3, and encoded once more for all others.
+fn signed_path(sent: &str, as_sent: bool) -> String {
+    if as_sent {
+        return sent.to_owned();
+    }
+    let mut path = String::with_capacity(sent.len());
+    for byte in sent.bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => path.push(char::from(byte)),
+            // Writing to a text can't fail.
+            other => drop(write!(path, "%{other:02X}")),
+        }
+    }
+    path
 }
 
 /// Signs with the key for this day, region and service.
@@ -157,6 +181,12 @@ mod tests {
             access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_path_is_signed_as_its_service_wants_it() {
+        assert_eq!(signed_path("/in/a%20b:c", true), "/in/a%20b:c");
+        assert_eq!(signed_path("/f/arn%3Aaws:x/invocations", false), "/f/arn%253Aaws%3Ax/invocations");
     }
 
     #[test]

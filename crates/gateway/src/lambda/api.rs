@@ -49,6 +49,9 @@ enum Operation {
     InvokeAsync,
 }
 
+/// A function with what it is.
+type Named = (FunctionName, HandlerTrigger);
+
 /// What a path of this API asks for.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Asked {
@@ -87,16 +90,51 @@ pub(crate) async fn invoke(
     outstanding: Outstanding,
 ) -> Result<Served, Response<Bytes>> {
     guard.check(&head, Requirement::Admin)?;
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let named = named(door, &head, asked)?;
+    let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(too_large)?;
+    run_call(door, head, (asked.operation, named), &body.joined(), outstanding).await
+}
+
+/// Answers a call that was let in already, whose body is read. Its answer is whole, also where others get it in pieces.
+///
+/// # Errors
+/// The answer to a call that can't be run.
+pub(crate) async fn invoke_within(
+    door: &Arc<Door>,
+    head: Parts,
+    (asked, body): (&Asked, &Bytes),
+    outstanding: Outstanding,
+) -> Result<Response<Bytes>, Response<Bytes>> {
+    let named = named(door, &head, asked)?;
+    let in_messages = asked.operation == Operation::InvokeWithResponseStream;
+    let operation = if in_messages { Operation::Invoke } else { asked.operation };
+    match run_call(door, head, (operation, named), body, outstanding).await? {
+        Served::Whole(answer) if in_messages => Ok(as_messages(answer)),
+        Served::Whole(answer) => Ok(answer),
+        Served::Streamed(answer) => Ok(answer.map(|_| Bytes::new())),
+    }
+}
+
+/// The function that a call is for.
+fn named(door: &Door, head: &Parts, asked: &Asked) -> Result<Named, Response<Bytes>> {
     if head.method != Method::POST {
         return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedException", "use POST"));
     }
     let qualifier = head.uri.query().and_then(|query| crate::request::first_query_value(query, "Qualifier"));
-    let (function, handler) = find(door, &asked.named, qualifier.as_deref())?;
+    find(door, &asked.named, qualifier.as_deref())
+}
+
+async fn run_call(
+    door: &Arc<Door>,
+    head: Parts,
+    (operation, (function, handler)): (Operation, Named),
+    body: &[u8],
+    outstanding: Outstanding,
+) -> Result<Served, Response<Bytes>> {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let client_context = client_context(text("x-amz-client-context"))?;
-    let body = read_body(&head, body, door.site.http.body_bytes_max).await.map_err(too_large)?;
-    let event = event(&body.joined())?;
-    let is_later = match (asked.operation, text("x-amz-invocation-type")) {
+    let event = event(body)?;
+    let is_later = match (operation, text("x-amz-invocation-type")) {
         (Operation::InvokeAsync, _) | (Operation::Invoke, "Event") => true,
         (_, "" | "RequestResponse") => false,
         (_, "DryRun") => return Ok(Served::Whole(with_status(StatusCode::NO_CONTENT, String::new()))),
@@ -132,13 +170,13 @@ pub(crate) async fn invoke(
     if is_later {
         let invocation = Invocation { id, function, event, caller: None, exchange: None };
         let mut taken = Detach::new(tasks, TaskKind::Invocation, take(door.clone(), invocation)).await;
-        if asked.operation == Operation::InvokeAsync && taken.status() == StatusCode::ACCEPTED {
+        if operation == Operation::InvokeAsync && taken.status() == StatusCode::ACCEPTED {
             *taken.body_mut() = Bytes::from_static(b"{\"Status\":202}");
         }
         return Ok(Served::Whole(taken));
     }
     let invocation = Invocation { id, function, event, caller, exchange: None };
-    if asked.operation == Operation::InvokeWithResponseStream {
+    if operation == Operation::InvokeWithResponseStream {
         return pieces::serve_call(door, invocation, (&head, handler), wants_log, outstanding).await;
     }
     let call = call(door.clone(), handler, invocation, wants_log);
@@ -234,11 +272,7 @@ fn not_run(outcome: &Outcome, failure: &Failure) -> Response<Bytes> {
     error_of(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", &body)
 }
 
-fn find(
-    door: &Door,
-    named: &str,
-    qualifier: Option<&str>,
-) -> Result<(FunctionName, HandlerTrigger), Response<Bytes>> {
+fn find(door: &Door, named: &str, qualifier: Option<&str>) -> Result<Named, Response<Bytes>> {
     let (name, own) = split(named);
     let qualifier = own.or(qualifier);
     let is_named = |function: &&FunctionSpec| function.name.as_str() == name && !function.disabled;

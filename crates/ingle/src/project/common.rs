@@ -9,6 +9,7 @@ use ingle_connectors::buckets::{self, BucketRule};
 use ingle_connectors::topics::{Subscriber, Subscription, Topics as Subscriptions};
 use ingle_control::absolute;
 use ingle_gateway::admin::{Admin, LevelChange};
+use ingle_gateway::aws::functions::Functions;
 use ingle_gateway::aws::queues::Queues;
 use ingle_gateway::aws::{Aws, Credentials};
 use ingle_gateway::service::Rooms;
@@ -38,6 +39,8 @@ use crate::surroundings::Surroundings;
 pub(crate) struct Common {
     pub(crate) store: Store,
     measured: Measured,
+    /// Those that functions can invoke.
+    pub(crate) functions: Functions,
     /// Where functions find it.
     door: MemberDoor,
     socket: PathBuf,
@@ -75,8 +78,9 @@ impl Common {
             ingle_gateway::server::serve_admin(admin, &server.shared.tasks, listener);
         }
         let buckets = watches(project, &store);
-        let door = serve_aws(project, (&store, topics), server)?;
-        Ok(Self { store, measured, door, socket, _buckets: buckets })
+        let functions = Functions::default();
+        let door = serve_aws(project, (&store, topics, functions.clone()), server)?;
+        Ok(Self { store, measured, functions, door, socket, _buckets: buckets })
     }
 
     /// What each function gets of it.
@@ -93,7 +97,7 @@ impl Common {
 /// Lets clients of AWS in, with credentials that only functions of this project get, in this run.
 fn serve_aws(
     project: &Project,
-    (store, topics): (&Store, Topics),
+    (store, topics, functions): (&Store, Topics, Functions),
     server: &Server,
 ) -> Result<MemberDoor, CommandError> {
     let failed = |error: std::io::Error| {
@@ -114,7 +118,8 @@ fn serve_aws(
     };
     let (store, clock, region) = (store.clone(), Arc::new(SystemClock), project.region.clone());
     let tasks = server.shared.tasks.clone();
-    let aws = Aws { store, clock, tasks, credentials, topics, queues: queues(project), address, region };
+    let queues = queues(project);
+    let aws = Aws { store, clock, tasks, credentials, topics, queues, functions, address, region };
     ingle_gateway::server::serve_aws(Arc::new(aws), listener);
     Ok(door)
 }

@@ -15,6 +15,7 @@ mod blobs;
 mod broken;
 mod buckets;
 mod builders;
+mod calls;
 mod cancel;
 mod chains;
 mod chalice;
