@@ -1,5 +1,6 @@
 //! One request: limits, cross-origin rules, route, invocation, answer.
 
+mod invocation;
 pub(crate) mod stream;
 
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use ingle_tasks::{Detach, TaskKind, Tasks};
 use ingle_types::clock::ClockHandle;
-use ingle_types::datum::{Body, Datum};
+use ingle_types::datum::Body;
 use ingle_types::event::futures::BoxFuture;
-use ingle_types::event::{Completion, Delivery, Event, Invocation, InvokerHandle, Trace};
+use ingle_types::event::{Completion, Invocation, InvokerHandle};
 use ingle_types::health::Health;
 use ingle_types::ids::{FunctionName, InvocationId};
 use ingle_types::log::{InvocationRecord, RecordSinkHandle};
@@ -26,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::apis::Matched;
-use crate::auth::{Guard, Requirement, caller_of};
+use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::exchange::Pieces;
 use crate::limits::{BodyMeter, HeadLimits, Refusal, check_head};
@@ -34,6 +35,8 @@ use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
 use crate::{azure, cors, failure, front, lambda, request, response};
+
+pub(crate) use invocation::{invocation, trace};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -396,47 +399,6 @@ pub(crate) async fn read_body(head: &Parts, mut body: Incoming, max: u64) -> Res
     }
     meter.finish()?;
     Ok(whole)
-}
-
-/// W3C trace context of the caller, or a new one for the invocation.
-pub(crate) fn trace(head: &Parts, id: InvocationId) -> Trace {
-    let text = |name: &str| {
-        head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-    };
-    let mut trace = Trace { parent: text("traceparent"), state: text("tracestate") };
-    if trace.parent.is_empty() {
-        let span = &InvocationId::random().uuid().simple().to_string()[..16];
-        trace.parent = format!("00-{}-{span}-01", id.uuid().simple());
-    }
-    trace
-}
-
-/// Who asks, which is no part of a request.
-fn client(head: &Parts) -> Vec<(String, Datum)> {
-    vec![("client".to_owned(), Datum::Text(caller_of(head).to_string()))]
-}
-
-/// What is handed to the room that runs functions.
-pub(crate) fn invocation(
-    door: &Door,
-    function: FunctionName,
-    request: ingle_types::datum::HttpRequest,
-    head: &Parts,
-) -> Invocation {
-    let id = InvocationId::random();
-    let trace = trace(head, id);
-    let path = request.url.splitn(4, '/').nth(3).and_then(|rest| rest.split('?').next()).unwrap_or_default();
-    let event = Event {
-        summary: format!("{} /{path}", request.method),
-        payload: Datum::Request(Box::new(request)),
-        metadata: if door.site.tells_client { client(head) } else { Vec::new() },
-        delivery: Delivery::Direct,
-        received_at: door.rooms.clock.now(),
-        hop_count: trace.hop_count(),
-        trace,
-    };
-    let caller = head.extensions.get::<Client>().map(|client| client.waits(head.version));
-    Invocation { id, function, event, caller, exchange: None }
 }
 
 async fn invoke(door: Arc<Door>, invocation: Invocation, development: bool) -> Response<Bytes> {

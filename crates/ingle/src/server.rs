@@ -60,8 +60,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Takes requests.
+    /// Takes requests, and those of functions for each other.
     pub(crate) fn serve(&mut self, hosts: Hosts) {
+        if let (Some(common), Hosts::Project { services, .. }) = (&self.common, &hosts) {
+            common.functions.set(services.clone());
+        }
         if let Some(listener) = self.listener.take() {
             ingle_gateway::server::serve(Arc::new(hosts), &self.shared.tasks, listener);
         }

@@ -113,9 +113,6 @@ pub(crate) async fn run(
         let care = Care { printer: printer.of_app(&name), ..care.clone() };
         drop(tasks.spawn(TaskKind::Supervisor, format!("app {name}"), tend(name, plan, entrance, care)));
     }
-    if let Some(common) = &server.common {
-        common.functions.set(services.clone());
-    }
     server.serve(hosts(project.as_ref(), services, arguments, (printer, style))?);
     let all = async {
         let mut all = Vec::with_capacity(count);
