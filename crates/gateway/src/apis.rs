@@ -341,7 +341,7 @@ fn preflight(route: &Route, cors: &Cors, asked: &HeaderMap) -> Response<Bytes> {
             insert(name, list.join(","));
         }
     }
-    if cors.credentials {
+    if with_credentials(cors) {
         insert("access-control-allow-credentials", "true".to_owned());
     }
     if let Some(age) = cors.max_age {
@@ -365,7 +365,7 @@ pub(crate) fn decorate(route: &Route, asked: &HeaderMap, answered: &mut HeaderMa
     if !cors.exposed_headers.is_empty() {
         insert("access-control-expose-headers", &cors.exposed_headers.join(","));
     }
-    if cors.credentials {
+    if with_credentials(cors) {
         insert("access-control-allow-credentials", "true");
     }
 }
@@ -376,15 +376,22 @@ fn allowed_origin(cors: &Cors, asked: &HeaderMap, is_rest: bool) -> Option<Strin
         return cors.origins.first().cloned();
     }
     let origin = asked.get(http::header::ORIGIN)?.to_str().ok()?;
-    if cors.origins.iter().any(|allowed| allowed == ANY) && !cors.credentials {
+    if is_for_all(cors) {
         return Some(ANY.to_owned());
     }
     let fits = |allowed: &String| {
-        allowed == ANY
-            || allowed == origin
-            || allowed.strip_suffix('*').is_some_and(|start| origin.starts_with(start))
+        allowed == origin || allowed.strip_suffix('*').is_some_and(|start| origin.starts_with(start))
     };
     cors.origins.iter().any(fits).then(|| origin.to_owned())
+}
+
+fn is_for_all(cors: &Cors) -> bool {
+    cors.origins.iter().any(|allowed| allowed == ANY)
+}
+
+/// Never for every origin: any page could then read what is the user's. AWS refuses to deploy that (T-043).
+fn with_credentials(cors: &Cors) -> bool {
+    cors.credentials && !is_for_all(cors)
 }
 
 #[cfg(test)]

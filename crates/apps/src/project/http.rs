@@ -137,6 +137,11 @@ fn rules(findings: &mut Findings, node: &Node) -> Cors {
     if cors.origins.is_empty() {
         cors.origins.push("*".to_owned());
     }
+    if cors.credentials && cors.origins.iter().any(|origin| origin == "*") {
+        cors.credentials = false;
+        let why = "no origin is named, and every page could read what is the user's: AWS and browsers refuse that, too";
+        findings.ignore(node.line, "AllowCredentials", why);
+    }
     cors
 }
 
@@ -160,6 +165,22 @@ fn unquoted(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// T-043.
+    #[test]
+    fn credentials_are_for_origins_that_are_named() {
+        let check = |origins: &str, expected: bool| {
+            let text = format!("{{AllowOrigins: {origins}, AllowCredentials: true}}");
+            let node = super::super::yaml::parse(&text).unwrap().root;
+            let mut findings = Findings::new("template.yaml");
+            assert_eq!(cors(&mut findings, &node).unwrap().credentials, expected, "{origins}");
+            let (problems, ignored) = findings.finish();
+            assert_eq!((problems.len(), ignored.len()), (0, usize::from(!expected)), "{origins}");
+        };
+        check("['https://a.example']", true);
+        check("['https://a.example', '*']", false);
+        check("'*'", false);
+    }
 
     #[test]
     fn paths_are_checked() {

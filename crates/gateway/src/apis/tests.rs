@@ -190,3 +190,34 @@ fn an_http_api_adds_what_browsers_need_to_answers() {
     assert_eq!(answered["access-control-expose-headers"], "x-seen");
     assert_eq!(answered["access-control-allow-origin"], "https://a.example");
 }
+
+/// T-043: every page could read what is the user's.
+#[test]
+fn every_origin_gets_no_credentials() {
+    let check = |origins: &[&str], expected: (&str, bool)| {
+        let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+        let route = Route {
+            format: Format::Http2,
+            method: None,
+            path: "/".to_owned(),
+            stage: DEFAULT.to_owned(),
+            api: "api".to_owned(),
+            cors: Some(Cors { origins, ..cors() }),
+            is_guarded: false,
+        };
+        let asked =
+            HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static("https://evil.example"))]);
+        let mut answered = HeaderMap::new();
+        decorate(&route, &asked, &mut answered);
+        let preflight = preflight(&route, route.cors.as_ref().unwrap(), &asked);
+        for headers in [&answered, preflight.headers()] {
+            let has_credentials = headers.contains_key("access-control-allow-credentials");
+            let origin = headers["access-control-allow-origin"].to_str().unwrap();
+            assert_eq!((origin, has_credentials), expected);
+        }
+    };
+    check(&["*"], ("*", false));
+    check(&["https://a.example", "*"], ("*", false));
+    check(&["https://evil.example"], ("https://evil.example", true));
+    check(&["https://*"], ("https://evil.example", true));
+}

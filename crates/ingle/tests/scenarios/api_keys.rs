@@ -48,6 +48,25 @@ Resources:
         Open: {Type: Api, Properties: {Path: /open, Method: get, RestApiId: !Ref Api, Auth: {ApiKeyRequired: false}}}
 "#;
 
+/// Two APIs, each with a plan and a key of its own.
+const TWO: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  One:
+    Type: AWS::Serverless::Api
+    Properties: {StageName: v1, Auth: {ApiKeyRequired: true, UsagePlan: {CreateUsagePlan: PER_API}}}
+  Other:
+    Type: AWS::Serverless::Api
+    Properties: {StageName: v1, Auth: {ApiKeyRequired: true, UsagePlan: {CreateUsagePlan: PER_API}}}
+  Show:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: shop.show
+      Events:
+        One: {Type: Api, Properties: {Path: /one, Method: get, RestApiId: !Ref One}}
+        Other: {Type: Api, Properties: {Path: /other, Method: get, RestApiId: !Ref Other}}
+"#;
+
 const HANDLERS: &str = r#"
 import json
 
@@ -140,6 +159,31 @@ fn a_key_is_looked_at_after_the_authorizer() {
     // One plan for all routes of the API.
     with(&server, "/private", value).status(200);
     refused(both(Some(value)), 429, "Limit Exceeded", "LimitExceededException");
+}
+
+/// T-040.
+#[test]
+fn a_key_opens_the_api_that_names_it() {
+    let server = app("template.yaml", TWO).start(&Python::any());
+    let made = |name: &str| {
+        let key = server.wait_for(name, |event| event["event"] == "key" && event["name"] == name);
+        key["value"].as_str().unwrap().to_owned()
+    };
+    let (one, other) = (made("OneApiKey"), made("OtherApiKey"));
+    with(&server, "/one", &one).status(200);
+    with(&server, "/other", &other).status(200);
+    refused(with(&server, "/other", &one), 403, "Forbidden", "ForbiddenException");
+    refused(with(&server, "/one", &other), 403, "Forbidden", "ForbiddenException");
+    let by_hand = server.call(&["keys", "create", "partner", "--api", "--json"]).code(0).json();
+    for path in ["/one", "/other"] {
+        with(&server, path, by_hand["value"].as_str().unwrap()).status(200);
+    }
+    // More tries than are there: some of them come back while it is tried.
+    let tries = (0..200).map(|number| with(&server, "/one", &format!("guess-{number}-of-somebody")));
+    let too_many = tries.into_iter().find(|response| response.status == 429);
+    let too_many = too_many.expect("nobody counts wrong keys");
+    assert_eq!(too_many.header("ingle-error"), "E0508");
+    assert!(too_many.header("retry-after").parse::<u32>().unwrap() <= 3);
 }
 
 /// Chalice leaves keys to who deploys.

@@ -320,6 +320,51 @@ fn publish(listener: TcpListener, documents: Vec<(&'static str, String)>) -> Arc
     count
 }
 
+const TENANTS: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Api:
+    Type: AWS::Serverless::Api
+    Properties:
+      StageName: v1
+      Auth:
+        DefaultAuthorizer: Tenant
+        Authorizers:
+          Tenant:
+            FunctionArn: !GetAtt Decide.Arn
+            FunctionPayloadType: REQUEST
+            Identity: {Headers: [Authorization], QueryStrings: [tenant]}
+  Decide:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: decide.handler}
+  Shop:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: shop.handler
+      Events:
+        Orders: {Type: Api, Properties: {Path: /orders, Method: get, RestApiId: !Ref Api}}
+"#;
+
+/// Lets in who asks for a tenant of their own.
+const OWNER: &str = r#"
+def handler(event, context):
+    mine = event["queryStringParameters"]["tenant"] == event["headers"]["Authorization"]
+    statement = {"Effect": "Allow" if mine else "Deny", "Action": "execute-api:Invoke", "Resource": "*"}
+    return {"principalId": "ada", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+"#;
+
+#[test]
+fn a_decision_is_remembered_for_what_was_judged() {
+    let app = App::default().file("template.yaml", TENANTS).file("decide.py", OWNER).file("shop.py", SHOP);
+    let server = app.start(&Python::any());
+    let ask = |query: &str| get(&server, &format!("/orders?{query}"), "authorization", "mine").status;
+    assert_eq!(ask("tenant=mine"), 200);
+    assert_eq!(ask("Tenant=victim&tenant=mine"), 200);
+    assert_eq!(ask("tenant=victim&tenant=mine"), 200);
+    assert_eq!(ask("tenant=victim"), 403);
+    assert_eq!(ask("Tenant=mine"), 401);
+}
+
 #[test]
 fn tokens_of_an_issuer_are_checked() {
     let python = Python::any();

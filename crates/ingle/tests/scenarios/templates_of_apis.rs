@@ -80,6 +80,36 @@ fn templates_make_events_and_answers() {
     assert_eq!(taken.header("content-type"), "application/json");
 }
 
+const ANSWERS: &str = r##"
+service: shop
+provider: {name: aws}
+functions:
+  shop:
+    handler: shop.handler
+    events:
+      - http:
+          path: whole/{id}
+          method: post
+          integration: lambda
+          request: {template: {application/json: '{"names": [], "user": "$input.params(''x-user'')"}'}}
+          response:
+            headers: {Content-Length: integration.response.body.count, Connection: "'close'"}
+            template: >-
+              #set($context.responseOverride.header['Content-Length'] = "1")#set($context.responseOverride.header.X-Mine = 'yes')for
+              $input.path('$.user')
+"##;
+
+/// T-032: whoever sets the length of a body could begin another answer within it.
+#[test]
+fn a_mapped_answer_has_the_length_of_its_body() {
+    let server = server(ANSWERS);
+    for name in ["x-user", "X-User", "X-USER"] {
+        let made = server.send(sent("/whole/7", "{}").header(name, "ada")).status(200);
+        assert_eq!((made.text().as_str(), made.header("content-length")), ("for ada", "7"));
+        assert_eq!(made.header("x-mine"), "yes");
+    }
+}
+
 #[test]
 fn a_template_that_is_none_is_told_with_its_line() {
     let broken = PROJECT.replace("#if($foreach.hasNext),#end#end]", "#if($foreach.hasNext),#end]");

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ingle_tasks::{Detach, TaskKind, Tasks};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
     RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::token::{Algorithm, Token};
@@ -46,12 +47,14 @@ enum Kind {
 }
 
 /// The keys of one issuer.
-pub(super) struct Keys {
+pub(super) struct Keys(Arc<Inner>);
+
+struct Inner {
     issuer: String,
     /// Never held while somebody waits.
     known: std::sync::Mutex<Known>,
     /// When the issuer was asked last. Held by the one who asks.
-    tried: Mutex<Option<Instant>>,
+    tried: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Clone, Default)]
@@ -74,37 +77,45 @@ impl Known {
 impl Keys {
     pub(super) fn new(issuer: &str) -> Self {
         let issuer = issuer.trim_end_matches('/').to_owned();
-        Self { issuer, known: std::sync::Mutex::default(), tried: Mutex::default() }
+        Self(Arc::new(Inner { issuer, known: std::sync::Mutex::default(), tried: Arc::default() }))
     }
 
     /// The key that a token names.
     ///
     /// # Errors
     /// There is none, or the issuer could not be asked; in a few words, which callers may read.
-    pub(super) async fn find(&self, token: &Token) -> Result<Key, &'static str> {
-        if let Some(key) = self.known().find(token) {
+    pub(super) async fn find(&self, token: &Token, tasks: &Tasks) -> Result<Key, &'static str> {
+        if let Some(key) = self.0.known().find(token) {
             return Ok(key);
         }
-        let mut tried = self.tried.lock().await;
+        let tried = self.0.tried.clone().lock_owned().await;
         // Whoever asked until now may have got it.
-        let known = self.known();
+        let known = self.0.known();
         if let Some(key) = known.find(token) {
             return Ok(key);
         }
         let may_try = tried.is_none_or(|tried| tried.elapsed() >= PAUSE);
-        let known = if may_try { self.asked(&mut tried).await.unwrap_or(known) } else { known };
+        let known = if may_try {
+            // Also if this caller leaves: others wait for the answer.
+            let asked = self.0.clone().asked(tried);
+            Detach::new(tasks.clone(), TaskKind::Connection, asked).await.unwrap_or(known)
+        } else {
+            known
+        };
         match known.find(token) {
             Some(key) => Ok(key),
             None if known.is_fresh() => Err("the issuer has no key of this name"),
             None => Err("the keys of the issuer are not known"),
         }
     }
+}
 
+impl Inner {
     fn known(&self) -> Known {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn asked(&self, tried: &mut Option<Instant>) -> Option<Known> {
+    async fn asked(self: Arc<Self>, mut tried: OwnedMutexGuard<Option<Instant>>) -> Option<Known> {
         *tried = Some(Instant::now());
         match fetch(&self.issuer).await {
             Ok(keys) => {
@@ -235,6 +246,7 @@ mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -267,7 +279,7 @@ mod tests {
     fn known(issuer: &str, pair: &EcdsaKeyPair) -> Keys {
         let keys = Keys::new(issuer);
         let got = vec![Key::read(&published(pair, "a")).unwrap()];
-        *keys.known.lock().unwrap() = Known { keys: Arc::new(got), got: Some(Instant::now()) };
+        *keys.0.known.lock().unwrap() = Known { keys: Arc::new(got), got: Some(Instant::now()) };
         keys
     }
 
@@ -279,10 +291,46 @@ mod tests {
         let (pair, random) = pair();
         let keys = known(&format!("http://{}", issuer.local_addr().unwrap()), &pair);
         let (forged, good) = (signed(&pair, &random, Some("x")), signed(&pair, &random, Some("a")));
+        let tasks = Tasks::new();
         tokio::select! {
             biased;
-            found = keys.find(&forged) => panic!("the issuer has answered: {found:?}"),
-            found = keys.find(&good) => assert!(found.unwrap().verifies(&good)),
+            found = keys.find(&forged, &tasks) => panic!("the issuer has answered: {found:?}"),
+            found = keys.find(&good, &tasks) => assert!(found.unwrap().verifies(&good)),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_takes_nobody_s_answer_along() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let (pair, random) = pair();
+        let (forged, good) = (signed(&pair, &random, Some("x")), signed(&pair, &random, Some("a")));
+        let (keys, tasks) = (Keys::new(&issuer), Tasks::new());
+        tokio::select! {
+            biased;
+            found = keys.find(&forged, &tasks) => panic!("the issuer has answered: {found:?}"),
+            () = std::future::ready(()) => {}
+        }
+        let listed = json!({"keys": [published(&pair, "a")]});
+        let answers = [json!({"jwks_uri": format!("{issuer}/keys")}), listed];
+        let answering = async {
+            for answer in answers.iter().map(Value::to_string) {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut asked).await.unwrap();
+                }
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    answer.len()
+                );
+                stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            found = keys.find(&good, &tasks) => assert!(found.unwrap().verifies(&good)),
+            () = answering => {}
         }
     }
 
@@ -291,13 +339,14 @@ mod tests {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (pair, random) = pair();
         let keys = known(&format!("http://{nobody}"), &pair);
+        let tasks = Tasks::new();
         let (good, other) = (signed(&pair, &random, Some("a")), signed(&pair, &random, Some("b")));
         tokio::time::advance(KEPT / 2).await;
-        assert!(keys.find(&good).await.is_ok());
-        assert_eq!(keys.find(&other).await, Err("the issuer has no key of this name"));
-        assert!(keys.find(&good).await.is_ok(), "a failed try takes nothing away");
+        assert!(keys.find(&good, &tasks).await.is_ok());
+        assert_eq!(keys.find(&other, &tasks).await, Err("the issuer has no key of this name"));
+        assert!(keys.find(&good, &tasks).await.is_ok(), "a failed try takes nothing away");
         tokio::time::advance(KEPT / 2).await;
-        assert_eq!(keys.find(&good).await, Err("the keys of the issuer are not known"));
+        assert_eq!(keys.find(&good, &tasks).await, Err("the keys of the issuer are not known"));
     }
 
     #[test]
