@@ -13,6 +13,7 @@ mod keys;
 mod openapi;
 mod sam;
 mod serverless;
+mod stored;
 
 /// A folder with files; a name that ends in `/` is a folder.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
