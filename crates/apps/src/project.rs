@@ -17,7 +17,7 @@
 //! | who may come in | `front`, `keys` |
 //! | rules of load balancers | `balancer` |
 //! | stages of Zappa | `zappa` |
-//! | what they have in common | `function`, `http`, `findings`, `later`, `queues`, `place` |
+//! | what they have in common | `function`, `http`, `findings`, `later`, `queues`, `place`, `stored` |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,7 @@ mod resources;
 mod sam;
 mod serverless;
 mod sources;
+mod stored;
 mod subscriptions;
 mod toml_tree;
 mod yaml;

@@ -15,7 +15,7 @@ use super::findings::{Findings, shortened};
 use super::node::{Fault, Kind, Node};
 use super::yaml::Loaded;
 use super::{Entry, EventSource, Ignored, Member, Project, ProjectFunction, ProjectKind, ProjectOptions};
-use super::{front, function, region, tree};
+use super::{front, function, region, stored, tree};
 use crate::Error;
 use crate::folder::{existing_folder, read_bytes};
 
@@ -115,6 +115,7 @@ impl Chalice {
         let said = imported.map(|imported| Declared::read(&mut findings, imported));
         let functions = said.flatten().map(|said| self.functions(&mut findings, said)).unwrap_or_default();
         let functions = function::distinct(&mut findings, functions);
+        let functions = stored::Names::default().distinct(&mut findings, functions, &mut Vec::new());
         front::check(&mut findings, &functions);
         let (found, mut ignored) = findings.finish();
         ignored.extend(self.doubles.iter().map(|(line, key)| Ignored {

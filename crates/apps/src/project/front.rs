@@ -113,12 +113,12 @@ pub(super) fn function_in_arn(text: &str) -> Option<String> {
     rest.split(':').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// For how long a decision is kept.
+/// For how long a decision is kept; not at all where the file has a time that can't be read.
 pub(super) fn ttl(findings: &mut Findings, node: Option<&Node>, default: u64) -> Duration {
-    let seconds = node.and_then(|node| {
-        findings.number(node, "the time for which a decision is kept, in seconds,", TTL_SECONDS_RANGE)
-    });
-    Duration::from_secs(seconds.unwrap_or(default))
+    let what = "the time for which a decision is kept, in seconds,";
+    let seconds =
+        node.map_or(default, |node| findings.number(node, what, TTL_SECONDS_RANGE).unwrap_or_default());
+    Duration::from_secs(seconds)
 }
 
 /// That functions which are asked are there. A route whose is not is answered with 500.

@@ -1,9 +1,11 @@
 //! What becomes of events that nobody waits for, as both kinds of projects say it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ingle_types::spec::{LaterOptions, LaterTarget, embedded_name};
 
+use super::ProjectFunction;
 use super::findings::{Findings, shortened};
 use super::node::{Kind, Node};
 use super::resources::name_in_arn;
@@ -33,12 +35,17 @@ pub(super) fn of_template(findings: &mut Findings, id: &str, properties: &Node) 
     later
 }
 
-/// Of a function in a serverless.yml. `prefix`: service and stage, before the names of functions.
-pub(super) fn of_serverless(findings: &mut Findings, prefix: &str, id: &str, config: &Node) -> LaterOptions {
+/// Of a function in a serverless.yml. `names`: of its functions, by their keys.
+pub(super) fn of_serverless(
+    findings: &mut Findings,
+    names: &BTreeMap<String, String>,
+    id: &str,
+    config: &Node,
+) -> LaterOptions {
     let mut later = numbers(findings, config, ["maximumRetryAttempts", "maximumEventAge"]);
     let mut target = |key: &str| {
         let node = config.at(&["destinations", key])?;
-        target(findings, id, key, node.get("arn").unwrap_or(node), Some(prefix))
+        target(findings, id, key, node.get("arn").unwrap_or(node), Some(names))
     };
     (later.on_success, later.on_failure) = (target("onSuccess"), target("onFailure"));
     let dead = config.get("onError").map(|node| node.get("arn").unwrap_or(node));
@@ -58,14 +65,13 @@ fn numbers(findings: &mut Findings, config: &Node, [retries, age]: [&str; 2]) ->
     later
 }
 
-/// A queue or a function of the project; what else AWS takes is told of. `prefix`: a name alone is that of a function, which has it
-/// in front.
+/// A queue or a function of the project; what else AWS takes is told of. `names`: a key alone is that of a function.
 fn target(
     findings: &mut Findings,
     id: &str,
     key: &str,
     node: &Node,
-    prefix: Option<&str>,
+    names: Option<&BTreeMap<String, String>>,
 ) -> Option<LaterTarget> {
     let text = findings.text(node, key)?;
     if let Some(name) = name_in_arn(&text, "sqs") {
@@ -75,8 +81,8 @@ fn target(
         let name = rest.strip_prefix("function:").unwrap_or(rest);
         return Some(LaterTarget::Function(name.split(':').next().unwrap_or(name).to_owned()));
     }
-    if let Some(prefix) = prefix.filter(|_| !text.starts_with("arn:")) {
-        return Some(LaterTarget::Function(format!("{prefix}-{text}")));
+    if let Some(name) = names.and_then(|names| names.get(&text)) {
+        return Some(LaterTarget::Function(name.clone()));
     }
     let why = format!("`{}` is neither a queue nor a function", shortened(&text));
     findings.ignore_of(node.line, key, id, &why);
@@ -90,6 +96,26 @@ pub(super) fn queue(findings: &mut Findings, id: &str, key: &str, node: &Node) -
         LaterTarget::Function(_) => {
             findings.ignore_of(node.line, key, id, "it is no queue");
             None
+        }
+    }
+}
+
+/// Drops destinations that are no functions here: nobody would hear of what is sent there.
+pub(super) fn check(findings: &mut Findings, functions: &mut [ProjectFunction]) {
+    let names: BTreeSet<String> = functions.iter().map(|function| function.name.clone()).collect();
+    for function in functions {
+        let targets = [
+            ("its destination of what was done", &mut function.later.on_success),
+            ("its destination of what failed", &mut function.later.on_failure),
+        ];
+        for (what, target) in targets {
+            let unknown = match target {
+                Some(LaterTarget::Function(name)) if !names.contains(name) => shortened(name),
+                _ => continue,
+            };
+            *target = None;
+            let why = format!("the function {unknown} is not served");
+            findings.ignore_of(function.line, what, &function.id, &why);
         }
     }
 }

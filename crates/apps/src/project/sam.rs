@@ -12,7 +12,7 @@ use super::node::{Fault, Kind, Member, Node};
 use super::resources::{self, Kind as ResourceKind};
 use super::{
     Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, QueueSubscription, front, function, later,
-    place, queues, subscriptions,
+    place, queues, stored, subscriptions,
 };
 
 mod api;
@@ -244,7 +244,10 @@ impl Reader<'_> {
         queues::apply(&mut functions, &self.queues);
         let (findings, evaluator) = (&mut self.findings, &mut self.evaluator);
         self.subscriptions = subscriptions::read(findings, evaluator, resources, &mut functions)?;
-        let mut functions = function::distinct(&mut self.findings, functions);
+        let names = stored::Names::of_resources(findings, evaluator, resources)?;
+        let functions = function::distinct(findings, functions);
+        let mut functions = names.distinct(findings, functions, &mut self.subscriptions);
+        later::check(findings, &mut functions);
         openapi::attach(&mut self.findings, &self.template, &self.documents, &mut functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);

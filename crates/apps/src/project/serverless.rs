@@ -11,7 +11,7 @@ use super::intrinsics::{Evaluator, Scope};
 use super::node::{Fault, Kind, Member, Node};
 use super::{
     Entry, Project, ProjectFunction, ProjectKind, ProjectOptions, QueueSubscription, front, function, later,
-    place, queues, resources, subscriptions,
+    place, queues, resources, stored, subscriptions,
 };
 use variables::Variables;
 
@@ -347,7 +347,10 @@ impl Reader<'_> {
         self.queues = queues::read(&mut self.findings, evaluator, resources)?;
         queues::apply(&mut found, &self.queues);
         self.subscriptions = subscriptions::read(&mut self.findings, evaluator, resources, &mut found)?;
+        let names = stored::Names::of_resources(&mut self.findings, evaluator, resources)?;
         let functions = function::distinct(&mut self.findings, found);
+        let mut functions = names.distinct(&mut self.findings, functions, &mut self.subscriptions);
+        later::check(&mut self.findings, &mut functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);
         Ok(functions)
@@ -418,7 +421,7 @@ impl Reader<'_> {
         let memory_mb = number("memorySize", function::MEMORY_RANGE, MEMORY_MB);
         let variables = self.variables(config);
         let layers = self.layers(id, config);
-        let later = later::of_serverless(&mut self.findings, self.prefix, id, config);
+        let later = later::of_serverless(&mut self.findings, &self.names, id, config);
         let (provider, stage, region) = (self.provider, self.stage, self.region);
         let door = events::Door { provider, stage, region, names: &self.names };
         let sources = events::read(&mut self.findings, &door, id, config);

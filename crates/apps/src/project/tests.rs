@@ -14,6 +14,7 @@ mod openapi;
 mod queues;
 mod sam;
 mod serverless;
+mod stored;
 
 /// A folder with files; a name that ends in `/` is a folder.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

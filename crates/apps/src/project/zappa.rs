@@ -15,7 +15,7 @@ use super::resources::name_in_arn;
 use super::sources::{self, QueueWords};
 use super::{
     BucketSource, Entry, EventSource, Project, ProjectFunction, ProjectKind, ProjectOptions, ScheduleSource,
-    TopicSource, function,
+    TopicSource, function, stored,
 };
 use crate::Error;
 use crate::lambda::script_of;
@@ -73,6 +73,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     reader.note_ignored();
     tasks::note(root, &mut reader.findings);
     let functions = function::distinct(&mut reader.findings, functions);
+    let functions = stored::Names::default().distinct(&mut reader.findings, functions, &mut Vec::new());
     let (problems, ignored) = reader.findings.finish();
     let kind = ProjectKind::Zappa;
     Ok(Project {

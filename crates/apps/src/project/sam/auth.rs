@@ -13,6 +13,8 @@ use super::api::Door;
 pub(super) const NONE: &str = "NONE";
 pub(super) const IAM: &str = "AWS_IAM";
 pub(super) const AUTH: &str = "Auth";
+const PAYLOAD_TYPE: &str = "FunctionPayloadType";
+const TOKEN: &str = "TOKEN";
 const KEY_REQUIRED: &str = "ApiKeyRequired";
 /// Of `Auth` of an API.
 const APPLIED: [&str; 4] = ["DefaultAuthorizer", "Authorizers", KEY_REQUIRED, "UsagePlan"];
@@ -95,9 +97,12 @@ fn rest(findings: &mut Findings, member: &Member, function: String) -> Option<Au
     let identity = identity(findings, config)?;
     let ttl = identity.and_then(|identity| identity.get("ReauthorizeEvery"));
     let ttl = front::ttl(findings, ttl, REST_TTL_SECONDS);
-    let payload = findings.optional(config, "FunctionPayloadType", Findings::text);
-    let (kind, sources) = match payload.as_deref() {
-        None | Some("TOKEN") => {
+    let payload = match config.get(PAYLOAD_TYPE) {
+        Some(node) => front::text(findings, node, PAYLOAD_TYPE)?,
+        None => TOKEN.to_owned(),
+    };
+    let (kind, sources) = match payload.as_str() {
+        TOKEN => {
             let mut text = |key: &str| {
                 let node = identity.and_then(|identity| identity.get(key));
                 node.map_or(Some(None), |node| front::text(findings, node, key).map(Some))
@@ -106,7 +111,7 @@ fn rest(findings: &mut Findings, member: &Member, function: String) -> Option<Au
             let pattern = text("ValidationExpression")?;
             (AuthorizerKind::Token { function, pattern }, vec![IdentitySource::Header(header)])
         }
-        Some("REQUEST") => {
+        "REQUEST" => {
             let sources = sources(findings, identity)?;
             if sources.is_empty() && !ttl.is_zero() {
                 let what = format!("the authorizer {name} keeps decisions, but about no identity");
@@ -116,8 +121,8 @@ fn rest(findings: &mut Findings, member: &Member, function: String) -> Option<Au
             }
             (AuthorizerKind::Request { function, format: AuthorizerFormat::V1 }, sources)
         }
-        Some(other) => {
-            let what = format!("FunctionPayloadType of {name} is `{}`", shortened(other));
+        other => {
+            let what = format!("{PAYLOAD_TYPE} of {name} is `{}`", shortened(other));
             front::wrong(findings, member.line, what, "write TOKEN or REQUEST");
             return None;
         }

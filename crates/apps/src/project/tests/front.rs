@@ -242,6 +242,9 @@ Resources:
         &rest("{}"),
         &of_identity,
     );
+    let kind = "{FunctionArn: !GetAtt F.Arn, FunctionPayloadType: !Ref P}";
+    let of_kind = format!("6 FunctionPayloadType is not known: {why}");
+    check_sam(&format!("{{DefaultAuthorizer: A, Authorizers: {{A: {kind}}}}}"), &rest("{}"), &of_kind);
     let http = |auth: &str| {
         format!("Events: {{E: {{Type: HttpApi, Properties: {{Path: /a, Method: get, Auth: {auth}}}}}}}")
     };
@@ -275,6 +278,15 @@ fn what_is_kept_at_aws_opens_no_route() {
         &format!("6 scopes is not known: {why}"),
     );
     check_yml("url: '${ssm:/x}'", &format!("6 url is not known: {why}"));
+}
+
+/// The file may want less than what holds if nothing is said.
+#[test]
+fn a_decision_is_not_kept_for_a_time_that_is_not_known() {
+    let sam = SAM.replace("ReauthorizeEvery: 10}", "ReauthorizeEvery: !ImportValue x}");
+    let found = project(&[("template.yaml", &sam), ("a.py", "")], &ProjectOptions::default());
+    let first = found.functions.iter().flat_map(|function| &function.sources).find_map(route).unwrap();
+    assert_eq!(first, "/a: Token Token(decide-it Some(\"^Bearer \")) header:X-Token 0ns");
 }
 
 /// Of `Globals` and of an API, neither hides that the other is not known.

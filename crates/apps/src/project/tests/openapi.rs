@@ -353,6 +353,12 @@ fn events_are_no_routes_if_their_document_is_not_here() {
     for event in ["template.yaml:27 the event GET /x", "template.yaml:28 the event GET /other"] {
         assert!(others.contains(&format!("{event}: {why}")), "{others:?}");
     }
+    // One document may be that of all APIs.
+    let template = TEMPLATE.replace(", DefinitionUri: api.json", "");
+    let template = template.replace("Resources:", "Globals: {Api: {DefinitionUri: api.json}}\nResources:");
+    let (routes, _) = found(&[("template.yaml", &template), ("api.json", DOCUMENT)]);
+    assert!(routes.iter().any(|one| one.contains("GET /x, ask Request")), "{routes:?}");
+    assert!(!routes.iter().any(|one| one.contains("GET /other")), "{routes:?}");
 }
 
 /// What the document says of others than functions and callers is told, each with its line.
