@@ -15,6 +15,7 @@ use variables::Variables;
 
 mod auth;
 mod balancer;
+mod cors;
 mod events;
 mod integration;
 mod keys;
@@ -343,7 +344,8 @@ impl Reader<'_> {
         let redrives = later::redrives(&mut self.findings, evaluator, resources)?;
         later::apply(&mut found, &redrives);
         self.subscriptions = subscriptions::read(&mut self.findings, evaluator, resources, &mut found)?;
-        let functions = function::distinct(&mut self.findings, found);
+        let mut functions = function::distinct(&mut self.findings, found);
+        cors::complete(&mut functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);
         Ok(functions)
