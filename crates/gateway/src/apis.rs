@@ -23,6 +23,15 @@ use crate::service::Service;
 pub const DEFAULT: &str = "$default";
 /// Every origin.
 const ANY: &str = "*";
+/// Headers of answers that say what pages of other origins may do (Fetch standard, "HTTP responses" of CORS).
+const OF_CORS: [&str; 6] = [
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
 
 /// How an event and its answer look.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -321,7 +330,7 @@ pub(crate) fn message(status: StatusCode, text: &str) -> Response<Bytes> {
     response
 }
 
-/// The answer to the question of a browser. A REST API gives the same to everybody.
+/// The answer to the question of a browser. A REST API gives its headers to everybody.
 fn preflight(route: &Route, cors: &Cors, asked: &HeaderMap) -> Response<Bytes> {
     let is_rest = matches!(route.format, Format::Rest { .. });
     let mut response = Response::new(Bytes::new());
@@ -350,11 +359,15 @@ fn preflight(route: &Route, cors: &Cors, asked: &HeaderMap) -> Response<Bytes> {
     response
 }
 
-/// What an HTTP API adds to an answer; a REST API leaves that to the function.
+/// What an HTTP API makes of an answer: its own rules instead of the function's. A REST API leaves them to the function.
+/// (API Gateway developer guide, "Configure CORS for HTTP APIs": headers of the backend are ignored.)
 pub(crate) fn decorate(route: &Route, asked: &HeaderMap, answered: &mut HeaderMap) {
     let Some(cors) = route.cors.as_ref().filter(|_| !matches!(route.format, Format::Rest { .. })) else {
         return;
     };
+    for name in OF_CORS {
+        answered.remove(name);
+    }
     let Some(origin) = allowed_origin(cors, asked, false) else { return };
     let mut insert = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -370,19 +383,24 @@ pub(crate) fn decorate(route: &Route, asked: &HeaderMap, answered: &mut HeaderMa
     }
 }
 
-/// The origin to name, if the one that asks is allowed.
+/// The origin to name: the one that asks, if it is allowed. A REST API names its first one to all others.
 fn allowed_origin(cors: &Cors, asked: &HeaderMap, is_rest: bool) -> Option<String> {
-    if is_rest {
-        return cors.origins.first().cloned();
-    }
-    let origin = asked.get(http::header::ORIGIN)?.to_str().ok()?;
+    let first = || cors.origins.first().filter(|_| is_rest).cloned();
+    let Some(origin) = asked.get(http::header::ORIGIN).and_then(|origin| origin.to_str().ok()) else {
+        return first();
+    };
     if is_for_all(cors) {
         return Some(ANY.to_owned());
     }
-    let fits = |allowed: &String| {
-        allowed == origin || allowed.strip_suffix('*').is_some_and(|start| origin.starts_with(start))
-    };
-    cors.origins.iter().any(fits).then(|| origin.to_owned())
+    let is_allowed = cors.origins.iter().any(|allowed| fits(allowed, origin));
+    if is_allowed { Some(origin.to_owned()) } else { first() }
+}
+
+/// Whether an origin is the allowed one, in which a `*` stands for one letter or more.
+fn fits(allowed: &str, origin: &str) -> bool {
+    let Some((start, end)) = allowed.split_once('*') else { return allowed == origin };
+    let rest = origin.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+    rest.is_some_and(|rest| !rest.is_empty())
 }
 
 fn is_for_all(cors: &Cors) -> bool {

@@ -17,6 +17,7 @@ use variables::Variables;
 
 mod auth;
 mod balancer;
+mod cors;
 mod events;
 mod integration;
 mod keys;
@@ -351,6 +352,7 @@ impl Reader<'_> {
         let functions = function::distinct(&mut self.findings, found);
         let mut functions = names.distinct(&mut self.findings, functions, &mut self.subscriptions);
         later::check(&mut self.findings, &mut functions);
+        cors::complete(&mut functions);
         front::check(&mut self.findings, &functions);
         super::balancer::check(&mut self.findings, &functions);
         Ok(functions)

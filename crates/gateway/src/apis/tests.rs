@@ -172,6 +172,37 @@ fn browsers_are_answered_in_the_api_s_name() {
 }
 
 #[test]
+fn the_origin_that_asks_is_named_if_it_is_allowed() {
+    let check =
+        |origins: &[&str], credentials: bool, asks: Option<&'static str>, expected: [Option<&str>; 2]| {
+            let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+            let cors = Cors { origins, credentials, ..Cors::default() };
+            let asked = asks.map(|asks| (http::header::ORIGIN, HeaderValue::from_static(asks)));
+            let asked = HeaderMap::from_iter(asked);
+            let found = [true, false].map(|is_rest| allowed_origin(&cors, &asked, is_rest));
+            assert_eq!(
+                found.each_ref().map(Option::as_deref),
+                expected,
+                "{origins:?} {asks:?}",
+                origins = cors.origins
+            );
+        };
+    let (a, b) = ("https://a.example", "https://b.example");
+    let both = |origin| [Some(origin), Some(origin)];
+    check(&[a, b], false, Some(b), both(b));
+    // A REST API has an answer for everybody.
+    check(&[a, b], false, Some("https://c.example"), [Some(a), None]);
+    check(&[a, b], false, None, [Some(a), None]);
+    check(&["*"], false, Some(b), both("*"));
+    check(&["*"], true, Some(b), both(b));
+    let local = ["https://*.b.example", "http://localhost:*"];
+    check(&local, false, Some("https://x.b.example"), both("https://x.b.example"));
+    check(&local, false, Some("http://localhost:3000"), both("http://localhost:3000"));
+    check(&local, false, Some("https://.b.example"), [Some("https://*.b.example"), None]);
+    check(&local, false, Some("https://x.b.example.evil"), [Some("https://*.b.example"), None]);
+}
+
+#[test]
 fn an_http_api_adds_what_browsers_need_to_answers() {
     let route = |format: Format| Route {
         format,
@@ -183,12 +214,29 @@ fn an_http_api_adds_what_browsers_need_to_answers() {
         is_guarded: false,
     };
     let asked = HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static("https://a.example"))]);
-    let mut answered = HeaderMap::new();
+    let own =
+        || {
+            let names = OF_CORS.into_iter().chain(["x-own"]);
+            HeaderMap::from_iter(names.map(|name| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static("of the function"))
+            }))
+        };
+    let mut answered = own();
     decorate(&route(rest()), &asked, &mut answered);
-    assert!(answered.is_empty());
+    assert_eq!(answered, own());
+    // What the function says of other origins is not heard.
     decorate(&route(Format::Http1), &asked, &mut answered);
     assert_eq!(answered["access-control-expose-headers"], "x-seen");
     assert_eq!(answered["access-control-allow-origin"], "https://a.example");
+    assert_eq!(answered["access-control-allow-credentials"], "true");
+    assert_eq!((answered.len(), &answered["x-own"]), (4, &HeaderValue::from_static("of the function")));
+    let mut answered = own();
+    decorate(&route(Format::Http2), &HeaderMap::new(), &mut answered);
+    assert_eq!(answered.len(), 1, "{answered:?}");
+    // Without rules of the API, the function's count.
+    let mut answered = own();
+    decorate(&Route { cors: None, ..route(Format::Http2) }, &asked, &mut answered);
+    assert_eq!(answered, own());
 }
 
 /// T-043: every page could read what is the user's.

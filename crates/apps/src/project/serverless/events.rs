@@ -6,7 +6,7 @@ use super::super::node::{Kind, Member, Node};
 use super::super::sources::{self, Filters, QueueWords};
 use super::super::{Api, BucketSource, EventSource, HttpSource, Payload, ScheduleSource, TopicSource, http};
 use super::auth::{self, Names};
-use super::{balancer, integration, validation};
+use super::{balancer, cors, integration, validation};
 
 /// The framework's own ids of its APIs.
 const REST_API: &str = "ApiGatewayRestApi";
@@ -97,7 +97,7 @@ fn function_url(findings: &mut Findings, url: &Member) -> Option<HttpSource> {
         method: None,
         path: http::DEFAULT.to_owned(),
         stage: http::DEFAULT.to_owned(),
-        cors: config.get("cors").and_then(|node| http::cors(findings, node)),
+        cors: config.get("cors").and_then(|node| cors::read(findings, node)),
         front: Box::default(),
         guard: config
             .get("authorizer")
@@ -175,7 +175,7 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
         "http",
         &["path", "method", "cors", "private", "authorizer", "integration", "request", "response"],
     );
-    let cors = config.get("cors").and_then(|node| http::cors(findings, node));
+    let cors = config.get("cors").and_then(|node| cors::read(findings, node));
     let types = door.provider.at(&["apiGateway", "binaryMediaTypes"]);
     let binary_types = types.map(|node| findings.texts(node, "binaryMediaTypes")).unwrap_or_default();
     let api = Api::Rest { id: REST_API.to_owned(), binary_types };
@@ -208,7 +208,7 @@ fn http_route(
     let shared = door.provider.get("httpApi");
     let payload = function.at(&["httpApi", "payload"]).or(shared.and_then(|api| api.get("payload")));
     let payload = payload.map_or(Some(Payload::V2), |node| http::payload(findings, node));
-    let cors = shared.and_then(|api| api.get("cors")).and_then(|node| http::cors(findings, node));
+    let cors = shared.and_then(|api| api.get("cors")).and_then(|node| cors::read(findings, node));
     let api = Api::Http { id: HTTP_API.to_owned(), payload: payload? };
     let stage = http::DEFAULT.to_owned();
     let Asked { front, guard } = auth::http_api(findings, door.names, door.provider, &event.value)?;

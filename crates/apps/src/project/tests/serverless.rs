@@ -187,6 +187,91 @@ fn the_smallest_file_is_read() {
     );
 }
 
+/// What answers browsers: method and path of a route, origins, methods, whether the headers are the framework's, or which.
+#[track_caller]
+fn check_cors(provider: &str, events: &[&str], expected: &[&str]) {
+    let events: String = events.iter().map(|event| format!("      - {event}\n")).collect();
+    let text = format!(
+        "service: a\nprovider: {{name: aws{provider}}}\nfunctions:\n  f:\n    handler: a.b\n    events:\n{events}"
+    );
+    let found = project(&[("serverless.yml", &text)], &ProjectOptions::default());
+    let usual = "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,X-Amz-User-Agent,X-Amzn-Trace-Id";
+    let routes = found.functions[0].sources.iter().filter_map(|source| match source {
+        EventSource::Http(http) => http.cors.as_ref().map(|cors| (http, cors)),
+        _ => None,
+    });
+    let shown: Vec<String> = routes
+        .map(|(http, cors)| {
+            let headers = cors.headers.join(",");
+            let headers = if headers == usual { "the usual" } else { &headers };
+            let (method, origins) = (http.method.as_deref().unwrap_or("ANY"), cors.origins.join(" "));
+            let credentials = if cors.credentials { ", credentials" } else { "" };
+            let methods = cors.methods.join(",");
+            format!("{method} {}: {origins}; {methods}; {headers}{credentials}", http.path)
+        })
+        .collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_path_of_a_rest_api_has_one_answer_to_browsers() {
+    let all = "DELETE,GET,HEAD,PATCH,POST,PUT";
+    let http = |rest: &str| format!("http: {{{rest}}}");
+    let check = |events: &[&str], expected: &[&str]| {
+        let events: Vec<String> = events.iter().map(|event| http(event)).collect();
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        check_cors("", &events, expected);
+    };
+    check(&["path: a, method: get, cors: true"], &["GET /a: *; OPTIONS,GET; the usual"]);
+    check(&["path: a, method: any, cors: true"], &[&format!("ANY /a: *; OPTIONS,{all}; the usual")]);
+    check(
+        &["path: a, method: get, cors: {origins: [https://a, 'http://*'], methods: [PUT]}"],
+        &["GET /a: https://a http://*; PUT,OPTIONS,GET; the usual"],
+    );
+    check(
+        &["path: a, method: get, cors: {methods: [ANY], headers: [x-a]}"],
+        &[&format!("GET /a: *; {all},OPTIONS; x-a")],
+    );
+    check(
+        &["path: a, method: get, cors: {origin: 'https://a, https://b'}"],
+        &["GET /a: https://a https://b; OPTIONS,GET; the usual"],
+    );
+    // What events say of one path is said for all of them; other paths are on their own.
+    check(
+        &[
+            "path: a, method: get, cors: {origin: https://a, headers: [x-a]}",
+            "path: a, method: post, cors: {origin: https://b, headers: [x-b], allowCredentials: true}",
+            "path: a, method: put",
+            "path: b, method: put, cors: true",
+        ],
+        &[
+            "GET /a: https://b https://a; OPTIONS,POST,GET; x-b,x-a, credentials",
+            "POST /a: https://b https://a; OPTIONS,POST,GET; x-b,x-a, credentials",
+            "PUT /b: *; OPTIONS,PUT; the usual",
+        ],
+    );
+}
+
+#[test]
+fn an_http_api_has_one_answer_to_browsers() {
+    let get_and_put = ["httpApi: GET /a", "httpApi: PUT /b"];
+    check_cors(
+        ", httpApi: {cors: true}",
+        &get_and_put,
+        &["GET /a: *; OPTIONS,GET,PUT; the usual", "PUT /b: *; OPTIONS,GET,PUT; the usual"],
+    );
+    check_cors(
+        ", httpApi: {cors: {allowedOrigins: [https://a], allowCredentials: true}}",
+        &["httpApi: '*'"],
+        &["ANY $default: https://a; OPTIONS,GET,POST,PUT,PATCH,HEAD,DELETE; the usual, credentials"],
+    );
+    check_cors(
+        ", httpApi: {cors: {allowedMethods: [GET], allowedHeaders: [x-a]}}",
+        &get_and_put,
+        &["GET /a: *; GET; x-a", "PUT /b: *; GET; x-a"],
+    );
+}
+
 /// One function `f` whose keys begin in line 5.
 #[track_caller]
 fn check_wrong(keys: &str, expected: &str) {
