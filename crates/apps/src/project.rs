@@ -433,8 +433,10 @@ fn read_one(
     options: &ProjectOptions,
 ) -> Result<Option<Project>, Error> {
     let fault = |Fault { line, what }| Error::Project { file: name.to_owned(), line, what };
-    let Loaded { root: tree, doubles } = tree(name, bytes).map_err(fault)?;
+    let Loaded { root: mut tree, doubles } = tree(name, bytes).map_err(fault)?;
     let mut found = if TEMPLATES.contains(&name) {
+        // CloudFormation and SAM read YAML 1.1.
+        tree = tree.with_old_booleans();
         sam::read(root, name, &tree, options).map_err(fault)?
     } else if SERVERLESS.contains(&name) {
         Some(serverless::read(root, name, &tree, options).map_err(fault)?)

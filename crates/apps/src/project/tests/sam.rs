@@ -276,6 +276,41 @@ fn templates_may_be_json() {
     check_with(&[("template.yaml", JSON)], &ProjectOptions::default(), expected);
 }
 
+/// CloudFormation reads YAML 1.1, where more words than `true` and `false` are booleans.
+#[test]
+fn booleans_are_those_of_yaml_1_1() {
+    let key = |value: &str| {
+        let events = format!(
+            "      Handler: a.b\n      Events: {{E: {{Type: Api, Properties: {{Path: /, Method: get, Auth: {{ApiKeyRequired: {value}}}}}}}}}\n"
+        );
+        let found = project(&[("template.yaml", &one(&events))], &ProjectOptions::default());
+        let EventSource::Http(http) = &found.functions[0].sources[0] else { panic!("{value}") };
+        http.front.keys.is_some()
+    };
+    for value in ["yes", "Yes", "YES", "on", "On", "true", "TRUE", "\"true\""] {
+        assert!(key(value), "{value}");
+    }
+    for value in ["no", "No", "NO", "off", "OFF", "false", "False"] {
+        assert!(!key(value), "{value}");
+    }
+    let properties = "      Handler: a.b\n      Environment: {Variables: {A: yes, B: 'yes', C: y, D: yEs, on: Off, E: !Ref Off}}\n      Events: {S: {Type: Schedule, Properties: {Schedule: rate(1 day), Enabled: no}}}\n";
+    let template = format!("{}Parameters: {{Off: {{Type: String, Default: NO}}}}\n", one(properties));
+    check_with(
+        &[("template.yaml", &template)],
+        &ProjectOptions::default(),
+        "
+2 F = F: a.b in ``, -, 3s, 128 MB
+  A=true
+  B=yes
+  C=y
+  D=yEs
+  E=false
+  on=false
+  7 rule S: rate(1 day) UTC, disabled
+",
+    );
+}
+
 /// One function whose properties begin in line 4.
 fn one(properties: &str) -> String {
     format!("Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n{properties}")
@@ -588,14 +623,14 @@ fn circles_end() {
 #[test]
 fn conditions_are_evaluated() {
     let check = |condition: &str, expected: Option<&str>| {
-        let head = "Parameters: {Open: {Type: String}}\nConditions:\n  Yes: !Equals [a, a]\n  No: !Equals [a, b]\n  Open: !Equals [!Ref Open, a]\n";
+        let head = "Parameters: {Open: {Type: String}}\nConditions:\n  Met: !Equals [a, a]\n  Not: !Equals [a, b]\n  Open: !Equals [!Ref Open, a]\n";
         let function = one("      Handler: a.b\n      Environment: {Variables: {V: !If [C, x, y]}}\n");
         let template = format!("{head}  C: {condition}\n{function}");
         let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
         assert_eq!(found.functions[0].variables.get("V").map(String::as_str), expected, "{condition}");
         assert_eq!(found.ignored.is_empty(), expected.is_some(), "{condition}");
     };
-    let (yes, no, open) = ("!Condition Yes", "!Condition No", "!Condition Open");
+    let (yes, no, open) = ("!Condition Met", "!Condition Not", "!Condition Open");
     check(&format!("!And [{yes}, {yes}]"), Some("x"));
     check(&format!("!And [{yes}, {no}]"), Some("y"));
     check(&format!("!And [{open}, {no}]"), Some("y"));
@@ -606,7 +641,7 @@ fn conditions_are_evaluated() {
     check(&format!("!Or [{no}, {open}]"), None);
     check(&format!("!Not [{no}]"), Some("x"));
     check(&format!("!Not [{open}]"), None);
-    check("{Condition: Yes}", Some("x"));
+    check("{Condition: Met}", Some("x"));
     check("!Condition Nowhere", None);
     check("!What [x]", None);
 }
