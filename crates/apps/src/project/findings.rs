@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use ingle_types::problem::Problem;
+use ingle_types::problem::{Problem, Severity};
 
 use super::Ignored;
 use super::node::{Kind, Member, Node};
@@ -72,9 +72,9 @@ impl Findings {
             });
         }
         if let Some(line) = self.problems.last().and_then(|last| last.line)
-            && self.errors > self.problems.len()
+            && self.errors > self.listed()
         {
-            let what = format!("there are {} more errors", self.errors - self.problems.len());
+            let what = format!("there are {} more errors", self.errors - self.listed());
             let fix = "mend those above first";
             self.problems.push(Problem::error("E0116", what).at(self.file, Some(line)).fix(fix));
         }
@@ -93,6 +93,11 @@ impl Findings {
         let found = find(self);
         (self.file, self.within) = (own, before);
         found
+    }
+
+    /// Errors that are listed.
+    fn listed(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
     /// How many errors there are so far.
@@ -170,6 +175,14 @@ impl Findings {
         }
         self.errors += 1;
         if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Something that keeps nothing from running, and that somebody should mend.
+    pub(super) fn odd(&mut self, code: &str, line: u32, what: impl Into<String>, fix: impl Into<String>) {
+        let problem = Problem::warning(code, what).at(self.file.clone(), Some(line)).fix(fix);
+        if self.problems.len() < PROBLEMS_MAX && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }

@@ -20,6 +20,7 @@ mod events;
 mod integration;
 mod keys;
 mod openapi;
+mod parameters;
 mod security;
 mod validation;
 mod wiring;
@@ -107,17 +108,18 @@ pub(super) fn read(
     }
     let region = super::region(options, None);
     let stack = stack_name(root);
+    let mut findings = Findings::new(file);
+    let given = parameters::given(&mut findings, root, tree.get("Parameters"), options);
     let scope = Scope {
         resources: listed.members().iter().map(|member| (member.key.as_str(), &member.value)).collect(),
         parameters: tree.get("Parameters"),
         mappings: tree.get("Mappings"),
         conditions: tree.get("Conditions"),
-        given: &options.parameters,
+        given: &given.values,
         region: &region,
         stack: &stack,
     };
     let mut evaluator = Evaluator::new(scope);
-    let mut findings = Findings::new(file);
     let resources = exist(&mut evaluator, &mut findings, listed)?;
     let globals = tree.get("Globals").map(|globals| evaluator.evaluate(globals)).transpose()?.flatten();
     let template = Template {
@@ -125,7 +127,7 @@ pub(super) fn read(
         globals: globals.as_ref(),
     };
     let documents = openapi::read(&mut findings, &mut evaluator, root, (listed, &resources))?;
-    let included = openapi::files(&documents);
+    let included = openapi::files(&documents).into_iter().chain(given.file).collect();
     let (taken, subscriptions) = (BTreeSet::new(), Vec::new());
     let mut reader = Reader { root, template, findings, evaluator, documents, taken, subscriptions };
     let functions = reader.functions(&resources)?;
@@ -159,7 +161,8 @@ fn exist(
     listed: &Node,
 ) -> Result<Vec<Member>, Fault> {
     let mut found = Vec::new();
-    for member in findings.members(listed, "Resources").to_vec() {
+    let mut open: BTreeMap<String, (u32, Vec<&str>)> = BTreeMap::new();
+    for member in findings.members(listed, "Resources") {
         if !matches!(member.value.kind, Kind::Map(_)) {
             findings.wrong_kind(
                 &member.value,
@@ -170,20 +173,26 @@ fn exist(
         }
         if let Some(condition) = member.value.get("Condition").and_then(Node::scalar) {
             match evaluator.condition(condition)? {
-                Some(true) => {}
-                Some(false) => {
+                Ok(true) => {}
+                Ok(false) => {
                     let why = format!("its condition {condition} is not met");
                     findings.ignore(member.line, format!("the resource {}", member.key), why);
                     continue;
                 }
-                None => {
-                    let why = "it can't be evaluated, and is taken as met";
-                    findings.ignore(member.line, format!("the condition {condition}"), why);
+                Err(why) => {
+                    let (_, names) = open.entry(why).or_insert((member.line, Vec::new()));
+                    if !names.contains(&condition) {
+                        names.push(condition);
+                    }
                 }
             }
         }
         let value = evaluator.evaluate(&member.value)?;
-        found.extend(value.map(|value| Member { value, ..member }));
+        found.extend(value.map(|value| Member { value, ..member.clone() }));
+    }
+    for (why, (line, names)) in open {
+        let what = format!("nobody knows whether {} is met: {why}", names.join(" or "));
+        findings.odd("E0118", line, what, "until that is known, what depends on it is served in any case");
     }
     Ok(found)
 }

@@ -11,6 +11,7 @@ mod damage;
 mod front;
 mod keys;
 mod openapi;
+mod parameters;
 mod sam;
 mod serverless;
 

@@ -731,7 +731,7 @@ fn a_function_without_a_known_handler_is_left_out_with_a_word() {
         &ProjectOptions::default(),
         "
 ignored 4: the function F: what it needs is not known here
-ignored 7: the handler: the parameter H has no default and is not given
+ignored 7: the handler: the parameter H has no default; `--parameter H=VALUE` gives it a value
 ",
     );
 }
