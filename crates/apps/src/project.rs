@@ -121,6 +121,9 @@ pub struct Ignored {
     pub what: String,
     /// Half a sentence.
     pub why: String,
+    /// Whether it starts, guards or is a function where the project comes from, so that something is missing here. All else is of
+    /// the deployment, or is said otherwise here.
+    pub is_missing: bool,
 }
 
 /// What the handler of a function is.
@@ -133,17 +136,6 @@ pub enum Entry {
     WebApp,
     /// The module with the settings of a Django project, which becomes such a web app.
     DjangoSettings,
-}
-
-impl Ignored {
-    /// Whether it starts or is a function where the project comes from, so that something is missing here. All else is
-    /// of the deployment, or is said otherwise here.
-    pub fn is_missing(&self) -> bool {
-        let starts = ["the function ", "the event ", "an event ", "the events "];
-        let says = ["not served", "does not send", "not asked"];
-        starts.iter().any(|start| self.what.starts_with(start))
-            || says.iter().any(|word| self.why.contains(word))
-    }
 }
 
 /// One function of a project.
@@ -418,7 +410,13 @@ pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Er
         }
         if let Some(project) = &mut found {
             let why = format!("{} is the project's file", project.file.display());
-            project.ignored.push(Ignored { file: None, line: 1, what: name.to_owned(), why });
+            project.ignored.push(Ignored {
+                file: None,
+                line: 1,
+                what: name.to_owned(),
+                why,
+                is_missing: false,
+            });
             continue;
         }
         found = read_one(&root, name, bytes, options)?;
@@ -449,6 +447,7 @@ fn read_one(
             line,
             what: format!("the key {}", shortened(&key)),
             why: "the same key is there again further down, and counts".to_owned(),
+            is_missing: false,
         });
         project.ignored.extend(doubles);
         project.ignored.sort_by_key(|ignored| ignored.line);

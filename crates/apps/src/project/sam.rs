@@ -270,7 +270,7 @@ impl Reader<'_> {
             _ => own,
         };
         if let Some(why) = self.unserved(&properties) {
-            self.findings.ignore(member.line, format!("the function {id}"), why);
+            self.findings.missing(member.line, format!("the function {id}"), why);
             return Ok(None);
         }
         for property in properties.members().iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {

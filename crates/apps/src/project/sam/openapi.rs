@@ -97,7 +97,7 @@ fn file_of(properties: &Node) -> Option<&Node> {
 fn load(findings: &mut Findings, root: &Path, node: &Node) -> Option<(String, Node)> {
     let text = node.scalar().filter(|text| !text.contains("://"));
     let Some(text) = text else {
-        findings.ignore(
+        findings.missing(
             node.line,
             "an OpenAPI document",
             "it is not in this folder, so its routes are not served",
@@ -248,7 +248,7 @@ impl Reader<'_> {
         let text =
             if is_default { http::DEFAULT.to_owned() } else { http::path(findings, &path.key, path.line)? };
         let Some(settings) = operation.value.get(INTEGRATION) else {
-            findings.ignore(
+            findings.missing(
                 operation.line,
                 format!("the event {shown}"),
                 "it has no integration, so it is not served",
@@ -275,7 +275,7 @@ impl Reader<'_> {
             }
             other => {
                 let why = format!("the integration {} is not served", shortened(other));
-                findings.ignore(operation.line, format!("the event {shown}"), why);
+                findings.missing(operation.line, format!("the event {shown}"), why);
                 return None;
             }
         };

@@ -880,3 +880,70 @@ fn wrong_subscriptions_have_their_lines() {
         "the filter policy: `a` has no list of conditions; fix: write e.g. store: [books, {prefix: mu}]",
     );
 }
+
+/// What starts, guards or is a function elsewhere is missing; what is of the deployment is not.
+#[test]
+fn lost_triggers_and_guards_are_missing() {
+    let template = r#"Transform: AWS::Serverless-2016-10-31
+Resources:
+  Rest: {Type: AWS::ApiGateway::RestApi, Properties: {Name: x}}
+  Part: {Type: AWS::ApiGateway::Resource, Properties: {PathPart: items}}
+  Get: {Type: AWS::ApiGateway::Method, Properties: {HttpMethod: GET}}
+  Sockets: {Type: AWS::ApiGatewayV2::Api, Properties: {ProtocolType: WEBSOCKET}}
+  Nested: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: nested.yaml}}
+  Other: {Type: AWS::Serverless::Application, Properties: {Location: other.yaml}}
+  Steps: {Type: AWS::Serverless::StateMachine, Properties: {DefinitionUri: x.json}}
+  Later: {Type: AWS::Lambda::EventInvokeConfig, Properties: {FunctionName: F}}
+  Uploads:
+    Type: AWS::S3::Bucket
+    Properties:
+      NotificationConfiguration: {LambdaConfigurations: []}
+      VersioningConfiguration: {Status: Enabled}
+  Role: {Type: AWS::IAM::Role}
+  Allowed: {Type: AWS::Lambda::Permission, Properties: {FunctionName: F}}
+  Api: {Type: AWS::Serverless::Api, Properties: {StageName: x, Auth: {ResourcePolicy: {IpRangeBlacklist: [10.0.0.0/8]}, InvokeRole: NONE}}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Policies: [x]
+      Events:
+        Foreign: {Type: SQS, Properties: {Queue: !ImportValue other}}
+        Alexa: {Type: AlexaSkill}
+        Tagged: {Type: S3, Properties: {Bucket: !Ref Uploads, Events: "s3:ObjectTagging:Put"}}
+  Java: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, Runtime: java21}}
+"#;
+    let found = project(&[("template.yaml", template)], &ProjectOptions::default());
+    let of = |is_missing: bool| -> Vec<&str> {
+        let ones = found.ignored.iter().filter(|one| one.is_missing == is_missing);
+        ones.map(|one| one.what.as_str()).collect()
+    };
+    assert_eq!(
+        of(true),
+        [
+            "the type AWS::ApiGateway::RestApi of Rest",
+            "the type AWS::ApiGateway::Method of Get",
+            "the type AWS::ApiGatewayV2::Api of Sockets",
+            "the type AWS::CloudFormation::Stack of Nested",
+            "the type AWS::Serverless::Application of Other",
+            "the type AWS::Serverless::StateMachine of Steps",
+            "the type AWS::Lambda::EventInvokeConfig of Later",
+            "NotificationConfiguration of Uploads",
+            "Auth.ResourcePolicy of Api",
+            "the event Foreign",
+            "the event Alexa",
+            "s3:ObjectTagging:Put of Tagged",
+            "the function Java",
+        ]
+    );
+    let ignored = [
+        "the type AWS::ApiGateway::Resource of Part",
+        "VersioningConfiguration of Uploads",
+        "the type AWS::IAM::Role of Role",
+        "the type AWS::Lambda::Permission of Allowed",
+        "Auth.InvokeRole of Api",
+        "Policies of F",
+        "the queue",
+    ];
+    assert_eq!(of(false), ignored);
+}
