@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use super::node::{Budget, DEPTH_MAX, Fault, Kind, Member, Node, Size};
 use super::resources;
 
+mod made;
+
+pub(super) use made::is_made;
+
 /// Functions within functions, through conditions and names of resources.
 const NESTED_MAX: usize = 32;
 /// Values within each other, through all that is referred to: what is on the stack at once.
@@ -33,6 +37,8 @@ pub(super) struct Scope<'a> {
 /// Evaluates trees of one template.
 pub(super) struct Evaluator<'a> {
     pub(super) scope: Scope<'a>,
+    /// `Globals` of a template of SAM, as they stand there.
+    pub(super) globals: Option<&'a Node>,
     budget: Budget,
     /// Conditions that were evaluated.
     conditions: BTreeMap<String, Truth>,
@@ -48,7 +54,14 @@ type Evaluated = Result<Option<Node>, Fault>;
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(scope: Scope<'a>) -> Self {
-        Self { scope, budget: Budget::new(), conditions: BTreeMap::new(), nested: 0, levels: 0 }
+        Self {
+            scope,
+            globals: None,
+            budget: Budget::new(),
+            conditions: BTreeMap::new(),
+            nested: 0,
+            levels: 0,
+        }
     }
 
     /// The tree with all functions replaced by what they give.
@@ -163,7 +176,10 @@ impl<'a> Evaluator<'a> {
 
     fn parameter(&mut self, name: &str, line: u32) -> Evaluated {
         let Some(parameter) = self.scope.parameters.and_then(|parameters| parameters.get(name)) else {
-            return Ok(unknown(&format!("the template has no resource or parameter `{name}`"), line));
+            let made = self.made(name, "", line)?;
+            let why =
+                || Node::unknown(format!("the template has no resource or parameter `{name}`"), false, line);
+            return Ok(Some(made.unwrap_or_else(why)));
         };
         let kind = parameter.get("Type").and_then(Node::scalar).unwrap_or("String");
         let given = self.scope.given.get(name);
@@ -195,7 +211,9 @@ impl<'a> Evaluator<'a> {
     /// An attribute of a resource; none is what `Ref` gives.
     fn attribute(&mut self, id: &str, attribute: &str, line: u32) -> Evaluated {
         let Some(resource) = self.scope.resources.get(id).copied() else {
-            return Ok(unknown(&format!("the template has no resource `{id}`"), line));
+            let made = self.made(id, attribute, line)?;
+            let why = || Node::unknown(format!("the template has no resource `{id}`"), false, line);
+            return Ok(Some(made.unwrap_or_else(why)));
         };
         let Some(kind) = resources::Kind::of(resource) else {
             let kind = resource.get("Type").and_then(Node::scalar);
@@ -210,7 +228,8 @@ impl<'a> Evaluator<'a> {
             Err(why) => return Ok(unknown(&why, line)),
         };
         let place = resources::Place { region: self.scope.region, account: ACCOUNT };
-        let Some(text) = kind.attribute(attribute, &name, place) else {
+        let own = kind.attribute(attribute, &name, place);
+        let Some(text) = own.map_or_else(|| self.referable(id, attribute), |text| Ok(Some(text)))? else {
             return Ok(unknown(&format!("`{attribute}` of {id} is not known here"), line));
         };
         self.budget.take(Size::of_text(&text), line)?;

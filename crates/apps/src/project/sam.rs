@@ -21,6 +21,7 @@ mod integration;
 mod keys;
 mod openapi;
 mod parameters;
+mod references;
 mod security;
 mod validation;
 mod wiring;
@@ -119,7 +120,9 @@ pub(super) fn read(
         region: &region,
         stack: &stack,
     };
+    references::check(&mut findings, tree);
     let mut evaluator = Evaluator::new(scope);
+    evaluator.globals = tree.get("Globals");
     let resources = exist(&mut evaluator, &mut findings, listed)?;
     let globals = tree.get("Globals").map(|globals| evaluator.evaluate(globals)).transpose()?.flatten();
     let template = Template {
@@ -374,7 +377,10 @@ impl Reader<'_> {
                     found.extend(place::code(&mut self.findings, self.root, content, "ContentUri"));
                 }
                 _ => {
-                    let why = "its content is not in this folder; name what it has in requirements.txt";
+                    let why = match &item.kind {
+                        Kind::Unknown(unknown) => &unknown.why,
+                        _ => "its content is not in this folder; name what it has in requirements.txt",
+                    };
                     self.findings.ignore_of(item.line, "a layer", id, why);
                 }
             }

@@ -12,6 +12,7 @@ mod front;
 mod keys;
 mod openapi;
 mod parameters;
+mod references;
 mod sam;
 mod serverless;
 
