@@ -128,6 +128,9 @@ pub struct Ignored {
     pub what: String,
     /// Half a sentence.
     pub why: String,
+    /// Whether it starts, guards or is a function where the project comes from, so that something is missing here. All else is of
+    /// the deployment, or is said otherwise here.
+    pub is_missing: bool,
 }
 
 /// What the handler of a function is.
@@ -140,17 +143,6 @@ pub enum Entry {
     WebApp,
     /// The module with the settings of a Django project, which becomes such a web app.
     DjangoSettings,
-}
-
-impl Ignored {
-    /// Whether it starts or is a function where the project comes from, so that something is missing here. All else is
-    /// of the deployment, or is said otherwise here.
-    pub fn is_missing(&self) -> bool {
-        let starts = ["the function ", "the event ", "an event ", "the events "];
-        let says = ["not served", "does not send", "not asked"];
-        starts.iter().any(|start| self.what.starts_with(start))
-            || says.iter().any(|word| self.why.contains(word))
-    }
 }
 
 /// One function of a project.
@@ -427,7 +419,13 @@ pub fn read(root: &Path, options: &ProjectOptions) -> Result<Option<Project>, Er
         }
         if let Some(project) = &mut found {
             let why = format!("{} is the project's file", project.file.display());
-            project.ignored.push(Ignored { file: None, line: 1, what: name.to_owned(), why });
+            project.ignored.push(Ignored {
+                file: None,
+                line: 1,
+                what: name.to_owned(),
+                why,
+                is_missing: false,
+            });
             continue;
         }
         found = read_one(&root, name, bytes, options)?;
@@ -442,8 +440,10 @@ fn read_one(
     options: &ProjectOptions,
 ) -> Result<Option<Project>, Error> {
     let fault = |Fault { line, what }| Error::Project { file: name.to_owned(), line, what };
-    let Loaded { root: tree, doubles } = tree(name, bytes).map_err(fault)?;
+    let Loaded { root: mut tree, doubles } = tree(name, bytes).map_err(fault)?;
     let mut found = if TEMPLATES.contains(&name) {
+        // CloudFormation and SAM read YAML 1.1.
+        tree = tree.with_old_booleans();
         sam::read(root, name, &tree, options).map_err(fault)?
     } else if SERVERLESS.contains(&name) {
         Some(serverless::read(root, name, &tree, options).map_err(fault)?)
@@ -456,6 +456,7 @@ fn read_one(
             line,
             what: format!("the key {}", shortened(&key)),
             why: TWICE.to_owned(),
+            is_missing: false,
         });
         project.ignored.extend(doubles);
         project.ignored.sort_by_key(|ignored| ignored.line);

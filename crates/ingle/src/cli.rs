@@ -11,7 +11,7 @@ use crate::commands::topic::TopicArguments;
 use crate::commands::traces::TracesArguments;
 use crate::debug::DebugChoice;
 use crate::moved::ClockChoice;
-use crate::project::ProjectArguments;
+use crate::project::{ProjectArguments, name_and_value};
 
 #[derive(Parser, Debug)]
 #[command(
@@ -261,6 +261,12 @@ pub(crate) struct InvokeArguments {
     /// Route parameter or query parameter, for an HTTP function
     #[arg(long, short = 'p', value_name = "NAME=VALUE")]
     pub(crate) parameter: Vec<String>,
+    /// Stage of the function's project, as `ingle start` takes it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stage: Option<String>,
+    /// A parameter of the file of the function's project, as `ingle start --parameter` takes it
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) template_parameter: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) at: Place,
 }

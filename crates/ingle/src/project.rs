@@ -93,7 +93,8 @@ pub(crate) async fn read(folder: &Path, with: Importer<'_>) -> Result<Option<Pro
     let variables = with.surroundings.variables.clone();
     let of_environment = || with.surroundings.get("INGLE_STAGE").filter(|stage| !stage.is_empty());
     let stage = with.arguments.project.stage.as_deref().or_else(of_environment).map(str::to_owned);
-    let options = ProjectOptions { environment: variables, stage, ..ProjectOptions::default() };
+    let parameters = with.arguments.project.parameters.iter().cloned().collect();
+    let options = ProjectOptions { environment: variables, stage, parameters, region: None };
     let failed = |error: ingle_apps::Error| CommandError::from(ingle_control::Error::from(error));
     if let Some(mut project) = ingle_apps::project::read(folder, &options).map_err(failed)? {
         project.unpack(folder, &with.surroundings.cache);
@@ -178,12 +179,21 @@ fn web_app(project: &Project) -> Option<&str> {
     project.functions.iter().find(|one| one.entry != Entry::Handler).map(|one| &*one.name)
 }
 
-/// What chooses among the stages of a project.
+/// What a project's file leaves open.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(crate) struct ProjectArguments {
     /// Stage of a project, where its file has several [default: INGLE_STAGE, else the one that its tool takes]
     #[arg(long, value_name = "NAME")]
     pub(crate) stage: Option<String>,
+    /// A parameter of a project's file: of `Parameters` of a template, or `${param:NAME}` of a serverless.yml
+    #[arg(long = "parameter", alias = "template-parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+pub(crate) fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let found = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let found = found.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    found.ok_or_else(|| "it is no NAME=VALUE".to_owned())
 }
 
 /// None of a URL, which is the function's own.

@@ -123,6 +123,7 @@ impl Chalice {
             line: *line,
             what: format!("the key {}", shortened(key)),
             why: "the same key is there again further down, and counts".to_owned(),
+            is_missing: false,
         }));
         Project {
             kind: ProjectKind::Chalice,

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use ingle_types::problem::Problem;
+use ingle_types::problem::{Problem, Severity};
 
 use super::Ignored;
 use super::node::{Kind, Member, Node};
@@ -42,6 +42,7 @@ struct Group {
     last: String,
     count: usize,
     why: String,
+    is_missing: bool,
 }
 
 impl Findings {
@@ -69,12 +70,13 @@ impl Findings {
                 line: last.line,
                 what,
                 why: "the list is too long".to_owned(),
+                is_missing: false,
             });
         }
         if let Some(line) = self.problems.last().and_then(|last| last.line)
-            && self.errors > self.problems.len()
+            && self.errors > self.listed()
         {
-            let what = format!("there are {} more errors", self.errors - self.problems.len());
+            let what = format!("there are {} more errors", self.errors - self.listed());
             let fix = "mend those above first";
             self.problems.push(Problem::error("E0116", what).at(self.file, Some(line)).fix(fix));
         }
@@ -95,31 +97,46 @@ impl Findings {
         found
     }
 
+    /// Errors that are listed.
+    fn listed(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
         self.errors
     }
 
-    /// Something that has no effect.
+    /// Something that has no effect, and of which nothing is missing.
     pub(super) fn ignore(&mut self, line: u32, what: impl Into<String>, why: impl Into<String>) {
-        let (what, why) = (what.into(), why.into());
-        if !self.groups.iter().any(|group| (group.line, &group.what, &group.why) == (line, &what, &why)) {
-            self.add(Group {
-                file: self.within.clone(),
-                line,
-                what,
-                subjects: Vec::new(),
-                last: String::new(),
-                count: 0,
-                why,
-            });
-        }
+        self.add_once(Group::one(line, what, why));
+    }
+
+    /// Something that starts, guards or is a function elsewhere, and does not here.
+    pub(super) fn missing(&mut self, line: u32, what: impl Into<String>, why: impl Into<String>) {
+        self.add_once(Group { is_missing: true, ..Group::one(line, what, why) });
     }
 
     /// Something in another file than the project's own that has no effect.
     pub(super) fn ignore_in(&mut self, file: &str, line: u32, what: String, why: &str) {
-        let (file, why) = (Some(PathBuf::from(file)), why.to_owned());
-        self.add(Group { file, line, what, subjects: Vec::new(), last: String::new(), count: 0, why });
+        self.add(Group { file: Some(PathBuf::from(file)), ..Group::one(line, what, why) });
+    }
+
+    /// Something in another file than the project's own that is missing here.
+    pub(super) fn missing_in(&mut self, file: &str, line: u32, what: String, why: &str) {
+        self.add(Group { file: Some(PathBuf::from(file)), is_missing: true, ..Group::one(line, what, why) });
+    }
+
+    /// How much was missing so far.
+    pub(super) fn missing_count(&self) -> usize {
+        self.groups.iter().filter(|group| group.is_missing).map(|group| group.count.max(1)).sum()
+    }
+
+    fn add_once(&mut self, group: Group) {
+        let is_same = |one: &Group| (one.line, &one.what, &one.why) == (group.line, &group.what, &group.why);
+        if !self.groups.iter().any(is_same) {
+            self.add(Group { file: self.within.clone(), ..group });
+        }
     }
 
     fn add(&mut self, group: Group) {
@@ -134,20 +151,31 @@ impl Findings {
     pub(super) fn left_out(&mut self, line: u32, id: &str) {
         let what = format!("the function {id}");
         if !self.groups.iter().any(|group| group.line == line && group.what == what) {
-            self.ignore(line, what, "what it needs is not known here");
+            self.missing(line, what, "what it needs is not known here");
         }
     }
 
     /// Something that has no effect, and stands in several places: `Policies` of this function and of that.
     pub(super) fn ignore_of(&mut self, line: u32, what: &str, subject: &str, why: &str) {
-        let (file, own) = (self.within.clone(), self.within.clone());
+        self.add_of(Group::one(line, what, why), subject);
+    }
+
+    /// Something that stands in several places, and is missing in each.
+    pub(super) fn missing_of(&mut self, line: u32, what: &str, subject: &str, why: &str) {
+        self.add_of(Group { is_missing: true, ..Group::one(line, what, why) }, subject);
+    }
+
+    fn add_of(&mut self, new: Group, subject: &str) {
+        let own = self.within.clone();
         let same = |group: &&mut Group| {
-            !group.subjects.is_empty() && group.what == what && group.why == why && group.file == own
+            !group.subjects.is_empty()
+                && (&group.what, &group.why, group.is_missing) == (&new.what, &new.why, new.is_missing)
+                && group.file == own
         };
         match self.groups.iter_mut().find(same) {
             Some(group) if group.last == subject => {}
             Some(group) => {
-                group.line = group.line.min(line);
+                group.line = group.line.min(new.line);
                 group.count += 1;
                 subject.clone_into(&mut group.last);
                 if group.subjects.len() < SUBJECTS_SHOWN {
@@ -155,8 +183,9 @@ impl Findings {
                 }
             }
             None => {
-                let (what, why, last) = (what.to_owned(), why.to_owned(), subject.to_owned());
-                self.add(Group { file, line, what, subjects: vec![last.clone()], last, count: 1, why });
+                let last = subject.to_owned();
+                let file = self.within.clone();
+                self.add(Group { file, subjects: vec![last.clone()], last, count: 1, ..new });
             }
         }
     }
@@ -170,6 +199,14 @@ impl Findings {
         }
         self.errors += 1;
         if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Something that keeps nothing from running, and that somebody should mend.
+    pub(super) fn odd(&mut self, code: &str, line: u32, what: impl Into<String>, fix: impl Into<String>) {
+        let problem = Problem::warning(code, what).at(self.file.clone(), Some(line)).fix(fix);
+        if self.problems.len() < PROBLEMS_MAX && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
@@ -258,6 +295,19 @@ impl Findings {
 }
 
 impl Group {
+    fn one(line: u32, what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            file: None,
+            line,
+            what: what.into(),
+            subjects: Vec::new(),
+            last: String::new(),
+            count: 0,
+            why: why.into(),
+            is_missing: false,
+        }
+    }
+
     fn shown(&self) -> Ignored {
         let shown = self.subjects.join(", ");
         let what = match self.count - self.subjects.len() {
@@ -265,7 +315,8 @@ impl Group {
             0 => format!("{} of {shown}", self.what),
             more => format!("{} of {shown} and {more} more", self.what),
         };
-        Ignored { file: self.file.clone(), line: self.line, what, why: self.why.clone() }
+        let (file, why) = (self.file.clone(), self.why.clone());
+        Ignored { file, line: self.line, what, why, is_missing: self.is_missing }
     }
 }
 

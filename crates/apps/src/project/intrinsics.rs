@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use super::node::{Budget, DEPTH_MAX, Fault, Kind, Member, Node, Size};
 use super::resources;
 
+mod made;
+
+pub(super) use made::is_made;
+
 /// Functions within functions, through conditions and names of resources.
 const NESTED_MAX: usize = 32;
 /// Values within each other, through all that is referred to: what is on the stack at once.
@@ -33,19 +37,31 @@ pub(super) struct Scope<'a> {
 /// Evaluates trees of one template.
 pub(super) struct Evaluator<'a> {
     pub(super) scope: Scope<'a>,
+    /// `Globals` of a template of SAM, as they stand there.
+    pub(super) globals: Option<&'a Node>,
     budget: Budget,
-    /// Conditions that were evaluated; `None` for what can't be.
-    conditions: BTreeMap<String, Option<bool>>,
+    /// Conditions that were evaluated.
+    conditions: BTreeMap<String, Truth>,
     nested: usize,
     levels: usize,
 }
+
+/// Whether a condition is met, or as half a sentence why nobody knows. Then nobody knows of its negation, either.
+pub(super) type Truth = Result<bool, String>;
 
 /// `None` is `AWS::NoValue`.
 type Evaluated = Result<Option<Node>, Fault>;
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(scope: Scope<'a>) -> Self {
-        Self { scope, budget: Budget::new(), conditions: BTreeMap::new(), nested: 0, levels: 0 }
+        Self {
+            scope,
+            globals: None,
+            budget: Budget::new(),
+            conditions: BTreeMap::new(),
+            nested: 0,
+            levels: 0,
+        }
     }
 
     /// The tree with all functions replaced by what they give.
@@ -160,21 +176,27 @@ impl<'a> Evaluator<'a> {
 
     fn parameter(&mut self, name: &str, line: u32) -> Evaluated {
         let Some(parameter) = self.scope.parameters.and_then(|parameters| parameters.get(name)) else {
-            return Ok(unknown(&format!("the template has no resource or parameter `{name}`"), line));
+            let made = self.made(name, "", line)?;
+            let why =
+                || Node::unknown(format!("the template has no resource or parameter `{name}`"), false, line);
+            return Ok(Some(made.unwrap_or_else(why)));
         };
         let kind = parameter.get("Type").and_then(Node::scalar).unwrap_or("String");
         let given = self.scope.given.get(name);
         let text = match (given, parameter.member("Default").map(|member| &member.value)) {
             (Some(given), _) => given.clone(),
             (None, _) if kind.starts_with("AWS::SSM::") => {
-                return Ok(unknown(&format!("the parameter {name} is kept in AWS Systems Manager"), line));
+                let why =
+                    format!("the parameter {name} is kept in AWS Systems Manager; {}", how_to_give(name));
+                return Ok(unknown(&why, line));
             }
             (None, Some(default)) => match default.scalar() {
                 Some(text) => text.to_owned(),
                 None => return Ok(malformed("Default", line)),
             },
             (None, None) => {
-                return Ok(unknown(&format!("the parameter {name} has no default and is not given"), line));
+                let why = format!("the parameter {name} has no default; {}", how_to_give(name));
+                return Ok(unknown(&why, line));
             }
         };
         self.budget.take(Size::of_text(&text), line)?;
@@ -189,7 +211,9 @@ impl<'a> Evaluator<'a> {
     /// An attribute of a resource; none is what `Ref` gives.
     fn attribute(&mut self, id: &str, attribute: &str, line: u32) -> Evaluated {
         let Some(resource) = self.scope.resources.get(id).copied() else {
-            return Ok(unknown(&format!("the template has no resource `{id}`"), line));
+            let made = self.made(id, attribute, line)?;
+            let why = || Node::unknown(format!("the template has no resource `{id}`"), false, line);
+            return Ok(Some(made.unwrap_or_else(why)));
         };
         let Some(kind) = resources::Kind::of(resource) else {
             let kind = resource.get("Type").and_then(Node::scalar);
@@ -204,7 +228,8 @@ impl<'a> Evaluator<'a> {
             Err(why) => return Ok(unknown(&why, line)),
         };
         let place = resources::Place { region: self.scope.region, account: ACCOUNT };
-        let Some(text) = kind.attribute(attribute, &name, place) else {
+        let own = kind.attribute(attribute, &name, place);
+        let Some(text) = own.map_or_else(|| self.referable(id, attribute), |text| Ok(Some(text)))? else {
             return Ok(unknown(&format!("`{attribute}` of {id} is not known here"), line));
         };
         self.budget.take(Size::of_text(&text), line)?;
@@ -303,9 +328,9 @@ impl<'a> Evaluator<'a> {
         let [name, yes, no] = argument.items() else { return Ok(malformed("Fn::If", line)) };
         let Some(name) = name.scalar() else { return Ok(malformed("Fn::If", line)) };
         match self.condition(name)? {
-            Some(true) => self.evaluate(yes),
-            Some(false) => self.evaluate(no),
-            None => Ok(unknown(&format!("the condition {name} can't be evaluated"), line)),
+            Ok(true) => self.evaluate(yes),
+            Ok(false) => self.evaluate(no),
+            Err(why) => Ok(unknown(&format!("whether {name} is met is not known, as {why}"), line)),
         }
     }
 
@@ -351,27 +376,27 @@ impl<'a> Evaluator<'a> {
         Ok(Some(Node::new(Kind::List(items), line)))
     }
 
-    /// A condition of the template by name; `None` if it can't be evaluated.
+    /// A condition of the template by name.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
-    pub(super) fn condition(&mut self, name: &str) -> Result<Option<bool>, Fault> {
+    pub(super) fn condition(&mut self, name: &str) -> Result<Truth, Fault> {
         if let Some(known) = self.conditions.get(name) {
-            return Ok(*known);
+            return Ok(known.clone());
         }
         let Some(node) = self.scope.conditions.and_then(|conditions| conditions.get(name)) else {
-            return Ok(None);
+            return Ok(Err(format!("the template has no condition `{name}`")));
         };
         // Whoever comes back here goes in a circle.
-        self.conditions.insert(name.to_owned(), None);
+        self.conditions.insert(name.to_owned(), Err(format!("the condition {name} leads back to itself")));
         let found = self.truth(node)?;
-        self.conditions.insert(name.to_owned(), found);
+        self.conditions.insert(name.to_owned(), found.clone());
         Ok(found)
     }
 
-    fn truth(&mut self, node: &Node) -> Result<Option<bool>, Fault> {
+    fn truth(&mut self, node: &Node) -> Result<Truth, Fault> {
         if self.nested >= NESTED_MAX {
-            return Ok(None);
+            return Ok(Err("conditions are nested too deeply".to_owned()));
         }
         self.nested += 1;
         let found = self.truth_level(node);
@@ -379,39 +404,52 @@ impl<'a> Evaluator<'a> {
         found
     }
 
-    fn truth_level(&mut self, node: &Node) -> Result<Option<bool>, Fault> {
-        let [member] = node.members() else { return Ok(None) };
+    fn truth_level(&mut self, node: &Node) -> Result<Truth, Fault> {
+        let malformed = |key: &str| Ok(Err(format!("`{key}` has not the arguments of a condition")));
+        let [member] = node.members() else { return Ok(Err("a condition is no function".to_owned())) };
         let items = member.value.items();
         match member.key.as_str() {
-            "Condition" => match member.value.scalar() {
+            key @ "Condition" => match member.value.scalar() {
                 Some(name) => self.condition(name),
-                None => Ok(None),
+                None => malformed(key),
             },
-            "Fn::Equals" => {
-                let [one, other] = items else { return Ok(None) };
+            key @ "Fn::Equals" => {
+                let [one, other] = items else { return malformed(key) };
                 let (one, other) = (self.evaluate(one)?, self.evaluate(other)?);
-                let text = |node: &Option<Node>| node.as_ref().and_then(Node::scalar).map(str::to_owned);
-                Ok(text(&one).zip(text(&other)).map(|(one, other)| one == other))
+                Ok(compared(one.as_ref()).and_then(|one| Ok(one == compared(other.as_ref())?)))
             }
-            "Fn::Not" => match items {
+            key @ "Fn::Not" => match items {
                 [item] => Ok(self.truth(item)?.map(|found| !found)),
-                _ => Ok(None),
+                _ => malformed(key),
             },
             key @ ("Fn::And" | "Fn::Or") => {
                 let decides = key == "Fn::Or";
-                let mut result = Some(!decides);
+                let mut result = Ok(!decides);
                 for item in items {
                     match self.truth(item)? {
-                        Some(found) if found == decides => return Ok(Some(decides)),
-                        Some(_) => {}
-                        None => result = None,
+                        Ok(found) if found == decides => return Ok(Ok(decides)),
+                        Ok(_) => {}
+                        Err(why) => result = Err(why),
                     }
                 }
                 Ok(result)
             }
-            _ => Ok(None),
+            key => Ok(Err(format!("`{key}` is no function of conditions"))),
         }
     }
+}
+
+/// A text that `Fn::Equals` compares.
+fn compared(node: Option<&Node>) -> Result<String, String> {
+    match node.map(|node| (&node.kind, node.scalar())) {
+        Some((_, Some(text))) => Ok(text.to_owned()),
+        Some((Kind::Unknown(unknown), _)) => Err(unknown.why.clone()),
+        _ => Err("`Fn::Equals` compares what is no text".to_owned()),
+    }
+}
+
+fn how_to_give(parameter: &str) -> String {
+    format!("`--parameter {parameter}=VALUE` gives it a value")
 }
 
 fn is_function(key: &str) -> bool {

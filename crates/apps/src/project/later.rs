@@ -115,7 +115,7 @@ pub(super) fn check(findings: &mut Findings, functions: &mut [ProjectFunction]) 
             };
             *target = None;
             let why = format!("the function {unknown} is not served");
-            findings.ignore_of(function.line, what, &function.id, &why);
+            findings.missing_of(function.line, what, &function.id, &why);
         }
     }
 }

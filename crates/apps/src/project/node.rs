@@ -233,6 +233,30 @@ impl Node {
         self
     }
 
+    /// The same tree with the booleans of YAML 1.1 as `true` and `false`: `yes`, `No`, `ON`. Keys stay as they are.
+    pub(super) fn with_old_booleans(mut self) -> Self {
+        match &mut self.kind {
+            Kind::Scalar { text, plain: true } => {
+                if let Some(flag) = old_boolean(text) {
+                    *text = flag.to_string();
+                }
+            }
+            Kind::Scalar { .. } | Kind::Unknown(_) => {}
+            Kind::List(items) => {
+                for item in items {
+                    *item = std::mem::replace(item, Node::plain("", 1)).with_old_booleans();
+                }
+            }
+            Kind::Map(members) => {
+                for member in members {
+                    member.value =
+                        std::mem::replace(&mut member.value, Node::plain("", 1)).with_old_booleans();
+                }
+            }
+        }
+        self
+    }
+
     /// What kind of value this is, for messages; never the value, which may be a secret.
     pub(super) fn describe(&self) -> &'static str {
         match &self.kind {
@@ -261,6 +285,20 @@ impl Node {
 
 fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// A boolean as readers of YAML 1.1 take it (<https://yaml.org/type/bool.html>): in small letters, in large ones, or with the first
+/// one large. The `y` and `n` of that page are texts to them.
+fn old_boolean(text: &str) -> Option<bool> {
+    let small = text.to_ascii_lowercase();
+    let rest = text.get(1..)?;
+    let is_usual =
+        text == small || rest == small.get(1..)? || !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    match small.as_str() {
+        "true" | "yes" | "on" if is_usual => Some(true),
+        "false" | "no" | "off" if is_usual => Some(false),
+        _ => None,
+    }
 }
 
 fn plain_json(text: &str) -> Value {

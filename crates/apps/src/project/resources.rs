@@ -21,6 +21,39 @@ const APPLIED: [&str; 12] = [
     "Tags",
 ];
 
+/// Which changes of a bucket start what.
+const NOTIFICATIONS: &str = "NotificationConfiguration";
+
+/// Types of resources that start, guard or have functions, and are missing where nothing here takes them. Of an API that is made of
+/// several, those that stand for it, its routes and its guards.
+const STARTING: [&str; 25] = [
+    "AWS::ApiGateway::Authorizer",
+    "AWS::ApiGateway::Method",
+    "AWS::ApiGateway::RestApi",
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Authorizer",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::AppSync::GraphQLApi",
+    "AWS::CloudFormation::Stack",
+    "AWS::Events::Rule",
+    "AWS::IoT::TopicRule",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::Url",
+    "AWS::Logs::SubscriptionFilter",
+    "AWS::Pipes::Pipe",
+    "AWS::SES::ReceiptRule",
+    "AWS::SNS::Subscription",
+    "AWS::Scheduler::Schedule",
+    "AWS::SecretsManager::RotationSchedule",
+    "AWS::Serverless::Application",
+    "AWS::Serverless::GraphQLApi",
+    "AWS::Serverless::StateMachine",
+    "AWS::StepFunctions::StateMachine",
+    "AWS::WAFRegional::WebACLAssociation",
+    "AWS::WAFv2::WebACLAssociation",
+];
+
 /// The types whose names and ARNs mean something here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
@@ -129,7 +162,11 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
         Some(Kind::Queue | Kind::Bucket | Kind::Topic) => {
             let properties = resource.value.get("Properties").map_or(&[][..], Node::members);
             for property in properties.iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
-                findings.ignore_of(property.line, &property.key, id, "it is not applied here");
+                let why = "it is not applied here";
+                match property.key.as_str() {
+                    NOTIFICATIONS => findings.missing_of(property.line, NOTIFICATIONS, id, why),
+                    key => findings.ignore_of(property.line, key, id, why),
+                }
             }
         }
         Some(Kind::Function | Kind::Layer | Kind::RestApi | Kind::HttpApi) => {}
@@ -138,7 +175,12 @@ pub(super) fn note_unserved(findings: &mut Findings, resource: &Member) {
             findings.wrong("E0116", line, format!("the resource {id} has no Type"), fix);
         }
         None | Some(Kind::Listener | Kind::TargetGroup | Kind::ApiKey | Kind::UsagePlan) => {
-            findings.ignore_of(line, &type_name, id, "resources of this type do nothing here");
+            let why = "resources of this type do nothing here";
+            if STARTING.contains(&kind) {
+                findings.missing_of(line, &type_name, id, why);
+            } else {
+                findings.ignore_of(line, &type_name, id, why);
+            }
         }
     }
 }

@@ -22,6 +22,8 @@ mod events;
 mod integration;
 mod keys;
 mod openapi;
+mod parameters;
+mod references;
 mod security;
 mod validation;
 mod wiring;
@@ -109,17 +111,20 @@ pub(super) fn read(
     }
     let region = super::region(options, None);
     let stack = stack_name(root);
+    let mut findings = Findings::new(file);
+    let given = parameters::given(&mut findings, root, tree.get("Parameters"), options);
     let scope = Scope {
         resources: listed.members().iter().map(|member| (member.key.as_str(), &member.value)).collect(),
         parameters: tree.get("Parameters"),
         mappings: tree.get("Mappings"),
         conditions: tree.get("Conditions"),
-        given: &options.parameters,
+        given: &given.values,
         region: &region,
         stack: &stack,
     };
+    references::check(&mut findings, tree);
     let mut evaluator = Evaluator::new(scope);
-    let mut findings = Findings::new(file);
+    evaluator.globals = tree.get("Globals");
     let resources = exist(&mut evaluator, &mut findings, listed)?;
     let globals = tree.get("Globals").map(|globals| evaluator.evaluate(globals)).transpose()?.flatten();
     let template = Template {
@@ -128,7 +133,7 @@ pub(super) fn read(
     };
     let documents =
         openapi::read(&mut findings, &mut evaluator, (root, template.globals), (listed, &resources));
-    let included = openapi::files(&documents);
+    let included = openapi::files(&documents).into_iter().chain(given.file).collect();
     let (taken, queues, subscriptions) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut reader = Reader { root, template, findings, evaluator, documents, taken, queues, subscriptions };
     let functions = reader.functions(&resources)?;
@@ -162,7 +167,8 @@ fn exist(
     listed: &Node,
 ) -> Result<Vec<Member>, Fault> {
     let mut found = Vec::new();
-    for member in findings.members(listed, "Resources").to_vec() {
+    let mut open: BTreeMap<String, (u32, Vec<&str>)> = BTreeMap::new();
+    for member in findings.members(listed, "Resources") {
         if !matches!(member.value.kind, Kind::Map(_)) {
             findings.wrong_kind(
                 &member.value,
@@ -173,20 +179,26 @@ fn exist(
         }
         if let Some(condition) = member.value.get("Condition").and_then(Node::scalar) {
             match evaluator.condition(condition)? {
-                Some(true) => {}
-                Some(false) => {
+                Ok(true) => {}
+                Ok(false) => {
                     let why = format!("its condition {condition} is not met");
                     findings.ignore(member.line, format!("the resource {}", member.key), why);
                     continue;
                 }
-                None => {
-                    let why = "it can't be evaluated, and is taken as met";
-                    findings.ignore(member.line, format!("the condition {condition}"), why);
+                Err(why) => {
+                    let (_, names) = open.entry(why).or_insert((member.line, Vec::new()));
+                    if !names.contains(&condition) {
+                        names.push(condition);
+                    }
                 }
             }
         }
         let value = evaluator.evaluate(&member.value)?;
-        found.extend(value.map(|value| Member { value, ..member }));
+        found.extend(value.map(|value| Member { value, ..member.clone() }));
+    }
+    for (why, (line, names)) in open {
+        let what = format!("nobody knows whether {} is met: {why}", names.join(" or "));
+        findings.odd("E0118", line, what, "until that is known, what depends on it is served in any case");
     }
     Ok(found)
 }
@@ -268,7 +280,7 @@ impl Reader<'_> {
             _ => own,
         };
         if let Some(why) = self.unserved(&properties) {
-            self.findings.ignore(member.line, format!("the function {id}"), why);
+            self.findings.missing(member.line, format!("the function {id}"), why);
             return Ok(None);
         }
         for property in properties.members().iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
@@ -372,7 +384,10 @@ impl Reader<'_> {
                     found.extend(place::code(&mut self.findings, self.root, content, "ContentUri"));
                 }
                 _ => {
-                    let why = "its content is not in this folder; name what it has in requirements.txt";
+                    let why = match &item.kind {
+                        Kind::Unknown(unknown) => &unknown.why,
+                        _ => "its content is not in this folder; name what it has in requirements.txt",
+                    };
                     self.findings.ignore_of(item.line, "a layer", id, why);
                 }
             }

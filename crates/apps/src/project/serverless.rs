@@ -386,7 +386,7 @@ impl Reader<'_> {
         }
         self.findings.members(config, &format!("the function {id}"));
         if config.get("image").is_some() {
-            self.findings.ignore(
+            self.findings.missing(
                 member.line,
                 format!("the function {id}"),
                 "container images are not served",
@@ -396,7 +396,7 @@ impl Reader<'_> {
         let runtime = config.get("runtime").or(self.provider.get("runtime"));
         let runtime = runtime.and_then(|node| self.findings.text(node, "runtime"));
         if let Some(runtime) = runtime.as_deref().filter(|runtime| !function::is_served(runtime)) {
-            self.findings.ignore(member.line, format!("the function {id}"), function::unserved(runtime));
+            self.findings.missing(member.line, format!("the function {id}"), function::unserved(runtime));
             return None;
         }
         for key in config.members().iter().filter(|one| !APPLIED_OF_FUNCTION.contains(&one.key.as_str())) {

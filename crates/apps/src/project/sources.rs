@@ -148,7 +148,7 @@ pub(super) fn bucket_events(
         if BUCKET_EVENTS.contains(&name.as_str()) {
             found.push(name);
         } else if BUCKET_GROUPS.iter().any(|group| name.starts_with(group)) {
-            findings.ignore_of(line, &shortened(&name), subject, "such changes do not happen here");
+            findings.missing_of(line, &shortened(&name), subject, "such changes do not happen here");
         } else {
             let what = format!("`{}` is no event of a bucket", shortened(&name));
             findings.wrong("E0116", line, what, "write e.g. s3:ObjectCreated:*");

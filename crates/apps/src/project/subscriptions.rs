@@ -57,7 +57,7 @@ pub(super) fn read(
             Subscriber::Function(name, source) => match functions.iter_mut().find(|one| one.name == name) {
                 Some(function) => function.sources.push(EventSource::Topic(source)),
                 None => {
-                    findings.ignore(source.line, "a subscription", format!("there is no function {name}"))
+                    findings.missing(source.line, "a subscription", format!("there is no function {name}"))
                 }
             },
         }

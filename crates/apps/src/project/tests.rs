@@ -11,7 +11,9 @@ mod damage;
 mod front;
 mod keys;
 mod openapi;
+mod parameters;
 mod queues;
+mod references;
 mod sam;
 mod serverless;
 mod stored;
@@ -216,7 +218,10 @@ fn one_file_is_the_project_s() {
     let both = project(&[("template.yaml", HELLO), ("serverless.yml", yml)], &ProjectOptions::default());
     assert_eq!((both.kind, both.file.to_str()), (ProjectKind::Sam, Some("template.yaml")));
     let why = "template.yaml is the project's file".to_owned();
-    assert_eq!(both.ignored, [Ignored { file: None, line: 1, what: "serverless.yml".to_owned(), why }]);
+    assert_eq!(
+        both.ignored,
+        [Ignored { file: None, line: 1, what: "serverless.yml".to_owned(), why, is_missing: false }]
+    );
     // A file of another tool does not hide the project.
     let one = project(&[("template.yaml", "a: b"), ("serverless.yml", yml)], &ProjectOptions::default());
     assert_eq!((one.kind, one.file.to_str()), (ProjectKind::Serverless, Some("serverless.yml")));

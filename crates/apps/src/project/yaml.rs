@@ -219,6 +219,11 @@ impl Loader {
             None => node,
             Some(function) => {
                 let line = node.line;
+                // What has a tag is a text, and neither a number nor a boolean.
+                let node = match node.kind {
+                    Kind::Scalar { text, .. } => Node::text(text, line),
+                    _ => node,
+                };
                 size =
                     Size { nodes: size.nodes + 1, text: size.text + function.len(), height: size.height + 1 };
                 Node::new(Kind::Map(vec![Member { key: function, line, value: node }]), line)

@@ -23,7 +23,7 @@ use crate::lambda::script_of;
 mod applied;
 mod tasks;
 
-use applied::{APPLIED, APPLIED_OF_EVENT, why_not_applied};
+use applied::{APPLIED, APPLIED_OF_EVENT, is_missing, why_not_applied};
 
 /// As Zappa has them for a stage that says nothing.
 const TIMEOUT_SECONDS: u64 = 30;
@@ -335,7 +335,7 @@ impl Reader<'_> {
         }
         if let Some(pattern) = event.get("event_pattern") {
             let what = format!("the event pattern of {handler}");
-            self.findings.ignore(pattern.line, what, "Ingle does not send such events yet");
+            self.findings.missing(pattern.line, what, "Ingle does not send such events yet");
         }
         sources
     }
@@ -372,7 +372,7 @@ impl Reader<'_> {
             }));
         }
         let what = format!("the event source {} of {handler}", shortened(&arn));
-        self.findings.ignore(node.line, what, "Ingle does not send such events yet");
+        self.findings.missing(node.line, what, "Ingle does not send such events yet");
         None
     }
 
@@ -380,7 +380,12 @@ impl Reader<'_> {
         for member in self.settings.members() {
             let key = member.key.as_str();
             if !APPLIED.contains(&key) {
-                self.findings.ignore(member.line, shortened(key), why_not_applied(key));
+                let (what, why) = (shortened(key), why_not_applied(key));
+                if is_missing(key) {
+                    self.findings.missing(member.line, what, why);
+                } else {
+                    self.findings.ignore(member.line, what, why);
+                }
             }
         }
         let has_app = ["app_function", "django_settings"].iter().any(|key| self.settings.get(key).is_some());

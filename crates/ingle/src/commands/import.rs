@@ -243,7 +243,7 @@ fn of_project(project: &Project) -> Report {
     entries.extend(missing);
     entries.extend(project.problems.iter().map(|problem| of_problem(problem, &file(None))));
     entries.extend(project.ignored.iter().map(|one: &Ignored| Entry {
-        status: if one.is_missing() { Status::Missing } else { Status::Ignored },
+        status: if one.is_missing { Status::Missing } else { Status::Ignored },
         file: file(one.file.as_ref()),
         line: Some(one.line),
         what: one.what.clone(),

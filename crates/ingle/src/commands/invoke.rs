@@ -51,7 +51,10 @@ pub(crate) async fn run(
         functions: Vec::new(),
         state: arguments.at.state.clone(),
         handler: None,
-        project: ProjectArguments::default(),
+        project: ProjectArguments {
+            stage: arguments.stage.clone(),
+            parameters: arguments.template_parameter.clone(),
+        },
     };
     let importer = Importer {
         arguments: &app,

@@ -253,7 +253,7 @@ pub(super) fn source(findings: &mut Findings, said: &DeclaredSource, rule: Strin
         SourceKind::Other => {
             let (file, line) = (said.file.as_deref().unwrap_or(SCRIPT), said.line.unwrap_or(1));
             let what = format!("{} of {}", shortened(&said.origin), shortened(&said.name));
-            findings.ignore_in(file, line, what, "Ingle does not send such events");
+            findings.missing_in(file, line, what, "Ingle does not send such events");
             None
         }
     }

@@ -59,6 +59,9 @@ pub(super) fn door(
     let mut properties = Node::new(Kind::Map(Vec::new()), 1);
     if let Some(node) = named {
         id = findings.text(node, "the API")?;
+    }
+    // Whoever names the one that SAM makes names none of the template.
+    if let Some(node) = named.filter(|_| id != implicit) {
         let resource = template.resources.get(id.as_str()).map(|member| &member.value);
         let Some(resource) = resource.filter(|resource| ResourceKind::of(resource) == Some(wanted)) else {
             let what = format!("the template has no AWS::Serverless::{section} `{id}`");

@@ -186,9 +186,16 @@ fn titled(key: &str) -> String {
     first.to_ascii_uppercase() + rest
 }
 
+/// Of an `Auth`: from where callers may come.
+const RESOURCE_POLICY: &str = "ResourcePolicy";
+
 /// What of an `Auth` has no effect.
 pub(super) fn note_ignored(findings: &mut Findings, auth: &Node, subject: &str) {
     for member in auth.members().iter().filter(|one| !APPLIED.contains(&one.key.as_str())) {
-        findings.ignore_of(member.line, &format!("Auth.{}", member.key), subject, "it is not applied here");
+        let (what, why) = (format!("Auth.{}", member.key), "it is not applied here");
+        match member.key.as_str() {
+            RESOURCE_POLICY => findings.missing_of(member.line, &what, subject, why),
+            _ => findings.ignore_of(member.line, &what, subject, why),
+        }
     }
 }

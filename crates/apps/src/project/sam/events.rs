@@ -48,7 +48,13 @@ pub(super) fn read(
     }
     let Some(events) = properties.get("Events") else { return found };
     for event in findings.members(events, "Events") {
-        found.extend(one(findings, template, event));
+        let before = (findings.errors(), findings.missing_count());
+        let source = one(findings, template, event);
+        if source.is_none() && (findings.errors(), findings.missing_count()) == before {
+            let what = format!("the event {}", event.key);
+            findings.missing(event.line, what, "what it needs is not known here");
+        }
+        found.extend(source);
     }
     found
 }
@@ -108,7 +114,7 @@ fn one(findings: &mut Findings, template: &Template<'_>, event: &Member) -> Opti
         "SNS" => topic(findings, event, properties).map(EventSource::Topic),
         other => {
             let why = format!("events of type {other} are not served");
-            findings.ignore(event.line, format!("the event {}", event.key), why);
+            findings.missing(event.line, format!("the event {}", event.key), why);
             None
         }
     }

@@ -228,7 +228,7 @@ impl Reader<'_> {
                 let key = operation.key.as_str();
                 if key == REFERENCE {
                     let what = format!("the events of {}", shortened(&path.key));
-                    findings.ignore(operation.line, what, "references to paths are not followed");
+                    findings.missing(operation.line, what, "references to paths are not followed");
                 } else if !BESIDE_METHODS.contains(&key) && !self.is_extension(findings, operation) {
                     found.extend(self.operation(findings, path, operation));
                 }
@@ -262,7 +262,7 @@ impl Reader<'_> {
             event.filter(|_| self.document.takes_events() && (self.document.is_rest() || settings.is_none()));
         if added.is_none() && settings.is_none() {
             let why = "it has no integration, so it is not served";
-            findings.ignore(operation.line, format!("the event {shown}"), why);
+            findings.missing(operation.line, format!("the event {shown}"), why);
             return None;
         }
         self.note_others(findings, operation, &shown);
@@ -319,7 +319,7 @@ impl Reader<'_> {
             }
             other => {
                 let why = format!("the integration {} is not served", shortened(other));
-                findings.ignore(line, format!("the event {shown}"), why);
+                findings.missing(line, format!("the event {shown}"), why);
                 None
             }
         }

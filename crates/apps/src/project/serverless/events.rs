@@ -73,7 +73,7 @@ pub(super) fn read(findings: &mut Findings, door: &Door<'_>, id: &str, config: &
 
 fn note_unserved(findings: &mut Findings, line: u32, id: &str, kind: &str) {
     let why = format!("events of type {} are not served", shortened(kind));
-    findings.ignore(line, format!("an event of {id}"), why);
+    findings.missing(line, format!("an event of {id}"), why);
 }
 
 pub(super) fn note_others(findings: &mut Findings, node: &Node, event: &str, known: &[&str]) {
@@ -161,7 +161,7 @@ fn rest_route(findings: &mut Findings, door: &Door<'_>, event: &Member) -> Optio
     let is_mapped = matches!(integration.as_deref(), Some("lambda"));
     if let Some(kind) = integration.filter(|_| !is_mapped) {
         let why = format!("the integration {} is not served, only lambda-proxy and lambda", shortened(&kind));
-        findings.ignore(event.line, "an event of type http", why);
+        findings.missing(event.line, "an event of type http", why);
         return None;
     }
     let (method, path) = route(findings, event)?;

@@ -215,7 +215,8 @@ Resources:
 "#
         )
     };
-    let why = "the parameter P has no default and is not given";
+    let given = "the parameter P has no default; `--parameter P=VALUE` gives it a value";
+    let (why, of_condition) = (given, format!("whether IsProd is met is not known, as {given}"));
     let check_sam = |api: &str, event: &str, expected: &str| {
         let expected = format!("E0120:{expected}");
         check_wrong("template.yaml", &sam(api, event), &[&expected]);
@@ -225,13 +226,13 @@ Resources:
             "Events: {{E: {{Type: Api, Properties: {{Path: /a, Method: get, RestApiId: !Ref Api, Auth: {auth}}}}}}}"
         )
     };
-    let condition = "11 Auth is not known: the condition IsProd can't be evaluated";
+    let condition = &format!("11 Auth is not known: {of_condition}");
     check_sam("{}", &rest("!If [IsProd, {Authorizer: A}, !Ref AWS::NoValue]"), condition);
     check_sam("{}", &rest("[A]"), "11 Auth is a list");
     check_sam("{}", &rest("{ApiKeyRequired: !Ref P}"), &format!("11 ApiKeyRequired is not known: {why}"));
-    check_sam("{}", &rest("{ApiKeyRequired: yes}"), "11 ApiKeyRequired is a text or a number");
+    check_sam("{}", &rest("{ApiKeyRequired: maybe}"), "11 ApiKeyRequired is a text or a number");
     check_sam("{}", &rest("{Authorizer: !Ref P}"), &format!("11 the authorizer is not known: {why}"));
-    let of_api = "6 Auth is not known: the condition IsProd can't be evaluated";
+    let of_api = &format!("6 Auth is not known: {of_condition}");
     check_sam("!If [IsProd, {ApiKeyRequired: true}, {}]", &rest("{}"), of_api);
     check_sam("{DefaultAuthorizer: !Ref P}", &rest("{}"), &format!("6 the authorizer is not known: {why}"));
     let identity =
@@ -251,8 +252,8 @@ Resources:
     let scopes = "11 AuthorizationScopes is not known: it is exported by another stack";
     check_sam("{}", &http("{Authorizer: A, AuthorizationScopes: [a, !ImportValue x]}"), scopes);
     check_sam("{}", "FunctionUrlConfig: {AuthType: !Ref P}", &format!("11 AuthType is not known: {why}"));
-    let config = "11 FunctionUrlConfig is not known: the condition IsProd can't be evaluated";
-    check_sam("{}", "FunctionUrlConfig: !If [IsProd, {AuthType: AWS_IAM}, {AuthType: NONE}]", config);
+    let config = format!("11 FunctionUrlConfig is not known: {of_condition}");
+    check_sam("{}", "FunctionUrlConfig: !If [IsProd, {AuthType: AWS_IAM}, {AuthType: NONE}]", &config);
 }
 
 #[test]

@@ -299,7 +299,7 @@ fn what_a_document_asks_is_read_or_its_route_is_not_served() {
     check("Api", "security: {A: []}", "16 E0120 security is a map");
     check("Api", "security: [A]", "16 E0120 security is a text or a number");
     check("Api", "security: [{A: []}, A]", "16 E0120 security is a text or a number");
-    let unknown = "16 E0120 security is not known: the condition Unknown can't be evaluated";
+    let unknown = "16 E0120 security is not known: whether Unknown is met is not known, as the parameter Unknown has no default; `--parameter Unknown=VALUE` gives it a value";
     check("HttpApi", "security: !If [Unknown, [{A: []}], []]", unknown);
     let scopes = "16 E0120 scopes is not known: it is exported by another stack";
     check("HttpApi", "security: [{A: [!ImportValue x]}]", scopes);
@@ -310,7 +310,7 @@ fn what_a_document_asks_is_read_or_its_route_is_not_served() {
     let other = "16 E0120 the type of x-amazon-apigateway-auth is `custom`";
     check("Api", "x-amazon-apigateway-auth: {type: custom}", other);
     check("Api", "x-amazon-apigateway-auth: {}", "16 E0120 the type of x-amazon-apigateway-auth is ``");
-    let unknown = "16 E0120 the type of x-amazon-apigateway-auth is not known: the parameter Unknown has no default and is not given";
+    let unknown = "16 E0120 the type of x-amazon-apigateway-auth is not known: the parameter Unknown has no default; `--parameter Unknown=VALUE` gives it a value";
     check("Api", "x-amazon-apigateway-auth: {type: !Ref Unknown}", unknown);
     check(
         "Api",

@@ -276,6 +276,41 @@ fn templates_may_be_json() {
     check_with(&[("template.yaml", JSON)], &ProjectOptions::default(), expected);
 }
 
+/// CloudFormation reads YAML 1.1, where more words than `true` and `false` are booleans.
+#[test]
+fn booleans_are_those_of_yaml_1_1() {
+    let key = |value: &str| {
+        let events = format!(
+            "      Handler: a.b\n      Events: {{E: {{Type: Api, Properties: {{Path: /, Method: get, Auth: {{ApiKeyRequired: {value}}}}}}}}}\n"
+        );
+        let found = project(&[("template.yaml", &one(&events))], &ProjectOptions::default());
+        let EventSource::Http(http) = &found.functions[0].sources[0] else { panic!("{value}") };
+        http.front.keys.is_some()
+    };
+    for value in ["yes", "Yes", "YES", "on", "On", "true", "TRUE", "\"true\""] {
+        assert!(key(value), "{value}");
+    }
+    for value in ["no", "No", "NO", "off", "OFF", "false", "False"] {
+        assert!(!key(value), "{value}");
+    }
+    let properties = "      Handler: a.b\n      Environment: {Variables: {A: yes, B: 'yes', C: y, D: yEs, on: Off, E: !Ref Off}}\n      Events: {S: {Type: Schedule, Properties: {Schedule: rate(1 day), Enabled: no}}}\n";
+    let template = format!("{}Parameters: {{Off: {{Type: String, Default: NO}}}}\n", one(properties));
+    check_with(
+        &[("template.yaml", &template)],
+        &ProjectOptions::default(),
+        "
+2 F = F: a.b in ``, -, 3s, 128 MB
+  A=true
+  B=yes
+  C=y
+  D=yEs
+  E=false
+  on=false
+  7 rule S: rate(1 day) UTC, disabled
+",
+    );
+}
+
 /// One function whose properties begin in line 4.
 fn one(properties: &str) -> String {
     format!("Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n{properties}")
@@ -588,14 +623,14 @@ fn circles_end() {
 #[test]
 fn conditions_are_evaluated() {
     let check = |condition: &str, expected: Option<&str>| {
-        let head = "Parameters: {Open: {Type: String}}\nConditions:\n  Yes: !Equals [a, a]\n  No: !Equals [a, b]\n  Open: !Equals [!Ref Open, a]\n";
+        let head = "Parameters: {Open: {Type: String}}\nConditions:\n  Met: !Equals [a, a]\n  Not: !Equals [a, b]\n  Open: !Equals [!Ref Open, a]\n";
         let function = one("      Handler: a.b\n      Environment: {Variables: {V: !If [C, x, y]}}\n");
         let template = format!("{head}  C: {condition}\n{function}");
         let found = project(&[("template.yaml", &template)], &ProjectOptions::default());
         assert_eq!(found.functions[0].variables.get("V").map(String::as_str), expected, "{condition}");
         assert_eq!(found.ignored.is_empty(), expected.is_some(), "{condition}");
     };
-    let (yes, no, open) = ("!Condition Yes", "!Condition No", "!Condition Open");
+    let (yes, no, open) = ("!Condition Met", "!Condition Not", "!Condition Open");
     check(&format!("!And [{yes}, {yes}]"), Some("x"));
     check(&format!("!And [{yes}, {no}]"), Some("y"));
     check(&format!("!And [{open}, {no}]"), Some("y"));
@@ -606,7 +641,7 @@ fn conditions_are_evaluated() {
     check(&format!("!Or [{no}, {open}]"), None);
     check(&format!("!Not [{no}]"), Some("x"));
     check(&format!("!Not [{open}]"), None);
-    check("{Condition: Yes}", Some("x"));
+    check("{Condition: Met}", Some("x"));
     check("!Condition Nowhere", None);
     check("!What [x]", None);
 }
@@ -699,7 +734,7 @@ fn a_function_without_a_known_handler_is_left_out_with_a_word() {
         &ProjectOptions::default(),
         "
 ignored 4: the function F: what it needs is not known here
-ignored 7: the handler: the parameter H has no default and is not given
+ignored 7: the handler: the parameter H has no default; `--parameter H=VALUE` gives it a value
 ",
     );
 }
@@ -847,4 +882,71 @@ fn wrong_subscriptions_have_their_lines() {
         &format!("{{TopicArn: t, Protocol: sqs, {queue}, FilterPolicy: {{a: b}}}}"),
         "the filter policy: `a` has no list of conditions; fix: write e.g. store: [books, {prefix: mu}]",
     );
+}
+
+/// What starts, guards or is a function elsewhere is missing; what is of the deployment is not.
+#[test]
+fn lost_triggers_and_guards_are_missing() {
+    let template = r#"Transform: AWS::Serverless-2016-10-31
+Resources:
+  Rest: {Type: AWS::ApiGateway::RestApi, Properties: {Name: x}}
+  Part: {Type: AWS::ApiGateway::Resource, Properties: {PathPart: items}}
+  Get: {Type: AWS::ApiGateway::Method, Properties: {HttpMethod: GET}}
+  Sockets: {Type: AWS::ApiGatewayV2::Api, Properties: {ProtocolType: WEBSOCKET}}
+  Nested: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: nested.yaml}}
+  Other: {Type: AWS::Serverless::Application, Properties: {Location: other.yaml}}
+  Steps: {Type: AWS::Serverless::StateMachine, Properties: {DefinitionUri: x.json}}
+  Later: {Type: AWS::Lambda::EventInvokeConfig, Properties: {FunctionName: F}}
+  Uploads:
+    Type: AWS::S3::Bucket
+    Properties:
+      NotificationConfiguration: {LambdaConfigurations: []}
+      VersioningConfiguration: {Status: Enabled}
+  Role: {Type: AWS::IAM::Role}
+  Allowed: {Type: AWS::Lambda::Permission, Properties: {FunctionName: F}}
+  Api: {Type: AWS::Serverless::Api, Properties: {StageName: x, Auth: {ResourcePolicy: {IpRangeBlacklist: [10.0.0.0/8]}, InvokeRole: NONE}}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Policies: [x]
+      Events:
+        Foreign: {Type: SQS, Properties: {Queue: !ImportValue other}}
+        Alexa: {Type: AlexaSkill}
+        Tagged: {Type: S3, Properties: {Bucket: !Ref Uploads, Events: "s3:ObjectTagging:Put"}}
+  Java: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, Runtime: java21}}
+"#;
+    let found = project(&[("template.yaml", template)], &ProjectOptions::default());
+    let of = |is_missing: bool| -> Vec<&str> {
+        let ones = found.ignored.iter().filter(|one| one.is_missing == is_missing);
+        ones.map(|one| one.what.as_str()).collect()
+    };
+    assert_eq!(
+        of(true),
+        [
+            "the type AWS::ApiGateway::RestApi of Rest",
+            "the type AWS::ApiGateway::Method of Get",
+            "the type AWS::ApiGatewayV2::Api of Sockets",
+            "the type AWS::CloudFormation::Stack of Nested",
+            "the type AWS::Serverless::Application of Other",
+            "the type AWS::Serverless::StateMachine of Steps",
+            "the type AWS::Lambda::EventInvokeConfig of Later",
+            "NotificationConfiguration of Uploads",
+            "Auth.ResourcePolicy of Api",
+            "the event Foreign",
+            "the event Alexa",
+            "s3:ObjectTagging:Put of Tagged",
+            "the function Java",
+        ]
+    );
+    let ignored = [
+        "the type AWS::ApiGateway::Resource of Part",
+        "VersioningConfiguration of Uploads",
+        "the type AWS::IAM::Role of Role",
+        "the type AWS::Lambda::Permission of Allowed",
+        "Auth.InvokeRole of Api",
+        "Policies of F",
+        "the queue",
+    ];
+    assert_eq!(of(false), ignored);
 }

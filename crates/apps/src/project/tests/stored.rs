@@ -91,7 +91,7 @@ Resources:
             "5: its destination of what failed of One: the function Node is not served",
         ]
     );
-    assert!(found.ignored[1].is_missing());
+    assert!(found.ignored[1].is_missing);
     let yml = "service: s\nprovider: {name: aws}\nfunctions:\n  good: {handler: a.b}\n  own: {handler: a.b, name: named}\n  node: {handler: a.b, runtime: nodejs22.x}\n  one: {handler: a.b, destinations: {onSuccess: own, onFailure: good}}\n  two: {handler: a.b, destinations: {onSuccess: godo, onFailure: node}}\n";
     let found = check("serverless.yml", yml, (&["good", "own", "one", "two"], &[]));
     assert_eq!(

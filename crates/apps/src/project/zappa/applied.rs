@@ -30,6 +30,12 @@ pub(super) const APPLIED_OF_EVENT: [&str; 9] = [
     "event_pattern",
 ];
 
+/// Whether a key without effect starts or guards something at AWS.
+pub(super) fn is_missing(key: &str) -> bool {
+    let guards = ["authorizer", "api_key_required", "iam_authorization", "cognito"];
+    key == "websocket_handler_module" || guards.contains(&key)
+}
+
 /// Why a key has no effect.
 pub(super) fn why_not_applied(key: &str) -> &'static str {
     match key {

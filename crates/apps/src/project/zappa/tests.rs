@@ -97,7 +97,7 @@ fn a_stage_is_a_web_app_and_functions() {
 fn what_starts_nothing_here_is_missing() {
     let found = read(&[("zappa_settings.json", SETTINGS)], Some("dev")).unwrap();
     let missing: Vec<&str> =
-        found.ignored.iter().filter(|one| one.is_missing()).map(|one| one.what.as_str()).collect();
+        found.ignored.iter().filter(|one| one.is_missing).map(|one| one.what.as_str()).collect();
     assert_eq!(
         missing,
         [

@@ -97,7 +97,7 @@ pub(super) fn settle(
     let shown = format!("{} {path}", event.route.method.as_deref().unwrap_or("ANY"));
     let Some(items) = document.path_items() else {
         let why = "the document of its API can't be read, so it is not served";
-        findings.ignore(line, format!("the event {shown}"), why);
+        findings.missing(line, format!("the event {shown}"), why);
         return;
     };
     for item in items.iter().filter(|item| is_same_path(document.path_of(&item.key), path)) {
@@ -124,7 +124,7 @@ pub(super) fn settle(
         function.into_iter().for_each(|one| one.sources.push(EventSource::Http(event.route.clone())));
     } else {
         let why = "the document of its API says which routes there are, so it is not served";
-        findings.ignore(line, format!("the event {shown}"), why);
+        findings.missing(line, format!("the event {shown}"), why);
     }
 }
 

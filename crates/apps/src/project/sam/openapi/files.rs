@@ -22,7 +22,7 @@ pub(super) fn included(properties: &Node) -> Option<&Node> {
 pub(super) fn load(findings: &mut Findings, root: &Path, node: &Node) -> Option<(String, Node)> {
     let text = node.scalar().filter(|text| !text.contains("://"));
     let Some(text) = text else {
-        findings.ignore(
+        findings.missing(
             node.line,
             "an OpenAPI document",
             "it is not in this folder, so its routes are not served",
