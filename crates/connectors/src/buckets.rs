@@ -88,6 +88,7 @@ fn event_name(kind: ObjectChangeKind) -> &'static str {
     match kind {
         ObjectChangeKind::Put(ObjectOrigin::Put) => "ObjectCreated:Put",
         ObjectChangeKind::Put(ObjectOrigin::Copy) => "ObjectCreated:Copy",
+        ObjectChangeKind::Put(ObjectOrigin::Upload { .. }) => "ObjectCreated:CompleteMultipartUpload",
         ObjectChangeKind::Removed => "ObjectRemoved:Delete",
     }
 }
@@ -175,7 +176,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use ingle_store::{Operation, Options, PutObject};
+    use ingle_store::{DeleteObject, Operation, Options, PutObject};
     use ingle_types::clock::MovedClock;
     use ingle_types::faults::Faults;
     use serde_json::Value;
@@ -240,12 +241,14 @@ mod tests {
         let watch = watch(&store, "my-photos", &function, rule);
         put(&store, "red flower.jpg").await;
         put(&store, "notes.txt").await;
-        let remove =
-            |name: &str| Operation::DeleteObject { container: "my-photos".into(), name: name.into() };
+        let remove = |name: &str| {
+            Operation::DeleteObject(DeleteObject { hop_count: 5, ..DeleteObject::new("my-photos", name) })
+        };
         store.commit(vec![remove("red flower.jpg"), remove("red flower.jpg")]).await.unwrap();
         let found = events(&store, &function).await;
         assert_eq!(found.len(), 2, "{found:?}");
-        let ((put, hop_count), (removed, _)) = (&found[0], &found[1]);
+        let ((put, hop_count), (removed, removal_hop_count)) = (&found[0], &found[1]);
+        assert_eq!(*removal_hop_count, 5, "whose work it was that removed it");
         assert_eq!((&put["eventName"], *hop_count), (&json!("ObjectCreated:Put"), 3));
         assert_eq!(
             (&put["eventTime"], &put["awsRegion"]),
@@ -261,6 +264,30 @@ mod tests {
         assert!(gone["sequencer"].as_str() > object["sequencer"].as_str());
         drop(watch);
         put_is_not_told(&store, &function).await;
+    }
+
+    #[tokio::test]
+    async fn an_object_that_came_in_parts_is_told_as_one() {
+        let (_folder, store) = store();
+        let function = FunctionName::new("work");
+        let events = ["s3:ObjectCreated:CompleteMultipartUpload", "s3:ObjectRemoved:*"];
+        let _watches = [
+            watch(&store, "my-photos", &function, rule(&events, None, None)),
+            watch(&store, "my-photos", &function, rule(&["s3:ObjectRemoved:Delete"], None, None)),
+        ];
+        put(&store, "whole.jpg").await;
+        let origin = ObjectOrigin::Upload { part_count: 3 };
+        let object = PutObject { origin, ..PutObject::new("my-photos", "parts.jpg", Bytes::from("content")) };
+        let tag = store.put_objects(vec![Operation::PutObject(object)]).await.unwrap().remove(0);
+        let found = self::events(&store, &function).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0["eventName"], "ObjectCreated:CompleteMultipartUpload");
+        assert_eq!(found[0].0["s3"]["object"]["eTag"], tag.trim_matches('"'));
+        assert!(tag.ends_with("-3\""), "{tag}");
+        // Two rules of one function fit, and it is told once.
+        let delete = DeleteObject::new("my-photos", "parts.jpg");
+        store.commit(vec![Operation::DeleteObject(delete)]).await.unwrap();
+        assert_eq!(self::events(&store, &function).await.len(), 2);
     }
 
     async fn put_is_not_told(store: &Store, function: &FunctionName) {

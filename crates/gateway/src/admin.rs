@@ -31,7 +31,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use ingle_store::{Operation, Store};
+use ingle_store::{DeleteObject, Operation, Store};
 use ingle_types::datum::{Datum, HttpRequest};
 use ingle_types::event::futures::BoxFuture;
 use ingle_types::event::{Delivery, Event, Invocation, Trace};
@@ -192,8 +192,7 @@ impl Admin {
                 }
             },
             Method::DELETE => {
-                let (container, name) = (container.to_owned(), name.to_owned());
-                let delete = Operation::DeleteObject { container, name };
+                let delete = Operation::DeleteObject(DeleteObject::new(container, name));
                 self.store.commit(vec![delete]).await.map_err(Refused::from)?;
                 blobs::whole(json!({"blob": path}).to_string()).map_err(|never| match never {})
             }

@@ -12,16 +12,18 @@
 //! | topics: forms and XML | `sns` |
 //! | functions: what the port of a project has | [`functions`] |
 //! | what is refused, in each protocol | `refusal` |
-//! | buckets: paths and XML | `asked`, `s3`, `listing`, `uploads`, `xml` |
+//! | buckets: paths and XML | `asked`, `s3`, `conditions`, `listing`, `xml` |
+//! | objects in parts | `uploads`, `upload_lists` |
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use ingle_store::Store;
 use ingle_tasks::Tasks;
 use ingle_types::clock::ClockHandle;
@@ -38,6 +40,7 @@ use refusal::Protocol;
 mod asked;
 mod attributes;
 mod body;
+mod conditions;
 mod fifo;
 pub mod functions;
 mod listing;
@@ -47,13 +50,21 @@ mod s3;
 mod signature;
 mod sns;
 mod sqs;
+mod upload_lists;
 mod uploads;
 mod xml;
 
 pub use signature::Credentials;
+pub(crate) use uploads::keep_swept;
 
 /// Longest body, in bytes: an object in one piece, or a part of one.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest body of a request for queues and topics, in bytes: a batch of messages as JSON or as a form writes them.
+const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long a client may take for the next piece of a body.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Of more bytes than that, digests are made aside.
+const AT_ONCE_BYTES_MAX: usize = 256 * 1024;
 /// Stands for an account where there is none.
 const ACCOUNT: &str = "000000000000";
 
@@ -96,6 +107,11 @@ impl Fault {
 impl From<ingle_store::Error> for Fault {
     fn from(error: ingle_store::Error) -> Self {
         match error {
+            ingle_store::Error::ObjectCondition { exists: true, .. } => conditions::failed(),
+            ingle_store::Error::ObjectCondition { name, exists: false } => {
+                let message = format!("The specified key does not exist: {name}");
+                Self::new(StatusCode::NOT_FOUND, "NoSuchKey", message)
+            }
             ingle_store::Error::ObjectName { .. } => Self::bad("InvalidArgument", error.to_string()),
             other => {
                 tracing::error!(code = other.code(), "a client of AWS in a function was not served: {other}");
@@ -117,14 +133,7 @@ impl Aws {
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let (head, body) = request.into_parts();
         let protocol = Protocol::of(&head);
-        let answered = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-            Ok(body) => self.serve(&head, body.to_bytes()).await,
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                let message = format!("a body has at most {BODY_BYTES_MAX} bytes here");
-                Err(Fault::bad("EntityTooLarge", message))
-            }
-            Err(error) => Err(Fault::bad("IncompleteBody", format!("the body ended early: {error}"))),
-        };
+        let answered = self.serve(&head, body).await;
         let mut answer = answered.unwrap_or_else(|fault| refusal::answer(&fault, protocol));
         if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
             answer.headers_mut().insert("x-amz-request-id", id.clone());
@@ -133,10 +142,16 @@ impl Aws {
         Ok(answer)
     }
 
-    async fn serve(&self, head: &Parts, body: Bytes) -> Result<Answer, Fault> {
-        let service = signature::check(head, &body, &self.credentials)?;
+    /// Of who has not signed, no body is taken.
+    async fn serve(&self, head: &Parts, body: Incoming) -> Result<Answer, Fault> {
+        let claim = signature::Claim::read(head, &self.credentials)?;
+        let most = if claim.service() == "s3" { BODY_BYTES_MAX } else { CALL_BYTES_MAX };
+        let body = received(body, most).await?;
+        if claim.needs_digest() {
+            claim.confirm(&aside(&body, signature::digest).await)?;
+        }
         let origin = origin(head);
-        match service.as_str() {
+        match claim.service() {
             "sqs" => sqs::answer(self, head, &body, &origin).await,
             "lambda" => functions::answer(&self.functions, head.clone(), &body, &origin).await,
             "sns" => Ok(sns::answer(self, &body, &origin).await),
@@ -149,6 +164,45 @@ impl Aws {
                 Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message))
             }
         }
+    }
+}
+
+/// The whole body, if it comes without long pauses and is not too long.
+async fn received<B>(body: B, most: usize) -> Result<Bytes, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = std::pin::pin!(Limited::new(body, most));
+    let mut whole = BytesMut::new();
+    loop {
+        let Ok(frame) = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await else {
+            let message = format!("no more of the body has come for {} seconds", PIECE_TIMEOUT.as_secs());
+            return Err(Fault::bad("RequestTimeout", message));
+        };
+        match frame {
+            None => return Ok(whole.freeze()),
+            Some(Ok(frame)) => whole.extend_from_slice(frame.data_ref().map_or(&[], AsRef::as_ref)),
+            Some(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                return Err(Fault::bad("EntityTooLarge", format!("a body has at most {most} bytes here")));
+            }
+            Some(Err(error)) => {
+                return Err(Fault::bad("IncompleteBody", format!("the body ended early: {error}")));
+            }
+        }
+    }
+}
+
+/// Works on bytes; on many of them where it holds up nobody else.
+async fn aside<T: Send + 'static>(bytes: &Bytes, work: fn(&[u8]) -> T) -> T {
+    if bytes.len() <= AT_ONCE_BYTES_MAX {
+        return work(bytes);
+    }
+    let there = bytes.clone();
+    match tokio::task::spawn_blocking(move || work(&there)).await {
+        Ok(done) => done,
+        // It panicked, or the server stops.
+        Err(_) => work(bytes),
     }
 }
 
@@ -188,6 +242,8 @@ fn text<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::channel::Channel;
+
     use super::*;
 
     #[test]
@@ -203,5 +259,23 @@ mod tests {
         check(root, 0, parent);
         check("Root=1-x;Lineage=1:a:99999999999", 0, "");
         check("", 0, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_not_waited_for_without_end() {
+        let (mut sender, body) = Channel::<Bytes>::new(4);
+        sender.send_data(Bytes::from("first ")).await.unwrap();
+        let late = async {
+            tokio::time::sleep(PIECE_TIMEOUT - Duration::from_secs(1)).await;
+            sender.send_data(Bytes::from("second")).await.unwrap();
+            drop(sender);
+        };
+        let (found, ()) = tokio::join!(received(body, 12), late);
+        assert_eq!(found.unwrap(), "first second");
+        let (mut sender, body) = Channel::<Bytes>::new(4);
+        sender.send_data(Bytes::from("first")).await.unwrap();
+        assert_eq!(received(body, 12).await.unwrap_err().code, "RequestTimeout");
+        let long = Full::new(Bytes::from("0123456789"));
+        assert_eq!(received(long, 9).await.unwrap_err().code, "EntityTooLarge");
     }
 }

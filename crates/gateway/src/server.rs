@@ -14,10 +14,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ingle_tasks::{StopSignal, TaskKind, Tasks};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
 use crate::admin::Admin;
 use crate::auth::Peer;
-use crate::aws::Aws;
+use crate::aws::{Aws, keep_swept};
 use crate::hosts::{Host, Hosts};
 use crate::{caller, service};
 
@@ -25,6 +26,8 @@ use crate::{caller, service};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last bytes of an answer may take to leave after a stop.
 const LAST_BYTES: Duration = Duration::from_millis(200);
+/// Connections of clients of AWS that are served at once.
+const AWS_CONNECTIONS_MAX: usize = 1024;
 /// Pause after `accept` failed, e.g. because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -80,8 +83,13 @@ pub fn serve_admin(admin: Arc<Admin>, tasks: &Tasks, listener: UnixListener) {
 pub fn serve_aws(aws: Arc<Aws>, listener: TcpListener) {
     let tasks = aws.tasks.clone();
     let owner = tasks.clone();
+    let sweep = keep_swept(aws.store.clone(), aws.clock.clone());
+    drop(tasks.spawn(TaskKind::Supervisor, "uploads", sweep));
+    let places = Arc::new(Semaphore::new(AWS_CONNECTIONS_MAX));
     let accept = async move {
         loop {
+            // Who comes when all are taken waits in the kernel.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     stream.set_nodelay(true).ok();
@@ -91,8 +99,13 @@ pub fn serve_aws(aws: Arc<Aws>, listener: TcpListener) {
                     let serve = service_fn(move |request| answers.track(aws.clone().answer(request)));
                     // Functions that finish their work after a stop was asked for still need it.
                     let stop = owner.stop_signal(TaskKind::Supervisor);
-                    let http = builder().serve_connection(TokioIo::new(stream), serve);
-                    drop(owner.spawn(TaskKind::Supervisor, "aws", until_stopped(http, in_work, stop)));
+                    // A function that was ended while it waited for a message gets none any more.
+                    let http = builder().half_close(false).serve_connection(TokioIo::new(stream), serve);
+                    let connection = async move {
+                        until_stopped(http, in_work, stop).await;
+                        drop(place);
+                    };
+                    drop(owner.spawn(TaskKind::Supervisor, "aws", connection));
                 }
                 Err(error) => pause(&error).await,
             }

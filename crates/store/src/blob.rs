@@ -2,7 +2,9 @@
 //!
 //! A file is written and synced before the commit that refers to it, and removed only after the commit that
 //! removed the last reference. So a crash at any point leaves at most a file without a reference, which the
-//! sweep at the next open removes. A *pin* keeps a file from being removed between its writing and its commit.
+//! sweep at the next open removes. A *pin* keeps a file from being removed between its writing and its commit. When the
+//! last pin of a file is gone, the writer looks whether a row refers to it ([`Blobs::unpinned`]): what was refused,
+//! failed or given up before leaves no file either.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -25,23 +27,31 @@ pub(crate) type Digest = [u8; 32];
 #[derive(Clone, Debug)]
 pub(crate) struct Blobs {
     directory: PathBuf,
-    pins: Arc<Mutex<HashMap<Digest, usize>>>,
+    pins: Arc<Mutex<Pins>>,
+}
+
+#[derive(Debug, Default)]
+struct Pins {
+    counts: HashMap<Digest, usize>,
+    /// Had pins, and has none now.
+    unpinned: Vec<Digest>,
 }
 
 /// While it lives, the file of this digest is not removed.
 #[derive(Debug)]
 pub(crate) struct Pin {
     pub(crate) digest: Digest,
-    pins: Arc<Mutex<HashMap<Digest, usize>>>,
+    pins: Arc<Mutex<Pins>>,
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = pins.get_mut(&self.digest) {
+        if let Some(count) = pins.counts.get_mut(&self.digest) {
             *count -= 1;
             if *count == 0 {
-                pins.remove(&self.digest);
+                pins.counts.remove(&self.digest);
+                pins.unpinned.push(self.digest);
             }
         }
     }
@@ -55,8 +65,14 @@ impl Blobs {
     }
 
     pub(crate) fn pin(&self, digest: Digest) -> Pin {
-        *self.pins.lock().unwrap_or_else(PoisonError::into_inner).entry(digest).or_default() += 1;
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        *pins.counts.entry(digest).or_default() += 1;
         Pin { digest, pins: self.pins.clone() }
+    }
+
+    /// Files that have lost their last pin since this was asked before.
+    pub(crate) fn unpinned(&self) -> Vec<Digest> {
+        std::mem::take(&mut self.pins.lock().unwrap_or_else(PoisonError::into_inner).unpinned)
     }
 
     /// Puts `body` safely on disk. When this returns, a commit may refer to it.
@@ -132,7 +148,7 @@ impl Blobs {
     /// writer that comes now pins first and finds the file gone, one that came before has pinned it.
     pub(crate) fn remove_unless(&self, digest: &Digest, is_referenced: impl FnOnce() -> bool) {
         let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        if pins.contains_key(digest) || is_referenced() {
+        if pins.counts.contains_key(digest) || is_referenced() {
             return;
         }
         if let Err(error) = fs::remove_file(self.path(digest)) {

@@ -63,6 +63,12 @@ pub enum Error {
         name: String,
         problem: &'static str,
     },
+    #[error("{name} {}", if *exists { "is another one than the one that was asked for" } else { "does not exist" })]
+    ObjectCondition {
+        /// Container and name.
+        name: String,
+        exists: bool,
+    },
     #[error("the partition key at {path} must be a string, a number, a boolean or null, and this is {found}")]
     PartitionKey { path: String, found: &'static str },
 }
@@ -86,6 +92,7 @@ impl Error {
             Self::AmbiguousDocument { .. } => "E0414",
             Self::PartitionKey { .. } => "E0415",
             Self::ObjectName { .. } => "E0420",
+            Self::ObjectCondition { .. } => "E0425",
             Self::EntityExists { .. } => "E0418",
             Self::Entity { .. } => "E0419",
             Self::TooManyEntities { .. } => "E0424",
@@ -104,6 +111,7 @@ impl Error {
             | Self::Entity { .. }
             | Self::TooManyEntities { .. }
             | Self::ObjectName { .. }
+            | Self::ObjectCondition { .. }
             | Self::PartitionKey { .. } => Blame::App,
             Self::InUse { .. }
             | Self::LeaseLost { .. }
@@ -165,6 +173,7 @@ impl Error {
             Self::ObjectName { .. } => {
                 "write container/name: 3 to 63 lower-case letters, digits and single dashes, a slash, and a text of at most 1024 characters"
             }
+            Self::ObjectCondition { .. } => "read it again, and try again with what it is now",
             Self::PartitionKey { .. } => "choose another partition key path or store a plain value there",
         };
         Some(hint.to_owned())

@@ -9,6 +9,7 @@
 //! | to find | look in |
 //! |---|---|
 //! | what can be asked, and the answers | [`Store`], [`Operation`], `model` |
+//! | what is checked and written before a commit | `commit`, `step` |
 //! | how a group is committed, and what follows when the disk fails | `writer` |
 //! | what a step does to the rows | `queue`, `document`, `table`, `checkpoint` |
 //! | tables, versions, the check after an unclean end | `schema` |
@@ -19,6 +20,7 @@
 
 mod blob;
 mod checkpoint;
+mod commit;
 mod database;
 mod document;
 mod error;
@@ -46,9 +48,9 @@ pub use model::{
 };
 pub use model::{Entity, EntityQuery, NewEntity, TableSummary};
 pub use object::{
-    CONTENT_TYPE_DEFAULT, Object, ObjectChange, ObjectChangeKind, ObjectContainerSummary, ObjectContent,
-    ObjectFile, ObjectHook, ObjectInfo, ObjectOrigin, ObjectReader, ObjectWatch, ObjectWriter, PutObject,
-    StagedObject,
+    CONTENT_TYPE_DEFAULT, DeleteObject, Object, ObjectChange, ObjectChangeKind, ObjectCondition,
+    ObjectContainerSummary, ObjectContent, ObjectFile, ObjectHook, ObjectInfo, ObjectOrigin, ObjectReader,
+    ObjectWatch, ObjectWriter, PutObject, StagedObject, check_object_name,
 };
 pub use store::Store;
 pub use table::check_table_name;

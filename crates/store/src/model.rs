@@ -9,7 +9,7 @@ use ingle_types::filter::Filter;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::object::PutObject;
+use crate::object::{DeleteObject, ObjectCondition, PutObject};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,9 +60,18 @@ pub enum Operation {
     /// [`crate::Store::on_object`].
     PutObject(PutObject),
     /// Deleting what does not exist succeeds.
-    DeleteObject {
+    DeleteObject(DeleteObject),
+    /// All objects whose names begin so, also those that were put while this was asked for.
+    DeleteObjects {
+        container: String,
+        prefix: String,
+    },
+    /// Does nothing. Fails with [`crate::Error::ObjectCondition`], and with it the commit, unless the object is so at
+    /// this point of the commit.
+    RequireObject {
         container: String,
         name: String,
+        is: ObjectCondition,
     },
     /// Deleting what does not exist succeeds.
     DeleteDocument {

@@ -25,6 +25,7 @@ mod stage;
 pub use api::{Object, ObjectReader};
 pub use file::ObjectFile;
 pub use hooks::ObjectWatch;
+pub use ledger::check_object_name;
 pub use stage::ObjectWriter;
 
 pub(crate) use hooks::Hooks;
@@ -42,6 +43,8 @@ pub struct PutObject {
     pub content: ObjectContent,
     pub content_type: String,
     pub metadata: BTreeMap<String, String>,
+    /// What else is told of its content to those who get it, by the names of HTTP in small letters: `cache-control`.
+    pub headers: BTreeMap<String, String>,
     /// How it comes here, for those who are told of it.
     pub origin: ObjectOrigin,
     /// Hops of the event whose work made it; 0 if none did.
@@ -57,6 +60,7 @@ impl PutObject {
             content: content.into(),
             content_type: CONTENT_TYPE_DEFAULT.to_owned(),
             metadata: BTreeMap::new(),
+            headers: BTreeMap::new(),
             origin: ObjectOrigin::Put,
             hop_count: 0,
             trace_parent: String::new(),
@@ -71,6 +75,38 @@ pub enum ObjectOrigin {
     Put,
     /// From another object.
     Copy,
+    /// In parts, which its tag says.
+    Upload { part_count: u32 },
+}
+
+/// An object to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteObject {
+    pub container: String,
+    pub name: String,
+    /// Hops of the event whose work deletes it; 0 if none does.
+    pub hop_count: u32,
+    pub trace_parent: String,
+}
+
+impl DeleteObject {
+    pub fn new(container: &str, name: &str) -> Self {
+        Self {
+            container: container.to_owned(),
+            name: name.to_owned(),
+            hop_count: 0,
+            trace_parent: String::new(),
+        }
+    }
+}
+
+/// What an object has to be for a commit to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectCondition {
+    Absent,
+    Present,
+    /// There, and with this entity tag.
+    Tagged(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -114,12 +150,15 @@ impl PartialEq for StagedObject {
 pub struct ObjectInfo {
     pub container: String,
     pub name: String,
-    /// In quotes, as in HTTP. Each put gives a new one, also of the same content.
+    /// In quotes, as in HTTP. Each put gives a new one, also of the same content. Of an object that came in parts it ends
+    /// with how many there were, as clients of S3 know it: `"0x000000000000002A-3"`.
     pub etag: String,
     /// In bytes.
     pub size: u64,
     pub content_type: String,
     pub metadata: BTreeMap<String, String>,
+    /// See [`PutObject::headers`].
+    pub headers: BTreeMap<String, String>,
     pub updated_at: SystemTime,
 }
 
@@ -187,6 +226,7 @@ impl fmt::Debug for ObjectHook {
 }
 
 /// The tag of the change with this number, in the shape of Azure's.
-pub(crate) fn etag(change_number: i64) -> String {
-    format!("\"0x{change_number:016X}\"")
+pub(crate) fn etag(change_number: i64, part_count: Option<u32>) -> String {
+    let parts = part_count.map(|count| format!("-{count}")).unwrap_or_default();
+    format!("\"0x{change_number:016X}{parts}\"")
 }

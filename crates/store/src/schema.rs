@@ -147,6 +147,33 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX messages_grouped ON messages (queue_id, group_name, sequence)
         WHERE state = 0 AND group_name IS NOT NULL;
 ",
+    "
+    -- headers: a JSON object of texts. part_count: of an object that came in parts. The table is made anew, as what stands
+    -- behind a body can't be read without it.
+    CREATE TABLE objects_with_headers (
+        number        INTEGER PRIMARY KEY,
+        container_id  INTEGER NOT NULL,
+        name          TEXT NOT NULL,
+        change_number INTEGER NOT NULL,
+        size          INTEGER NOT NULL,
+        content_type  TEXT NOT NULL,
+        metadata      TEXT NOT NULL,
+        headers       TEXT NOT NULL,
+        part_count    INTEGER,
+        updated_at_ms INTEGER NOT NULL,
+        digest        BLOB,
+        body          BLOB,
+        UNIQUE (container_id, name)
+    ) STRICT;
+    INSERT INTO objects_with_headers
+        SELECT number, container_id, name, change_number, size, content_type, metadata, '{}', NULL,
+            updated_at_ms, digest, body
+        FROM objects;
+    DROP TABLE objects;
+    ALTER TABLE objects_with_headers RENAME TO objects;
+    CREATE INDEX objects_digest ON objects (digest) WHERE digest IS NOT NULL;
+    CREATE INDEX objects_of_container ON objects (container_id, number);
+",
 ];
 
 /// How many times a delivery that was lost with the whole server is not counted as an attempt.
@@ -262,4 +289,33 @@ fn referenced(connection: &Connection) -> rusqlite::Result<HashSet<Digest>> {
     )?;
     let rows = statement.query_map((), |row| row.get::<_, Digest>(0))?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_of_an_older_store_stay() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let of_headers = MIGRATIONS.iter().position(|sql| sql.contains("objects_with_headers")).unwrap();
+        for migration in &MIGRATIONS[..of_headers] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO objects VALUES (7, 1, 'a', 3, 5, 'text/plain', '{\"by\":\"Ann\"}', 9, NULL, x'6869')",
+            )
+            .unwrap();
+        migrate(&mut connection, i64::try_from(of_headers).unwrap()).unwrap();
+        let found: (i64, String, String, Vec<u8>, Option<u32>) = connection
+            .query_row(
+                "SELECT number, metadata, headers, body, part_count FROM objects INDEXED BY objects_of_container
+                 WHERE container_id = 1",
+                (),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+            )
+            .unwrap();
+        assert_eq!(found, (7, "{\"by\":\"Ann\"}".to_owned(), "{}".to_owned(), b"hi".to_vec(), None));
+    }
 }

@@ -5,12 +5,12 @@ use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::blob::{Digest, Pin};
+use crate::blob::{self, Pin};
 use crate::checkpoint::NewCheckpoint;
 use crate::document::{self, NewDocument};
 use crate::error::Error;
 use crate::model::{ContainerName, MessageLease, NewMessage, Operation};
-use crate::object::NewObject;
+use crate::object::{DeleteObject, NewObject, ObjectCondition, ObjectContent};
 use crate::table::CheckedEntity;
 
 #[derive(Debug)]
@@ -24,7 +24,9 @@ pub(crate) enum Step {
     DeleteDocument { container: ContainerName, id: String, partition_key: Option<String> },
     Checkpoint(NewCheckpoint),
     PutObject(Box<NewObject>),
-    DeleteObject { container: String, name: String },
+    DeleteObject(DeleteObject),
+    DeleteObjects { container: String, prefix: String },
+    RequireObject { container: String, name: String, is: ObjectCondition },
 }
 
 /// A lease, read back from its receipt.
@@ -69,12 +71,12 @@ impl Fence {
 }
 
 impl Step {
-    /// Everything but large bodies, whose files the caller writes: `blob` is the pin of this message's file.
-    pub(crate) fn prepare(operation: Operation, blob: Option<Pin>) -> Result<Self, Error> {
+    /// Everything but large bodies ([`Self::large_body`]), whose files the caller writes.
+    pub(crate) fn prepare(operation: Operation) -> Result<Self, Error> {
         Ok(match operation {
             Operation::Enqueue(message) => {
                 let message_id = message.id.unwrap_or_else(Uuid::new_v4);
-                Self::Enqueue { message, message_id, blob }
+                Self::Enqueue { message, message_id, blob: None }
             }
             Operation::DeleteMessage(lease) => Self::Delete(Fence::read(&lease)?),
             Operation::ReleaseMessage { lease, visible_after, counts } => {
@@ -92,22 +94,34 @@ impl Step {
                 let partition_key = partition_key.as_ref().map(partition_key_text).transpose()?;
                 Self::DeleteDocument { container, id, partition_key }
             }
-            Operation::PutObject(object) => Self::PutObject(Box::new(NewObject::prepare(object, blob)?)),
-            Operation::DeleteObject { container, name } => Self::DeleteObject { container, name },
+            Operation::PutObject(object) => Self::PutObject(Box::new(NewObject::prepare(object)?)),
+            Operation::DeleteObject(object) => Self::DeleteObject(object),
+            Operation::DeleteObjects { container, prefix } => Self::DeleteObjects { container, prefix },
+            Operation::RequireObject { container, name, is } => Self::RequireObject { container, name, is },
             Operation::SaveCheckpoint { consumer, follows, value } => {
                 Self::Checkpoint(NewCheckpoint { consumer, follows, value })
             }
         })
     }
 
-    /// The file that a row will refer to, if this is done.
-    pub(crate) fn digest(&self) -> Option<Digest> {
+    /// A body that is too large for a row.
+    pub(crate) fn large_body(&self) -> Option<ObjectContent> {
+        let content = match self {
+            Self::Enqueue { message, .. } => ObjectContent::Bytes(message.body.clone()),
+            Self::PutObject(object) => object.content.clone(),
+            _ => return None,
+        };
+        let is_small = matches!(&content, ObjectContent::Bytes(body) if body.len() <= blob::INLINE_MAX);
+        (!is_small).then_some(content)
+    }
+
+    /// Its body is in the file of this pin.
+    pub(crate) fn refer(&mut self, pin: Pin) {
         match self {
-            Self::Enqueue { blob, .. } => blob.as_ref(),
-            Self::PutObject(object) => object.blob.as_ref(),
-            _ => None,
+            Self::Enqueue { blob, .. } => *blob = Some(pin),
+            Self::PutObject(object) => object.blob = Some(pin),
+            _ => {}
         }
-        .map(|pin| pin.digest)
     }
 
     /// Pages of the database that this will dirty, roughly.
@@ -116,13 +130,15 @@ impl Step {
             Self::Enqueue { message, blob: None, .. } => message.body.len(),
             Self::Upsert(document) => document.text.len(),
             Self::InsertEntity(entity) => entity.text.len(),
-            Self::PutObject(object) => object.body.as_ref().map_or(0, bytes::Bytes::len),
+            Self::PutObject(object) => object.body().map_or(0, bytes::Bytes::len),
             Self::Checkpoint(checkpoint) => checkpoint.value.len(),
             Self::Enqueue { .. }
             | Self::Delete(_)
             | Self::Release { .. }
             | Self::Poison { .. }
-            | Self::DeleteObject { .. }
+            | Self::DeleteObject(_)
+            | Self::DeleteObjects { .. }
+            | Self::RequireObject { .. }
             | Self::DeleteDocument { .. } => 0,
         };
         1 + bytes / 4096

@@ -7,26 +7,25 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use ingle_types::clock::{ClockHandle, unix_ms};
-use ingle_types::faults::{Fault, Faults};
+use ingle_types::faults::Faults;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blob::{self, Blobs, Pin};
+use crate::blob::Blobs;
 use crate::checkpoint;
 use crate::database::Database;
 use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::lock::DirectoryLock;
 use crate::model::{
-    Checkpoint, ContainerName, ContainerSummary, Document, NamedCheckpoint, NewMessage, Operation, Options,
-    Reset, ResetReport, Sent,
+    Checkpoint, ContainerName, ContainerSummary, Document, NamedCheckpoint, Options, Reset, ResetReport,
 };
 use crate::model::{Entity, EntityQuery, TableSummary};
-use crate::object::{Hooks, ObjectContent};
+use crate::object::Hooks;
 use crate::query::Query;
 use crate::reader::{self, ReadJob};
 use crate::schema;
-use crate::step::{Step, partition_key_text};
+use crate::step::partition_key_text;
 use crate::table;
 use crate::watch::{QueueWatch, Watches, container_key};
 use crate::writer::{Done, Job, Request, Writer};
@@ -145,59 +144,6 @@ impl Store {
             _threads: Threads(Mutex::new(threads)),
         };
         Ok(Self(Arc::new(inner)))
-    }
-
-    /// Does all operations or none, in one transaction, which is on disk when this returns. If the caller stops
-    /// waiting, it may still be done.
-    ///
-    /// # Errors
-    /// What is wrong with an operation, [`Error::LeaseLost`] among it: nothing was done then. [`Error::DiskFull`]:
-    /// nothing was done, try again later. [`Error::Io`]: the disk failed, and only the next open can tell whether
-    /// it was done; until then [`Error::Broken`].
-    pub async fn commit(&self, operations: Vec<Operation>) -> Result<(), Error> {
-        self.commit_steps(operations).await.map(drop)
-    }
-
-    /// Puts messages into queues, all of them in one commit. Says what each of them got, in their order.
-    ///
-    /// # Errors
-    /// As [`Store::commit`].
-    pub async fn send(&self, messages: Vec<NewMessage>) -> Result<Vec<Sent>, Error> {
-        self.commit_steps(messages.into_iter().map(Operation::Enqueue).collect()).await
-    }
-
-    async fn commit_steps(&self, operations: Vec<Operation>) -> Result<Vec<Sent>, Error> {
-        if operations.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut steps = Vec::with_capacity(operations.len());
-        for operation in operations {
-            let blob = self.write_blob(&operation).await?;
-            steps.push(Step::prepare(operation, blob)?);
-        }
-        match self.request(Request::Commit(steps)).await? {
-            Done::Committed(sent) => Ok(sent),
-            Done::Nothing | Done::Leased(_) | Done::Reset(_) | Done::CaughtUp(_) => Ok(Vec::new()),
-        }
-    }
-
-    async fn write_blob(&self, operation: &Operation) -> Result<Option<Pin>, Error> {
-        let content = match operation {
-            Operation::Enqueue(message) => ObjectContent::Bytes(message.body.clone()),
-            Operation::PutObject(object) => object.content.clone(),
-            _ => return Ok(None),
-        };
-        let blobs = self.0.blobs.clone();
-        let pin = match content {
-            ObjectContent::Bytes(body) if body.len() <= blob::INLINE_MAX => return Ok(None),
-            ObjectContent::Bytes(body) => aside(move || blobs.write(&body)).await??,
-            ObjectContent::Staged(staged) => aside(move || blobs.adopt(&staged.0)).await??,
-            ObjectContent::File(file) => aside(move || blobs.take_over(&file)).await??,
-        };
-        match self.0.faults.at("store.blob.written") {
-            Fault::None => Ok(Some(pin)),
-            Fault::Fail => Err(Error::injected("store.blob.written")),
-        }
     }
 
     /// One document by its id. Without a partition key the id must be unique in the container.

@@ -11,7 +11,7 @@ use ingle_types::clock::{ClockHandle, unix_ms};
 use ingle_types::faults::{Fault, Faults};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blob::Blobs;
+use crate::blob::{Blobs, Digest};
 use crate::database::Database;
 use crate::error::Error;
 use crate::keeper::Keeper;
@@ -33,10 +33,25 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) enum Request {
     Commit(Vec<Step>),
-    Lease { queue: String, count: u32, lease: Duration },
-    Extend { fence: Fence, lease_for: Duration, is_wanted: bool },
-    CatchUp { container: String, hook: ObjectHook, after: i64, count: u32 },
+    Lease {
+        queue: String,
+        count: u32,
+        lease: Duration,
+    },
+    Extend {
+        fence: Fence,
+        lease_for: Duration,
+        is_wanted: bool,
+    },
+    CatchUp {
+        container: String,
+        hook: ObjectHook,
+        after: i64,
+        count: u32,
+    },
     Reset(Reset),
+    /// Nothing but what follows each group: files that nobody refers to go.
+    Sweep,
     Close,
 }
 
@@ -45,7 +60,7 @@ impl Request {
     fn is_durable(&self) -> bool {
         match self {
             Self::Commit(_) | Self::CatchUp { .. } | Self::Reset(_) => true,
-            Self::Lease { .. } | Self::Extend { .. } | Self::Close => false,
+            Self::Lease { .. } | Self::Extend { .. } | Self::Sweep | Self::Close => false,
         }
     }
 
@@ -54,7 +69,7 @@ impl Request {
             Self::Commit(steps) => steps.iter().map(Step::weight).sum(),
             Self::Lease { count, .. } => usize::try_from(*count).unwrap_or(1).min(64),
             Self::CatchUp { count, .. } => usize::try_from(*count).unwrap_or(1),
-            Self::Extend { .. } | Self::Close => 1,
+            Self::Extend { .. } | Self::Sweep | Self::Close => 1,
             Self::Reset(_) => 1024,
         }
     }
@@ -64,11 +79,18 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Done {
     Nothing,
-    /// Messages that were put in, in their order.
-    Committed(Vec<Sent>),
+    Committed(Made),
     Leased(Vec<Leased>),
     Reset(ResetReport),
     CaughtUp(Enqueued),
+}
+
+/// What a commit made, in the order of its operations.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) messages: Vec<Sent>,
+    /// Entity tags of objects.
+    pub(crate) tags: Vec<String>,
 }
 
 pub(crate) struct Writer {
@@ -142,14 +164,24 @@ impl Writer {
                     // A caller that stopped waiting does not undo what is done.
                     drop(job.reply.send(answer));
                 }
-                self.ledger.remove_blobs(&effects.dropped);
+                self.remove_unreferenced(effects.dropped);
             }
             Err(error) => {
                 self.roll_back(&error);
                 answer_all(group, &error);
+                // If it is not known what is on disk, nobody knows what refers to what either.
+                if self.broken.is_none() {
+                    self.remove_unreferenced(Vec::new());
+                }
             }
         }
         self.keeper.tend(&self.ledger);
+    }
+
+    /// Removes the files of bodies that have lost a reference, or never got one.
+    fn remove_unreferenced(&self, mut dropped: Vec<Digest>) {
+        dropped.extend(self.ledger.blobs.unpinned());
+        self.ledger.remove_blobs(&dropped);
     }
 
     /// One transaction. The outer error is that of the whole group; nothing of it was acknowledged then.
@@ -202,10 +234,6 @@ impl Writer {
                 self.ledger.database.run("ROLLBACK TO job")?;
                 self.ledger.database.run("RELEASE job")?;
                 self.ledger.effects.dropped.truncate(dropped);
-                // Files that were written for this have no row that refers to them.
-                if let Request::Commit(steps) = request {
-                    self.ledger.effects.dropped.extend(steps.iter().filter_map(Step::digest));
-                }
                 self.ledger.forget();
                 Ok(Err(error))
             }
@@ -215,11 +243,11 @@ impl Writer {
     fn run_request(&mut self, request: &Request) -> Result<Done, Error> {
         match request {
             Request::Commit(steps) => {
-                let mut sent = Vec::new();
+                let mut made = Made::default();
                 for step in steps {
-                    sent.extend(self.run_step(step)?);
+                    self.run_step(step, &mut made)?;
                 }
-                Ok(Done::Committed(sent))
+                Ok(Done::Committed(made))
             }
             Request::Lease { queue, count, lease } => {
                 self.fail_at("store.lease.before")?;
@@ -232,16 +260,16 @@ impl Writer {
                 self.ledger.catch_up(container, hook, *after, *count).map(Done::CaughtUp)
             }
             Request::Reset(what) => self.ledger.reset(what).map(Done::Reset),
-            // Taken out by `gather`.
-            Request::Close => Ok(Done::Nothing),
+            // The latter is taken out by `gather`.
+            Request::Sweep | Request::Close => Ok(Done::Nothing),
         }
     }
 
-    /// What a message got that was put in.
-    fn run_step(&mut self, step: &Step) -> Result<Option<Sent>, Error> {
+    fn run_step(&mut self, step: &Step, made: &mut Made) -> Result<(), Error> {
         match step {
             Step::Enqueue { message, message_id, blob } => {
-                return self.ledger.enqueue(message, *message_id, blob.as_ref()).map(Some);
+                made.messages.push(self.ledger.enqueue(message, *message_id, blob.as_ref())?);
+                Ok(())
             }
             Step::Delete(fence) => self.ledger.delete_message(fence),
             Step::Release { fence, visible_after, counts } => {
@@ -253,11 +281,15 @@ impl Writer {
             Step::DeleteDocument { container, id, partition_key } => {
                 self.ledger.delete_document(container, id, partition_key.as_deref())
             }
-            Step::PutObject(object) => self.ledger.put_object(object),
-            Step::DeleteObject { container, name } => self.ledger.delete_object(container, name),
+            Step::PutObject(object) => {
+                made.tags.push(self.ledger.put_object(object)?);
+                Ok(())
+            }
+            Step::DeleteObject(object) => self.ledger.delete_object(object),
+            Step::DeleteObjects { container, prefix } => self.ledger.delete_objects(container, prefix),
+            Step::RequireObject { container, name, is } => self.ledger.require_object(container, name, is),
             Step::Checkpoint(checkpoint) => self.ledger.save_checkpoint(checkpoint),
-        }?;
-        Ok(None)
+        }
     }
 
     fn set_synchronous(&mut self, is_synchronous: bool) -> Result<(), Error> {

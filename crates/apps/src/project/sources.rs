@@ -17,10 +17,11 @@ const BATCH_RANGE: std::ops::RangeInclusive<u64> = 1..=10_000;
 const WINDOW_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 0..=300;
 const CONCURRENCY_RANGE: std::ops::RangeInclusive<u64> = 2..=1000;
 /// What becomes of objects here.
-const BUCKET_EVENTS: [&str; 5] = [
+const BUCKET_EVENTS: [&str; 6] = [
     "s3:ObjectCreated:*",
     "s3:ObjectCreated:Put",
     "s3:ObjectCreated:Copy",
+    "s3:ObjectCreated:CompleteMultipartUpload",
     "s3:ObjectRemoved:*",
     "s3:ObjectRemoved:Delete",
 ];

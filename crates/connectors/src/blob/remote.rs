@@ -2,6 +2,7 @@
 
 pub(crate) mod scan;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -120,6 +121,7 @@ pub(crate) async fn open(client: &Arc<Client>, container: &str, name: &str) -> R
         size: whole.or(properties.content_length).unwrap_or(0),
         content_type: properties.content_type.unwrap_or_default(),
         metadata: properties.metadata.into_iter().collect(),
+        headers: BTreeMap::new(),
         updated_at: properties.last_modified.map_or(SystemTime::UNIX_EPOCH, SystemTime::from),
     };
     Ok(Some(Found { info, uri, body: result.body, copies: client.copies.clone() }))

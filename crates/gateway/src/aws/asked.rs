@@ -88,8 +88,7 @@ const ROWS: [Row; 16] = [
     row("GET", Of::Object, "uploadId", &["max-parts", "part-number-marker"], Asked::Parts),
 ];
 
-const UPLOADS: &[&str] =
-    &["delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"];
+const UPLOADS: &[&str] = &["encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"];
 
 /// Some clients name the action in the query; it changes nothing.
 const NAME: &str = "x-id";

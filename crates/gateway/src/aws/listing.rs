@@ -130,7 +130,7 @@ fn written(bucket: &str, asked: &Asked<'_>, page: &Page) -> String {
         let content = [
             xml::element("Key", &shown(&object.name)),
             xml::element("LastModified", &changed),
-            xml::element("ETag", &uploads::tag(object)),
+            xml::element("ETag", &object.etag),
             xml::element("Size", &object.size.to_string()),
             xml::element("StorageClass", "STANDARD"),
         ];
@@ -142,7 +142,7 @@ fn written(bucket: &str, asked: &Asked<'_>, page: &Page) -> String {
     inner
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

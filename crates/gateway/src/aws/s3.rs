@@ -7,23 +7,32 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, RANGE,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{Either, Full};
 use ingle_store::{
-    CONTENT_TYPE_DEFAULT, ObjectContent, ObjectInfo, ObjectOrigin, ObjectReader, Operation, PutObject,
+    CONTENT_TYPE_DEFAULT, DeleteObject, Object, ObjectContent, ObjectInfo, ObjectOrigin, ObjectReader,
+    Operation, PutObject,
 };
 use ingle_tasks::TaskKind;
 use ingle_types::spec::embedded_name;
+use serde::{Deserialize, Serialize};
 
 use super::asked::{Asked, Of, not_there};
-use super::{Answer, Aws, BODY_BYTES_MAX, Fault, Origin, listing, uploads, whole, xml};
+use super::conditions::{self, Conditions, Verdict};
+use super::{Answer, Aws, BODY_BYTES_MAX, Fault, Origin, listing, upload_lists, uploads, whole, xml};
 use crate::{blobs, request};
 
 const COPY_RANGE: &str = "x-amz-copy-source-range";
 const METADATA: &str = "x-amz-meta-";
+/// Before the names of conditions.
+const SOURCE_CONDITIONS: &str = "x-amz-copy-source-";
+/// Those of a put that its object has when it is got.
+const KEPT_HEADERS: [HeaderName; 5] =
+    [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, EXPIRES];
 pub(super) const COPY_SOURCE: &str = "x-amz-copy-source";
 /// Longer contents are sent while they are read.
 const AT_ONCE_BYTES_MAX: u64 = 256 * 1024;
@@ -38,7 +47,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn read(path: &str) -> Self {
+    pub(super) fn read(path: &str) -> Self {
         let path = path.strip_prefix('/').unwrap_or(path);
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         let bucket = request::decoded(bucket);
@@ -102,16 +111,17 @@ pub(super) async fn answer(aws: &Aws, head: &Parts, body: Bytes, origin: &Origin
         Asked::Put if head.headers.contains_key(COPY_SOURCE) => copy(&call).await,
         Asked::Put => put(&call, body).await,
         Asked::Delete => {
-            let Place { container, key: name, .. } = call.place;
-            aws.store.commit(vec![Operation::DeleteObject { container, name }]).await?;
+            let mut operations = conditions::of_write(head, &call.place)?;
+            operations.push(call.removal(&call.place.key));
+            aws.store.commit(operations).await?;
             Ok(whole(StatusCode::NO_CONTENT, "application/xml", ""))
         }
         Asked::BeginUpload => uploads::begin(&call).await,
         Asked::PutPart => uploads::part(&call, body).await,
         Asked::CompleteUpload => uploads::complete(&call, &body).await,
         Asked::AbortUpload => uploads::abort(&call).await,
-        Asked::Parts => uploads::list(&call).await,
-        Asked::Uploads => Err(not_there("Ingle does not list uploads".to_owned())),
+        Asked::Parts => upload_lists::parts(&call).await,
+        Asked::Uploads => upload_lists::uploads(&call).await,
     }
 }
 
@@ -127,70 +137,105 @@ fn no_key(place: &Place) -> Fault {
     Fault::new(StatusCode::NOT_FOUND, "NoSuchKey", message)
 }
 
-/// Type and metadata that the headers of a put name.
-pub(super) fn described(head: &Parts) -> (String, BTreeMap<String, String>) {
-    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let kind = head.headers.get(CONTENT_TYPE).map_or_else(|| CONTENT_TYPE_DEFAULT.to_owned(), text);
-    let metadata = head
-        .headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().strip_prefix(METADATA)?.to_owned(), text(value))));
-    (kind, metadata.collect())
+/// What is told of an object to those who get it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Described {
+    pub(super) content_type: String,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+impl Described {
+    /// As the headers of a put have it.
+    pub(super) fn read(head: &Parts) -> Self {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let kind = head.headers.get(CONTENT_TYPE).map_or_else(|| CONTENT_TYPE_DEFAULT.to_owned(), text);
+        let metadata = head.headers.iter().filter_map(|(name, value)| {
+            Some((name.as_str().strip_prefix(METADATA)?.to_owned(), text(value)))
+        });
+        let headers = KEPT_HEADERS.iter().filter_map(|name| {
+            let value = text(head.headers.get(name)?);
+            // That is about the request: its body comes in pieces.
+            let codings = value.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked");
+            let value = if *name == CONTENT_ENCODING { codings.collect::<Vec<_>>().join(",") } else { value };
+            (!value.is_empty()).then(|| (name.as_str().to_owned(), value))
+        });
+        Self { content_type: kind, metadata: metadata.collect(), headers: headers.collect() }
+    }
+
+    fn of(info: &ObjectInfo) -> Self {
+        Self {
+            content_type: info.content_type.clone(),
+            metadata: info.metadata.clone(),
+            headers: info.headers.clone(),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// The object at the place of the request.
+    pub(super) fn object(&self, described: Described, content: impl Into<ObjectContent>) -> PutObject {
+        let Described { content_type, metadata, headers } = described;
+        PutObject {
+            content_type,
+            metadata,
+            headers,
+            hop_count: self.origin.hop_count,
+            trace_parent: self.origin.trace_parent.clone(),
+            ..PutObject::new(&self.place.container, &self.place.key, content)
+        }
+    }
+
+    fn removal(&self, key: &str) -> Operation {
+        Operation::DeleteObject(DeleteObject {
+            hop_count: self.origin.hop_count,
+            trace_parent: self.origin.trace_parent.clone(),
+            ..DeleteObject::new(&self.place.container, key)
+        })
+    }
+
+    /// Puts the object, if it may be put now; answers its tag.
+    async fn commit(&self, object: PutObject) -> Result<String, Fault> {
+        let mut operations = conditions::of_write(self.head, &self.place)?;
+        operations.push(Operation::PutObject(object));
+        Ok(self.aws.store.put_objects(operations).await?.pop().unwrap_or_default())
+    }
 }
 
 async fn put(call: &Call<'_>, body: Bytes) -> Result<Answer, Fault> {
-    let Call { aws, head, place, origin, .. } = call;
-    let (content_type, metadata) = described(head);
-    let object = PutObject {
-        content_type,
-        metadata,
-        hop_count: origin.hop_count,
-        trace_parent: origin.trace_parent.clone(),
-        ..PutObject::new(&place.container, &place.key, body)
-    };
-    aws.store.commit(vec![Operation::PutObject(object)]).await?;
+    let tag = call.commit(call.object(Described::read(call.head), body)).await?;
     let mut answer = whole(StatusCode::OK, "application/xml", "");
-    set(&mut answer, ETAG, &etag(aws, place).await?);
+    set(&mut answer, ETAG, &tag);
     Ok(answer)
 }
 
-/// The tag that an object has now.
-async fn etag(aws: &Aws, place: &Place) -> Result<String, Fault> {
-    let found = aws.store.read_object(&place.container, &place.key).await?;
-    Ok(found.map(|object| uploads::tag(&object.info)).unwrap_or_default())
+/// The object that is to be copied, if it is the one that is wanted.
+async fn source(call: &Call<'_>) -> Result<Object, Fault> {
+    let place = Place::source(call.head)?;
+    let found = call.aws.store.read_object(&place.container, &place.key).await?;
+    let Some(found) = found else { return Err(no_key(&place)) };
+    match Conditions::read(call.head, SOURCE_CONDITIONS).verdict(&found.info) {
+        Verdict::Met => Ok(found),
+        Verdict::Unchanged | Verdict::Failed => Err(conditions::failed()),
+    }
 }
 
 async fn copy(call: &Call<'_>) -> Result<Answer, Fault> {
-    let Call { aws, head, place, origin, .. } = call;
-    let source = Place::source(head)?;
-    let found = aws.store.read_object(&source.container, &source.key).await?;
-    let Some(found) = found else { return Err(no_key(&source)) };
+    let Call { aws, head, .. } = call;
+    let found = source(call).await?;
     let replaces = head.headers.get("x-amz-metadata-directive").is_some_and(|value| value == "REPLACE");
-    let (content_type, metadata) = if replaces {
-        described(head)
-    } else {
-        (found.info.content_type.clone(), uploads::copied(&found.info.metadata))
-    };
-    let object = PutObject {
-        content_type,
-        metadata,
-        origin: ObjectOrigin::Copy,
-        hop_count: origin.hop_count,
-        trace_parent: origin.trace_parent.clone(),
-        ..PutObject::new(&place.container, &place.key, staged(aws, found.content).await?)
-    };
-    aws.store.commit(vec![Operation::PutObject(object)]).await?;
-    let inner = xml::element("ETag", &etag(aws, place).await?)
+    let described = if replaces { Described::read(head) } else { Described::of(&found.info) };
+    let content = staged(aws, found.content).await?;
+    let object = PutObject { origin: ObjectOrigin::Copy, ..call.object(described, content) };
+    let inner = xml::element("ETag", &call.commit(object).await?)
         + &xml::element("LastModified", &DateTime::<Utc>::from(aws.clock.now()).to_rfc3339());
     Ok(whole(StatusCode::OK, "application/xml", xml::document("CopyObjectResult", &inner)))
 }
 
 /// The content of another object, or a range of it, that is to be a part.
-pub(super) async fn copied_part(aws: &Aws, head: &Parts) -> Result<Bytes, Fault> {
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let source = Place::source(head)?;
-    let found = aws.store.read_object(&source.container, &source.key).await?;
-    let Some(found) = found else { return Err(no_key(&source)) };
+pub(super) async fn copied_part(call: &Call<'_>) -> Result<Bytes, Fault> {
+    let header = |name: &str| call.head.headers.get(name).and_then(|value| value.to_str().ok());
+    let found = source(call).await?;
     let (first, behind) = match header(COPY_RANGE) {
         Some(range) => wanted(range, found.info.size).flatten().ok_or_else(|| {
             Fault::bad("InvalidArgument", format!("{COPY_RANGE} is no range of the source: {range}"))
@@ -218,6 +263,15 @@ async fn get(call: &Call<'_>) -> Result<Answer, Fault> {
     let found = aws.store.read_object(&place.container, &place.key).await?;
     let Some(found) = found else { return Err(no_key(place)) };
     let info = found.info;
+    let mut answer = described_answer(&info);
+    match Conditions::read(head, "").verdict(&info) {
+        Verdict::Met => {}
+        Verdict::Failed => return Err(conditions::failed()),
+        Verdict::Unchanged => {
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(answer);
+        }
+    }
     let range = head.headers.get(RANGE).and_then(|value| value.to_str().ok());
     let part = match range.and_then(|range| wanted(range, info.size)) {
         Some(Some(part)) => Some(part),
@@ -227,7 +281,6 @@ async fn get(call: &Call<'_>) -> Result<Answer, Fault> {
         }
         None => None,
     };
-    let mut answer = described_answer(&info);
     let (first, behind) = part.unwrap_or((0, info.size));
     if part.is_some() {
         *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -261,10 +314,15 @@ fn wanted(range: &str, size: u64) -> Option<Option<(u64, u64)>> {
 fn described_answer(info: &ObjectInfo) -> Answer {
     let mut answer = whole(StatusCode::OK, CONTENT_TYPE_DEFAULT, "");
     set(&mut answer, CONTENT_TYPE, &info.content_type);
-    set(&mut answer, ETAG, &uploads::tag(info));
+    set(&mut answer, ETAG, &info.etag);
     set(&mut answer, ACCEPT_RANGES, "bytes");
     let changed = DateTime::<Utc>::from(info.updated_at).format("%a, %d %b %Y %H:%M:%S GMT");
     set(&mut answer, LAST_MODIFIED, &changed.to_string());
+    for (name, value) in &info.headers {
+        if let Ok(name) = HeaderName::try_from(name) {
+            set(&mut answer, name, value);
+        }
+    }
     for (name, value) in &info.metadata {
         if let Ok(name) = HeaderName::try_from(format!("{METADATA}{name}")) {
             set(&mut answer, name, value);
@@ -281,7 +339,6 @@ pub(super) fn set(answer: &mut Answer, name: HeaderName, value: &str) {
 }
 
 async fn delete_many(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fault> {
-    let Call { aws, place, .. } = call;
     let document = std::str::from_utf8(body).unwrap_or_default();
     if let Some(what) = ["VersionId", "ETag", "LastModifiedTime", "Size"]
         .into_iter()
@@ -294,9 +351,7 @@ async fn delete_many(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fault> {
         let message = format!("the list has to have 1 to {DELETE_MAX} keys");
         return Err(Fault::bad("MalformedXML", message));
     }
-    let container = &place.container;
-    let delete = |name: &String| Operation::DeleteObject { container: container.clone(), name: name.clone() };
-    aws.store.commit(keys.iter().map(delete).collect()).await?;
+    call.aws.store.commit(keys.iter().map(|key| call.removal(key)).collect()).await?;
     let is_quiet = document.contains("<Quiet>true</Quiet>");
     let told = |key: &String| format!("<Deleted>{}</Deleted>", xml::element("Key", key));
     let inner = if is_quiet { String::new() } else { keys.iter().map(told).collect() };
@@ -306,6 +361,29 @@ async fn delete_many(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_of_an_object_stands_in_the_headers_of_its_put() {
+        let check = |headers: &[(&str, &str)], expected: serde_json::Value| {
+            let request = headers
+                .iter()
+                .fold(http::Request::put("/"), |request, (name, value)| request.header(*name, *value));
+            let found = Described::read(&request.body(()).unwrap().into_parts().0);
+            assert_eq!(serde_json::to_value(found).unwrap(), expected, "{headers:?}");
+        };
+        let plain = serde_json::json!({"content_type": CONTENT_TYPE_DEFAULT, "metadata": {}, "headers": {}});
+        check(&[("x-other", "a"), ("content-encoding", "aws-chunked")], plain);
+        check(
+            &[
+                ("content-type", "text/css"),
+                ("content-encoding", "gzip,aws-chunked"),
+                ("cache-control", "no-store, private"),
+                ("x-amz-meta-who", "Ada"),
+            ],
+            serde_json::json!({"content_type": "text/css", "metadata": {"who": "Ada"},
+                "headers": {"content-encoding": "gzip", "cache-control": "no-store, private"}}),
+        );
+    }
 
     #[test]
     fn ranges_are_parts_of_the_content() {

@@ -12,6 +12,8 @@ use super::Fault;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const CONTENT_HASH: &str = "x-amz-content-sha256";
+/// Of SHA-256.
+const DIGEST_BYTES: usize = 32;
 
 /// What the clients in the functions of a project sign with.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +29,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// The `Authorization` header in its parts.
+#[derive(Clone, Copy)]
 struct Signed<'a> {
     access_key: &'a str,
     /// `20260112/us-east-1/s3/aws4_request`.
@@ -51,45 +54,91 @@ pub(super) fn service(head: &Parts) -> Option<&str> {
     Signed::read(header)?.scope.split('/').nth(2)
 }
 
-/// The service that the request is for, if it was signed by who has the credentials.
-///
-/// # Errors
-/// 403 as S3 and SQS have them, and 400 for a body that is not the one that was signed.
-pub(super) fn check(head: &Parts, body: &[u8], credentials: &Credentials) -> Result<String, Fault> {
-    let refused = |code, message: &str| Fault::new(StatusCode::FORBIDDEN, code, message);
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let authorization = header("authorization").unwrap_or_default();
-    let Some(signed) = Signed::read(authorization) else {
-        let message = "the request is not signed; only functions of the project come in here";
-        return Err(refused("MissingAuthenticationToken", message));
-    };
-    if signed.access_key != credentials.access_key {
-        let message = "the access key is not that of this project";
-        return Err(refused("InvalidAccessKeyId", message));
+/// A request that says to be signed with the credentials, before its body is there.
+pub(super) struct Claim<'a> {
+    head: &'a Parts,
+    signed: Signed<'a>,
+    secret_key: &'a str,
+    date: &'a str,
+    /// What it says of its body: a digest, or that there is none to be had.
+    said: Option<&'a str>,
+}
+
+impl<'a> Claim<'a> {
+    /// If the request says what its body is, its signature has been checked, too.
+    ///
+    /// # Errors
+    /// 403 as S3 and SQS have them.
+    pub(super) fn read(head: &'a Parts, credentials: &'a Credentials) -> Result<Self, Fault> {
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(signed) = Signed::read(header("authorization").unwrap_or_default()) else {
+            let message = "the request is not signed; only functions of the project come in here";
+            return Err(refused("MissingAuthenticationToken", message));
+        };
+        if signed.access_key != credentials.access_key {
+            let message = "the access key is not that of this project";
+            return Err(refused("InvalidAccessKeyId", message));
+        }
+        let Some(date) = header("x-amz-date") else {
+            return Err(refused("IncompleteSignature", "the request has no x-amz-date"));
+        };
+        let said = header(CONTENT_HASH);
+        let claim = Self { head, signed, secret_key: &credentials.secret_key, date, said };
+        said.map(|said| claim.verify(said)).transpose()?;
+        Ok(claim)
     }
-    let Some(date) = header("x-amz-date") else {
-        return Err(refused("IncompleteSignature", "the request has no x-amz-date"));
-    };
-    let hash = hex(&Sha256::digest(body));
-    let said = header(CONTENT_HASH);
-    let canonical = canonical(head, signed.headers, said.unwrap_or(&hash));
-    let to_sign =
-        format!("{ALGORITHM}\n{date}\n{}\n{}", signed.scope, hex(&Sha256::digest(canonical.as_bytes())));
-    let is_right = unhex(signed.signature).zip(signer(&credentials.secret_key, signed.scope)).is_some_and(
-        |(signature, mut signer)| {
-            signer.update(to_sign.as_bytes());
-            // In a time that says nothing about where they differ.
-            signer.verify_slice(&signature).is_ok()
-        },
-    );
-    if !is_right {
-        let message = "the signature does not fit the request and the project's secret key";
-        return Err(refused("SignatureDoesNotMatch", message));
+
+    /// The service that the request is for.
+    pub(super) fn service(&self) -> &str {
+        self.signed.scope.split('/').nth(2).unwrap_or_default()
     }
-    if said.is_some_and(|said| said.len() == hash.len() && unhex(said).is_some() && said != hash) {
-        return Err(Fault::bad("XAmzContentSHA256Mismatch", "the body is not the one that was signed"));
+
+    /// Whether [`Self::confirm`] has to see the digest of the body.
+    pub(super) fn needs_digest(&self) -> bool {
+        self.said.is_none_or(|said| unhex(said).is_some_and(|bytes| bytes.len() == DIGEST_BYTES))
     }
-    Ok(signed.scope.split('/').nth(2).unwrap_or_default().to_owned())
+
+    /// `digest` is that of the body.
+    ///
+    /// # Errors
+    /// 403, and 400 for a body that is not the one that was signed.
+    pub(super) fn confirm(&self, digest: &str) -> Result<(), Fault> {
+        match self.said {
+            None => self.verify(digest),
+            Some(said) if said.eq_ignore_ascii_case(digest) => Ok(()),
+            Some(_) => {
+                Err(Fault::bad("XAmzContentSHA256Mismatch", "the body is not the one that was signed"))
+            }
+        }
+    }
+
+    fn verify(&self, hash: &str) -> Result<(), Fault> {
+        let Signed { scope, headers, signature, .. } = self.signed;
+        let canonical = digest(canonical(self.head, headers, hash).as_bytes());
+        let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{canonical}", self.date);
+        let is_right =
+            unhex(signature).zip(signer(self.secret_key, scope)).is_some_and(|(signature, mut signer)| {
+                signer.update(to_sign.as_bytes());
+                // In a time that says nothing about where they differ.
+                signer.verify_slice(&signature).is_ok()
+            });
+        if is_right {
+            return Ok(());
+        }
+        Err(refused(
+            "SignatureDoesNotMatch",
+            "the signature does not fit the request and the project's secret key",
+        ))
+    }
+}
+
+fn refused(code: &'static str, message: &str) -> Fault {
+    Fault::new(StatusCode::FORBIDDEN, code, message)
+}
+
+/// SHA-256, in hexadecimal.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn canonical(head: &Parts, signed_headers: &str, hash: &str) -> String {
@@ -181,6 +230,28 @@ mod tests {
             access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
         }
+    }
+
+    fn check(head: &Parts, body: &[u8], credentials: &Credentials) -> Result<String, Fault> {
+        let claim = Claim::read(head, credentials)?;
+        if claim.needs_digest() {
+            claim.confirm(&digest(body))?;
+        }
+        Ok(claim.service().to_owned())
+    }
+
+    /// What is wrong with the head is found without the body.
+    #[test]
+    fn strangers_are_refused_before_their_body_is_there() {
+        let other = Credentials { secret_key: "other".to_owned(), ..credentials() };
+        let code =
+            |head: &Parts, credentials| Claim::read(head, credentials).map(drop).map_err(|fault| fault.code);
+        let signed = example(|request| request);
+        let own = credentials();
+        assert_eq!(code(&signed, &own), Ok(()));
+        assert_eq!(code(&signed, &other), Err("SignatureDoesNotMatch"));
+        let unsigned = Request::get("/").body(()).unwrap().into_parts().0;
+        assert_eq!(code(&unsigned, &other), Err("MissingAuthenticationToken"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A topic is a name that functions and queues of the project subscribe to; what is published there is an event of each function, and a
 //! message of each queue.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -15,10 +17,12 @@ use crate::request::pairs;
 
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 const BATCH_MAX: usize = 10;
+/// What a subscribed queue takes of them, as SQS has it.
+const ATTRIBUTES_MAX: usize = 10;
 const SUBJECT_CHARACTERS_MAX: usize = 100;
 
 pub(super) async fn answer(aws: &Aws, body: &Bytes, origin: &Origin) -> Answer {
-    let form = Form(pairs(&String::from_utf8_lossy(body)));
+    let form = Form::read(&String::from_utf8_lossy(body));
     let action = form.get("Action").unwrap_or_default().to_owned();
     match serve(aws, &action, &form, origin).await {
         Ok(result) => {
@@ -132,12 +136,18 @@ fn publication(form: &Form, prefix: &str, topic: String, origin: &Origin) -> Res
     if subject.is_some_and(|subject| subject.is_empty() || subject.chars().count() > SUBJECT_CHARACTERS_MAX) {
         return wrong(format!("Invalid parameter: a subject has 1 to {SUBJECT_CHARACTERS_MAX} characters"));
     }
+    let attributes = attributes(form, prefix)?;
+    let of_attributes = attributes.iter().map(|(name, one)| name.len() + one.kind.len() + one.value.len());
+    if message.len() + of_attributes.sum::<usize>() > MESSAGE_BYTES_MAX {
+        let most = format!("{MESSAGE_BYTES_MAX} bytes");
+        return wrong(format!("Invalid parameter: the message and its attributes have more than {most}"));
+    }
     Ok(Publication {
         id: Uuid::new_v4(),
         topic,
         subject: subject.map(str::to_owned),
         message: message.to_owned(),
-        attributes: attributes(form, prefix)?,
+        attributes,
         hop_count: origin.hop_count,
         trace_parent: origin.trace_parent.clone(),
     })
@@ -148,6 +158,10 @@ fn attributes(form: &Form, prefix: &str) -> Result<TopicAttributes, Fault> {
     for number in 1.. {
         let entry = format!("{prefix}MessageAttributes.entry.{number}");
         let Some(name) = form.get(&format!("{entry}.Name")) else { break };
+        if number > ATTRIBUTES_MAX {
+            let message = format!("a message has at most {ATTRIBUTES_MAX} attributes");
+            return Err(Fault::bad("InvalidParameterValue", message));
+        }
         let of = |part: &str| form.get(&format!("{entry}.Value.{part}"));
         let (Some(kind), Some(value)) = (of("DataType"), of("StringValue").or_else(|| of("BinaryValue")))
         else {
@@ -169,11 +183,16 @@ fn missing(name: &'static str) -> Fault {
 }
 
 /// Members of a form, whose lists and maps have numbers in the names.
-struct Form(Vec<(String, String)>);
+struct Form(HashMap<String, String>);
 
 impl Form {
+    /// Of several with one name, the first counts.
+    fn read(body: &str) -> Self {
+        Self(pairs(body).into_iter().rev().collect())
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0.get(name).map(String::as_str)
     }
 }
 
@@ -182,7 +201,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Publication, Fault> {
-        let form = Form(pairs(body));
+        let form = Form::read(body);
         publication(&form, "", topic(&form)?, &Origin::default())
     }
 
@@ -196,6 +215,7 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.topic.as_str(), found.message.as_str()), ("orders", "two soups"));
         assert_eq!(found.subject.as_deref(), Some("news"));
+        assert_eq!(Form::read("a=1&b=2&a=3").get("a"), Some("1"));
         let expected = TopicAttribute { kind: "String".to_owned(), value: "books".to_owned() };
         assert_eq!(found.attributes["store"], expected);
     }
@@ -213,5 +233,14 @@ mod tests {
         check(&format!("{arn}&Message=a&Subject={}", "a".repeat(101)), "InvalidParameter");
         check(&format!("{arn}&Message=a&MessageStructure=json"), "InvalidParameter");
         check(&format!("{arn}&Message=a&MessageAttributes.entry.1.Name=x"), "InvalidParameterValue");
+        let attribute = |number: usize, value: &str| {
+            let entry = format!("&MessageAttributes.entry.{number}");
+            format!("{entry}.Name=n{number}{entry}.Value.DataType=String{entry}.Value.StringValue={value}")
+        };
+        let many = |count: usize| (1..=count).map(|number| attribute(number, "x")).collect::<String>();
+        assert_eq!(read(&format!("{arn}&Message=a{}", many(10))).unwrap().attributes.len(), 10);
+        check(&format!("{arn}&Message=a{}", many(11)), "InvalidParameterValue");
+        let half = "a".repeat(MESSAGE_BYTES_MAX / 2);
+        check(&format!("{arn}&Message={half}{}", attribute(1, &half)), "InvalidParameter");
     }
 }

@@ -1,6 +1,6 @@
 //! Objects of buckets as clients of S3 put, get and list them, and what is refused because it is not there.
 
-use ingle_testkit::{App, Python, Request, Server, workspace};
+use ingle_testkit::{App, Launch, Python, Request, Server, workspace};
 use serde_json::{Value, json};
 
 const MEGABYTE: usize = 1024 * 1024;
@@ -13,10 +13,22 @@ Resources:
   Call:
     Type: AWS::Serverless::Function
     Properties: {Handler: app.call}
+  Turns: {Type: AWS::S3::Bucket, Properties: {BucketName: turns}}
+  Turn:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: app.turn
+      Events:
+        There: {Type: S3, Properties: {Bucket: !Ref Turns, Events: "s3:ObjectCreated:*"}}
+        Gone: {Type: S3, Properties: {Bucket: !Ref Turns, Events: "s3:ObjectRemoved:*"}}
+  Wait:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: app.wait, Timeout: 2}
 "#;
 
 const CODE: &str = r#"
-import hashlib
+import gzip, hashlib
+from concurrent.futures import ThreadPoolExecutor
 import boto3
 from botocore.exceptions import ClientError
 
@@ -52,12 +64,12 @@ def unknown_requests(s3):
     assert (got["ContentType"], got["Body"].read()) == ("text/plain", b"content"), got
 
 def pages(s3):
-    names = ["a b+%s/%04d" % (chr(252), number) for number in range(1003)]
-    for name in names:
-        s3.put_object(Bucket="films", Key=name, Body=b"")
-    found = [one.key for one in boto3.resource("s3").Bucket("films").objects.all()]
+    names = ["a b+%s/%04d" % (chr(252), number) for number in range(120)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: s3.put_object(Bucket="films", Key=name, Body=b""), names))
+    found = [one.key for one in boto3.resource("s3").Bucket("films").objects.page_size(50)]
     assert found == names, (len(found), found[-2:])
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket="films", Prefix="a b+", PaginationConfig={"PageSize": 400})
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket="films", Prefix="a b+", PaginationConfig={"PageSize": 50})
     assert [one["Key"] for page in pages for one in page["Contents"]] == names
 
 def far_parts(s3):
@@ -74,6 +86,67 @@ def far_parts(s3):
     assert (got["ContentRange"], got["Body"].read()) == ("bytes %d-%d/%d" % (size - 5, size - 1, size), piece[-5:])
     return size
 
+def conditions(s3):
+    place, copy = {"Bucket": "films", "Key": "state"}, {"Bucket": "films", "Key": "copy"}
+    first = s3.put_object(**place, Body=b"one", IfNoneMatch="*")["ETag"]
+    codes = [refused(s3.put_object, **place, Body=b"other", IfNoneMatch="*")]
+    second = s3.put_object(**place, Body=b"two", IfMatch=first)["ETag"]
+    codes += [
+        refused(s3.put_object, **place, Body=b"other", IfMatch=first),
+        refused(s3.put_object, **copy, Body=b"other", IfMatch=first),
+        refused(s3.get_object, **place, IfMatch=first),
+        refused(s3.head_object, **place, IfMatch=first),
+        refused(s3.get_object, **place, IfNoneMatch=second),
+        refused(s3.copy_object, **copy, CopySource=place, CopySourceIfMatch=first),
+        refused(s3.copy_object, **place, CopySource=place, MetadataDirective="REPLACE", IfNoneMatch="*"),
+        refused(s3.delete_object, **place, IfMatch=first),
+    ]
+    got = s3.get_object(**place, IfMatch=second, IfNoneMatch=first)
+    assert (got["Body"].read(), got["ETag"]) == (b"two", second), got
+    s3.copy_object(**copy, CopySource=place, CopySourceIfMatch=second)
+    s3.delete_object(**place, IfMatch=second)
+    # Of many who want a lock, one has it.
+    def take(number):
+        return refused(s3.put_object, Bucket="films", Key="lock", Body=b"%d" % number, IfNoneMatch="*")
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(take, range(24)))
+    assert sorted(map(str, taken)) == ["None"] + 23 * ["PreconditionFailed"], taken
+    assert int(s3.get_object(Bucket="films", Key="lock")["Body"].read()) == taken.index(None)
+    return codes
+
+def headers(s3):
+    place, copy = {"Bucket": "films", "Key": "page"}, {"Bucket": "films", "Key": "copy"}
+    told = {"ContentType": "text/html", "ContentEncoding": "gzip", "CacheControl": "max-age=60", "ContentLanguage": "de",
+            "ContentDisposition": 'attachment; filename="a.html"'}
+    s3.put_object(**place, Body=gzip.compress(b"content"), **told)
+    s3.copy_object(**copy, CopySource=place)
+    begun = s3.create_multipart_upload(Bucket="films", Key="parts", **told)["UploadId"]
+    part = s3.upload_part(Bucket="films", Key="parts", UploadId=begun, PartNumber=1, Body=b"x")["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+    s3.complete_multipart_upload(Bucket="films", Key="parts", UploadId=begun, MultipartUpload=parts)
+    for key in ["page", "copy", "parts"]:
+        head = s3.head_object(Bucket="films", Key=key)
+        assert {name: head.get(name) for name in told} == told, (key, head)
+    s3.copy_object(**copy, CopySource=place, MetadataDirective="REPLACE", ContentType="text/plain")
+    head = s3.head_object(**copy)
+    assert head["ContentType"] == "text/plain" and not any(name in head for name in list(told)[1:]), head
+
+def turn(event, context):
+    record, = event["Records"]
+    s3, place = boto3.client("s3"), {"Bucket": "turns", "Key": record["s3"]["object"]["key"]}
+    if record["eventName"].startswith("ObjectCreated"):
+        s3.delete_object(**place)
+    else:
+        s3.put_object(**place, Body=b"again")
+
+def wait(event, context):
+    boto3.client("sqs").receive_message(QueueUrl="/letters", WaitTimeSeconds=20, VisibilityTimeout=3600)
+
+def letter(s3):
+    sqs = boto3.client("sqs")
+    sqs.send_message(QueueUrl="/letters", MessageBody="a letter")
+    return [one["Body"] for one in sqs.receive_message(QueueUrl="/letters", WaitTimeSeconds=10).get("Messages", [])]
+
 def whole(s3):
     length, expected = 0, hashlib.sha256(b"piece").digest()
     for piece in s3.get_object(Bucket="films", Key="film")["Body"].iter_chunks(1024 * 1024):
@@ -82,11 +155,15 @@ def whole(s3):
     return length
 "#;
 
-fn start() -> Server {
+fn launch() -> Launch {
     let program = workspace().join("target/venvs/lambda/bin/python");
     assert!(program.exists(), "no boto3: run `cargo xtask setup`");
     let python = Python { version: "3", program };
-    App::default().file("template.yaml", TEMPLATE).file("app.py", CODE).launch(&python).start()
+    App::default().file("template.yaml", TEMPLATE).file("app.py", CODE).launch(&python)
+}
+
+fn start() -> Server {
+    launch().start()
 }
 
 /// Runs a function of the code above with a client of S3.
@@ -108,6 +185,50 @@ fn what_is_not_there_is_refused_and_changes_nothing() {
 fn lists_go_on_where_they_ended_whatever_the_names() {
     let server = start();
     call(&server, "pages");
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn conditions_hold_in_the_moment_of_the_write() {
+    let server = start();
+    let expected = [
+        "PreconditionFailed",
+        "PreconditionFailed",
+        "NoSuchKey",
+        "PreconditionFailed",
+        "412",
+        "304",
+        "PreconditionFailed",
+        "PreconditionFailed",
+        "PreconditionFailed",
+    ];
+    assert_eq!(call(&server, "conditions"), json!(expected));
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn what_is_told_of_a_content_stays_with_it() {
+    let server = start();
+    call(&server, "headers");
+    assert_eq!(server.stop().code, Some(0));
+}
+
+/// Who deletes what came, and puts what has gone, starts itself for ever.
+#[test]
+fn a_circle_of_puts_and_removals_is_broken() {
+    let server = launch().may_complain("E0310").start();
+    server.call(&["put", "blob", "turns/a", "first"]).code(0);
+    let is_end = |event: &Value| event["event"] == "invocation" && event["failure"]["code"] == "E0310";
+    server.wait_for_many(1, "the end of the turns", is_end);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn who_was_ended_while_it_waited_for_a_message_gets_none() {
+    let server = launch().start();
+    let reply = server.send(Request::post("/2015-03-31/functions/Wait/invocations", "{}"));
+    assert!(reply.text().contains("timed out"), "{}", reply.text());
+    assert_eq!(call(&server, "letter"), json!(["a letter"]));
     assert_eq!(server.stop().code, Some(0));
 }
 

@@ -17,11 +17,12 @@ Resources:
     Properties:
       Handler: app.seen
       Events:
-        Whole: {Type: S3, Properties: {Bucket: !Ref Films, Events: "s3:ObjectCreated:*", Filter: {S3Key: {Rules: [{Name: prefix, Value: a/}]}}}}
+        Whole: {Type: S3, Properties: {Bucket: !Ref Films, Events: "s3:ObjectCreated:CompleteMultipartUpload", Filter: {S3Key: {Rules: [{Name: prefix, Value: a/}]}}}}
 "#;
 
 const CODE: &str = r#"
 import hashlib, os
+from concurrent.futures import ThreadPoolExecutor
 import boto3
 from botocore.exceptions import ClientError
 
@@ -72,22 +73,57 @@ def parts(s3):
     # A part of that number replaces the one before, and those that are not named are left out.
     last = put(10, b"end")
     done = complete(first, last)
+    # Whose answer was lost asks again.
+    assert complete(first, last)["ETag"] == done["ETag"]
     assert done["ETag"].endswith('-2"') and s3.head_object(**place)["ETag"] == done["ETag"], done
     got = s3.get_object(**place, Range="bytes=%d-" % (5 * MEGABYTE - 2))["Body"].read()
     assert got == b"aaend", got
     begun = s3.create_multipart_upload(**place)["UploadId"]
     put(1, b"x")
     s3.abort_multipart_upload(**place, UploadId=begun)
-    return codes + [refused(s3.list_parts, **place, UploadId=begun)]
+    codes += [refused(s3.list_parts, **place, UploadId=begun),
+              refused(s3.upload_part, **place, UploadId=begun, PartNumber=1, Body=b"x"),
+              refused(s3.create_multipart_upload, Bucket="films", Key="a\tb")]
+    return codes
+
+def lists(s3):
+    begun = [s3.create_multipart_upload(Bucket="films", Key=key)["UploadId"] for key in ("l/b", "l/a", "m", "l/c")]
+    s3.create_multipart_upload(Bucket="other", Key="l/d")
+    def keys(**arguments):
+        pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket="films", **arguments)
+        return [one["Key"] for page in pages for one in page.get("Uploads", [])]
+    assert keys() == ["l/a", "l/b", "l/c", "m"], keys()
+    assert keys(Prefix="l/", PaginationConfig={"PageSize": 2}) == ["l/a", "l/b", "l/c"]
+    s3.abort_multipart_upload(Bucket="films", Key="l/b", UploadId=begun[0])
+    assert keys(Prefix="l/") == ["l/a", "l/c"]
+    place = {"Bucket": "films", "Key": "l/a", "UploadId": begun[1]}
+    for number in (3, 1, 2):
+        s3.upload_part(**place, PartNumber=number, Body=b"x")
+    pages = s3.get_paginator("list_parts").paginate(**place, PaginationConfig={"PageSize": 2})
+    assert [[one["PartNumber"] for one in page["Parts"]] for page in pages] == [[1, 2], [3]]
+
+def at_once(s3):
+    "Several complete one upload: it becomes one object, and all of them are told of that one."
+    place = {"Bucket": "films", "Key": "a/once"}
+    begun = s3.create_multipart_upload(**place)["UploadId"]
+    part = s3.upload_part(**place, UploadId=begun, PartNumber=1, Body=b"x" * 8 * MEGABYTE)["ETag"]
+    def complete(_):
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+        return s3.complete_multipart_upload(**place, UploadId=begun, MultipartUpload=parts)["ETag"]
+    with ThreadPoolExecutor(4) as pool:
+        tags = set(pool.map(complete, range(4)))
+    assert tags == {s3.head_object(**place)["ETag"]}, tags
 
 def send(event, context):
     s3 = boto3.client("s3")
     files(s3)
+    lists(s3)
+    at_once(s3)
     return parts(s3)
 
 def seen(event, context):
     record, = event["Records"]
-    print("seen", record["eventName"], record["s3"]["object"]["key"], record["s3"]["object"]["size"])
+    print("seen", record["eventName"], record["s3"]["object"]["key"], record["s3"]["object"]["size"], record["s3"]["object"]["eTag"][-2:])
 "#;
 
 #[test]
@@ -97,9 +133,17 @@ fn files_of_any_size_go_up_in_parts() {
     let python = Python { version: "3", program };
     let server = App::default().file("template.yaml", TEMPLATE).file("app.py", CODE).launch(&python).start();
     let told = server.send(Request::post("/2015-03-31/functions/Send/invocations", "{}")).status(200).json();
-    let expected =
-        ["InvalidPartOrder", "InvalidPart", "EntityTooSmall", "NoSuchUpload", "404", "NoSuchUpload"];
+    let expected = [
+        "InvalidPartOrder",
+        "InvalidPart",
+        "EntityTooSmall",
+        "NoSuchUpload",
+        "404",
+        "NoSuchUpload",
+        "NoSuchUpload",
+        "InvalidArgument",
+    ];
     assert_eq!(told, json!(expected));
-    server.log("seen ObjectCreated:Put a/film 20971520");
+    server.log("seen ObjectCreated:CompleteMultipartUpload a/film 20971520 -3");
     assert_eq!(server.stop().code, Some(0));
 }

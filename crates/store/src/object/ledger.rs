@@ -1,11 +1,16 @@
 //! Objects: what each step does to the rows, on the writer's connection.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use ingle_types::blob::{check_container, check_name};
 use ingle_types::clock::from_unix_ms;
 use uuid::Uuid;
 
-use super::{ObjectChange, ObjectChangeKind, ObjectContent, ObjectHook, ObjectOrigin, PutObject, etag};
+use super::{
+    DeleteObject, ObjectChange, ObjectChangeKind, ObjectCondition, ObjectContent, ObjectHook, ObjectOrigin,
+    PutObject, etag,
+};
 use crate::blob::{Digest, Pin};
 use crate::error::Error;
 use crate::ledger::Ledger;
@@ -19,7 +24,10 @@ pub(crate) struct NewObject {
     content_type: String,
     /// A JSON object.
     metadata: String,
-    pub(crate) body: Option<Bytes>,
+    /// A JSON object.
+    headers: String,
+    pub(crate) content: ObjectContent,
+    /// The file of a large content.
     pub(crate) blob: Option<Pin>,
     origin: ObjectOrigin,
     hop_count: u32,
@@ -27,30 +35,45 @@ pub(crate) struct NewObject {
 }
 
 impl NewObject {
-    /// `blob` is the pin of the file of a large content.
-    pub(crate) fn prepare(object: PutObject, blob: Option<Pin>) -> Result<Self, Error> {
-        check(&object.container, &object.name)?;
+    pub(crate) fn prepare(object: PutObject) -> Result<Self, Error> {
+        check_object_name(&object.container, &object.name)?;
         let size = i64::try_from(object.content.size()).unwrap_or(i64::MAX);
-        let body = match object.content {
-            ObjectContent::Bytes(bytes) if blob.is_none() => Some(bytes),
-            ObjectContent::Bytes(_) | ObjectContent::Staged(_) | ObjectContent::File(_) => None,
-        };
         Ok(Self {
             metadata: serde_json::json!(object.metadata).to_string(),
+            headers: serde_json::json!(object.headers).to_string(),
             container: object.container,
             name: object.name,
             size,
             content_type: object.content_type,
-            body,
-            blob,
+            content: object.content,
+            blob: None,
             origin: object.origin,
             hop_count: object.hop_count,
             trace_parent: object.trace_parent,
         })
     }
+
+    /// What goes into the row itself.
+    pub(crate) fn body(&self) -> Option<&Bytes> {
+        match (&self.blob, &self.content) {
+            (None, ObjectContent::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn part_count(&self) -> Option<u32> {
+        match self.origin {
+            ObjectOrigin::Upload { part_count } => Some(part_count),
+            ObjectOrigin::Put | ObjectOrigin::Copy => None,
+        }
+    }
 }
 
-pub(crate) fn check(container: &str, name: &str) -> Result<(), Error> {
+/// Whether an object may be named so.
+///
+/// # Errors
+/// [`Error::ObjectName`].
+pub fn check_object_name(container: &str, name: &str) -> Result<(), Error> {
     let refused = |problem| Error::ObjectName { name: format!("{container}/{name}"), problem };
     check_container(container).map_err(refused)?;
     check_name(name).map_err(refused)
@@ -77,7 +100,8 @@ impl Ledger {
         Ok(self.database.connection.last_insert_rowid())
     }
 
-    pub(crate) fn put_object(&mut self, object: &NewObject) -> Result<(), Error> {
+    /// Answers its entity tag.
+    pub(crate) fn put_object(&mut self, object: &NewObject) -> Result<String, Error> {
         let container_id = self.make_object_container(&object.container)?;
         let replaced: Option<Option<Digest>> = self.database.row(
             "SELECT digest FROM objects WHERE container_id = ?1 AND name = ?2",
@@ -91,10 +115,11 @@ impl Ledger {
             .database
             .row(
                 "INSERT INTO objects (container_id, name, change_number, size, content_type, metadata,
-                     updated_at_ms, digest, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                     headers, part_count, updated_at_ms, digest, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT (container_id, name) DO UPDATE SET change_number = excluded.change_number,
                      size = excluded.size, content_type = excluded.content_type, metadata = excluded.metadata,
+                     headers = excluded.headers, part_count = excluded.part_count,
                      updated_at_ms = excluded.updated_at_ms, digest = excluded.digest, body = excluded.body
                  RETURNING number",
                 rusqlite::params![
@@ -104,14 +129,16 @@ impl Ledger {
                     object.size,
                     object.content_type,
                     object.metadata,
+                    object.headers,
+                    object.part_count(),
                     self.now_ms,
                     object.blob.as_ref().map(|pin| pin.digest),
-                    object.body.as_deref(),
+                    object.body().map(AsRef::<[u8]>::as_ref),
                 ],
                 |row| row.get(0),
             )?
             .unwrap_or_default();
-        let etag = etag(change_number);
+        let etag = etag(change_number, object.part_count());
         let change = ObjectChange {
             container: &object.container,
             name: &object.name,
@@ -126,7 +153,30 @@ impl Ledger {
         for hook in self.hooks.of(&object.container) {
             self.tell(&hook, &change, (number, change_number))?;
         }
-        Ok(())
+        Ok(etag)
+    }
+
+    /// # Errors
+    /// [`Error::ObjectCondition`] if the object is not so.
+    pub(crate) fn require_object(
+        &self,
+        container: &str,
+        name: &str,
+        is: &ObjectCondition,
+    ) -> Result<(), Error> {
+        let found: Option<String> = self.database.row(
+            "SELECT change_number, part_count FROM objects
+             WHERE container_id = (SELECT id FROM object_containers WHERE name = ?1) AND name = ?2",
+            (container, name),
+            |row| Ok(etag(row.get(0)?, row.get(1)?)),
+        )?;
+        let is_so = match (is, &found) {
+            (ObjectCondition::Absent, found) => found.is_none(),
+            (ObjectCondition::Present, found) => found.is_some(),
+            (ObjectCondition::Tagged(tag), found) => found.as_ref() == Some(tag),
+        };
+        let name = format!("{container}/{name}");
+        if is_so { Ok(()) } else { Err(Error::ObjectCondition { name, exists: found.is_some() }) }
     }
 
     /// Sends the hook's message, if it wants one and its reader has not heard of this change, and notes that it has.
@@ -162,18 +212,18 @@ impl Ledger {
     ) -> Result<Enqueued, Error> {
         let Some(container_id) = self.object_container_id(container)? else { return Ok(Enqueued::default()) };
         let objects = self.database.rows(
-            "SELECT number, name, change_number, size, updated_at_ms FROM objects
+            "SELECT number, name, change_number, size, updated_at_ms, part_count FROM objects
              WHERE container_id = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
             (container_id, after, count),
             |row| {
                 let (size, updated_at_ms): (i64, i64) = (row.get(3)?, row.get(4)?);
-                let key: (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let key: (i64, String, i64, String) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?, etag(row.get(2)?, row.get(5)?));
                 Ok((key, size, updated_at_ms))
             },
         )?;
         let mut enqueued = Enqueued { messages: 0, last: objects.last().map(|((number, ..), ..)| *number) };
-        for ((number, name, change_number), size, updated_at_ms) in objects {
-            let etag = etag(change_number);
+        for ((number, name, change_number, etag), size, updated_at_ms) in objects {
             let change = ObjectChange {
                 container,
                 name: &name,
@@ -193,7 +243,8 @@ impl Ledger {
     }
 
     /// Deleting what does not exist succeeds.
-    pub(crate) fn delete_object(&mut self, container: &str, name: &str) -> Result<(), Error> {
+    pub(crate) fn delete_object(&mut self, object: &DeleteObject) -> Result<(), Error> {
+        let DeleteObject { container, name, .. } = object;
         let Some(container_id) = self.object_container_id(container)? else { return Ok(()) };
         let deleted: Option<(i64, Option<Digest>)> = self.database.row(
             "DELETE FROM objects WHERE container_id = ?1 AND name = ?2 RETURNING number, digest",
@@ -203,31 +254,43 @@ impl Ledger {
         let Some((number, digest)) = deleted else { return Ok(()) };
         self.database.execute("DELETE FROM object_receipts WHERE object_number = ?1", [number])?;
         self.effects.dropped.extend(digest);
-        self.tell_of_removal(container, name)
+        self.tell_of_removal(object)
     }
 
-    /// A removal is told once, to all who want to hear of it, so it needs no receipts.
-    fn tell_of_removal(&mut self, container: &str, name: &str) -> Result<(), Error> {
-        let hooks = self.hooks.of(container);
+    pub(crate) fn delete_objects(&mut self, container: &str, prefix: &str) -> Result<(), Error> {
+        let Some(container_id) = self.object_container_id(container)? else { return Ok(()) };
+        let names: Vec<String> = self.database.rows(
+            "SELECT name FROM objects WHERE container_id = ?1 AND name >= ?2 AND name < ?2 || char(1114111)",
+            (container_id, prefix),
+            |row| row.get(0),
+        )?;
+        names.iter().try_for_each(|name| self.delete_object(&DeleteObject::new(container, name)))
+    }
+
+    /// A removal is told once to each reader that wants to hear of it, so it needs no receipts.
+    fn tell_of_removal(&mut self, object: &DeleteObject) -> Result<(), Error> {
+        let hooks = self.hooks.of(&object.container);
         let hooks: Vec<ObjectHook> = hooks.into_iter().filter(|hook| hook.sees_removals).collect();
         if hooks.is_empty() {
             return Ok(());
         }
         self.counters.change_number += 1;
         let change = ObjectChange {
-            container,
-            name,
+            container: &object.container,
+            name: &object.name,
             kind: ObjectChangeKind::Removed,
             etag: "",
             size: 0,
             number: u64::try_from(self.counters.change_number).unwrap_or(0),
             at: from_unix_ms(self.now_ms),
-            hop_count: 0,
-            trace_parent: "",
+            hop_count: object.hop_count,
+            trace_parent: &object.trace_parent,
         };
-        let messages: Vec<_> = hooks.iter().filter_map(|hook| (hook.decide)(&change)).collect();
-        for message in messages {
-            self.enqueue(&message, Uuid::new_v4(), None)?;
+        let mut told = HashSet::new();
+        for message in hooks.iter().filter_map(|hook| (hook.decide)(&change)) {
+            if told.insert(message.queue.clone()) {
+                self.enqueue(&message, Uuid::new_v4(), None)?;
+            }
         }
         Ok(())
     }

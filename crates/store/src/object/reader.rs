@@ -11,8 +11,7 @@ use crate::blob::Digest;
 use crate::database::Database;
 use crate::error::Error;
 
-const COLUMNS: &str =
-    "object_containers.name, objects.name, change_number, size, content_type, metadata, updated_at_ms";
+const COLUMNS: &str = "object_containers.name, objects.name, change_number, size, content_type, metadata, headers, part_count, updated_at_ms";
 
 /// A row with its content, which is here or in a file.
 pub(super) struct Found {
@@ -27,8 +26,8 @@ pub(super) fn object(database: &Database, container: &str, name: &str) -> Result
          WHERE object_containers.name = ?1 AND objects.name = ?2"
     );
     database.row(&sql, (container, name), |row| {
-        let body = row.get_ref(8)?.as_blob_or_null()?.map_or_else(Bytes::new, Bytes::copy_from_slice);
-        Ok(Found { info: info(row)?, digest: row.get(7)?, body })
+        let body = row.get_ref(10)?.as_blob_or_null()?.map_or_else(Bytes::new, Bytes::copy_from_slice);
+        Ok(Found { info: info(row)?, digest: row.get(9)?, body })
     })
 }
 
@@ -65,15 +64,17 @@ pub(super) fn containers(database: &Database) -> Result<Vec<ObjectContainerSumma
 
 fn info(row: &Row<'_>) -> rusqlite::Result<ObjectInfo> {
     // We wrote it; if it is damaged all the same, the content is worth more than its metadata.
-    let metadata: BTreeMap<String, String> =
-        serde_json::from_str(row.get_ref(5)?.as_str()?).unwrap_or_default();
+    let texts = |column: usize| -> rusqlite::Result<BTreeMap<String, String>> {
+        Ok(serde_json::from_str(row.get_ref(column)?.as_str()?).unwrap_or_default())
+    };
     Ok(ObjectInfo {
         container: row.get(0)?,
         name: row.get(1)?,
-        etag: etag(row.get(2)?),
+        etag: etag(row.get(2)?, row.get(7)?),
         size: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
         content_type: row.get(4)?,
-        metadata,
-        updated_at: from_unix_ms(row.get(6)?),
+        metadata: texts(5)?,
+        headers: texts(6)?,
+        updated_at: from_unix_ms(row.get(8)?),
     })
 }

@@ -119,7 +119,7 @@ async fn one_file_serves_objects_and_messages_of_one_content() {
     fixture.put("b", &body).await;
     fixture.send("q", &[&body]).await;
     assert_eq!(fixture.blob_count().await, 1);
-    let delete = |name: &str| Operation::DeleteObject { container: "images".into(), name: name.into() };
+    let delete = |name: &str| Operation::DeleteObject(DeleteObject::new("images", name));
     fixture.store.commit(vec![delete("a"), delete("nobody")]).await.unwrap();
     let message = fixture.lease("q", 1).await.remove(0);
     fixture.store.commit(vec![super::delete(&message)]).await.unwrap();
@@ -206,6 +206,97 @@ async fn what_is_staged_and_not_committed_leaves_nothing() {
     assert!(fixture.object("a").await.is_none());
 }
 
+/// Whatever ends it: a name that is none, a lease that is lost, a caller that goes away, a disk that is full.
+#[tokio::test]
+async fn what_is_not_done_leaves_no_file() {
+    let fixture = Fixture::new();
+    let large = |name: &str, byte: u8| put(name, vec![byte; LARGE]);
+    for operations in [vec![large("a\tb", 1)], vec![large("good", 1), large("a\tb", 2)]] {
+        let error = fixture.store.commit(operations).await.unwrap_err();
+        assert_eq!((error.code(), fixture.blob_count().await), ("E0420", 0));
+    }
+    let lost = LocalFile::new(fixture.store.spool_folder().join("nobody"), 5, None);
+    let gone =
+        PutObject { content: ObjectContent::File(lost), ..PutObject::new("images", "b", Bytes::new()) };
+    let error = fixture.store.commit(vec![large("good", 1), Operation::PutObject(gone)]).await.unwrap_err();
+    assert_eq!((error.code(), fixture.blob_count().await), ("E0406", 0));
+    assert!(fixture.object("good").await.is_none());
+    // A caller that goes away while its file is written: it is done, or there is no file.
+    for _ in 0..3 {
+        let begun = fixture.store.commit(vec![large("given-up", 3)]);
+        tokio::time::timeout(Duration::from_millis(1), begun).await.ok();
+    }
+    fixture.store.commit(vec![large("other", 3)]).await.unwrap();
+    let delete = |name: &str| Operation::DeleteObject(DeleteObject::new("images", name));
+    fixture.store.commit(vec![delete("other"), delete("given-up")]).await.unwrap();
+    // The thread that still writes for who has gone may be the last to let go.
+    let mut looks = 0;
+    while fixture.blob_count().await > 0 {
+        looks += 1;
+        assert!(looks < 10_000, "a file stays");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_gets_back_what_filled_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(start()));
+    let store =
+        Store::open_limited(Options::new(directory.path()), clock.clone(), Faults::none(), Some(40)).unwrap();
+    let fixture = Fixture { store, clock, directory };
+    let small = (0..90).map(|number| put(&number.to_string(), vec![7; 2000]));
+    let operations = [put("large", vec![7; LARGE])].into_iter().chain(small).collect();
+    let error = fixture.store.commit(operations).await.unwrap_err();
+    assert_eq!((error.code(), fixture.blob_count().await), ("E0403", 0));
+}
+
+#[tokio::test]
+async fn a_commit_is_done_if_objects_are_what_they_have_to_be() {
+    use ObjectCondition::{Absent, Present, Tagged};
+    let fixture = Fixture::new();
+    let put_if = async |is: ObjectCondition| {
+        let require = Operation::RequireObject { container: "images".into(), name: "a".into(), is };
+        match fixture.store.put_objects(vec![require, put("a", "x"), put("b", "x")]).await {
+            Ok(mut tags) => Ok(tags.swap_remove(0)),
+            Err(Error::ObjectCondition { exists, .. }) => Err(exists),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(put_if(Present).await, Err(false));
+    assert_eq!(put_if(Tagged("\"x\"".to_owned())).await, Err(false));
+    assert!(fixture.object("b").await.is_none(), "all or nothing");
+    let first = put_if(Absent).await.unwrap();
+    assert_eq!(fixture.object("a").await.unwrap().info.etag, first);
+    assert_eq!(put_if(Absent).await, Err(true));
+    let second = put_if(Present).await.unwrap();
+    assert_eq!(put_if(Tagged(first)).await, Err(true));
+    put_if(Tagged(second)).await.unwrap();
+    // One that came in parts says so in its tag.
+    let whole = PutObject {
+        origin: ObjectOrigin::Upload { part_count: 3 },
+        headers: BTreeMap::from([("cache-control".to_owned(), "no-store".to_owned())]),
+        ..PutObject::new("images", "a", Bytes::from("x"))
+    };
+    let tag = fixture.store.put_objects(vec![Operation::PutObject(whole)]).await.unwrap().remove(0);
+    let found = fixture.object("a").await.unwrap().info;
+    assert_eq!((&found.etag, &*found.headers["cache-control"]), (&tag, "no-store"));
+    assert!(tag.ends_with("-3\""), "{tag}");
+    put_if(Tagged(tag)).await.unwrap();
+    assert!(!fixture.object("a").await.unwrap().info.etag.contains('-'));
+}
+
+#[tokio::test]
+async fn all_objects_of_a_prefix_go_at_once() {
+    let fixture = Fixture::new();
+    for name in ["a/1", "a/2", "a", "b/1"] {
+        fixture.put(name, "x").await;
+    }
+    let below = Operation::DeleteObjects { container: "images".into(), prefix: "a/".into() };
+    // Also what is put in the same commit.
+    fixture.store.commit(vec![put("a/3", "x"), below]).await.unwrap();
+    assert_eq!(fixture.names("").await, "a b/1");
+}
+
 /// A file of somebody else becomes an object: moved inside the store's file system, copied from another.
 #[tokio::test]
 async fn a_file_is_taken_over() {
@@ -276,9 +367,31 @@ fn hook(queue: &'static str) -> ObjectHook {
     ObjectHook::new(move |change| {
         change.name.ends_with(".txt").then(|| NewMessage {
             hop_count: change.hop_count + 1,
+            trace_parent: change.trace_parent.to_owned(),
             ..NewMessage::new(queue, format!("{}/{} ", change.container, change.name))
         })
     })
+}
+
+#[tokio::test]
+async fn a_reader_hears_of_each_removal_once_and_of_whose_work_it_was() {
+    let fixture = Fixture::new();
+    fixture.put("a.txt", "1").await;
+    // Two rules of one reader, and another reader.
+    let watches = ["reader", "reader", "other"]
+        .map(|queue| fixture.store.on_object("images", hook(queue).with_removals()));
+    let delete = DeleteObject {
+        hop_count: 4,
+        trace_parent: "00-trace".to_owned(),
+        ..DeleteObject::new("images", "a.txt")
+    };
+    fixture.store.commit(vec![Operation::DeleteObject(delete)]).await.unwrap();
+    for queue in ["reader", "other"] {
+        let messages = fixture.lease(queue, 9).await;
+        assert_eq!(show(&messages), "images/a.txt 1", "{queue}");
+        assert_eq!((messages[0].hop_count, &*messages[0].trace_parent), (5, "00-trace"));
+    }
+    drop(watches);
 }
 
 #[tokio::test]
@@ -304,7 +417,7 @@ async fn a_reader_hears_of_each_put_once() {
     drop((watch, other));
     // Put while nobody listens: replaced, new, deleted and made again.
     fixture.put("early.txt", "2").await;
-    let delete = Operation::DeleteObject { container: "images".into(), name: "new.txt".into() };
+    let delete = Operation::DeleteObject(DeleteObject::new("images", "new.txt"));
     fixture.store.commit(vec![delete]).await.unwrap();
     fixture.put("new.txt", "1").await;
     let watch = fixture.store.on_object("images", hook("reader"));

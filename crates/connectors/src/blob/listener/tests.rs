@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ingle_store::{ObjectContent, Operation, PutObject};
+use ingle_store::{DeleteObject, ObjectContent, Operation, PutObject};
 use ingle_tasks::Tasks;
 use ingle_types::account::Account;
 use ingle_types::clock::SystemClock;
@@ -215,7 +215,7 @@ async fn what_was_replaced_or_deleted_meanwhile_is_skipped() {
     let watch = fixture.store.on_object("images", hook);
     assert_eq!(fixture.store.catch_up_objects(&watch).await.unwrap(), 2);
     fixture.put("a", "2").await;
-    let delete = Operation::DeleteObject { container: "images".into(), name: "gone".into() };
+    let delete = Operation::DeleteObject(DeleteObject::new("images", "gone"));
     fixture.store.commit(vec![delete]).await.unwrap();
     drop(watch);
     let (_stopper, mut events) = fixture.listen("", |_, _| {});
