@@ -5,9 +5,10 @@
 //! `$default`, and a method before none.
 
 mod balancer;
+mod cors;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -18,20 +19,13 @@ use crate::front::Front;
 use crate::lambda::alb_reply;
 use crate::request::decoded;
 use crate::service::Service;
+use cors::Answers;
+
+pub use cors::Cors;
+pub(crate) use cors::{decorate as decorate_url, url_preflight};
 
 /// The path of the route that takes what no other does.
 pub const DEFAULT: &str = "$default";
-/// Every origin.
-const ANY: &str = "*";
-/// Headers of answers that say what pages of other origins may do (Fetch standard, "HTTP responses" of CORS).
-const OF_CORS: [&str; 6] = [
-    "access-control-allow-origin",
-    "access-control-allow-methods",
-    "access-control-allow-headers",
-    "access-control-allow-credentials",
-    "access-control-expose-headers",
-    "access-control-max-age",
-];
 
 /// How an event and its answer look.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,17 +43,6 @@ pub enum Format {
         /// Whether names have lists of values, in events and answers, or one value.
         multi_value: bool,
     },
-}
-
-/// Rules for pages of other origins. An empty list says nothing about its part.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Cors {
-    pub origins: Vec<String>,
-    pub methods: Vec<String>,
-    pub headers: Vec<String>,
-    pub exposed_headers: Vec<String>,
-    pub credentials: bool,
-    pub max_age: Option<Duration>,
 }
 
 /// A route of an API.
@@ -87,6 +70,8 @@ pub struct Apis {
     rules: Vec<(Rule, Known)>,
     /// A web app, which routes what comes to it.
     site: Option<Arc<Service>>,
+    /// Of URLs of functions, by their labels.
+    urls: BTreeMap<String, Cors>,
 }
 
 struct Known {
@@ -143,6 +128,15 @@ impl Apis {
         self.site = Some(service);
     }
 
+    /// Applies these rules at the URL of a function.
+    pub fn set_url_cors(&mut self, label: String, cors: Cors) {
+        self.urls.insert(label, cors);
+    }
+
+    pub(crate) fn url_cors(&self, label: &str) -> Option<&Cors> {
+        self.urls.get(label)
+    }
+
     pub(crate) fn site(&self) -> Option<&Arc<Service>> {
         self.site.as_ref()
     }
@@ -174,7 +168,9 @@ impl Apis {
             && known.route.method.as_deref() != Some("OPTIONS")
             && let Some(cors) = &known.route.cors
         {
-            return Chosen::Answer(preflight(&known.route, cors, &head.headers));
+            let is_rest = matches!(known.route.format, Format::Rest { .. });
+            let answers = if is_rest { Answers::Rest } else { Answers::Http };
+            return Chosen::Answer(cors::preflight(cors, answers, &head.headers));
         }
         let (route, front) = (known.route.clone(), known.front.clone());
         Chosen::Function(&known.service, Matched { route, parameters, has_stage, front })
@@ -330,86 +326,11 @@ pub(crate) fn message(status: StatusCode, text: &str) -> Response<Bytes> {
     response
 }
 
-/// The answer to the question of a browser. A REST API gives its headers to everybody.
-fn preflight(route: &Route, cors: &Cors, asked: &HeaderMap) -> Response<Bytes> {
-    let is_rest = matches!(route.format, Format::Rest { .. });
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = if is_rest { StatusCode::OK } else { StatusCode::NO_CONTENT };
-    let headers = response.headers_mut();
-    let Some(origin) = allowed_origin(cors, asked, is_rest) else { return response };
-    let mut insert = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    };
-    insert("access-control-allow-origin", origin);
-    for (name, list) in
-        [("access-control-allow-methods", &cors.methods), ("access-control-allow-headers", &cors.headers)]
-    {
-        if !list.is_empty() {
-            insert(name, list.join(","));
-        }
-    }
-    if with_credentials(cors) {
-        insert("access-control-allow-credentials", "true".to_owned());
-    }
-    if let Some(age) = cors.max_age {
-        insert("access-control-max-age", age.as_secs().to_string());
-    }
-    response
-}
-
-/// What an HTTP API makes of an answer: its own rules instead of the function's. A REST API leaves them to the function.
-/// (API Gateway developer guide, "Configure CORS for HTTP APIs": headers of the backend are ignored.)
+/// What an HTTP API makes of an answer; a REST API leaves it to the function.
 pub(crate) fn decorate(route: &Route, asked: &HeaderMap, answered: &mut HeaderMap) {
-    let Some(cors) = route.cors.as_ref().filter(|_| !matches!(route.format, Format::Rest { .. })) else {
-        return;
-    };
-    for name in OF_CORS {
-        answered.remove(name);
+    if let Some(cors) = route.cors.as_ref().filter(|_| !matches!(route.format, Format::Rest { .. })) {
+        cors::decorate(cors, asked, answered);
     }
-    let Some(origin) = allowed_origin(cors, asked, false) else { return };
-    let mut insert = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            answered.insert(name, value);
-        }
-    };
-    insert("access-control-allow-origin", &origin);
-    if !cors.exposed_headers.is_empty() {
-        insert("access-control-expose-headers", &cors.exposed_headers.join(","));
-    }
-    if with_credentials(cors) {
-        insert("access-control-allow-credentials", "true");
-    }
-}
-
-/// The origin to name: the one that asks, if it is allowed. A REST API names its first one to all others.
-fn allowed_origin(cors: &Cors, asked: &HeaderMap, is_rest: bool) -> Option<String> {
-    let first = || cors.origins.first().filter(|_| is_rest).cloned();
-    let Some(origin) = asked.get(http::header::ORIGIN).and_then(|origin| origin.to_str().ok()) else {
-        return first();
-    };
-    if is_for_all(cors) {
-        return Some(ANY.to_owned());
-    }
-    let is_allowed = cors.origins.iter().any(|allowed| fits(allowed, origin));
-    if is_allowed { Some(origin.to_owned()) } else { first() }
-}
-
-/// Whether an origin is the allowed one, in which a `*` stands for one letter or more.
-fn fits(allowed: &str, origin: &str) -> bool {
-    let Some((start, end)) = allowed.split_once('*') else { return allowed == origin };
-    let rest = origin.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
-    rest.is_some_and(|rest| !rest.is_empty())
-}
-
-fn is_for_all(cors: &Cors) -> bool {
-    cors.origins.iter().any(|allowed| allowed == ANY)
-}
-
-/// Never for every origin: any page could then read what is the user's. AWS refuses to deploy that (T-043).
-fn with_credentials(cors: &Cors) -> bool {
-    cors.credentials && !is_for_all(cors)
 }
 
 #[cfg(test)]

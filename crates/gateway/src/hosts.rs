@@ -13,7 +13,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::apis::{Apis, Chosen, Matched};
+use crate::apis::{self, Apis, Chosen, Cors, Matched};
 use crate::failure;
 use crate::lambda;
 use crate::service::Service;
@@ -40,6 +40,8 @@ pub(crate) enum Host<'a> {
     Of(&'a Arc<Service>),
     /// A function behind an API, and what the request is there.
     Behind(&'a Arc<Service>, Matched),
+    /// The URL of a function, with its rules for other origins.
+    Url(&'a Arc<Service>, &'a Cors),
 }
 
 impl Hosts {
@@ -81,8 +83,12 @@ fn behind<'a>(
     head: &Parts,
     label: Option<String>,
 ) -> Result<Host<'a>, Response<Bytes>> {
-    if let Some(service) = label.and_then(|label| services.get(&label)) {
-        return Ok(Host::Of(service));
+    if let Some((label, service)) = label.and_then(|label| services.get_key_value(&label)) {
+        let Some(cors) = apis.url_cors(label) else { return Ok(Host::Of(service)) };
+        return match apis::url_preflight(cors, head) {
+            Some(answer) => Err(answer),
+            None => Ok(Host::Url(service, cors)),
+        };
     }
     if let Some(named) = lambda::api::name_in(head.uri.path()) {
         // Any of them can say that there is no such function.

@@ -20,7 +20,7 @@ use crate::admin::Admin;
 use crate::auth::Peer;
 use crate::aws::{Aws, keep_swept};
 use crate::hosts::{Host, Hosts};
-use crate::{caller, service};
+use crate::{apis, caller, service};
 
 /// How long a client may take to send the head of a request (T-033).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -180,6 +180,12 @@ async fn connection(stream: TcpStream, peer: Peer, hosts: Arc<Hosts>, stop: Stop
                 Ok(Host::Behind(service, matched)) => {
                     head.extensions.insert(matched);
                     service.answer(head, body).await
+                }
+                Ok(Host::Url(service, cors)) => {
+                    let asked = head.headers.clone();
+                    let mut response = service.answer(head, body).await;
+                    apis::decorate_url(cors, &asked, response.headers_mut());
+                    response
                 }
                 Err(refused) => service::whole(refused),
             };

@@ -152,6 +152,9 @@ pub(crate) fn apis(project: &Project, services: &BTreeMap<String, Arc<Service>>,
     let site = web_app(project).and_then(|name| services.get(&label_of(name)));
     site.into_iter().for_each(|service| apis.set_site(service.clone()));
     for (function, http) in http_sources(project) {
+        if let (Api::Url(_), Some(cors)) = (&http.api, cors(http)) {
+            apis.set_url_cors(label_of(function), cors);
+        }
         let (Some(service), Some(route)) = (services.get(&label_of(function)), route(http)) else { continue };
         let front = fronts.front(&route.api, &http.front);
         match &http.api {
@@ -196,6 +199,17 @@ pub(crate) fn name_and_value(text: &str) -> Result<(String, String), String> {
     found.ok_or_else(|| "it is no NAME=VALUE".to_owned())
 }
 
+fn cors(http: &HttpSource) -> Option<apis::Cors> {
+    http.cors.clone().map(|cors| apis::Cors {
+        origins: cors.origins,
+        methods: cors.methods,
+        headers: cors.headers,
+        exposed_headers: cors.exposed_headers,
+        credentials: cors.credentials,
+        max_age: cors.max_age,
+    })
+}
+
 /// None of a URL, which is the function's own.
 fn route(http: &HttpSource) -> Option<Route> {
     let (format, api) = match &http.api {
@@ -207,14 +221,7 @@ fn route(http: &HttpSource) -> Option<Route> {
         }
         Api::Url(_) => return None,
     };
-    let cors = http.cors.clone().map(|cors| apis::Cors {
-        origins: cors.origins,
-        methods: cors.methods,
-        headers: cors.headers,
-        exposed_headers: cors.exposed_headers,
-        credentials: cors.credentials,
-        max_age: cors.max_age,
-    });
+    let cors = cors(http);
     Some(Route {
         format,
         method: http.method.clone(),

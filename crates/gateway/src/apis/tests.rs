@@ -1,10 +1,13 @@
 //! Which route a request has.
 
+use std::time::Duration;
+
 use http::Request;
 use ingle_store::keys::KeyFile;
 use ingle_types::clock::SystemClock;
 use tokio::sync::watch;
 
+use super::cors::{OF_CORS, allowed_origin};
 use super::*;
 use crate::auth::Guard;
 use crate::limits::HeadLimits;

@@ -159,6 +159,45 @@ fn a_project_of_sam_is_served(python: &Python) {
 }
 
 /// What has no effect is said with its line, once, before anything is served.
+/// `Cors` of a URL is Lambda's business, and not the function's.
+#[test]
+fn the_url_of_a_function_answers_browsers() {
+    let template = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: app.handler
+      FunctionUrlConfig:
+        AuthType: NONE
+        Cors: {AllowOrigins: ["https://a.example"], AllowMethods: [PUT], AllowHeaders: [x-a], ExposeHeaders: [x-b], MaxAge: 60}
+"#;
+    let code = "count = 0\ndef handler(event, context):\n    global count\n    count += 1\n    \
+        return {'statusCode': 200, 'headers': {'access-control-allow-origin': '*'}, 'body': str(count)}\n";
+    let app = App::default().file("template.yaml", template).file("app.py", code);
+    let server = app.start(&Python::any());
+    let host = format!("f.localhost:{}", server.address().rsplit(':').next().unwrap());
+    let ask = |method: &str, origin: &str| {
+        let request = Request::new(method, "/").header("host", &host).header("origin", origin);
+        server.send(request.header("access-control-request-method", "PUT"))
+    };
+    let answer = ask("OPTIONS", "https://a.example").status(200);
+    assert_eq!(answer.all("access-control-allow-origin"), ["https://a.example"]);
+    assert_eq!(answer.all("access-control-allow-methods"), ["PUT"]);
+    assert_eq!(answer.all("access-control-allow-headers"), ["x-a"]);
+    assert_eq!(answer.all("access-control-max-age"), ["60"]);
+    let refused = ask("OPTIONS", "https://b.example").status(200);
+    assert_eq!(refused.all("access-control-allow-origin"), [""; 0]);
+    // No question has run the function, and its own words about it do not count.
+    let answer = ask("PUT", "https://a.example").status(200);
+    assert_eq!(answer.all("access-control-allow-origin"), ["https://a.example"]);
+    assert_eq!(answer.all("access-control-expose-headers"), ["x-b"]);
+    assert_eq!(answer.text(), "1");
+    let other = ask("PUT", "https://b.example").status(200);
+    assert_eq!(other.all("access-control-allow-origin"), [""; 0]);
+}
+
 fn what_is_wrong_with_a_project_is_said(python: &Python) {
     let server = sam().start(python);
     let project = server.wait_for("the project", |event| event["event"] == "project");
