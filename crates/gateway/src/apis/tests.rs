@@ -7,7 +7,7 @@ use ingle_store::keys::KeyFile;
 use ingle_types::clock::SystemClock;
 use tokio::sync::watch;
 
-use super::cors::{OF_CORS, allowed_origin};
+use super::cors::{OF_CORS, allowed_origin, preflight};
 use super::*;
 use crate::auth::Guard;
 use crate::limits::HeadLimits;
@@ -261,7 +261,7 @@ fn every_origin_gets_no_credentials() {
             HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static("https://evil.example"))]);
         let mut answered = HeaderMap::new();
         decorate(&route, &asked, &mut answered);
-        let preflight = preflight(&route, route.cors.as_ref().unwrap(), &asked);
+        let preflight = preflight(route.cors.as_ref().unwrap(), Answers::Http, &asked);
         for headers in [&answered, preflight.headers()] {
             let has_credentials = headers.contains_key("access-control-allow-credentials");
             let origin = headers["access-control-allow-origin"].to_str().unwrap();
