@@ -53,8 +53,8 @@ impl Checks {
         let query = pairs(head.uri.query().unwrap_or_default());
         let is_there = |parameter: &Parameter| match parameter {
             Parameter::Header(name) => {
-                let values = head.headers.get_all(name.as_str()).iter();
-                values.last().is_some_and(|value| !value.is_empty())
+                let mut values = head.headers.get_all(name.as_str()).iter();
+                values.next_back().is_some_and(|value| !value.is_empty())
             }
             // To the letter, and of several values the last, as the function finds it.
             Parameter::Query(name) => {
