@@ -141,7 +141,10 @@ impl Ignored {
     pub fn is_missing(&self) -> bool {
         let starts = ["the function ", "the event ", "an event ", "the events "];
         let says = ["not served", "does not send", "not asked"];
-        starts.iter().any(|start| self.what.starts_with(start))
+        // Where an event would come from, if that is known only at AWS.
+        let sources = ["the queue", "the topic", "the schedule", "the bucket", "bucket", "Bucket"];
+        sources.contains(&&*self.what)
+            || starts.iter().any(|start| self.what.starts_with(start))
             || says.iter().any(|word| self.why.contains(word))
     }
 }
