@@ -18,9 +18,11 @@ use variables::Variables;
 mod auth;
 mod balancer;
 mod cors;
+mod dotenv;
 mod events;
 mod integration;
 mod keys;
+mod made;
 mod validation;
 mod variables;
 
@@ -31,8 +33,9 @@ const MEMORY_MB: u64 = 1024;
 const FUNCTIONS_MAX: usize = 500;
 
 /// Keys of the file that are read, or that say nothing about how functions run.
-const APPLIED: [&str; 17] = [
+const APPLIED: [&str; 18] = [
     "service",
+    "useDotenv",
     "provider",
     "functions",
     "layers",
@@ -104,7 +107,6 @@ fn why_not_applied(key: &str) -> &'static str {
         "reservedConcurrency" | "provisionedConcurrency" | "snapStart" | "versionFunctions" => {
             "workers are decided about by `[workers]` in ingle.toml"
         }
-        "useDotenv" => "variables of .env are not read; set them in the environment",
         _ => "it is not applied here",
     }
 }
@@ -136,7 +138,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let resource_nodes = declared(&mut findings, stacks);
     let service = service(&mut findings, &mut variables)?;
     let prefix = format!("{service}-{}", variables.stage);
-    let made = made_by_framework(&functions, layers.as_ref(), &prefix);
+    let made = made::by_framework(&functions, layers.as_ref(), &prefix);
     let known = made.iter().map(|(id, node)| (id.as_str(), node));
     let stack = stacks.first();
     let scope = Scope {
@@ -157,7 +159,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let provider = evaluator.evaluate(&provider)?.unwrap_or_else(empty);
     note_ignored(&mut findings, tree, &provider, package.as_ref());
     let shared = shared_variables(&mut findings, &provider);
-    let names = names(&functions, &prefix);
+    let names = made::names(&functions, &prefix);
     let mut reader = Reader {
         root,
         prefix: &prefix,
@@ -197,17 +199,17 @@ fn provider(findings: &mut Findings, variables: &mut Variables<'_>) -> Result<No
     let Some(written) = variables.tree.get("provider") else {
         return Err(Fault::new(variables.tree.line, "the file has no `provider`"));
     };
-    for (key, given) in
-        [("stage", variables.options.stage.is_some()), ("region", variables.options.region.is_some())]
-    {
-        let Some(node) = written.get(key).filter(|_| !given) else { continue };
+    let own = |findings: &mut Findings, variables: &mut Variables<'_>, key: &str, given: bool| {
+        let Some(node) = written.get(key).filter(|_| !given) else { return Ok(None) };
         let filled = variables.fill(node)?;
-        let Some(text) = findings.text(&filled, &format!("the {key}")) else { continue };
-        if key == "stage" {
-            variables.stage = text;
-        } else {
-            variables.region = text;
-        }
+        Ok::<_, Fault>(findings.text(&filled, &format!("the {key}")))
+    };
+    if let Some(stage) = own(findings, variables, "stage", variables.options.stage.is_some())? {
+        variables.stage = stage;
+    }
+    variables.read_dotenv(findings)?;
+    if let Some(region) = own(findings, variables, "region", variables.options.region.is_some())? {
+        variables.region = region;
     }
     let filled = variables.fill(written)?;
     // `provider: aws` is its name alone.
@@ -240,51 +242,6 @@ fn joined(findings: &mut Findings, node: &Node, what: &str) -> Result<Vec<Member
     let Kind::List(items) = &node.kind else { return Ok(findings.members(node, what).to_vec()) };
     let members: Vec<Member> = items.iter().flat_map(|item| findings.members(item, what).to_vec()).collect();
     Node::map(members, node.line).map(|map| map.members().to_vec())
-}
-
-/// What references to the framework's own resources find: each function and layer, as CloudFormation would have it.
-fn made_by_framework(functions: &[Member], layers: Option<&Node>, prefix: &str) -> Vec<(String, Node)> {
-    let resource = |kind: &str, property: &str, name: Node, line: u32| {
-        let member = |key: &str, value: Node| Member { key: key.to_owned(), line, value };
-        let properties = Node::new(Kind::Map(vec![member(property, name)]), line);
-        Node::new(
-            Kind::Map(vec![member("Type", Node::text(kind, line)), member("Properties", properties)]),
-            line,
-        )
-    };
-    let mut made = Vec::new();
-    for function in functions {
-        let default = || Node::text(format!("{prefix}-{}", function.key), function.line);
-        let name = function.value.get("name").cloned().unwrap_or_else(default);
-        let node = resource("AWS::Lambda::Function", "FunctionName", name, function.line);
-        made.push((format!("{}LambdaFunction", normalized(&function.key)), node));
-    }
-    for layer in layers.map_or(&[][..], Node::members) {
-        let name = Node::text(layer.key.clone(), layer.line);
-        let node = resource("AWS::Lambda::LayerVersion", "LayerName", name, layer.line);
-        made.push((layer_id(&layer.key), node));
-    }
-    made
-}
-
-/// What functions are called at AWS.
-fn names(functions: &[Member], prefix: &str) -> auth::Names {
-    let name = |function: &Member| {
-        let own = function.value.get("name").and_then(Node::scalar).map(str::to_owned);
-        (function.key.clone(), own.unwrap_or_else(|| format!("{prefix}-{}", function.key)))
-    };
-    functions.iter().map(name).collect()
-}
-
-fn layer_id(key: &str) -> String {
-    format!("{}LambdaLayer", normalized(key))
-}
-
-/// A key as it is in the framework's logical ids.
-fn normalized(key: &str) -> String {
-    let key = key.replace('-', "Dash").replace('_', "Underscore");
-    let mut letters = key.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn note_ignored(findings: &mut Findings, tree: &Node, provider: &Node, package: Option<&Node>) {
@@ -473,7 +430,7 @@ impl Reader<'_> {
         for item in function::layers(&mut self.findings, list) {
             let layer = declared
                 .iter()
-                .find(|layer| item.reference.as_deref() == Some(layer_id(&layer.key).as_str()));
+                .find(|layer| item.reference.as_deref() == Some(made::layer_id(&layer.key).as_str()));
             let content = layer
                 .map(|layer| (layer, layer.value.get("path").or(layer.value.at(&["package", "artifact"]))));
             match content {

@@ -9,10 +9,10 @@ use super::auth::{self, Names};
 use super::{balancer, cors, integration, validation};
 
 /// The framework's own ids of its APIs.
-const REST_API: &str = "ApiGatewayRestApi";
-const HTTP_API: &str = "HttpApi";
+pub(super) const REST_API: &str = "ApiGatewayRestApi";
+pub(super) const HTTP_API: &str = "HttpApi";
 /// Types of events that are served.
-const SERVED: [&str; 7] = ["http", "httpApi", "alb", "schedule", "sqs", "s3", "sns"];
+const SERVED: [&str; 8] = ["http", "httpApi", "alb", "schedule", "eventBridge", "sqs", "s3", "sns"];
 const CREATED: &str = "s3:ObjectCreated:*";
 
 const QUEUE_WORDS: QueueWords = QueueWords {
@@ -57,18 +57,39 @@ pub(super) fn read(findings: &mut Findings, door: &Door<'_>, id: &str, config: &
             findings.wrong("E0116", other.line, what, "indent it twice more than the dash");
             continue;
         }
-        match member.key.as_str() {
-            "http" => found.extend(rest_route(findings, door, member).map(EventSource::Http)),
-            "httpApi" => found.extend(http_route(findings, door, config, member).map(EventSource::Http)),
-            "alb" => found.extend(balancer::rule(findings, door, id, member).map(EventSource::Http)),
-            "schedule" => found.extend(schedules(findings, id, found.len(), member)),
-            "sqs" => found.extend(queue(findings, member).map(EventSource::Queue)),
-            "sns" => found.extend(topic(findings, member).map(EventSource::Topic)),
-            "s3" => found.extend(bucket(findings, door, member).map(EventSource::Bucket)),
-            other => note_unserved(findings, member.line, id, other),
+        let before = (findings.errors(), findings.missing_count());
+        let sources = of_event(findings, door, (id, config), found.len(), member);
+        if sources.is_empty() && (findings.errors(), findings.missing_count()) == before {
+            findings.missing(member.line, format!("an event of {id}"), "what it needs is not known here");
         }
+        found.extend(sources);
     }
     found
+}
+
+/// What one event says; `place` is that of its first source.
+fn of_event(
+    findings: &mut Findings,
+    door: &Door<'_>,
+    (id, config): (&str, &Node),
+    place: usize,
+    member: &Member,
+) -> Vec<EventSource> {
+    let source = match member.key.as_str() {
+        "http" => rest_route(findings, door, member).map(EventSource::Http),
+        "httpApi" => http_route(findings, door, config, member).map(EventSource::Http),
+        "alb" => balancer::rule(findings, door, id, member).map(EventSource::Http),
+        "schedule" => return schedules(findings, id, place, member).into_iter().collect(),
+        "eventBridge" => rule(findings, id, place, member).map(EventSource::Schedule),
+        "sqs" => queue(findings, member).map(EventSource::Queue),
+        "sns" => topic(findings, member).map(EventSource::Topic),
+        "s3" => bucket(findings, door, member).map(EventSource::Bucket),
+        other => {
+            note_unserved(findings, member.line, id, other);
+            None
+        }
+    };
+    source.into_iter().collect()
 }
 
 fn note_unserved(findings: &mut Findings, line: u32, id: &str, kind: &str) {
@@ -246,6 +267,43 @@ fn schedules(findings: &mut Findings, id: &str, count: usize, event: &Member) ->
         found.push(EventSource::Schedule(source));
     }
     found
+}
+
+/// The schedule of a rule of EventBridge. What a rule hears of by a pattern is not here.
+fn rule(findings: &mut Findings, id: &str, count: usize, event: &Member) -> Option<ScheduleSource> {
+    let config = &event.value;
+    findings.members(config, "the event eventBridge");
+    if let Some(pattern) = config.member("pattern") {
+        let why = "events of EventBridge are not served, only schedules";
+        findings.missing(pattern.line, format!("an event of {id}"), why);
+    }
+    let Some(schedule) = config.get("schedule") else {
+        if config.get("pattern").is_none() {
+            let fix = "write schedule: rate(5 minutes)";
+            findings.wrong("E0116", event.line, "an event eventBridge has no schedule", fix);
+        }
+        return None;
+    };
+    note_others(
+        findings,
+        config,
+        "eventBridge",
+        &["schedule", "pattern", "enabled", "input", "name", "description"],
+    );
+    let expression = sources::expression(findings, schedule)?;
+    let name = findings.optional(config, "name", Findings::text);
+    let name = name.unwrap_or_else(|| format!("{id}-rule-{}", count + 1));
+    let enabled = findings.optional(config, "enabled", Findings::flag).unwrap_or(true);
+    let input = config.get("input").and_then(|node| sources::input(findings, node));
+    Some(ScheduleSource {
+        name,
+        expression,
+        zone: None,
+        is_scheduler: false,
+        enabled,
+        input,
+        line: event.line,
+    })
 }
 
 fn queue(findings: &mut Findings, event: &Member) -> Option<super::super::QueueSource> {

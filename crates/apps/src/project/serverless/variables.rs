@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::super::findings::shortened;
+use super::super::findings::{Findings, shortened};
 use super::super::intrinsics::ACCOUNT;
 use super::super::node::{Budget, DEPTH_MAX, Fault, Kind, Member, Node, Size};
 use super::super::place::{Misplaced, beneath};
-use super::super::{ProjectOptions, tree};
+use super::super::{FILE_BYTES_MAX, ProjectOptions, tree};
+use super::dotenv;
 use crate::folder::read_bytes;
 
 /// Variables that lead to variables.
@@ -30,6 +31,8 @@ pub(super) struct Variables<'a> {
     pub(super) options: &'a ProjectOptions,
     pub(super) stage: String,
     pub(super) region: String,
+    /// Of a file beside this one, below those of the environment.
+    pub(super) more: BTreeMap<String, String>,
     /// Files that were read, or why they can't be.
     files: BTreeMap<PathBuf, Result<Node, String>>,
     budget: Budget,
@@ -56,6 +59,7 @@ impl<'a> Variables<'a> {
             options,
             stage: options.stage.clone().unwrap_or_else(|| "dev".to_owned()),
             region: super::super::region(options, None),
+            more: BTreeMap::new(),
             files: BTreeMap::new(),
             budget: Budget::new(),
             nested: 0,
@@ -66,6 +70,52 @@ impl<'a> Variables<'a> {
     /// Files that were read, relative to the project's folder.
     pub(super) fn included(&self) -> Vec<PathBuf> {
         self.files.keys().cloned().collect()
+    }
+
+    /// Lets `${env:…}` see a file beside this one: that of the stage if it is there, and else that of all stages.
+    ///
+    /// # Errors
+    /// What leads to `useDotenv` passes the bounds of a tree.
+    pub(super) fn read_dotenv(&mut self, findings: &mut Findings) -> Result<(), Fault> {
+        let Some(written) = self.tree.get("useDotenv") else { return Ok(()) };
+        let used = self.fill(written)?;
+        if findings.flag(&used, "useDotenv") != Some(true) {
+            return Ok(());
+        }
+        for name in [format!(".env.{}", self.stage), ".env".to_owned()] {
+            let path = match beneath(self.root, &name) {
+                Ok(path) => path,
+                Err(Misplaced::Missing) => continue,
+                Err(Misplaced::Outside) => {
+                    let what = format!("the file {} is not in the project's folder", shortened(&name));
+                    findings.wrong("E0221", used.line, what, "move it into the project's folder");
+                    return Ok(());
+                }
+            };
+            let bytes = read_bytes(&self.root.join(&path)).ok().flatten();
+            let text = bytes.filter(|bytes| bytes.len() <= FILE_BYTES_MAX).map(String::from_utf8);
+            match text {
+                Some(Ok(text)) => match dotenv::read(&text, &self.options.environment) {
+                    Ok(more) => self.more = more,
+                    Err(variable) => {
+                        let what = format!("{} of {name} is too long", shortened(&variable));
+                        findings.wrong("E0118", used.line, what, "write a shorter value");
+                    }
+                },
+                Some(Err(_)) | None => {
+                    let what = format!("the file {} can't be read as UTF-8", shortened(&name));
+                    findings.wrong(
+                        "E0118",
+                        used.line,
+                        what,
+                        "save it as UTF-8, below 1 MiB, or take it away",
+                    );
+                }
+            }
+            self.files.insert(path, Ok(Node::text("", 1)));
+            return Ok(());
+        }
+        Ok(())
     }
 
     /// The tree with all variables filled in.
@@ -203,7 +253,7 @@ impl<'a> Variables<'a> {
                 "region" => self.options.region.clone(),
                 other => self.options.parameters.get(other).cloned(),
             }),
-            "env" => text(self.options.environment.get(&address).cloned()),
+            "env" => text(self.options.environment.get(&address).or(self.more.get(&address)).cloned()),
             "param" => self.parameter(&address, line),
             "sls" if address == "stage" => text(Some(self.stage.clone())),
             "sls" if address == "instanceId" => text(Some("ingle".to_owned())),

@@ -384,6 +384,100 @@ ignored 7: the input: `ssm:/x` is kept at AWS
     );
 }
 
+#[test]
+fn variables_of_files_beside_it_are_read() {
+    let text = "service: a\nuseDotenv: true\nprovider: {name: aws, region: '${env:REGION}', environment: {A: '${env:A}', B: '${env:B, \"none\"}', C: '${env:C, \"none\"}'}}\nfunctions:\n  f: {handler: a.b}\n";
+    let files = [
+        ("serverless.yml", text),
+        (".env", "A=all\nB=all\nREGION=eu-north-1"),
+        (".env.prod", "A=prod\nREGION=eu-west-1"),
+    ];
+    let check = |files: &[(&str, &str)], environment: &[(&str, &str)], stage: &str, expected: [&str; 4]| {
+        let found = project(files, &options(environment, Some(stage), &[]));
+        let variables = &found.functions[0].variables;
+        assert_eq!([&*found.region, &variables["A"], &variables["B"], &variables["C"]], expected);
+        assert_eq!((found.problems.len(), found.ignored.len()), (0, 0));
+        // Others are for the file alone.
+        assert_eq!(variables.len(), 3);
+        found.included
+    };
+    let read = check(&files, &[], "dev", ["eu-north-1", "all", "all", "none"]);
+    assert_eq!(read, [PathBuf::from(".env")]);
+    // The file of a stage stands for the other one, and is not laid over it.
+    let read = check(&files, &[], "prod", ["eu-west-1", "prod", "none", "none"]);
+    assert_eq!(read, [PathBuf::from(".env.prod")]);
+    check(&files, &[("A", "real"), ("C", "real")], "dev", ["eu-north-1", "real", "all", "real"]);
+    let without = text.replace("useDotenv: true", "useDotenv: false");
+    let environment = [("A", "real"), ("REGION", "eu-west-3")];
+    let expected = ["eu-west-3", "real", "none", "none"];
+    check(&[("serverless.yml", &without), files[1]], &environment, "dev", expected);
+    check(&[files[0]], &environment, "dev", expected);
+}
+
+#[test]
+fn rules_of_event_bridge_are_schedules() {
+    let event = |text: &str| format!("      - eventBridge: {{{text}}}\n");
+    let text = format!(
+        "service: a\nprovider: aws\nfunctions:\n  f:\n    handler: a.b\n    events:\n{}{}{}{}",
+        event("schedule: rate(10 minutes), input: {a: 1}, enabled: false, name: often"),
+        event("schedule: 'cron(0 12 * * ? *)', eventBus: own"),
+        event("pattern: {source: [a]}"),
+        event("schedule: rate(1 day), pattern: {source: [a]}"),
+    );
+    check_with(
+        &[("serverless.yml", &text)],
+        &ProjectOptions::default(),
+        "
+4 f = a-dev-f: a.b in ``, -, 6s, 1024 MB
+  7 rule often: rate(10 minutes) UTC, sends {\"a\":1}, disabled
+  8 rule f-rule-2: cron(0 12 * * ? *) UTC
+  10 rule f-rule-3: rate(1 day) UTC
+ignored 8: eventBus of eventBridge: it is not applied here
+ignored 9: an event of f: events of EventBridge are not served, only schedules
+ignored 10: an event of f: events of EventBridge are not served, only schedules
+",
+    );
+    let found = project(&[("serverless.yml", &text)], &ProjectOptions::default());
+    let missing: Vec<u32> = found.ignored.iter().filter(|one| one.is_missing).map(|one| one.line).collect();
+    assert_eq!(missing, [9, 10]);
+    check_wrong(
+        "    handler: a.b\n    events:\n      - eventBridge: {enabled: true}\n",
+        "error[E0116] serverless.yml:7: an event eventBridge has no schedule",
+    );
+}
+
+#[test]
+fn events_whose_source_is_at_aws_are_missing() {
+    let text = "service: a\nprovider: aws\nfunctions:\n  f:\n    handler: a.b\n    environment: {A: '${ssm:/a}'}\n    events:\n      - sqs: ${cf:other.Queue}\n      - sqs: {arn: !ImportValue Queue}\n      - sns: ${ssm:/topic}\n      - s3: {bucket: '${cf:other.Bucket}'}\n      - schedule: ${ssm:/rate}\n";
+    let found = project(&[("serverless.yml", text)], &ProjectOptions::default());
+    // Why is told of each value; the variable is no event.
+    assert!(found.ignored.iter().any(|one| one.line == 6));
+    let missing: Vec<u32> = found.ignored.iter().filter(|one| one.is_missing).map(|one| one.line).collect();
+    assert_eq!(missing, [8, 9, 10, 11, 12]);
+}
+
+#[test]
+fn what_the_framework_makes_has_its_ids() {
+    let variables = "{REST: !Ref ApiGatewayRestApi, HTTP: !Ref HttpApi, URL: !Sub 'https://${HttpApi}.x', OTHER: !GetAtt HttpApi.ApiEndpoint, SOCKET: !Ref WebsocketsApi, ROLE: !GetAtt IamRoleLambdaExecution.Arn, NONE: !Ref Nobody}";
+    let text = format!(
+        "service: a\nprovider: aws\nfunctions:\n  f:\n    handler: a.b\n    environment: {variables}\n"
+    );
+    check_with(
+        &[("serverless.yml", &text)],
+        &ProjectOptions::default(),
+        "
+4 f = a-dev-f: a.b in ``, -, 6s, 1024 MB
+  HTTP=httpapi
+  REST=apigatewayrestapi
+  URL=https://httpapi.x
+ignored 6: the variable OTHER: `ApiEndpoint` of HttpApi is not known here
+ignored 6: the variable SOCKET: WebsocketsApi is of type AWS::ApiGatewayV2::Api, which Ingle does not have
+ignored 6: the variable ROLE: IamRoleLambdaExecution is of type AWS::IAM::Role, which Ingle does not have
+ignored 6: the variable NONE: the template has no resource or parameter `Nobody`
+",
+    );
+}
+
 /// A name of many functions, of which each has ten of the next.
 #[test]
 fn variables_are_no_bombs() {
