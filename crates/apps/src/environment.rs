@@ -23,6 +23,7 @@ mod failure;
 mod linked;
 
 pub(crate) use build::MISLEADING;
+pub use failure::Failures;
 
 /// The SDK that every app for Azure needs, whether it says so or not.
 const SDK: &str = "azure-functions";

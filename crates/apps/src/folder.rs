@@ -12,6 +12,7 @@ use ingle_types::spec::{
 };
 
 use crate::detect::Detected;
+use crate::environment::Failures;
 use crate::ingle_toml::IngleToml;
 use crate::json_place::{self, Document, Node};
 use crate::kinds::Looked;
@@ -57,6 +58,8 @@ pub struct ReadOptions {
     pub handler: Option<String>,
     /// The function of a project that is meant.
     pub member: Option<Box<Member>>,
+    /// Installs that have failed and are not tried again.
+    pub failures: Failures,
 }
 
 /// What stands in a folder. The functions of a v2 app are not known before its code is imported.

@@ -48,7 +48,7 @@ pub mod suggest;
 mod web;
 
 pub use debugger::prepare_debugger;
-pub use environment::{Environment, Progress, Site, prepare_environment};
+pub use environment::{Environment, Failures, Progress, Site, prepare_environment};
 pub use error::Error;
 pub use folder::{AppFolder, ReadOptions, read};
 pub use ingle_toml::memory_size;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ingle_apps::{AppFolder, Progress, ReadOptions};
+use ingle_apps::{AppFolder, Failures, Progress, ReadOptions};
 use ingle_connectors::{Accounts, ListenerRooms, listen, timer};
 use ingle_dispatch::Dispatcher;
 use ingle_store::Store;
@@ -145,6 +145,8 @@ struct Inner {
     timers: timer::Board,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    /// It was tried once, at least.
+    is_prepared: AtomicBool,
 }
 
 impl Control {
@@ -156,6 +158,7 @@ impl Control {
             next: AtomicU32::new(1),
             timers: timer::Board::default(),
             reloading: tokio::sync::Mutex::new(()),
+            is_prepared: AtomicBool::new(false),
         }))
     }
 
@@ -215,9 +218,14 @@ impl Control {
 
     async fn prepare(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Prepared, Error> {
         let options = &self.0.options;
-        let mut prepared = prepare(&options.folder, &options.read, progress).await?;
+        let mut read = options.read.clone();
+        if self.0.is_prepared.swap(true, Ordering::Relaxed) {
+            // Whoever asks again may have mended what others failed by.
+            read.failures = Failures::default();
+        }
+        let mut prepared = prepare(&options.folder, &read, progress).await?;
         if options.debugger.is_some() {
-            prepare_debugger(&mut prepared, &options.read, progress).await?;
+            prepare_debugger(&mut prepared, &read, progress).await?;
         }
         Ok(prepared)
     }

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingle_apps::ReadOptions;
 use ingle_apps::project::{Member, Project};
+use ingle_apps::{Failures, ReadOptions};
 use ingle_control::watch::{Watch, Watcher};
 use ingle_control::{Event, absolute};
 use ingle_gateway::auth::Guard;
@@ -103,10 +103,12 @@ pub(crate) async fn run(
         started,
     };
     let mut services = BTreeMap::new();
+    let failures = Failures::default();
     for mut member in members {
         join(&mut member, common.as_ref());
         let seen = (surroundings, means.clone());
-        let plan = with_common(common.as_ref(), plan_of(arguments, &member, seen, printer)?);
+        let mut plan = with_common(common.as_ref(), plan_of(arguments, &member, seen, printer)?);
+        plan.read.failures = failures.clone();
         let name = member.name;
         let entrance = Entrance::new(&plan);
         services.insert(name.clone(), entrance.service.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ingle_apps::ReadOptions;
+use ingle_apps::{Failures, ReadOptions};
 use ingle_sandbox::means::Means;
 
 use crate::cli::{AppArguments, Global};
@@ -57,6 +57,7 @@ impl Surroundings {
             isolation: None,
             handler: arguments.handler.clone(),
             member: None,
+            failures: Failures::default(),
         }
     }
 

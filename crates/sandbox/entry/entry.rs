@@ -60,6 +60,7 @@ unsafe extern "C" {
     fn _exit(status: c_int) -> !;
     fn syscall(number: c_long, ...) -> c_long;
     fn chdir(path: *const c_char) -> c_int;
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn __errno_location() -> *mut c_int;
 }
 
@@ -85,6 +86,7 @@ mod number {
 }
 // The same everywhere.
 const LANDLOCK_CREATE_RULESET: c_long = 444;
+const LANDLOCK_ADD_RULE: c_long = 445;
 const LANDLOCK_RESTRICT_SELF: c_long = 446;
 const CLOSE_RANGE_OF_ONE: c_long = 436;
 
@@ -186,30 +188,50 @@ unsafe fn enter(mounts: c_int, directory: *const c_char) -> bool {
 
 /// A Landlock domain of its own: workers of one app can't trace or signal each other, nor their zygote.
 ///
-/// Systems without Landlock have the process numbers of the cell, which do the same.
+/// Systems without Landlock have the process numbers of the cell, which do the same. So have those with its first version,
+/// where nobody in a domain can move files from one folder to another. Later ones let a rule allow it, which each domain
+/// needs, as none allows it by itself.
 ///
 /// # Safety
 /// None: it passes addresses of what lives here.
 unsafe fn separate() {
     const VERSION_WANTED: c_long = 1;
-    const MAKE_DEVICES: u64 = 1 << 6 | 1 << 11;
+    const MOVE_FILES: u64 = 1 << 13;
     const SIGNALS_AND_ABSTRACT_SOCKETS: u64 = 3;
+    /// The first version that lets a rule allow to move files.
+    const WITH_MOVES: c_long = 2;
     /// The first version that knows scopes.
     const WITH_SCOPES: c_long = 6;
+    const PATH_BENEATH: c_long = 1;
+    const O_PATH: c_int = 0o10_000_000;
+    const O_CLOEXEC: c_int = 0o2_000_000;
     unsafe {
         let nothing: *const u64 = core::ptr::null();
         let version = syscall(LANDLOCK_CREATE_RULESET, nothing, 0_usize, VERSION_WANTED);
-        if version <= 0 {
+        if version < WITH_MOVES {
             return;
         }
-        let attributes = [MAKE_DEVICES, 0, SIGNALS_AND_ABSTRACT_SOCKETS];
+        let attributes = [MOVE_FILES, 0, SIGNALS_AND_ABSTRACT_SOCKETS];
         let size = if version >= WITH_SCOPES { 24_usize } else { 8_usize };
         let ruleset = syscall(LANDLOCK_CREATE_RULESET, attributes.as_ptr(), size, 0 as c_long);
-        if ruleset >= 0 {
-            syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0 as c_long);
-            syscall(CLOSE_RANGE_OF_ONE, ruleset, ruleset, 0 as c_long);
+        if ruleset < 0 {
+            return;
+        }
+        let root = open(c"/".as_ptr(), O_PATH | O_CLOEXEC);
+        let everywhere = Beneath { allowed: MOVE_FILES, folder: root };
+        syscall(LANDLOCK_ADD_RULE, ruleset, PATH_BENEATH, &raw const everywhere, 0 as c_long);
+        syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0 as c_long);
+        for number in [c_long::from(root), ruleset] {
+            syscall(CLOSE_RANGE_OF_ONE, number, number, 0 as c_long);
         }
     }
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct Beneath {
+    allowed: u64,
+    folder: c_int,
 }
 
 #[repr(C)]

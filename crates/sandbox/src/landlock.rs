@@ -22,15 +22,23 @@ const SHARED_WRITE: [&str; 1] = ["/dev/shm"];
 
 /// Restricts this process and all that it will start.
 pub(crate) fn restrict(spec: &BoxSpec) -> io::Result<RestrictionStatus> {
-    let devices = AccessFs::MakeChar | AccessFs::MakeBlock;
-    let handled = if spec.has_namespaces { devices } else { AccessFs::from_all(VERSION) };
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(handled)
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let ruleset = match (spec.has_namespaces, lets_files_move()) {
+        (false, _) => ruleset.handle_access(AccessFs::from_all(VERSION)),
+        (true, true) => ruleset.handle_access(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::Refer),
+        // Where it can't be allowed, whoever is restricted in any way can't move a file to another folder, which builds of
+        // packages do. That devices can't be made is seen to by the mounts too, and by the lack of rights.
+        (true, false) => Ok(ruleset),
+    };
+    let ruleset = ruleset
         .and_then(|ruleset| ruleset.scope(Scope::from_all(VERSION)))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
-    let ruleset = if spec.has_namespaces { ruleset } else { allow(ruleset, spec)? };
+    let ruleset = match spec.has_namespaces {
+        // It takes a rule even where nothing else is ruled over.
+        true => add(ruleset, Path::new("/"), AccessFs::Refer.into())?,
+        false => allow(ruleset, spec)?,
+    };
     ruleset.restrict_self().map_err(io::Error::other)
 }
 
@@ -101,18 +109,24 @@ fn add_but(
 /// Whether it keeps a process from changing any file that there is no rule for: its first versions let files be cut off
 /// (`truncate`, version 3).
 pub fn guards_all_files() -> bool {
-    let made = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::Truncate)
-        .and_then(Ruleset::create);
-    made.is_ok()
+    knows(AccessFs::Truncate)
 }
 
 /// Whether this system has Landlock at all.
 pub fn is_there() -> bool {
+    knows(AccessFs::MakeChar)
+}
+
+/// Whether those whom it restricts may be allowed to move and link files from one folder to another: its first version
+/// forbids that to all (`refer`, version 2).
+fn lets_files_move() -> bool {
+    knows(AccessFs::Refer)
+}
+
+fn knows(access: AccessFs) -> bool {
     let made = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::MakeChar)
+        .handle_access(access)
         .and_then(Ruleset::create);
     made.is_ok()
 }

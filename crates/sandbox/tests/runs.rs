@@ -120,6 +120,16 @@ async fn what_is_written_belongs_to_the_server_s_user() {
     assert_eq!(found.uid(), ingle_sandbox::process::user().0);
 }
 
+/// Installers make what they install in one folder and move it to another. `mv` would copy, `ln` can't.
+#[tokio::test]
+async fn files_are_moved_and_linked_between_folders() {
+    for has_namespaces in [true, false] {
+        let world = World { has_namespaces, ..World::new() };
+        let script = "mkdir a b && echo x > a/f && ln a/f b/f && cat b/f";
+        World::check(&world.run(script, LONG).await.unwrap(), "x\n");
+    }
+}
+
 /// T-008: settings of the machine can't be seen, as root's are its own where files can't be lent.
 #[tokio::test]
 async fn t_008_a_program_finds_no_settings_of_the_machine() {

@@ -49,6 +49,18 @@ pub(super) async fn ensure(
     if is_ready(plan) {
         return Ok(false);
     }
+    let failures = &plan.options.failures;
+    if let Some(error) = failures.of(&plan.environment) {
+        return Err(error);
+    }
+    let built = build(plan, progress).await;
+    // Before others get the lock.
+    let built = built.inspect_err(|error| failures.keep(&plan.environment, error));
+    drop(lock);
+    built.map(|()| true)
+}
+
+async fn build(plan: &Plan<'_>, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), Error> {
     if plan.environment.exists() {
         // A build that did not come to its end.
         remove::tree(&plan.environment).map_err(|source| cache_error(&plan.environment, source))?;
@@ -59,9 +71,7 @@ pub(super) async fn ensure(
     let bench = bench(plan, &work)?;
     let mut builder =
         Builder { plan, bench, work: work.path(), progress, log: String::new(), pip_from_outside: false };
-    builder.build().await?;
-    drop((work, lock));
-    Ok(true)
+    builder.build().await
 }
 
 fn is_ready(plan: &Plan<'_>) -> bool {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{HOST, shown, write};
 use crate::{
-    AppFolder, Environment, Error, Interpreter, Progress, ReadOptions, Site, choose_interpreter,
+    AppFolder, Environment, Error, Failures, Interpreter, Progress, ReadOptions, Site, choose_interpreter,
     prepare_environment, read,
 };
 
@@ -263,7 +263,7 @@ async fn two_starts_build_one_environment() {
 
 #[tokio::test]
 async fn a_failed_install_keeps_its_log_and_is_tried_again() {
-    let world = World::new(&[]);
+    let mut world = World::new(&[]);
     let interpreter = plain(world.python("bin/python3", "3.11.7"));
     write(
         &world.path("home"),
@@ -274,9 +274,27 @@ async fn a_failed_install_keeps_its_log_and_is_tried_again() {
     let Error::Install { log, tail, .. } = &error else { panic!("{error:?}") };
     // Two pipes: which of the last lines comes first is not settled.
     assert!(tail.contains("No matching distribution found for flsk") && log.is_file(), "{error:?}");
+    world.options.failures = Failures::default();
     write(&world.path("home"), &[("pip", "echo 'dns error' >&2; exit 1")]);
     assert_eq!(world.prepare(&interpreter).await.0.unwrap_err().code(), "E0604");
+    world.options.failures = Failures::default();
     std::fs::remove_file(world.path("home/pip")).unwrap();
+    assert!(world.prepare(&interpreter).await.0.unwrap().built);
+}
+
+#[tokio::test]
+async fn functions_that_start_together_share_a_failure() {
+    let mut world = World::new(&[]);
+    let interpreter = plain(world.python("bin/python3", "3.11.7"));
+    write(&world.path("home"), &[("pip", "echo 'Failed to build x' >&2; exit 1")]);
+    let (left, right) = tokio::join!(world.prepare(&interpreter), world.prepare(&interpreter));
+    let third = world.prepare(&interpreter).await;
+    let details = [left, right, third].map(|(result, _)| result.unwrap_err().detail().unwrap());
+    assert!(details.iter().all(|detail| detail.contains("Failed to build x")), "{details:?}");
+    assert_eq!(world.calls().len(), 2, "{:?}", world.calls());
+    // What is tried anew knows of none.
+    std::fs::remove_file(world.path("home/pip")).unwrap();
+    world.options.failures = Failures::default();
     assert!(world.prepare(&interpreter).await.0.unwrap().built);
 }
 

@@ -19,7 +19,7 @@ on_each_python!(
 /// A build backend that is its own package, so that none has to be installed (PEP 517). It tries what must fail, and
 /// tells in the module that it builds what did not.
 const BACKEND: &str = r##"
-import glob, json, os, pathlib, socket, sys, zipfile
+import glob, json, os, pathlib, socket, sys, tempfile, zipfile
 
 FOUND = {}
 
@@ -80,11 +80,14 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     pathlib.Path("built").mkdir(exist_ok=True)
     pathlib.Path("built/note").write_text("written beside the source")
     name = "harm-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+    # As setuptools does: made in one folder, moved to another.
+    made = os.path.join(tempfile.mkdtemp(), name)
+    with zipfile.ZipFile(made, "w") as wheel:
         wheel.writestr("harm.py", "FOUND = %r\n" % json.dumps(FOUND))
         wheel.writestr("harm-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: harm\nVersion: 1.0\n")
         wheel.writestr("harm-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("harm-1.0.dist-info/RECORD", "harm.py,,\nharm-1.0.dist-info/METADATA,,\nharm-1.0.dist-info/WHEEL,,\nharm-1.0.dist-info/RECORD,,\n")
+    os.rename(made, os.path.join(folder, name))
     return name
 "##;
 

@@ -12,6 +12,7 @@ on_each_python!(
     a_killed_process_takes_only_its_own_requests_along,
     a_request_that_never_reached_a_killed_process_is_run_by_another,
     the_number_is_checked,
+    files_are_moved_between_folders,
 );
 
 const APP: &str = r#"
@@ -29,6 +30,23 @@ def begin(req: func.HttpRequest) -> str:
     time.sleep(0.03)
     return "done " + req.route_params["number"]
 "#;
+
+const MOVE: &str = r#"
+@app.route(route="move")
+def move(req: func.HttpRequest) -> str:
+    import tempfile
+    made, moved = (os.path.join(tempfile.mkdtemp(), "file") for _ in range(2))
+    open(made, "w").close()
+    os.rename(made, moved)
+    os.link(moved, made)
+    return "moved"
+"#;
+
+/// In a box as outside of it, a file that was made in one folder is moved to another.
+fn files_are_moved_between_folders(python: &Python) {
+    let server = App::python(MOVE).start(python);
+    assert_eq!(server.get("/api/move").status(200).text(), "moved");
+}
 
 fn start(python: &Python) -> Server {
     let server = App::python(APP).settings(&json!({"FUNCTIONS_WORKER_PROCESS_COUNT": "3"})).start(python);
