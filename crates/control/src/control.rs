@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ingle_apps::{AppFolder, Failures, Progress, ReadOptions};
+use ingle_apps::{Failures, Progress, ReadOptions};
 use ingle_connectors::{Accounts, ListenerRooms, listen, timer};
 use ingle_dispatch::Dispatcher;
 use ingle_store::Store;
@@ -18,7 +18,6 @@ use ingle_types::faults::Faults;
 use ingle_types::health::Health;
 use ingle_types::ids::InvocationId;
 use ingle_types::log::{LogSinkHandle, RecordSinkHandle};
-use ingle_types::log_levels::LogLevels;
 use ingle_types::outcome::{Blame, Failure, Outcome};
 use ingle_types::problem::{Problem, Severity};
 use ingle_types::spec::{AppSpec, CorsOptions, Isolation};
@@ -31,6 +30,8 @@ use crate::debug::Debugger;
 use crate::error::Error;
 use crate::load::{Importing, IndexPlace, Prepared, import_as_found, prepare, prepare_debugger};
 use crate::log_filter::LogFilter;
+
+mod levels;
 
 /// How often an old generation is asked whether it has finished.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -332,43 +333,6 @@ impl Control {
         if self.0.options.listen {
             generation.dispatcher.warm_up().await;
         }
-    }
-
-    /// If the files differ from those of the current generation in nothing but what is logged, makes that so at once,
-    /// without a new generation (S-045); `false` if it takes one.
-    pub async fn reload_log_levels(&self) -> bool {
-        let _one_at_a_time = self.0.reloading.lock().await;
-        let Some(current) = self.current() else { return false };
-        let options = &self.0.options;
-        let Ok(folder) = ingle_apps::read(&options.folder, &options.read) else { return false };
-        if !folder.differs_only_in_logging(&current.prepared.folder) {
-            return false;
-        }
-        let before = options.log_filter.levels();
-        self.set_log_levels(&folder);
-        self.tell_workers(&current).await;
-        before != options.log_filter.levels()
-    }
-
-    /// Changes the rules that are put over the app's, for as long as the server runs.
-    pub async fn change_log_levels(&self, change: impl FnOnce(&mut LogLevels)) {
-        self.0.options.log_filter.change(change);
-        let Some(current) = self.current() else { return };
-        self.tell_workers(&current).await;
-    }
-
-    pub fn log_levels(&self) -> LogLevels {
-        self.0.options.log_filter.levels()
-    }
-
-    fn set_log_levels(&self, folder: &AppFolder) {
-        let is_debugging = folder.logs_debug_lines();
-        self.0.options.log_filter.change(|levels| levels.set_app(&folder.host.log_levels, is_debugging));
-    }
-
-    /// Lines that nobody wants to see need not be made.
-    async fn tell_workers(&self, generation: &Generation) {
-        generation.pool.log_debug_lines(self.log_levels().wants_debug_lines()).await;
     }
 
     /// Makes a generation the current one: the old listeners stop to fetch before the new ones begin.

@@ -38,16 +38,13 @@ use crate::serve::{changed_files, end, extra};
 use crate::server::{Apps, Server, Shared};
 use crate::surroundings::Surroundings;
 
+mod told;
+
+use told::{Started, ready};
+
 /// Apps that are read and imported at once, for each core.
 const STARTS_PER_CORE: usize = 2;
 const HELP: &str = "r reload · q quit · h this help";
-
-/// What became of the first start of an app.
-struct Started {
-    name: String,
-    /// Functions and errors; none if it can't be served.
-    counts: Option<(usize, usize)>,
-}
 
 /// What each app is tended with.
 #[derive(Clone)]
@@ -116,15 +113,8 @@ pub(crate) async fn run(
         drop(tasks.spawn(TaskKind::Supervisor, format!("app {name}"), tend(name, plan, entrance, care)));
     }
     server.serve(hosts(project.as_ref(), services, arguments, (printer, style))?);
-    let all = async {
-        let mut all = Vec::with_capacity(count);
-        while all.len() < count {
-            all.extend(news.recv().await);
-        }
-        all
-    };
     tokio::select! {
-        all = all => {
+        all = tried(&mut news, count) => {
             let took = began.elapsed().as_millis();
             printer.text(ready(&server, (all, project.as_ref()), took, style));
             let attended = attend(&mut signals, &reload, (printer, style));
@@ -142,6 +132,15 @@ pub(crate) async fn run(
         () = signals.next() => {}
     }
     Ok(end(server, signals, (printer, style)).await)
+}
+
+/// What became of so many apps, when all were tried.
+async fn tried(news: &mut mpsc::Receiver<Started>, count: usize) -> Vec<Started> {
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        all.extend(news.recv().await);
+    }
+    all
 }
 
 fn hosts(
@@ -426,49 +425,6 @@ fn watcher(printer: &Printer) -> Option<Watcher> {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// That all apps were tried: `{"event":"ready", …}` or some lines; docs/cli.md has the shape.
-fn ready(
-    server: &Server,
-    (mut all, project): (Vec<Started>, Option<&Project>),
-    took_ms: u128,
-    style: Style,
-) -> String {
-    all.sort_by(|one, other| one.name.cmp(&other.name));
-    let address = server.shared.address;
-    if style.json {
-        let apps: Vec<Value> = all.iter().map(|app| app.to_json(address.port())).collect();
-        let took = u64::try_from(took_ms).unwrap_or(u64::MAX);
-        return json!({"event": "ready", "address": format!("http://{address}"), "apps": apps, "tookMs": took})
-            .to_string();
-    }
-    let bad = all.iter().filter(|app| app.counts.is_none()).count();
-    let word = style.paint(if bad == 0 { Color::Green } else { Color::Yellow }, "ready");
-    let without = if bad == 0 { String::new() } else { format!(", {bad} can't be served") };
-    let first = all.first().map_or("app", |app| &app.name);
-    let keys = if Keys::are_read(style) { ", h shows the keys" } else { "" };
-    if let Some(project) = project {
-        let first = format!(
-            "{word} in {took_ms} ms · {} functions{without} · http://{address} · Ctrl-C stops{keys}",
-            all.len()
-        );
-        let routes = project::routes(project, &address.to_string(), address.port(), style);
-        return std::iter::once(first).chain(routes).collect::<Vec<_>>().join("\n");
-    }
-    format!(
-        "{word} in {took_ms} ms · {} apps{without} · http://{first}.localhost:{}/ and so on · Ctrl-C stops{keys}",
-        all.len(),
-        address.port()
-    )
-}
-
-impl Started {
-    fn to_json(&self, port: u16) -> Value {
-        let (functions, errors) = self.counts.unzip();
-        json!({"app": self.name, "address": format!("http://{}.localhost:{port}", self.name),
-            "functions": functions, "errors": errors})
-    }
 }
 
 #[cfg(test)]

@@ -244,14 +244,14 @@ mod tests {
     #[test]
     fn strangers_are_refused_before_their_body_is_there() {
         let other = Credentials { secret_key: "other".to_owned(), ..credentials() };
-        let code =
-            |head: &Parts, credentials| Claim::read(head, credentials).map(drop).map_err(|fault| fault.code);
+        let code = |head: &Parts, credentials: Credentials| {
+            Claim::read(head, &credentials).map(drop).map_err(|fault| fault.code)
+        };
         let signed = example(|request| request);
-        let own = credentials();
-        assert_eq!(code(&signed, &own), Ok(()));
-        assert_eq!(code(&signed, &other), Err("SignatureDoesNotMatch"));
+        assert_eq!(code(&signed, credentials()), Ok(()));
+        assert_eq!(code(&signed, other.clone()), Err("SignatureDoesNotMatch"));
         let unsigned = Request::get("/").body(()).unwrap().into_parts().0;
-        assert_eq!(code(&unsigned, &other), Err("MissingAuthenticationToken"));
+        assert_eq!(code(&unsigned, other), Err("MissingAuthenticationToken"));
     }
 
     #[test]
