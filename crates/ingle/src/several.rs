@@ -28,7 +28,7 @@ use crate::cli::StartArguments;
 use crate::commands::start::{PORT_DEFAULT, Signals, parents, plan, progress};
 use crate::exit::{CommandError, USAGE};
 use crate::keys::{Key, Keys, Typed};
-use crate::printer::{Color, Printer, Style, of_app};
+use crate::printer::{Printer, Style, of_app};
 use crate::project::{
     self,
     common::{Common, Shares},

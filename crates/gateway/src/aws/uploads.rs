@@ -176,9 +176,16 @@ pub(super) async fn complete(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fa
     let Call { aws, head, place, .. } = call;
     let id = id(call)?;
     let Some(described) = upload(aws, place, &id).await? else { return completed_before(call, &id).await };
-    let parts = chosen(aws, &id, &wanted(std::str::from_utf8(body).unwrap_or_default())?).await?;
-    let origin = ObjectOrigin::Upload { part_count: u32::try_from(parts.len()).unwrap_or(NUMBER_MAX) };
-    let object = PutObject { origin, ..call.object(described, joined(aws, &parts).await?) };
+    let wanted = wanted(std::str::from_utf8(body).unwrap_or_default())?;
+    let (part_count, content) = match whole_of(aws, &id, &wanted).await {
+        Ok(found) => found,
+        // The parts may be gone because somebody else has completed it meanwhile.
+        Err(fault) if upload(aws, place, &id).await?.is_none() => {
+            return completed_before(call, &id).await.map_err(|_never_ended| fault);
+        }
+        Err(fault) => return Err(fault),
+    };
+    let object = PutObject { origin: ObjectOrigin::Upload { part_count }, ..call.object(described, content) };
     let ended = PutObject {
         metadata: place_of(place),
         ..PutObject::new(CONTAINER, &format!("{ENDED}{id}"), Bytes::new())
@@ -191,6 +198,13 @@ pub(super) async fn complete(call: &Call<'_>, body: &Bytes) -> Result<Answer, Fa
         Err(error) if has_ended(&error, &id) => completed_before(call, &id).await,
         Err(error) => Err(error.into()),
     }
+}
+
+/// How many parts there are, and what they are together.
+async fn whole_of(aws: &Aws, id: &str, wanted: &[(u32, String)]) -> Result<(u32, ObjectContent), Fault> {
+    let parts = chosen(aws, id, wanted).await?;
+    let count = u32::try_from(parts.len()).unwrap_or(NUMBER_MAX);
+    Ok((count, joined(aws, &parts).await?))
 }
 
 /// The answer to who completes an upload again. It has the tag that the object has now.
