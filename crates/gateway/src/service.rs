@@ -1,6 +1,7 @@
 //! One request: limits, cross-origin rules, route, invocation, answer.
 
 mod invocation;
+mod served;
 pub(crate) mod stream;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use ingle_types::spec::AuthLevel;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::apis::Matched;
+use crate::apis::{self, Matched};
 use crate::auth::{Guard, Requirement};
 use crate::caller::Client;
 use crate::exchange::Pieces;
@@ -35,6 +36,7 @@ use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
 use crate::{azure, cors, failure, front, lambda, request, response};
+pub(crate) use served::{Served, whole};
 
 pub(crate) use invocation::{invocation, trace};
 
@@ -196,14 +198,22 @@ impl Service {
         {
             return Ok(Served::Whole(answer));
         }
+        let handler = door.site.handlers.iter().next();
         if let Some(matched) = head.extensions.get::<Matched>().cloned()
-            && let Some(function) = door.site.handlers.iter().next()
+            && let Some(function) = handler.or(door.site.of_all_paths.as_ref())
         {
             if matched.route.is_guarded {
                 self.options.guard.check(&head, Requirement::Function(AuthLevel::Function, function))?;
             }
             front::admit(door, &mut head, &matched).await?;
-            return self.serve_url(door, function.clone(), &head, body).await;
+            if handler.is_some() {
+                return self.serve_url(door, function.clone(), &head, body).await;
+            }
+            // A web app is asked as it is everywhere, and the API adds what it adds to all answers.
+            let asked = head.headers.clone();
+            let mut served = self.serve_function(door, (function.clone(), Vec::new()), head, body).await?;
+            apis::decorate(&matched.route, &asked, served.headers_mut());
+            return Ok(served);
         }
         let path = match (read_path(&head), &door.site.of_all_paths) {
             // A function URL hands on what is no path for others, such as `/50%`. So do web apps, which route themselves.
@@ -321,16 +331,6 @@ async fn noticed<T>(head: &Parts, step: impl Future<Output = T>) -> T {
         Some(client) => client.noticed(head.version, step).await,
         None => step.await,
     }
-}
-
-/// An answer that was given.
-pub(crate) enum Served {
-    Whole(Response<Bytes>),
-    Streamed(Response<Pieces>),
-}
-
-pub(crate) fn whole(response: Response<Bytes>) -> Response<Answer> {
-    response.map(|body| Either::Left(Full::new(body)))
 }
 
 pub(crate) struct Outstanding(Arc<Door>);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingle_apps::project::{
-    Api, Entry, EventSource, HttpSource, Member, Payload, Project, ProjectKind, ProjectOptions,
+    Api, Entry, EventSource, HttpSource, Member, Payload, Project, ProjectFunction, ProjectKind,
+    ProjectOptions,
 };
 use ingle_control::absolute;
 use ingle_control::watch::{Extra, Watch, Watcher};
@@ -177,9 +178,10 @@ fn http_sources(project: &Project) -> impl Iterator<Item = (&str, &HttpSource)> 
     })
 }
 
-/// The function that takes all requests that are for no other.
+/// The function that takes all requests that are for no other: a web app to which no routes lead.
 fn web_app(project: &Project) -> Option<&str> {
-    project.functions.iter().find(|one| one.entry != Entry::Handler).map(|one| &*one.name)
+    let is_one = |one: &&ProjectFunction| one.entry != Entry::Handler && one.sources.is_empty();
+    project.functions.iter().find(is_one).map(|one| &*one.name)
 }
 
 /// What a project's file leaves open.

@@ -25,6 +25,7 @@ mod keys;
 mod made;
 mod validation;
 mod variables;
+mod wsgi;
 
 /// As the framework has them for a function that says nothing.
 const TIMEOUT_SECONDS: u64 = 6;
@@ -138,6 +139,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let resource_nodes = declared(&mut findings, stacks);
     let service = service(&mut findings, &mut variables)?;
     let prefix = format!("{service}-{}", variables.stage);
+    let wsgi = wsgi::app(&mut variables)?;
     let made = made::by_framework(&functions, layers.as_ref(), &prefix);
     let known = made.iter().map(|(id, node)| (id.as_str(), node));
     let stack = stacks.first();
@@ -168,6 +170,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         provider: &provider,
         package: package.as_ref(),
         layers: layers.as_ref(),
+        wsgi: wsgi.as_ref(),
         shared,
         names,
         findings,
@@ -261,6 +264,7 @@ fn note_ignored(findings: &mut Findings, tree: &Node, provider: &Node, package: 
         let name = plugin.scalar().unwrap_or_default();
         let why = match name {
             "serverless-python-requirements" => "requirements.txt is installed anyway",
+            wsgi::PLUGIN => continue,
             _ => "plugins are not run",
         };
         findings.ignore(plugin.line, format!("the plugin {name}"), why);
@@ -282,6 +286,8 @@ struct Reader<'a> {
     provider: &'a Node,
     package: Option<&'a Node>,
     layers: Option<&'a Node>,
+    /// The web app of the plugin for them.
+    wsgi: Option<&'a Node>,
     shared: BTreeMap<String, String>,
     /// Of functions, by their keys.
     names: auth::Names,
@@ -360,13 +366,7 @@ impl Reader<'_> {
             self.findings.ignore_of(key.line, &key.key, id, why_not_applied(&key.key));
         }
         let code = self.code(config)?;
-        let Some(handler) = config.get("handler") else {
-            let what = format!("the function {id} has no handler");
-            self.findings.wrong("E0116", member.line, what, "write handler: module.function");
-            return None;
-        };
-        let place = (!function::is_provided(runtime.as_deref())).then(|| self.root.join(&code));
-        let handler = function::handler(&mut self.findings, place.as_deref(), handler);
+        let handler = self.handler(member, &code, runtime.as_deref());
         let name = match config.get("name") {
             Some(node) => self.findings.text(node, "name")?,
             None => format!("{}-{id}", self.prefix),
@@ -384,11 +384,12 @@ impl Reader<'_> {
         let (provider, stage, region) = (self.provider, self.stage, self.region);
         let door = events::Door { provider, stage, region, names: &self.names };
         let sources = events::read(&mut self.findings, &door, id, config);
-        Some(ProjectFunction {
+        let (handler, entry) = handler?;
+        let mut found = ProjectFunction {
             id: id.to_owned(),
             name: name?,
-            handler: handler?,
-            entry: Entry::Handler,
+            handler,
+            entry,
             runtime,
             code,
             timeout: Duration::from_secs(timeout),
@@ -399,7 +400,28 @@ impl Reader<'_> {
             later,
             file: None,
             line: member.line,
-        })
+        };
+        if entry == Entry::WebApp {
+            wsgi::keep_requests(&mut self.findings, &mut found);
+        }
+        Some(found)
+    }
+
+    /// The handler in its code, or the web app of the plugin for them.
+    fn handler(&mut self, member: &Member, code: &Path, runtime: Option<&str>) -> Option<(String, Entry)> {
+        let Some(handler) = member.value.get("handler") else {
+            let what = format!("the function {} has no handler", member.key);
+            self.findings.wrong("E0116", member.line, what, "write handler: module.function");
+            return None;
+        };
+        let place = self.root.join(code);
+        if function::is_provided(runtime) {
+            return Some((function::handler(&mut self.findings, None, handler)?, Entry::Handler));
+        }
+        match self.wsgi.filter(|_| wsgi::is_handler(handler)) {
+            Some(app) => Some((wsgi::handler(&mut self.findings, &place, app)?, Entry::WebApp)),
+            None => Some((function::handler(&mut self.findings, Some(&place), handler)?, Entry::Handler)),
+        }
     }
 
     /// The whole folder, or a zip that was made already.

@@ -234,8 +234,9 @@ fn of_project(project: &Project) -> Report {
         for source in &function.sources {
             let (place, line, what) = told(source, function);
             let one = runs(place.map_or_else(|| own.clone(), |place| file(Some(place))), line, what);
-            let is_missing = |known: &Entry| (&known.file, known.line) == (&one.file, one.line);
-            if !missing.iter().any(is_missing) {
+            // Others may stand at the same line: those of another file, which a reference stands for.
+            let is_asked_elsewhere = matches!(source, EventSource::Http(http) if http.guard.is_some());
+            if !is_asked_elsewhere {
                 entries.push(one);
             }
         }

@@ -62,6 +62,24 @@ fn a_report_says_what_runs_and_what_is_missing() {
     assert_eq!(server.get("/hello").status(200).text(), "hello");
 }
 
+/// What comes from another file stands at the line of its reference, and counts one by one all the same.
+#[test]
+fn parts_that_share_a_line_count_one_by_one() {
+    let file = "service: shop\nprovider: {name: aws, runtime: python3.11}\nfunctions:\n  hello: ${file(hello.yml)}\n";
+    let included = "handler: app.handler\nevents:\n  - httpApi: GET /open\n  - httpApi: {method: get, path: /closed, authorizer: {type: aws_iam}}\n  - http: GET /rest\n";
+    let app = App::default()
+        .file("serverless.yml", file)
+        .file("hello.yml", included)
+        .file("app.py", "def handler(event, context): ...\n");
+    let (report, _) = import(&app, &Python::any(), &[]);
+    let at = |what: &str| format!("serverless.yml:4 {what}");
+    let runs =
+        ["function shop-dev-hello", "GET /open of shop-dev-hello", "GET /rest of shop-dev-hello"].map(at);
+    assert_eq!(places(&report, "runs"), runs);
+    assert_eq!(places(&report, "missing"), [at("the authorizer aws_iam of /closed")]);
+    assert_eq!(report["score"], 75);
+}
+
 #[test]
 fn an_ingle_toml_is_not_written_over() {
     let own = "[workers]\nmax = 2\n";

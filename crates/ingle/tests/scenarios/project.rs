@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 on_each_python!(
     a_project_of_sam_is_served,
     a_project_of_serverless_is_served,
+    a_web_app_of_serverless_wsgi_is_served,
     functions_of_a_project_are_strangers,
     a_function_of_a_project_is_invoked_by_hand,
     what_is_wrong_with_a_project_is_said,
@@ -265,6 +266,49 @@ fn a_project_of_serverless_is_served(python: &Python) {
     assert_eq!(told, json!({"name": "Ada", "stage": "dev", "memory": "512"}));
     assert_eq!(server.get("/dev/rest/Ada").status(200).json()["name"], "Ada");
     let asked = Request::new("OPTIONS", "/rest/Ada").header("origin", "https://a.example");
+    assert_eq!(server.send(asked).status(200).header("access-control-allow-origin"), "*");
+}
+
+const WSGI: &str = r#"
+service: tea
+plugins: [serverless-wsgi]
+custom: {wsgi: {app: app.app}}
+provider:
+  name: aws
+  httpApi: {cors: true}
+functions:
+  api:
+    handler: wsgi_handler.handler
+    events:
+      - http: ANY /
+      - http: "ANY {proxy+}"
+      - httpApi: GET /open
+      - http: {path: closed, method: get, private: true}
+  other:
+    handler: app.other
+    events:
+      - http: GET other
+"#;
+
+const WSGI_APP: &str = r#"
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Access-Control-Allow-Origin", "own")])
+    return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}".encode()]
+
+def other(event, context):
+    return {"statusCode": 200, "body": "other"}
+"#;
+
+/// The plugin serverless-wsgi: the app itself answers, and routes of other functions are theirs.
+fn a_web_app_of_serverless_wsgi_is_served(python: &Python) {
+    let server = App::default().file("serverless.yml", WSGI).file("app.py", WSGI_APP).start(python);
+    assert_eq!(server.get("/").status(200).text(), "GET /");
+    let sent = server.send(Request::new("PUT", "/a/b").body("x")).status(200);
+    assert_eq!((sent.text(), sent.header("access-control-allow-origin")), ("PUT /a/b".to_owned(), "own"));
+    assert_eq!(server.get("/other").status(200).text(), "other");
+    // What stands in front of a route stands in front of a web app, too.
+    server.get("/closed").status(403);
+    let asked = Request::new("GET", "/open").header("origin", "https://a.example");
     assert_eq!(server.send(asked).status(200).header("access-control-allow-origin"), "*");
 }
 

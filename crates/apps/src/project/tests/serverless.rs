@@ -447,6 +447,39 @@ ignored 10: an event of f: events of EventBridge are not served, only schedules
 }
 
 #[test]
+fn the_plugin_for_wsgi_makes_a_function_a_web_app() {
+    let text = |app: &str, more: &str| {
+        format!(
+            "service: a\nplugins: [serverless-wsgi]\ncustom: {{wsgi: {app}}}\nprovider: aws\nfunctions:\n  api:\n    handler: wsgi_handler.handler\n    events:\n      - http: ANY /\n      - httpApi: '*'\n{more}  other: {{handler: b.c}}\n"
+        )
+    };
+    let with = |app: &str, more: &str| {
+        project(&[("serverless.yml", &text(app, more)), ("api/app.py", "")], &ProjectOptions::default())
+    };
+    let found = with("{app: api/app.app}", "      - schedule: rate(5 minutes)\n");
+    let seen: Vec<_> =
+        found.functions.iter().map(|one| (&*one.handler, one.entry, one.sources.len())).collect();
+    assert_eq!(seen, [("api/app.app", Entry::WebApp, 2), ("b.c", Entry::Handler, 0)]);
+    let [ignored] = &found.ignored[..] else { panic!("{:?}", found.ignored) };
+    assert_eq!((&*ignored.what, ignored.is_missing), ("the events of api", true));
+    let wrong = |app: &str, expected: &str| {
+        let found = with(app, "");
+        assert!(found.problems[0].to_string().starts_with(expected), "{:?}", found.problems);
+        assert_eq!(found.functions.len(), 1);
+    };
+    wrong(
+        "{app: none.app}",
+        "error[E0215] serverless.yml:2: custom.wsgi.app is `none.app`, which is no name",
+    );
+    wrong("{}", "error[E0215] serverless.yml:2: custom.wsgi.app is ``");
+    // Without the plugin, the module has to be there as any other.
+    let plain = text("{app: api/app.app}", "").replace("[serverless-wsgi]", "[]");
+    let found = project(&[("serverless.yml", &plain)], &ProjectOptions::default());
+    assert_eq!(found.functions[0].handler, "wsgi_handler.handler");
+    assert_eq!(found.functions[0].entry, Entry::Handler);
+}
+
+#[test]
 fn events_whose_source_is_at_aws_are_missing() {
     let text = "service: a\nprovider: aws\nfunctions:\n  f:\n    handler: a.b\n    environment: {A: '${ssm:/a}'}\n    events:\n      - sqs: ${cf:other.Queue}\n      - sqs: {arn: !ImportValue Queue}\n      - sns: ${ssm:/topic}\n      - s3: {bucket: '${cf:other.Bucket}'}\n      - schedule: ${ssm:/rate}\n";
     let found = project(&[("serverless.yml", text)], &ProjectOptions::default());
