@@ -65,10 +65,10 @@ fn why_not_applied(property: &str) -> &'static str {
         }
         "VpcConfig" => "what a function may reach is decided by `egress` in ingle.toml",
         "Tracing" | "LoggingConfig" => "logs and traces are Ingle's own",
-        "ReservedConcurrentExecutions"
-        | "ProvisionedConcurrencyConfig"
-        | "AutoPublishAlias"
-        | "SnapStart" => "workers are decided about by `[workers]` in ingle.toml",
+        "ReservedConcurrentExecutions" | "ProvisionedConcurrencyConfig" | "SnapStart" => {
+            "workers are decided about by `[workers]` in ingle.toml"
+        }
+        "AutoPublishAlias" => "there is one version of a function, and every alias leads to it",
         _ => "it is not applied here",
     }
 }
