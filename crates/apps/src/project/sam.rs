@@ -31,6 +31,8 @@ const TIMEOUT_SECONDS: u64 = 3;
 const MEMORY_MB: u64 = 128;
 /// As CloudFormation takes them.
 const RESOURCES_MAX: usize = 500;
+/// Code that stands in a template, as CloudFormation takes it.
+const INLINE_BYTES_MAX: usize = 4 << 20;
 
 /// Properties of a function that are applied, or that say nothing about how it runs.
 const APPLIED: [&str; 21] = [
@@ -131,14 +133,22 @@ pub(super) fn read(
     };
     let documents = openapi::read(&mut findings, &mut evaluator, root, (listed, &resources))?;
     let included = openapi::files(&documents).into_iter().chain(given.file).collect();
-    let (taken, subscriptions) = (BTreeSet::new(), Vec::new());
-    let mut reader = Reader { root, template, findings, evaluator, documents, taken, subscriptions };
+    let mut reader = Reader {
+        root,
+        template,
+        findings,
+        evaluator,
+        documents,
+        taken: BTreeSet::new(),
+        inline: BTreeMap::new(),
+        subscriptions: Vec::new(),
+    };
     let functions = reader.functions(&resources)?;
-    let Reader { findings, subscriptions, .. } = reader;
+    let Reader { findings, subscriptions, inline, .. } = reader;
     let (problems, ignored) = findings.finish();
     let file = PathBuf::from(file);
     let kind = ProjectKind::Sam;
-    Ok(Some(Project { kind, file, included, region, functions, subscriptions, ignored, problems }))
+    Ok(Some(Project { kind, file, included, region, functions, subscriptions, inline, ignored, problems }))
 }
 
 /// The folder's name with what a stack's name may hold.
@@ -210,6 +220,8 @@ struct Reader<'a> {
     documents: Vec<openapi::Document>,
     /// Resources that start a function.
     taken: BTreeSet<String>,
+    /// Code that stands in the template, by functions.
+    inline: BTreeMap<String, String>,
     /// Queues that hear of topics.
     subscriptions: Vec<QueueSubscription>,
 }
@@ -283,7 +295,7 @@ impl Reader<'_> {
             let why = "requirements.txt is installed, and nothing else is built";
             self.findings.ignore_of(build.line, "BuildMethod", id, why);
         }
-        let Some(code) = self.code(&properties, is_serverless) else { return Ok(None) };
+        let Some(code) = self.code(id, &properties, is_serverless) else { return Ok(None) };
         let Some(handler) = properties.get("Handler") else {
             let what = format!("the function {id} has no Handler");
             self.findings.wrong("E0116", member.line, what, "write Handler: module.function");
@@ -336,8 +348,9 @@ impl Reader<'_> {
             return Some(function::unserved(runtime));
         }
         let code = properties.get("CodeUri").or(properties.get("Code"));
-        if properties.get("InlineCode").is_some() || code.is_some_and(|code| code.get("ZipFile").is_some()) {
-            return Some("its code stands in the template; put it into a file".to_owned());
+        if inline(properties).is_some() {
+            let is_program = function::is_provided(text("Runtime"));
+            return is_program.then(|| "its code stands in the template, and is no program".to_owned());
         }
         if code.is_some_and(is_elsewhere) {
             return Some("its code is not in this folder".to_owned());
@@ -345,7 +358,18 @@ impl Reader<'_> {
         None
     }
 
-    fn code(&mut self, properties: &Node, is_serverless: bool) -> Option<PathBuf> {
+    fn code(&mut self, id: &str, properties: &Node, is_serverless: bool) -> Option<PathBuf> {
+        if let Some(node) = inline(properties) {
+            let text = self.findings.text(node, "the code")?;
+            if text.len() > INLINE_BYTES_MAX {
+                let what = format!("the code has {} bytes", text.len());
+                let fix = format!("put it into a file, or write at most {INLINE_BYTES_MAX} bytes");
+                self.findings.wrong("E0116", node.line, what, fix);
+                return None;
+            }
+            self.inline.insert(id.to_owned(), text);
+            return Some(PathBuf::new());
+        }
         let key = if is_serverless { "CodeUri" } else { "Code" };
         match properties.get(key) {
             Some(node) => place::code(&mut self.findings, self.root, node, key),
@@ -387,6 +411,11 @@ impl Reader<'_> {
         }
         found
     }
+}
+
+/// The code of a function that stands in the template.
+fn inline(properties: &Node) -> Option<&Node> {
+    properties.get("InlineCode").or_else(|| properties.at(&["Code", "ZipFile"]))
 }
 
 /// Whether code is in a bucket.
