@@ -131,6 +131,35 @@ pub fn unpack(zip: &Path, cache: &Path) -> Result<PathBuf, ArchiveError> {
     placed.map(|()| folder)
 }
 
+/// Writes a text as the only file of a folder in `<cache>/archives`, unless it is there already, and gives the folder. `named`: the
+/// folder, and the file in it.
+///
+/// # Errors
+/// [`ArchiveError::Io`].
+pub fn keep(text: &str, named: (&str, &str), cache: &Path) -> Result<PathBuf, ArchiveError> {
+    let (name, file) = named;
+    let failed = |source| ArchiveError::Io { zip: name.to_owned(), source };
+    let digest: String =
+        Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let parent = cache.join("archives").join(digest);
+    let folder = parent.join(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&parent).map_err(failed)?;
+    let half = tempfile_in(&parent).map_err(failed)?;
+    let placed = fs::write(half.join(file), text).and_then(|()| fs::rename(&half, &folder));
+    if half.exists() {
+        // A folder that stays is only space.
+        fs::remove_dir_all(&half).ok();
+    }
+    match placed {
+        // Another start was as fast.
+        Err(_) if folder.is_dir() => Ok(folder),
+        placed => placed.map(|()| folder).map_err(failed),
+    }
+}
+
 fn digest(file: &mut File) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut piece = vec![0; PIECE_BYTES];

@@ -17,6 +17,7 @@
 //! | who may come in | `front`, `keys` |
 //! | rules of load balancers | `balancer` |
 //! | stages of Zappa | `zappa` |
+//! | zips, and code that stands in a file | `unpack` |
 //! | what they have in common | `function`, `http`, `findings`, `later`, `queues`, `place`, `stored` |
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ use ingle_types::spec::{InvokeMode, LaterOptions, Redrive};
 use ingle_types::topic::FilterPolicy;
 
 use crate::folder::{existing_folder, read_bytes};
-use crate::{Error, archive, encoding};
+use crate::{Error, encoding};
 use findings::shortened;
 use node::Fault;
 use yaml::Loaded;
@@ -56,6 +57,7 @@ mod sources;
 mod stored;
 mod subscriptions;
 mod toml_tree;
+mod unpack;
 mod yaml;
 mod zappa;
 
@@ -111,6 +113,8 @@ pub struct Project {
     pub queues: Vec<QueueSettings>,
     /// Queues that hear of topics, beside the functions.
     pub subscriptions: Vec<QueueSubscription>,
+    /// Code of functions that stands in the file itself, by their ids. [`Project::unpack`] makes folders of it.
+    pub inline: BTreeMap<String, String>,
     /// In the order of their lines.
     pub ignored: Vec<Ignored>,
     /// In the order of their lines. A function with an error is not among `functions`.
@@ -213,32 +217,6 @@ impl Member {
 }
 
 impl Project {
-    /// Unpacks zips with code or layers into the cache; their functions have folders then. Those of a zip that is refused are
-    /// left out, with the reason among the problems.
-    pub fn unpack(&mut self, root: &Path, cache: &Path) {
-        let file = self.file.display().to_string();
-        let problems = &mut self.problems;
-        self.functions.retain_mut(|function| {
-            let paths = std::iter::once(&mut function.code).chain(&mut function.layers);
-            for path in paths.filter(|path| archive::is_zip(path) && root.join(path).is_file()) {
-                match archive::unpack(&root.join(&*path), cache) {
-                    Ok(folder) => *path = folder,
-                    Err(error) => {
-                        let place = function
-                            .file
-                            .as_ref()
-                            .map_or_else(|| file.clone(), |file| file.display().to_string());
-                        let problem =
-                            Problem::error(error.code(), error.to_string()).at(place, Some(function.line));
-                        problems.push(problem.function(&function.id).fix(error.hint()));
-                        return false;
-                    }
-                }
-            }
-            true
-        });
-    }
-
     /// Its functions, if `root` is its folder.
     pub fn members<'a>(&'a self, root: &'a Path) -> impl Iterator<Item = Member> + 'a {
         self.functions.iter().map(|function| Member {

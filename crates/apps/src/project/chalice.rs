@@ -129,6 +129,7 @@ impl Chalice {
             kind: ProjectKind::Chalice,
             file: PathBuf::from(CONFIG),
             included: vec![PathBuf::from(SCRIPT)],
+            inline: BTreeMap::new(),
             region: self.region.clone(),
             functions,
             queues: Vec::new(),

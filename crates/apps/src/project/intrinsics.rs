@@ -9,6 +9,7 @@ use super::node::{Budget, DEPTH_MAX, Fault, Kind, Member, Node, Size};
 use super::resources;
 
 mod made;
+mod texts;
 
 pub(super) use made::is_made;
 
@@ -151,6 +152,9 @@ impl<'a> Evaluator<'a> {
             "Fn::FindInMap" => self.find_in_map(argument, line),
             "Fn::Select" => self.select(argument, line),
             "Fn::Split" => self.split(argument, line),
+            "Fn::Base64" => self.base64(argument, line),
+            "Fn::Length" => self.length(argument, line),
+            "Fn::ToJsonString" => self.json_text(argument, line),
             "Fn::ImportValue" => Ok(unknown("it is exported by another stack", line)),
             other => Ok(unknown(&format!("`{other}` is not evaluated here"), line)),
         }
@@ -344,7 +348,9 @@ impl<'a> Evaluator<'a> {
             }
         }
         let [map, first, second] = keys.as_slice() else { return Ok(malformed("Fn::FindInMap", line)) };
-        match self.scope.mappings.and_then(|mappings| mappings.at(&[map, first, second])) {
+        let found = self.scope.mappings.and_then(|mappings| mappings.at(&[map, first, second]));
+        let default = argument.items().get(3).and_then(|more| more.get("DefaultValue"));
+        match found.or(default) {
             Some(value) => self.evaluate(value),
             None => Ok(unknown(&format!("the mapping {map} has no {first}, {second}"), line)),
         }

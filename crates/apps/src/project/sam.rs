@@ -33,6 +33,8 @@ const TIMEOUT_SECONDS: u64 = 3;
 const MEMORY_MB: u64 = 128;
 /// As CloudFormation takes them.
 const RESOURCES_MAX: usize = 500;
+/// Code that stands in a template, as CloudFormation takes it.
+const INLINE_BYTES_MAX: usize = 4 << 20;
 
 /// Properties of a function that are applied, or that say nothing about how it runs.
 const APPLIED: [&str; 21] = [
@@ -67,10 +69,10 @@ fn why_not_applied(property: &str) -> &'static str {
         }
         "VpcConfig" => "what a function may reach is decided by `egress` in ingle.toml",
         "Tracing" | "LoggingConfig" => "logs and traces are Ingle's own",
-        "ReservedConcurrentExecutions"
-        | "ProvisionedConcurrencyConfig"
-        | "AutoPublishAlias"
-        | "SnapStart" => "workers are decided about by `[workers]` in ingle.toml",
+        "ReservedConcurrentExecutions" | "ProvisionedConcurrencyConfig" | "SnapStart" => {
+            "workers are decided about by `[workers]` in ingle.toml"
+        }
+        "AutoPublishAlias" => "there is one version of a function, and every alias leads to it",
         _ => "it is not applied here",
     }
 }
@@ -134,14 +136,34 @@ pub(super) fn read(
     let documents =
         openapi::read(&mut findings, &mut evaluator, (root, template.globals), (listed, &resources));
     let included = openapi::files(&documents).into_iter().chain(given.file).collect();
-    let (taken, queues, subscriptions) = (BTreeSet::new(), Vec::new(), Vec::new());
-    let mut reader = Reader { root, template, findings, evaluator, documents, taken, queues, subscriptions };
+    let mut reader = Reader {
+        root,
+        template,
+        findings,
+        evaluator,
+        documents,
+        taken: BTreeSet::new(),
+        inline: BTreeMap::new(),
+        queues: Vec::new(),
+        subscriptions: Vec::new(),
+    };
     let functions = reader.functions(&resources)?;
-    let Reader { findings, queues, subscriptions, .. } = reader;
+    let Reader { findings, queues, subscriptions, inline, .. } = reader;
     let (problems, ignored) = findings.finish();
     let file = PathBuf::from(file);
     let kind = ProjectKind::Sam;
-    Ok(Some(Project { kind, file, included, region, functions, queues, subscriptions, ignored, problems }))
+    Ok(Some(Project {
+        kind,
+        file,
+        included,
+        region,
+        functions,
+        queues,
+        subscriptions,
+        inline,
+        ignored,
+        problems,
+    }))
 }
 
 /// The folder's name with what a stack's name may hold.
@@ -214,6 +236,8 @@ struct Reader<'a> {
     /// Resources that start a function.
     taken: BTreeSet<String>,
     queues: Vec<QueueSettings>,
+    /// Code that stands in the template, by functions.
+    inline: BTreeMap<String, String>,
     /// Queues that hear of topics.
     subscriptions: Vec<QueueSubscription>,
 }
@@ -290,7 +314,7 @@ impl Reader<'_> {
             let why = "requirements.txt is installed, and nothing else is built";
             self.findings.ignore_of(build.line, "BuildMethod", id, why);
         }
-        let Some(code) = self.code(&properties, is_serverless) else { return Ok(None) };
+        let Some(code) = self.code(id, &properties, is_serverless) else { return Ok(None) };
         let Some(handler) = properties.get("Handler") else {
             let what = format!("the function {id} has no Handler");
             self.findings.wrong("E0116", member.line, what, "write Handler: module.function");
@@ -343,8 +367,9 @@ impl Reader<'_> {
             return Some(function::unserved(runtime));
         }
         let code = properties.get("CodeUri").or(properties.get("Code"));
-        if properties.get("InlineCode").is_some() || code.is_some_and(|code| code.get("ZipFile").is_some()) {
-            return Some("its code stands in the template; put it into a file".to_owned());
+        if inline(properties).is_some() {
+            let is_program = function::is_provided(text("Runtime"));
+            return is_program.then(|| "its code stands in the template, and is no program".to_owned());
         }
         if code.is_some_and(is_elsewhere) {
             return Some("its code is not in this folder".to_owned());
@@ -352,7 +377,18 @@ impl Reader<'_> {
         None
     }
 
-    fn code(&mut self, properties: &Node, is_serverless: bool) -> Option<PathBuf> {
+    fn code(&mut self, id: &str, properties: &Node, is_serverless: bool) -> Option<PathBuf> {
+        if let Some(node) = inline(properties) {
+            let text = self.findings.text(node, "the code")?;
+            if text.len() > INLINE_BYTES_MAX {
+                let what = format!("the code has {} bytes", text.len());
+                let fix = format!("put it into a file, or write at most {INLINE_BYTES_MAX} bytes");
+                self.findings.wrong("E0116", node.line, what, fix);
+                return None;
+            }
+            self.inline.insert(id.to_owned(), text);
+            return Some(PathBuf::new());
+        }
         let key = if is_serverless { "CodeUri" } else { "Code" };
         match properties.get(key) {
             Some(node) => place::code(&mut self.findings, self.root, node, key),
@@ -394,6 +430,11 @@ impl Reader<'_> {
         }
         found
     }
+}
+
+/// The code of a function that stands in the template.
+fn inline(properties: &Node) -> Option<&Node> {
+    properties.get("InlineCode").or_else(|| properties.at(&["Code", "ZipFile"]))
 }
 
 /// Whether code is in a bucket.

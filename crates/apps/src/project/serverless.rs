@@ -182,7 +182,18 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let (problems, ignored) = findings.finish();
     let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
     let kind = ProjectKind::Serverless;
-    Ok(Project { kind, file, included, region, functions, queues, subscriptions, ignored, problems })
+    Ok(Project {
+        kind,
+        file,
+        included,
+        region,
+        functions,
+        queues,
+        subscriptions,
+        inline: BTreeMap::new(),
+        ignored,
+        problems,
+    })
 }
 
 /// What is declared in the language of CloudFormation.

@@ -80,6 +80,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
         kind,
         file: PathBuf::from(file),
         included: Vec::new(),
+        inline: BTreeMap::new(),
         region,
         functions,
         queues: Vec::new(),

@@ -41,6 +41,9 @@ const CLIENT_CONTEXT_MAX: usize = 3583;
 /// Longest event that nobody waits for, in bytes.
 const LATER_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest name of an alias, in bytes.
+const QUALIFIER_MAX: usize = 128;
+
 /// Which call it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Operation {
@@ -274,6 +277,12 @@ fn not_run(outcome: &Outcome, failure: &Failure) -> Response<Bytes> {
 
 fn find(door: &Door, named: &str, qualifier: Option<&str>) -> Result<Named, Response<Bytes>> {
     let (name, own) = split(named);
+    if let (Some(own), Some(other)) = (own, qualifier)
+        && own != other
+    {
+        let message = "The derived qualifier from the function name does not match the specified qualifier.";
+        return Err(refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message));
+    }
     let qualifier = own.or(qualifier);
     let is_named = |function: &&FunctionSpec| function.name.as_str() == name && !function.disabled;
     let found = door.site.functions.iter().find(is_named).and_then(|function| match &function.trigger {
@@ -281,7 +290,7 @@ fn find(door: &Door, named: &str, qualifier: Option<&str>) -> Result<Named, Resp
         _ => None,
     });
     match found {
-        Some(found) if qualifier.is_none_or(|qualifier| qualifier == LATEST) => Ok(found),
+        Some(found) if qualifier.is_none_or(is_qualifier) => Ok(found),
         _ => {
             let qualifier = qualifier.map(|qualifier| format!(":{qualifier}")).unwrap_or_default();
             let arn = format!("arn:aws:lambda:{}:000000000000:function:{name}{qualifier}", door.site.region);
@@ -289,6 +298,12 @@ fn find(door: &Door, named: &str, qualifier: Option<&str>) -> Result<Named, Resp
             Err(error_of(StatusCode::NOT_FOUND, "ResourceNotFoundException", &body))
         }
     }
+}
+
+/// Whether it can be an alias or a version. There is one version of a function here, and all of them lead to it.
+fn is_qualifier(text: &str) -> bool {
+    let is_letter = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_');
+    text == LATEST || (1..=QUALIFIER_MAX).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 /// `name`, `account:name`, `account:function:name` or a whole ARN, each with a qualifier or without.
@@ -382,6 +397,16 @@ mod tests {
         check("arn:aws:lambda:us-east-1:123456789012:function:f", "f", None);
         check("arn:aws-cn:lambda:cn-north-1:123456789012:function:f:7", "f", Some("7"));
         check("", "", None);
+    }
+
+    #[test]
+    fn every_alias_and_version_leads_to_the_function() {
+        for good in ["$LATEST", "7", "live", "blue-green_2"] {
+            assert!(is_qualifier(good), "{good}");
+        }
+        for bad in ["", "$latest", "a b", "a:b", "../x", &"x".repeat(129)] {
+            assert!(!is_qualifier(bad), "{bad}");
+        }
     }
 
     #[test]

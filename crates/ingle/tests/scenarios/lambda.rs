@@ -190,7 +190,8 @@ for name in ("sleep", "leave", "exit", "large"):
     answer = client.invoke(FunctionName="arn:aws:lambda:us-east-1:000000000000:function:app:$LATEST", Payload=json.dumps({"do": name}), LogType="Tail")
     log = re.sub("[0-9a-f-]{36}", "ID", base64.b64decode(answer["LogResult"]).decode())
     print(json.dumps([name, answer["FunctionError"], json.loads(answer["Payload"].read()), log]))
-for more in ({"FunctionName": "nobody"}, {"Qualifier": "prod"}, {"Payload": "{"}, {"InvocationType": "Event"},
+for more in ({"FunctionName": "nobody"}, {"Qualifier": "a b"}, {"FunctionName": "app:one", "Qualifier": "two"}, {"Payload": "{"},
+             {"Qualifier": "live", "InvocationType": "DryRun"}, {"FunctionName": "app:7", "InvocationType": "DryRun"}, {"InvocationType": "Event"},
              {"Payload": "1" * 6_291_557}, {"InvocationType": "DryRun"}, {"InvocationType": "Later"}, {"LogType": "Head"},
              {"InvocationType": "Event", "Payload": "1" * 1_048_577}, {"InvocationType": "Event", "LogType": "Tail"}, {}):
     try:
@@ -256,9 +257,16 @@ fn callers_get_what_lambda_gives_them() {
         ]),
         json!([
             400,
+            "InvalidParameterValueException",
+            "The derived qualifier from the function name does not match "
+        ]),
+        json!([
+            400,
             "InvalidRequestContentException",
             "Could not parse request body into json: Could not parse payl"
         ]),
+        json!(204),
+        json!(204),
         json!(202),
         json!([
             413,

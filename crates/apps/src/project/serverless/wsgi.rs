@@ -45,7 +45,7 @@ pub(super) fn keep_requests(findings: &mut Findings, function: &mut ProjectFunct
     function.sources.retain(|source| {
         let is_request = matches!(source, EventSource::Http(_));
         if !is_request {
-            findings.ignore(line, format!("the events of {id}"), "a web app takes requests alone");
+            findings.missing(line, format!("the events of {id}"), "a web app takes requests alone");
         }
         is_request
     });

@@ -46,7 +46,7 @@ fn what_sam_makes_has_the_values_that_can_be_given() {
   12 url $default: ANY $default
   14 rest ServerlessRestApi Prod: GET /one
   15 http ServerlessHttpApi V2 $default: GET /two
-ignored 3: AutoPublishAlias of F: workers are decided about by `[workers]` in ingle.toml
+ignored 3: AutoPublishAlias of F: there is one version of a function, and every alias leads to it
 ignored 24: the variable ROLE: SAM makes `FRole`, and Ingle has no value for it
 ignored 25: the variable URL: the address of FUrl is known only while it is served
 ignored 26: the variable DEPLOYMENT: SAM makes `Public.Deployment`, and Ingle has no value for it

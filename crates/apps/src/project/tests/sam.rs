@@ -950,3 +950,51 @@ Resources:
     ];
     assert_eq!(of(false), ignored);
 }
+
+#[test]
+fn functions_of_language_extensions_are_evaluated() {
+    let check = |value: &str, expected: Option<&str>| {
+        let head = "Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]\nParameters: {Open: {Type: String}, List: {Type: CommaDelimitedList, Default: 'a,b'}}\nMappings: {M: {a: {b: mapped}}}\n";
+        let function =
+            one(&format!("      Handler: a.b\n      Environment: {{Variables: {{V: {value}}}}}\n"));
+        let found = project(&[("template.yaml", &format!("{head}{function}"))], &ProjectOptions::default());
+        let variable = found.functions.first().and_then(|function| function.variables.get("V"));
+        assert_eq!(variable.map(String::as_str), expected, "{value}: {}", shown(&found));
+    };
+    check("{\"Fn::Base64\": !Sub \"hi ${AWS::Region}\"}", Some("aGkgdXMtZWFzdC0x"));
+    check("{\"Fn::Base64\": !Ref Open}", None);
+    check("!Base64 [x]", None);
+    check("{\"Fn::Length\": [1, 2, !Ref Open]}", Some("3"));
+    check("{\"Fn::Length\": !Ref List}", Some("2"));
+    check("{\"Fn::Length\": text}", None);
+    check(
+        "{\"Fn::ToJsonString\": {a: !Ref List, b: 1, c: yes, d: '1'}}",
+        Some(r#"{"a":["a","b"],"b":1,"c":true,"d":"1"}"#),
+    );
+    check("{\"Fn::ToJsonString\": {a: !Ref Open}}", None);
+    check("{\"Fn::ToJsonString\": text}", None);
+    check("!FindInMap [M, a, b, {DefaultValue: x}]", Some("mapped"));
+    check("!FindInMap [M, a, c, {DefaultValue: !Ref AWS::Region}]", Some("us-east-1"));
+    check("!FindInMap [M, a, c]", None);
+}
+
+/// As CloudFormation makes a file `index.py` of it.
+#[test]
+fn code_in_a_template_becomes_a_folder() {
+    let template = "Resources:\n  A:\n    Type: AWS::Serverless::Function\n    Properties: {Handler: index.handler, InlineCode: \"code a\"}\n  \
+        B:\n    Type: AWS::Lambda::Function\n    Properties: {Handler: index.handler, Runtime: python3.12, Code: {ZipFile: !Sub \"${AWS::Region}\"}}\n  \
+        C:\n    Type: AWS::Lambda::Function\n    Properties: {Handler: index.handler, Runtime: provided.al2023, Code: {ZipFile: x}}\n";
+    let (folder, cache) = (folder(&[("template.yaml", template)]), tempfile::tempdir().unwrap());
+    let mut found = read(folder.path(), &ProjectOptions::default()).unwrap().unwrap();
+    // Twice, as each start finds what the one before has left.
+    for _ in 0..2 {
+        found.unpack(folder.path(), cache.path());
+        let code = |function: &ProjectFunction| {
+            assert!(function.code.starts_with(cache.path()));
+            std::fs::read_to_string(function.code.join("index.py")).unwrap()
+        };
+        assert_eq!(found.functions.iter().map(code).collect::<Vec<_>>(), ["code a", "us-east-1"]);
+    }
+    assert_eq!(found.ignored[0].why, "its code stands in the template, and is no program");
+    assert!(found.ignored[0].is_missing);
+}
