@@ -1,7 +1,6 @@
 //! Step one: reading a folder without running anything in it.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ingle_sandbox::means::Means;
@@ -361,22 +360,8 @@ pub(crate) fn existing_folder(root: &Path) -> Result<PathBuf, Error> {
 
 /// The bytes of a small file; `None` if it is not there.
 pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(unreadable(source)),
-    };
-    // A pipe or device in place of a settings file would block or never end.
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(std::io::Error::other("it is not a file")));
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(std::io::Error::other("it is larger than 8 MiB")));
-    }
-    Ok(Some(bytes))
+    ingle_sandbox::read::file(path, FILE_BYTES_MAX)
+        .map_err(|source| Error::Unreadable { path: path.to_owned(), source })
 }
 
 /// A JSON file; `Ok(None)` if it is not there. What is wrong or forgiven in it goes to `problems`; with an error there

@@ -416,3 +416,17 @@ fn no_problem_shows_the_value_of_a_setting() {
     let all = format!("{:?} {:?}", spec.problems, app.notes);
     assert!(!all.contains("s3cret") && spec.problems.len() >= 3, "{all}");
 }
+
+/// T-010: what a function may have put into a folder that it may write is not waited for.
+#[test]
+fn t_010_a_pipe_in_place_of_a_file_is_said_to_be_none() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("Fn/function.json", HTTP)]);
+    let pipe = folder.path().join("host.json");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let error = read(folder.path(), &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.code(), "E0106");
+    assert!(error.to_string().contains("host.json"), "{error}");
+}

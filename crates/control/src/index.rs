@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ingle_sandbox::read;
 use ingle_types::problem::Severity;
 use ingle_worker::Loaded;
 use serde_json::{Value, json};
@@ -148,8 +149,9 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn add_file(file: &Path, add: &mut impl FnMut(&[u8])) -> io::Result<()> {
     // A link that leads nowhere is told by its name.
     let Ok(about) = file.metadata() else { return Ok(()) };
-    if is_source(file) && about.len() <= READ_BYTES_MAX {
-        add(&fs::read(file)?);
+    if is_source(file) && about.is_file() && about.len() <= READ_BYTES_MAX {
+        // What is there by now may be something else, or larger: then the app is imported.
+        add(&read::file(file, READ_BYTES_MAX)?.unwrap_or_default());
     } else {
         add(format!("{} {}", about.len(), changed_at(&about)).as_bytes());
     }

@@ -14,6 +14,9 @@ use tokio::sync::mpsc;
 const QUIET: Duration = Duration::from_millis(40);
 /// Files that may change before the queue is full; then everything counts as changed.
 const CHANGES_MAX: usize = 1024;
+/// Folders of one app that are watched. Each takes one of the watches that the system gives a user, and functions may make folders
+/// in those of the app that they may write.
+const FOLDERS_MAX: usize = 2048;
 /// Folders whose content is not the app's.
 const NOT_THE_APPS: [&str; 10] = [
     "__pycache__",
@@ -135,6 +138,8 @@ pub struct Watch {
     root: PathBuf,
     extra: Extra,
     watched: HashSet<PathBuf>,
+    /// It has more folders than are watched, and that is said.
+    is_full: bool,
 }
 
 impl Watch {
@@ -157,6 +162,7 @@ impl Watch {
             root: root.to_owned(),
             extra: Extra::default(),
             watched: HashSet::new(),
+            is_full: false,
         };
         watch.add_folders(root)?;
         Ok(watch)
@@ -169,9 +175,17 @@ impl Watch {
 
     /// Each folder is watched by itself: a recursive watch would take in virtual environments with their thousands.
     fn add_folders(&mut self, folder: &Path) -> notify::Result<()> {
-        if !self.watched.insert(folder.to_owned()) {
+        if self.watched.contains(folder) {
             return Ok(());
         }
+        if self.watched.len() >= FOLDERS_MAX {
+            if !std::mem::replace(&mut self.is_full, true) {
+                let app = self.root.display();
+                tracing::warn!("{app} has more than {FOLDERS_MAX} folders: changes in some are not noticed");
+            }
+            return Ok(());
+        }
+        self.watched.insert(folder.to_owned());
         self.watcher.watch(folder)?;
         let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
         for entry in entries.flatten() {
@@ -274,6 +288,18 @@ mod tests {
             assert!(!check(path), "{path}");
         }
         assert!(!matters(Path::new("/app"), Path::new("/other/a.py"), &extra));
+    }
+
+    /// Watches are the system's, and all apps have the same.
+    #[test]
+    fn no_app_takes_watches_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for number in 0..FOLDERS_MAX + 10 {
+            std::fs::create_dir(root.join(number.to_string())).unwrap();
+        }
+        let watch = Watch::start(&Watcher::start().unwrap(), &root).unwrap();
+        assert!(watch.watched.len() == FOLDERS_MAX && watch.is_full);
     }
 
     #[tokio::test]

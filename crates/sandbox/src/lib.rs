@@ -15,6 +15,7 @@ pub mod landlock;
 pub mod means;
 pub mod memory;
 pub mod process;
+pub mod read;
 pub mod remove;
 pub mod seccomp;
 pub mod temporary;

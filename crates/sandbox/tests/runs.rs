@@ -130,6 +130,27 @@ async fn files_are_moved_and_linked_between_folders() {
     }
 }
 
+/// T-017: the terminals of all boxes are from one store of the machine's.
+#[tokio::test]
+async fn t_017_a_box_has_few_terminals() {
+    let script = "grep ' /dev/pts devpts ' /proc/mounts | grep -o 'max=64'";
+    World::check(&World::new().run(script, LONG).await.unwrap(), "max=64\n");
+}
+
+/// Whoever may have fewer descriptors than a box is given by itself, as `ulimit -n` says, still gets boxes.
+#[tokio::test]
+async fn a_lower_limit_of_the_server_holds_in_a_box() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    // Each test is a process of its own.
+    let before = getrlimit(Resource::Nofile);
+    let lower = Some(200);
+    setrlimit(Resource::Nofile, Rlimit { current: lower, maximum: lower }).unwrap();
+    let output = World::new().run("ulimit -Hn", LONG).await;
+    setrlimit(Resource::Nofile, before).ok();
+    World::check(&output.unwrap(), "200\n");
+}
+
 /// T-008: settings of the machine can't be seen, as root's are its own where files can't be lent.
 #[tokio::test]
 async fn t_008_a_program_finds_no_settings_of_the_machine() {

@@ -104,6 +104,21 @@ fn whatever_may_change_what_an_import_finds_changes_the_key() {
     assert!(before.is_of_the_same(&known.index()), "what Python and Ingle write is not the app's");
 }
 
+/// T-010: functions may write into folders of the app. What is no file there is neither waited for nor read without end.
+#[test]
+fn t_010_what_is_no_file_is_known_by_its_name() {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let known = Known::new();
+    let before = known.index();
+    symlink("/dev/zero", known.root().join("zero.py")).unwrap();
+    mknodat(CWD, known.root().join("pipe.py"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let index = known.index();
+    assert!(!index.is_of_the_same(&before) && index.is_of_the_same(&known.index()));
+}
+
 #[test]
 fn only_a_good_import_is_kept_and_only_for_its_key() {
     let known = Known::new();

@@ -280,6 +280,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     fn listen(for_tests: bool) -> Self {
+        end_in_any_case();
         Self {
             orphaned: if for_tests { moved::end_of_input() } else { None },
             interrupt: signal(SignalKind::interrupt()).ok(),
@@ -294,6 +295,30 @@ impl Signals {
             () = ended(&mut self.orphaned) => {}
         }
     }
+}
+
+/// How long the program has after a second signal to end by itself.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Ends the program some time after a second signal, whatever its other threads hang in. Without this thread, which the system
+/// may not give us, they have to do it themselves.
+fn end_in_any_case() {
+    let wait = || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let (interrupt, terminate) =
+                (&mut signal(SignalKind::interrupt()).ok(), &mut signal(SignalKind::terminate()).ok());
+            for _ in 0..2 {
+                tokio::select! {
+                    () = received(interrupt) => {}
+                    () = received(terminate) => {}
+                }
+            }
+            tokio::time::sleep(AT_ONCE).await;
+        });
+        std::process::exit(INTERRUPTED.into());
+    };
+    std::thread::Builder::new().name("second signal".to_owned()).spawn(wait).ok();
 }
 
 async fn ended(input: &mut Option<oneshot::Receiver<()>>) {

@@ -56,6 +56,11 @@ pub(crate) fn harmless(text: &str) -> String {
     shown
 }
 
+/// The same for what is part of a line, and none of its own.
+fn harmless_word(text: &str) -> String {
+    harmless(&text.replace('\n', "\\n").replace('\t', "\\t"))
+}
+
 pub(super) fn line_text(line: &LogLine, style: Style) -> String {
     if let Some(text) = &line.text {
         return lambda_text(text);
@@ -81,7 +86,7 @@ pub(super) fn line_text(line: &LogLine, style: Style) -> String {
     let logger = if matches!(line.logger.as_str(), "" | "root") {
         String::new()
     } else {
-        format!("{}: ", harmless(&line.logger))
+        format!("{}: ", harmless_word(&line.logger))
     };
     let mut lines = message.lines();
     let head = format!(
@@ -227,6 +232,23 @@ pub(super) mod tests {
             effects: vec!["queue orders".to_owned()],
             failure,
         }
+    }
+
+    /// T-056: the name of a logger, which functions choose, makes no line that looks like one of the server.
+    #[test]
+    fn t_056_a_name_of_a_logger_stays_in_its_line() {
+        let line = LogLine {
+            worker: ingle_types::ids::WorkerId(1),
+            invocation: None,
+            function: Some(FunctionName::new("order")),
+            level: ingle_types::log::LogLevel::Info,
+            source: LogSource::Logging,
+            logger: "a\r\n12:00:00 order GET /\tb".to_owned(),
+            message: "said".to_owned(),
+            text: None,
+        };
+        let expected = r"         order info a\r\n12:00:00 order GET /\tb: said";
+        assert_eq!(line_text(&line, PLAIN), expected);
     }
 
     #[test]

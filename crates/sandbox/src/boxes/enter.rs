@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
 };
@@ -122,7 +122,9 @@ fn drop_ownership(descriptor: OwnedFd) {
 }
 
 fn limit(spec: &BoxSpec) -> Done {
-    let set = |resource, most: u64| {
+    let set = |resource, wanted: u64| {
+        // Those of the server may be lower, and only few may have more than they were given.
+        let most = getrlimit(resource).maximum.map_or(wanted, |most| most.min(wanted));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).at("set the limits")
     };
     set(Resource::Core, 0)?;

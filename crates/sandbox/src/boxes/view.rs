@@ -258,7 +258,8 @@ fn fill_devices() -> Done {
     let path = Path::new("/dev/pts");
     make_folder(path, 0o755)?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    let options = c"newinstance,ptmxmode=0666,mode=0620";
+    // All boxes share what the machine has (/proc/sys/kernel/pty/max).
+    let options = c"newinstance,ptmxmode=0666,mode=0620,max=64";
     rustix::mount::mount("devpts", path, "devpts", flags, Some(options)).at("mount /dev/pts")
 }
 
