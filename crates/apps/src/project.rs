@@ -217,6 +217,22 @@ impl Member {
 }
 
 impl Project {
+    /// One that has nothing yet.
+    fn new(kind: ProjectKind, file: &str, region: &str) -> Self {
+        Self {
+            kind,
+            file: PathBuf::from(file),
+            included: Vec::new(),
+            region: region.to_owned(),
+            functions: Vec::new(),
+            queues: Vec::new(),
+            subscriptions: Vec::new(),
+            inline: BTreeMap::new(),
+            ignored: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Its functions, if `root` is its folder.
     pub fn members<'a>(&'a self, root: &'a Path) -> impl Iterator<Item = Member> + 'a {
         self.functions.iter().map(|function| Member {

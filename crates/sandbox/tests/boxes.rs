@@ -297,7 +297,8 @@ async fn t_016_daemons_end_with_their_worker_without_namespaces() {
     assert!(lives(&one), "its group is not all");
     drop(family);
     until(|| !lives(&one), "something of the first worker still lives").await;
-    assert_eq!(count(&other), 5, "the other worker has all of its own");
+    // Those that have made daemons and end may still be there.
+    until(|| count(&other) == 5, "the other worker has all of its own").await;
     // The keeper is alive, and the rest ends with the box.
     assert_eq!(running.says("echo here").await, "here\n[0]");
     running.boxed.clone().kill();

@@ -125,18 +125,9 @@ impl Chalice {
             why: "the same key is there again further down, and counts".to_owned(),
             is_missing: false,
         }));
-        Project {
-            kind: ProjectKind::Chalice,
-            file: PathBuf::from(CONFIG),
-            included: vec![PathBuf::from(SCRIPT)],
-            inline: BTreeMap::new(),
-            region: self.region.clone(),
-            functions,
-            queues: Vec::new(),
-            subscriptions: Vec::new(),
-            ignored,
-            problems: problems.into_iter().chain(found).collect(),
-        }
+        let (included, problems) = (vec![PathBuf::from(SCRIPT)], problems.into_iter().chain(found).collect());
+        let project = Project::new(ProjectKind::Chalice, CONFIG, &self.region);
+        Project { included, functions, ignored, problems, ..project }
     }
 
     fn functions(&self, findings: &mut Findings, said: Declared) -> Vec<ProjectFunction> {

@@ -150,20 +150,8 @@ pub(super) fn read(
     let functions = reader.functions(&resources)?;
     let Reader { findings, queues, subscriptions, inline, .. } = reader;
     let (problems, ignored) = findings.finish();
-    let file = PathBuf::from(file);
-    let kind = ProjectKind::Sam;
-    Ok(Some(Project {
-        kind,
-        file,
-        included,
-        region,
-        functions,
-        queues,
-        subscriptions,
-        inline,
-        ignored,
-        problems,
-    }))
+    let project = Project::new(ProjectKind::Sam, file, &region);
+    Ok(Some(Project { included, functions, queues, subscriptions, inline, ignored, problems, ..project }))
 }
 
 /// The folder's name with what a stack's name may hold.

@@ -180,20 +180,9 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let functions = reader.functions((functions, &resource_nodes), &mut evaluator)?;
     let Reader { findings, queues, subscriptions, .. } = reader;
     let (problems, ignored) = findings.finish();
-    let (file, included, region) = (PathBuf::from(file), variables.included(), variables.region.clone());
-    let kind = ProjectKind::Serverless;
-    Ok(Project {
-        kind,
-        file,
-        included,
-        region,
-        functions,
-        queues,
-        subscriptions,
-        inline: BTreeMap::new(),
-        ignored,
-        problems,
-    })
+    let included = variables.included();
+    let project = Project::new(ProjectKind::Serverless, file, &variables.region);
+    Ok(Project { included, functions, queues, subscriptions, ignored, problems, ..project })
 }
 
 /// What is declared in the language of CloudFormation.

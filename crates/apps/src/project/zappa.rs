@@ -75,19 +75,7 @@ pub(super) fn read(root: &Path, file: &str, tree: &Node, options: &ProjectOption
     let functions = function::distinct(&mut reader.findings, functions);
     let functions = stored::Names::default().distinct(&mut reader.findings, functions, &mut Vec::new());
     let (problems, ignored) = reader.findings.finish();
-    let kind = ProjectKind::Zappa;
-    Ok(Project {
-        kind,
-        file: PathBuf::from(file),
-        included: Vec::new(),
-        inline: BTreeMap::new(),
-        region,
-        functions,
-        queues: Vec::new(),
-        subscriptions: Vec::new(),
-        ignored,
-        problems,
-    })
+    Ok(Project { functions, ignored, problems, ..Project::new(ProjectKind::Zappa, file, &region) })
 }
 
 /// The stage that runs.

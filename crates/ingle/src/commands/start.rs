@@ -302,6 +302,7 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Ends the program some time after a second signal, whatever its other threads hang in. Without this thread, which the system
 /// may not give us, they have to do it themselves.
+#[expect(clippy::exit, reason = "nothing else ends a program whose threads hang")]
 fn end_in_any_case() {
     let wait = || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };

@@ -80,6 +80,32 @@ fn parts_that_share_a_line_count_one_by_one() {
     assert_eq!(report["score"], 75);
 }
 
+const OPEN: &str = "Transform: AWS::Serverless-2016-10-31\nParameters:\n  Where: {Type: String}\nResources:\n  Hello:\n    \
+    Type: AWS::Serverless::Function\n    Properties:\n      CodeUri: src\n      Handler: !Sub \"${Where}.handler\"\n";
+
+/// A function without a known handler is missing until somebody says what its template leaves open.
+#[test]
+fn parameters_of_a_template_are_given() {
+    let app = App::default()
+        .file("template.yaml", OPEN)
+        .file("src/app.py", "def handler(event, context):\n    return 'hello'\n");
+    let runs = |app: &App, words: &[&str]| places(&import(app, &Python::any(), words).0, "runs");
+    assert_eq!(runs(&app, &["--stdout", "--parameter", "Where=app"]), ["template.yaml:5 function Hello"]);
+    let overrides = "[default.deploy.parameters]\nparameter_overrides = \"Where=app\"\n";
+    let app = app.file("samconfig.toml", overrides);
+    assert_eq!(runs(&app, &["--stdout"]), ["template.yaml:5 function Hello"]);
+    // By hand, with a value that wins: a module that is not there.
+    let launch = app.launch(&Python::any());
+    let folder = launch.folder().display().to_string();
+    let invoke = |words: &[&str]| {
+        let words = [&["invoke", "Hello", "--app", &folder, "--json"], words].concat();
+        ingle_testkit::Call::new(&words).run()
+    };
+    assert_eq!(invoke(&[]).code(0).json()["outputs"]["$return"], "hello");
+    let words = ["--template-parameter", "Where=nowhere"];
+    assert!(invoke(&words).code(1).stdout.contains("nowhere"), "{words:?}");
+}
+
 #[test]
 fn an_ingle_toml_is_not_written_over() {
     let own = "[workers]\nmax = 2\n";

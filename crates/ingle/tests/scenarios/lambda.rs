@@ -244,17 +244,11 @@ fn callers_get_what_lambda_gives_them() {
         assert!(log.starts_with("START RequestId: ID Version: $LATEST\n") && log.ends_with(end), "{log}");
         assert!(!log.contains("Used: 0 MB"), "{log}");
     }
+    let unknown = "Function not found: arn:aws:lambda:us-east-1:000000000000:fu";
+    let unknown = json!([404, "ResourceNotFoundException", unknown]);
     let refused = [
-        json!([
-            404,
-            "ResourceNotFoundException",
-            "Function not found: arn:aws:lambda:us-east-1:000000000000:fu"
-        ]),
-        json!([
-            404,
-            "ResourceNotFoundException",
-            "Function not found: arn:aws:lambda:us-east-1:000000000000:fu"
-        ]),
+        unknown.clone(),
+        unknown,
         json!([
             400,
             "InvalidParameterValueException",
