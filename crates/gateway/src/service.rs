@@ -36,9 +36,9 @@ use crate::route::Match;
 use crate::route::path::RequestPath;
 use crate::site::Site;
 use crate::{azure, cors, failure, front, lambda, request, response};
-pub(crate) use served::{Served, whole};
 
 pub(crate) use invocation::{invocation, trace};
+pub(crate) use served::{Served, whole};
 
 #[derive(Clone, Debug)]
 pub struct Options {
