@@ -130,8 +130,9 @@ fn variable(version: &str) -> String {
     format!("INGLE_TEST_PYTHON_{}", version.replace('.', "_"))
 }
 
+/// With the tests, whose libraries have more features: without them, most of what is built here is built again for the tests.
 fn build(root: &Path) -> anyhow::Result<PathBuf> {
-    cargo(root, &["build", "--workspace", "--bins", "--locked"])?;
+    cargo(root, &["build", "--workspace", "--bins", "--tests", "--locked"])?;
     Ok(setup::target(root)?.join("debug/ingle"))
 }
 

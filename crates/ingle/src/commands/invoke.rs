@@ -14,6 +14,7 @@ use ingle_gateway::hosts::Hosts;
 use ingle_tasks::{TaskKind, Tasks};
 use ingle_types::clock::SystemClock;
 use ingle_types::log::{InvocationRecord, RecordSink};
+use ingle_types::problem::{Problem, Severity};
 use ingle_worker::Parents;
 use serde_json::Value;
 
@@ -136,11 +137,12 @@ async fn call_once(
     let mut server = Server::listen(address, parents, tasks.clone()).await?;
     let entrance = Entrance::new(&plan);
     let app = App::open(plan, entrance.clone(), &server.shared)?;
-    app.start(prepared).await?;
+    let started = app.start(prepared).await?;
     app.serve_admin()?;
     server.apps().add(Arc::new(app));
     server.serve(Hosts::Any(entrance.service));
     let answer = match Client::connect(&state, tasks).await {
+        _ if started.app.functions.is_empty() => Err(nothing_runs(&started.app.problems)),
         Some(client) => call(client, query, body).await,
         None => Err(CommandError::new(MACHINE, "E0702", "the server that was just started can't be reached")),
     };
@@ -149,6 +151,13 @@ async fn call_once(
         store.close().await;
     }
     answer
+}
+
+/// Why an app without any function that can run has none.
+fn nothing_runs(problems: &[Problem]) -> CommandError {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let errors: Vec<String> = errors.map(ToString::to_string).collect();
+    CommandError::new(APP, "E0206", format!("no function can run:\n{}", errors.join("\n")))
 }
 
 fn query(arguments: &InvokeArguments, function: &str) -> Result<Vec<(String, String)>, CommandError> {
